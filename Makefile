@@ -1,0 +1,36 @@
+# make demo and make test need nothing but Python 3.11 or later; both set up the environment first.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup demo test test-slow test-gpu check format
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch .venv/ready
+
+demo: setup
+	$(BIN)/genprior train recipes/table3_ablation.toml --with quick
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

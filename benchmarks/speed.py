@@ -1,0 +1,231 @@
+"""How fast genprior trains beside a hand-written loop and beside pythae: `python benchmarks/speed.py --help`.
+
+Every candidate lives in a process of its own, so that none inherits another's memory allocator, and reports its own CPU
+time and peak memory. The processes take turns; a ratio is taken within each round, and the median of the ratios is
+quoted with its quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["alternate", "main", "quartiles"]
+
+ANSWER = "answer "
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the command line asks for, print tables, and write JSON."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    from candidates import CANDIDATES
+
+    unknown = {*(asked.only or ()), *([asked.serve] if asked.serve else [])} - set(CANDIDATES)
+    if unknown:
+        parser.error(f"there is no candidate '{min(unknown)}'; possible: {', '.join(CANDIDATES)}")
+    if asked.serve:
+        _serve(asked.serve, asked)
+        return 0
+    names = [name for name in CANDIDATES if name in (asked.only or CANDIDATES)]
+    rounds, steps = (1, 2) if asked.quick else (asked.rounds, asked.steps)
+    result: dict[str, Any] = {
+        "setting": {"width": asked.width, "channels": asked.channels, "batch": 64, "side": 32, "device": asked.device},
+        "rounds": rounds,
+        "steps": steps,
+        "machine": _machine(),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    result |= _measure(names, asked, rounds, steps)
+    if not asked.no_startup:
+        from startup import measure
+
+        result["startup_seconds"] = measure(1 if asked.quick else 5)
+    print(_tables(result))
+    if asked.out:
+        Path(asked.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=16, choices=(16, 32, 64), help="channels of the first convolution")
+    parser.add_argument("--channels", type=int, default=3, choices=(1, 3), help="1 for grey images, 3 for RGB")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda is timed by the wall clock")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds, in each of which every candidate runs once")
+    parser.add_argument("--steps", type=int, default=3, help="training steps of a candidate in a round")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates to run; all by default")
+    parser.add_argument("--quick", action="store_true", help="one round of two steps: does it run at all?")
+    parser.add_argument("--no-startup", action="store_true", help="leave the start-up times out")
+    parser.add_argument("--out", help="the JSON file to write")
+    parser.add_argument("--serve", metavar="NAME", help="be the process of one candidate; used by this script itself")
+    return parser
+
+
+def alternate(loops: dict[str, Callable[[int], float]], rounds: int, steps: int) -> dict[str, list[float]]:
+    """Seconds a step of each loop in each round; the loop that begins a round changes from round to round.
+
+    Args:
+        loops: by name, what takes that many steps and returns the seconds that they took.
+        rounds: how often each loop runs.
+        steps: training steps of a loop in a round.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    names = list(loops)
+    for i in range(rounds):
+        first = i % len(names)
+        for name in names[first:] + names[:first]:
+            seconds[name].append(loops[name](steps) / steps)
+    return seconds
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile; linear between the values."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+class _Worker:
+    """The process of one candidate: it trains when asked, and says what that cost."""
+
+    def __init__(self, name: str, asked: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--serve", name, "--device", asked.device]
+        command += ["--width", str(asked.width), "--channels", str(asked.channels)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+        self._name = name
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.peak_mb = 0.0
+
+    def train(self, steps: int) -> float:
+        """Train for that many steps; returns the seconds that the process says it took."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("a worker is spoken to through its pipes")
+        try:
+            stdin.write(f"{steps}\n")
+            stdin.flush()
+            line = next((line for line in stdout if line.startswith(ANSWER)), None)
+        except BrokenPipeError:
+            line = None
+        if line is None:
+            raise SystemExit(f"the process of '{self._name}' ended with status {self._process.wait()}; see above")
+        answer = json.loads(line.removeprefix(ANSWER))
+        self.peak_mb = answer["peak_mb"]
+        return float(answer["seconds"])
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+
+def _serve(name: str, asked: argparse.Namespace) -> None:
+    """Train as many steps as each line of the input says; answer with the seconds and the peak memory."""
+    import torch
+    from candidates import Setting, make
+
+    def now() -> float:
+        if asked.device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(width=asked.width, channels=asked.channels, device=asked.device)
+        loop = make(name, setting, Path(folder))
+        for line in sys.stdin:
+            began = now()
+            loop(int(line))
+            seconds = now() - began
+            peak = _peak_mb() if asked.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
+            print(ANSWER + json.dumps({"seconds": seconds, "peak_mb": peak}), flush=True)
+
+
+def _measure(names: Sequence[str], asked: argparse.Namespace, rounds: int, steps: int) -> dict[str, Any]:
+    from candidates import BATCH, COMPARISONS
+
+    workers = {name: _Worker(name, asked) for name in names}
+    try:
+        for worker in workers.values():
+            worker.train(1 if asked.quick else 3)
+        seconds = alternate({name: worker.train for name, worker in workers.items()}, rounds, steps)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    ratios = []
+    for ours, other, goal, what in COMPARISONS:
+        if ours in seconds and other in seconds:
+            each = [theirs / mine for mine, theirs in zip(seconds[ours], seconds[other], strict=True)]
+            low, middle, high = quartiles(each)
+            ratios.append(
+                {"what": what, "ours": ours, "other": other, "median": middle, "quartiles": [low, high], "goal": goal}
+            )
+    return {
+        "seconds_per_step": seconds,
+        "images_per_second": {name: BATCH / statistics.median(each) for name, each in seconds.items()},
+        "ratios": ratios,
+        "peak_memory_mb": {name: worker.peak_mb for name, worker in workers.items()},
+    }
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    kept = {key: able[key] for key in ("cpu_name", "avx512_bf16", "amx_bf16") if key in able}
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {"torch": torch.__version__, "python": platform.python_version(), **kept, **gpu}
+
+
+def _tables(result: dict[str, Any]) -> str:
+    setting = result["setting"]
+    clock = "one thread, process CPU time" if setting["device"] == "cpu" else "on the GPU, wall clock"
+    lines = [
+        f"width {setting['width']}, {setting['channels']} x 32 x 32, batch 64, {clock}, "
+        f"{result['rounds']} rounds of {result['steps']} steps; torch {result['machine']['torch']}",
+        "",
+        "| loop | images/s | peak memory, MB |",
+        "|---|---|---|",
+    ]
+    memory = result["peak_memory_mb"]
+    for name, rate in result["images_per_second"].items():
+        lines.append(f"| {name} | {rate:.1f} | {memory[name]:.0f} |")
+    lines += ["", "| compared | times as fast: median [quartiles] | goal |", "|---|---|---|"]
+    for ratio in result["ratios"]:
+        low, high = ratio["quartiles"]
+        goal = f">= {ratio['goal']}" if ratio["goal"] else "-"
+        lines.append(f"| {ratio['what']} | {ratio['median']:.2f} [{low:.2f}, {high:.2f}] | {goal} |")
+    if "startup_seconds" in result:
+        lines += ["", "| start-up | seconds, wall-clock: median [least, most] |", "|---|---|"]
+        for name, facts in result["startup_seconds"].items():
+            failed = facts.get("failed")
+            if not failed:
+                times = f"{facts['median']:.2f} [{facts['least']:.2f}, {facts['most']:.2f}]"
+            lines.append(f"| {name} | {f'failed: {failed}' if failed else times} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,10 @@
+"""`python -m genprior`, the same as the command `genprior`."""
+
+from __future__ import annotations
+
+from genprior.cli import main
+
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Exponential moving averages of the weights of the generating modules."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AveragedWeights"]
+
+
+class AveragedWeights:
+    """The average of modules' parameters and floating-point buffers over the steps t' <= t, weighted by decay^(t - t').
+
+    Weights sum to 1 at every step, as in Adam's bias correction, so the average never remembers the initial weights.
+    Batch statistics are averaged with the weights; integer buffers are copied.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:
+        """Start from the modules' present weights."""
+        self._live = dict(_tensors(modules))
+        self._decay = decay
+        self.tensors = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after the step-th step, counted from 0."""
+        weight = (1 - self._decay) / (1 - self._decay ** (step + 1))
+        averages, live = [], []
+        for name, tensor in self._live.items():
+            if tensor.is_floating_point():
+                averages.append(self.tensors[name])
+                live.append(tensor.detach())
+            else:
+                self.tensors[name].copy_(tensor)
+        torch._foreach_lerp_(averages, live, weight)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the averages from a checkpoint."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors[name])
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside the block the modules hold the averages; after it, the live weights again."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for name, tensor in self._live.items():
+            tensor.data, self.tensors[name] = self.tensors[name], tensor.data
+
+
+def _tensors(modules: Mapping[str, nn.Module]) -> Iterable[tuple[str, Tensor]]:
+    for role, module in modules.items():
+        for name, parameter in module.named_parameters():
+            yield f"{role}.{name}", parameter
+        for name, buffer in module.named_buffers():
+            yield f"{role}.{name}", buffer

@@ -1,0 +1,95 @@
+"""A plan: one row of a recipe, resolved whole and typed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field
+
+from genprior.optimise import OptimiserConfig
+from genprior.parts import DatasetSpec, ModelSpec, ScoreSpec
+
+__all__ = ["Plan", "RunConfig"]
+
+
+class RunConfig(BaseModel):
+    """How a row is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    steps: int = Field(gt=0)
+    """Training steps; each runs every phase that is due."""
+    batch: int = Field(64, gt=0)
+    """Images a step, over all ranks."""
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    """One run for each seed."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of the averaged weights (and batch statistics) of the generating modules; they then make the samples."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the forward passes; `auto` is bf16 autocast where the hardware gains from it, and fp32 elsewhere."""
+    checkpoint_every: int = Field(1000, gt=0)
+    """Steps between checkpoints."""
+    log_every: int = Field(50, gt=0)
+    """Steps between lines of metrics.jsonl."""
+    sample_every: int = Field(1000, gt=0)
+    """Steps between sample grids."""
+
+
+class Plan(BaseModel):
+    """One row of a recipe with all its changes applied."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    title: str = ""
+    """What the recipe shows."""
+    label: str
+    """The row's name."""
+    run: RunConfig
+    """How it is trained."""
+    data: DatasetSpec
+    """On which images."""
+    scores: tuple[ScoreSpec, ...] = ()
+    """How it is scored."""
+    optimiser: dict[str, OptimiserConfig]
+    """`default`, and any module's own."""
+    model: ModelSpec
+    """What is trained."""
+
+    def optimiser_of(self, module: str) -> OptimiserConfig:
+        """The optimiser settings of a module: its own, else the default's."""
+        return self.optimiser.get(module, self.optimiser["default"])
+
+    def as_table(self) -> dict[str, Any]:
+        """The plan as TOML can say it: nested tables without nulls."""
+        table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        return table
+
+    def as_toml(self) -> str:
+        """The plan as a TOML text."""
+        return tomlkit.dumps(self.as_table())
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """What would make training differ from a resolved plan read from a run folder, a line each.
+
+        Scores, seeds and how often things are written may differ.
+        """
+        mine, theirs = _leaves(_training_part(self.as_table())), _leaves(_training_part(other))
+        return [
+            f"{path}: was {theirs.get(path, 'absent')!r}, is {mine.get(path, 'absent')!r}"
+            for path in sorted(mine.keys() | theirs.keys())
+            if mine.get(path, "absent") != theirs.get(path, "absent")
+        ]
+
+
+def _training_part(table: dict[str, Any]) -> dict[str, Any]:
+    run = {k: v for k, v in table.get("run", {}).items() if k in ("steps", "batch", "ema", "precision")}
+    return {key: table.get(key, {}) for key in ("data", "model", "optimiser")} | {"run": run}
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {
+            key: leaf
+            for name, each in value.items()
+            for key, leaf in _leaves(each, f"{path}.{name}" if path else name).items()
+        }
+    return {path: value}

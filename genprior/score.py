@@ -1,0 +1,332 @@
+"""What it takes to score a model: its images, real images, and the features of both, each computed once.
+
+A score asks a `SampleContext` for features by extractor and by source; what two scores share is computed once. Images
+are uint8 [n, c, h, w] on the host; features and logits are float32 on the host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from genprior.errors import ScoreError
+from genprior.files import whole
+from genprior.parts import ImageSet, Score, ScoreContext
+
+__all__ = [
+    "Column",
+    "Extractor",
+    "Features",
+    "SampleContext",
+    "Source",
+    "columns_of",
+    "digest",
+    "keep_on_disk",
+    "measure_all",
+    "sample_context",
+]
+
+Source = Literal["generated", "train", "test", "all"]
+T = TypeVar("T")
+
+
+class Features(NamedTuple):
+    """What an extractor says of n images: `features` [n, f] and class `logits` [n, k], float32."""
+
+    features: Tensor
+    logits: Tensor
+
+    def first(self, n: int) -> Features:
+        """Those of the first n images."""
+        return Features(self.features[:n], self.logits[:n])
+
+
+class Extractor(Protocol):
+    """A network that scores look through."""
+
+    key: str
+    """What identifies it, a hash of its weights included: other weights give other features under another key."""
+    title: str
+    """How tables call it."""
+    batch: int
+    """How many images it takes at a time."""
+    keep: bool
+    """Whether it is slow enough that the features of real images are worth keeping on disk."""
+
+    def __call__(self, images: Tensor) -> Features:
+        """Features of images uint8 [n, c, h, w] on the host, n at most `batch`."""
+
+
+class Column(NamedTuple):
+    """How a table shows a score."""
+
+    key: str
+    """Its name among the results."""
+    title: str
+    higher_is_better: bool
+
+
+class SampleContext(ScoreContext):
+    """The images of one model and the real ones, with every feature computed once.
+
+    Generated images are the first n of one fixed sequence; they are sampled once, for the largest n asked for, and
+    kept. Features are kept by (extractor key, source), and an extractor's key contains a hash of its weights.
+    """
+
+    def __init__(
+        self,
+        sampler: Callable[[int], Tensor],
+        load: Callable[[str], ImageSet],
+        *,
+        device: torch.device | str,
+        seed: int,
+        cache: Path,
+    ) -> None:
+        """Remember how to get images; nothing is sampled or read before it is asked for.
+
+        Args:
+            sampler: makes n images, uint8 [n, c, h, w]; asked again for more, it begins with the same images.
+            load: reads the split "train" or "test".
+            device: where extractors run.
+            seed: what a score draws under.
+            cache: the folder for what outlives the process.
+        """
+        self.device = torch.device(device)
+        self.seed = seed
+        self.cache = Path(cache)
+        self._sampler = sampler
+        self._load = load
+        self._samples: Tensor | None = None
+        self._splits: dict[str, ImageSet] = {}
+        self._features: dict[tuple[str, str], Features] = {}
+        self._made: dict[str, Any] = {}
+
+    def generated(self, n: int) -> Tensor:
+        """The first n generated images, uint8 [n, c, h, w].
+
+        Raises:
+            ScoreError: the sampler gives something else than n images, or another sequence than before.
+        """
+        if n < 1:
+            raise ScoreError(f"a score needs at least one image; {n} were asked for")
+        if self._samples is None or len(self._samples) < n:
+            images = self._sampler(n).cpu()
+            if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != n:
+                raise ScoreError(
+                    f"{n} images were asked of the sampler as uint8 [{n}, c, h, w]; "
+                    f"it gave {images.dtype} {list(images.shape)}"
+                )
+            before = self._samples
+            if before is not None and not torch.equal(images[: len(before)], before):
+                raise ScoreError(
+                    f"the sampler gave other images when asked for {n} than when asked for {len(before)}, so scores "
+                    "would be of different images; make it draw under a fixed seed in batches of a fixed size"
+                )
+            self._samples = images
+        return self._samples[:n]
+
+    def real(self, split: str) -> ImageSet:
+        """The data set's split "train" or "test", read once.
+
+        Raises:
+            ScoreError: the split is empty.
+        """
+        if split not in self._splits:
+            images = self._load(split)
+            if not len(images.images):
+                raise ScoreError(f"the data set's '{split}' split has no images to score against")
+            self._splits[split] = images
+        return self._splits[split]
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` makes, made once for each key: an extractor that several scores look through, for example."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+    def features(self, extractor: Extractor, source: Source, n: int | None = None) -> Features:
+        """What `extractor` says of a source's images, computed once for each image.
+
+        Args:
+            extractor: the network; its `key` identifies it.
+            source: "generated", or the real split "train" or "test", or "all" for both splits.
+            n: how many generated images; real splits are whole.
+
+        Returns:
+            float32 on the host.
+
+        Raises:
+            ScoreError: generated images are asked for without a number.
+        """
+        if source == "all":
+            parts = [self.features(extractor, "train"), self.features(extractor, "test")]
+            return Features(torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts]))
+        place = (extractor.key, source)
+        have = self._features.get(place)
+        if source == "generated":
+            if n is None:
+                raise ScoreError("features of generated images need a number of images")
+            done = 0 if have is None else len(have.features)
+            if have is None or done < n:
+                more = _extract(extractor, self.generated(n)[done:])
+                have = more if have is None else Features(*(torch.cat(pair) for pair in zip(have, more, strict=True)))
+                self._features[place] = have
+            return have.first(n)
+        if have is None:
+            images = self.real(source).images
+            have = self._kept(extractor, images) if extractor.keep else _extract(extractor, images)
+            self._features[place] = have
+        return have
+
+    def _kept(self, extractor: Extractor, images: Tensor) -> Features:
+        path = self.cache / "features" / f"{extractor.key}-{digest(images)}.safetensors"
+        tensors, _ = keep_on_disk(path, lambda: (_extract(extractor, images)._asdict(), {}))
+        return Features(**tensors)
+
+
+def _extract(extractor: Extractor, images: Tensor) -> Features:
+    done = [extractor(batch) for batch in torch.split(images, extractor.batch)]
+    return Features(
+        torch.cat([d.features.float().cpu() for d in done]), torch.cat([d.logits.float().cpu() for d in done])
+    )
+
+
+def sample_context(context: ScoreContext) -> SampleContext:
+    """The context as one that computes features.
+
+    Raises:
+        ScoreError: it is another kind of context.
+    """
+    if not isinstance(context, SampleContext):
+        raise ScoreError(
+            f"this score looks through a network, so it needs a genprior.score.SampleContext; "
+            f"got {type(context).__name__}"
+        )
+    return context
+
+
+def columns_of(scores: Sequence[Score]) -> dict[str, Column]:
+    """How a table shows the results of these scores, by key; `real_` values and spreads are not columns.
+
+    A score may say so itself by an attribute `columns`, a sequence of `Column`; otherwise its name is key and title.
+    """
+    columns: dict[str, Column] = {}
+    for score in scores:
+        own = getattr(score, "columns", None) or [Column(score.name, score.name, score.higher_is_better)]
+        columns.update({column.key: column for column in own})
+    return columns
+
+
+def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> dict[str, float]:
+    """Measure every score and merge the results.
+
+    The generated images are sampled once, for the largest `samples` among the settings of the scores.
+
+    Args:
+        scores: what to measure.
+        context: where images come from.
+        label: whose images they are, for messages.
+
+    Returns:
+        The results of all scores by key, finite.
+
+    Raises:
+        ScoreError: a score cannot be computed, is not finite, or writes a key that another one wrote.
+    """
+    counts = [n for score in scores if isinstance(n := getattr(score.config, "samples", None), int)]
+    if counts:
+        context.generated(max(counts))
+    results: dict[str, float] = {}
+    written_by: dict[str, str] = {}
+    for score in scores:
+        try:
+            found = score.measure(context)
+        except ScoreError as error:
+            raise ScoreError(f"{label}: score '{score.name}': {error}") from error
+        for key, value in found.items():
+            if key in written_by:
+                raise ScoreError(
+                    f"{label}: scores '{written_by[key]}' and '{score.name}' both write '{key}', so one number would "
+                    "hide the other; keep one of the two, or give them different extractors"
+                )
+            if not math.isfinite(value):
+                raise ScoreError(
+                    f"{label}: score '{score.name}' came out as {key} = {value}; look at the images: a network that "
+                    "diverged, or too few different images, has no score"
+                )
+            written_by[key] = score.name
+            results[key] = float(value)
+    return results
+
+
+def digest(*items: Tensor | str | Mapping[str, Tensor]) -> str:
+    """A hash of contents: 16 hexadecimal digits that change with any value, shape, dtype or order.
+
+    Args:
+        items: tensors, strings, or mappings of tensors (a `state_dict`).
+    """
+    state = hashlib.sha256()
+    for item in items:
+        if isinstance(item, str):
+            state.update(json.dumps(item).encode())
+        elif isinstance(item, Tensor):
+            flat = item.detach().cpu().contiguous()
+            state.update(f"{flat.dtype}{list(flat.shape)}".encode())
+            state.update(flat.reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            for name in sorted(item):
+                state.update(digest(name, item[name]).encode())
+    return state.hexdigest()[:16]
+
+
+def keep_on_disk(
+    path: Path, make: Callable[[], tuple[dict[str, Tensor], dict[str, str]]]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and their notes from `path`, or make them and write them there, for this and later processes.
+
+    One process makes them while the others wait, and then all go on with the very same numbers. A file that cannot be
+    read is made anew.
+
+    Args:
+        path: a safetensors file whose name identifies its content.
+        make: makes the tensors and their notes.
+
+    Raises:
+        ScoreError: the folder cannot be written.
+    """
+    if (found := _read(path)) is not None:
+        return found
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if (found := _read(path)) is not None:
+                return found
+            tensors, notes = make()
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            with whole(path) as partial:
+                save_file(tensors, partial, metadata=notes)
+            return tensors, notes
+    except OSError as error:
+        raise ScoreError(
+            f"cannot write '{path}' ({error.strerror or error}); free some space, or set GENPRIOR_DATA to a folder "
+            "that can be written"
+        ) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (FileNotFoundError, SafetensorError):
+        return None

@@ -1,0 +1,224 @@
+"""The engine: one phase of one step.
+
+A phase says which module descends which loss. `run_phase` takes each loss's gradient for the named modules only, all at
+the same parameters, and then steps those modules. So no model toggles `requires_grad`, detaches for correctness or
+retains a graph.
+
+Batch statistics: in a phase, a module that the phase does not name works with the statistics of the batch like every
+other, but its running averages are left as they were. A module that does not move does not move in its buffers either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from genprior.errors import NotFinite, PlanError
+from genprior.parts import Batch, Critic, Objectives, Phase
+
+__all__ = ["PhaseResult", "Recorder", "Remembered", "average_over_ranks", "remember", "run_phase"]
+
+
+class Remembered:
+    """A critic that scores each tensor once: losses that ask for the same logits share one forward pass.
+
+    Logits come in at least single precision, so that a loss of theirs is exact under bf16 autocast.
+    """
+
+    def __init__(self, critic: Critic) -> None:
+        """Wrap `critic` for the length of one phase."""
+        self._critic = critic
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, x: Tensor, known: Tensor) -> Tensor:
+        """The critic's logits [n] of x with known, computed at the first call with these very tensors."""
+        for seen_x, seen_known, seen in self._seen:
+            if seen_x is x and seen_known is known:
+                return seen
+        logits: Tensor = self._critic(x, known)
+        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        self._seen.append((x, known, logits))
+        return logits
+
+
+def remember(critic: Critic) -> Remembered:
+    """A critic for one phase that scores each tensor once."""
+    return Remembered(critic)
+
+
+class PhaseResult(NamedTuple):
+    """What a phase left to record: `values` [len(keys)], on the device; the first `watched` of them must be finite."""
+
+    keys: tuple[str, ...]
+    values: Tensor
+    watched: int
+
+
+def run_phase(
+    phase: Phase,
+    batch: Batch,
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    average: Callable[[list[Tensor]], None] | None = None,
+    autocast: contextlib.AbstractContextManager[object] | None = None,
+) -> PhaseResult:
+    """Run one phase: every named module takes one step down its own loss, and nothing else changes.
+
+    Args:
+        phase: who descends what.
+        batch: the images of this step.
+        modules: all modules of the model, by name.
+        optimisers: one for each module that has parameters.
+        average: averages gradients in place across ranks, between backward and step.
+        autocast: a context for the forward passes.
+
+    Returns:
+        The losses, gradient norms and notes of the phase.
+
+    Raises:
+        PlanError: the phase names a module that does not exist, has no parameters, or is not reached by its loss.
+    """
+    statistics = {name: _running_statistics(module) for name, module in modules.items()}
+    before = {name: [buffer.clone() for buffer in buffers] for name, buffers in statistics.items()}
+    with autocast or contextlib.nullcontext():
+        objectives = phase.objectives(batch)
+    gradients = _gradients(phase, objectives, modules)
+    with torch.no_grad():
+        for name in statistics.keys() - objectives.keys():
+            for buffer, value in zip(statistics[name], before[name], strict=True):
+                buffer.copy_(value)
+    if average is not None:
+        average([g for pairs in gradients.values() for _, g in pairs])
+    norms = {name: torch.nn.utils.get_total_norm([g for _, g in pairs]) for name, pairs in gradients.items()}
+    for name, pairs in gradients.items():
+        for parameter, gradient in pairs:
+            parameter.grad = gradient
+        optimisers[name].step()
+        optimisers[name].zero_grad(set_to_none=True)
+    return _result(phase, objectives, norms)
+
+
+def _running_statistics(module: nn.Module) -> list[Tensor]:
+    layers = (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return [buffer for layer in layers for buffer in layer.buffers()]
+
+
+def _gradients(
+    phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module]
+) -> dict[str, list[tuple[nn.Parameter, Tensor]]]:
+    """Each named module's gradients; modules that share one loss tensor share one backward pass."""
+    groups: dict[int, list[str]] = {}
+    for name, loss in objectives.items():
+        if name not in modules:
+            raise PlanError(
+                f"phase '{phase.name}' moves '{name}', which the model has not. It has: {', '.join(modules)}"
+            )
+        groups.setdefault(id(loss), []).append(name)
+    found: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+    for remaining, names in zip(range(len(groups) - 1, -1, -1), groups.values(), strict=True):
+        parameters = {name: [p for p in modules[name].parameters() if p.requires_grad] for name in names}
+        loss = objectives[names[0]]
+        flat = [p for name in names for p in parameters[name]]
+        reached = loss.requires_grad and bool(flat)
+        # Losses of one phase share parts of their graph, which the last backward pass frees.
+        all_gradients: Iterable[Tensor | None] = (
+            torch.autograd.grad(loss, flat, retain_graph=remaining > 0, allow_unused=True) if reached else ()
+        )
+        gradients = iter(all_gradients)
+        for name in names:
+            pairs = [(p, g) for p, g in zip(parameters[name], gradients, strict=False) if g is not None]
+            if not pairs:
+                why = "it has no parameters" if not parameters[name] else "its loss does not depend on its parameters"
+                raise PlanError(
+                    f"phase '{phase.name}' moves '{name}', but {why}. "
+                    f"Leave '{name}' out of the phase, or let its loss use it."
+                )
+            found[name] = pairs
+    return found
+
+
+def _result(phase: Phase, objectives: Objectives, norms: Mapping[str, Tensor]) -> PhaseResult:
+    keys, values = [], []
+    for name, loss in objectives.items():
+        keys.append(f"{phase.name}/{name}/loss")
+        values.append(loss.detach().float())
+    for name, norm in norms.items():
+        keys.append(f"{phase.name}/{name}/gradient")
+        values.append(norm.float())
+    watched = len(keys)
+    for name, value in objectives.note.items():
+        keys.append(f"{phase.name}/{name}")
+        values.append(value.detach().float())
+    return PhaseResult(tuple(keys), torch.stack(values), watched)
+
+
+def average_over_ranks(gradients: list[Tensor]) -> None:
+    """Average gradients in place over all ranks of `torch.distributed`, in one message for each dtype."""
+    world = torch.distributed.get_world_size()
+    # In the order of the list: a set of dtypes has another order in each process, and ranks would wait for each other.
+    for dtype in dict.fromkeys(g.dtype for g in gradients):
+        mine = [g for g in gradients if g.dtype == dtype]
+        flat = torch.cat([g.reshape(-1) for g in mine]) / world
+        torch.distributed.all_reduce(flat)
+        for g, piece in zip(mine, torch.split(flat, [g.numel() for g in mine]), strict=True):
+            g.copy_(piece.view_as(g))
+
+
+class Recorder:
+    """Means of what phases report, and the first step at which a loss or gradient was not finite, all on the device.
+
+    The host waits for the device only in `means` and `check`.
+    """
+
+    def __init__(self) -> None:
+        """Nothing recorded yet."""
+        self._keys: dict[str, tuple[str, ...]] = {}
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._first_bad: dict[str, Tensor] = {}
+
+    def add(self, phase: Phase, result: PhaseResult, step: int) -> None:
+        """Record what `phase` returned at `step`."""
+        self._keys[phase.name] = result.keys
+        total, count = self._sums.get(phase.name, (torch.zeros_like(result.values), 0))
+        self._sums[phase.name] = (total + result.values, count + 1)
+        finite = torch.isfinite(result.values[: result.watched])
+        first = self._first_bad.get(phase.name)
+        first = torch.full_like(finite, -1, dtype=torch.int64) if first is None else first
+        self._first_bad[phase.name] = torch.where((first < 0) & ~finite, step, first)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each value since the last call, by name; starts anew."""
+        means = {
+            key: value
+            for name, (total, count) in self._sums.items()
+            for key, value in zip(self._keys[name], (total / count).tolist(), strict=True)
+        }
+        self._sums.clear()
+        return means
+
+    def check(self, row: str) -> None:
+        """Raise if any loss or gradient has not been finite since the last check.
+
+        Raises:
+            NotFinite: names the phase, the module, the step and the row.
+        """
+        found = [
+            (step, key)
+            for name, first in self._first_bad.items()
+            for key, step in zip(self._keys[name], first.tolist(), strict=False)
+            if step >= 0
+        ]
+        self._first_bad.clear()
+        if found:
+            step, key = min(found)
+            phase, module, what = key.split("/")
+            raise NotFinite(
+                f"row '{row}', step {step}, phase '{phase}': the {what} of '{module}' is not finite. "
+                "The last good checkpoint is kept. Lower the learning rate of this module "
+                f"(optimiser.{module}.lr) or, under bf16, try --set 'run.precision=\"fp32\"'."
+            )

@@ -1,0 +1,227 @@
+"""The contract of a prior."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genprior.errors import PlanError
+from genprior.parts import Borrowed, DensityPrior, PartConfig, Prior, Sizes
+from genprior.randomness import seeded
+from genprior.testing.densities import check_density, check_gradient
+from genprior.testing.making import Workshop, check_config, config_of, one_hot, setting_of
+from genprior.testing.report import Contract, describe
+
+__all__ = ["check_prior"]
+
+ROWS = 32
+WIDEST = 4
+"""The widest code in which a density is integrated."""
+CODES = "one code for each row of asked"
+
+
+def check_prior(
+    part: PartConfig | type[Prior],
+    *,
+    code: int = 2,
+    asked: int = 0,
+    known: int | None = None,
+    image: tuple[int, int, int] = (1, 8, 8),
+    uses_asked: bool = False,
+    lend: Mapping[str, nn.Module] | None = None,
+) -> None:
+    """Check that a prior keeps its contract; see `genprior.Prior` and `genprior.DensityPrior`.
+
+    Always: shape [n, d], dtype and device of `asked`, finite; codes of a batch differ, two draws differ, and the same
+    seed of torch gives the same draw; one row works in evaluation mode; every parameter is reached by `sample` or by
+    `log_prob`; a state_dict restores the prior; what is borrowed is not owned; the settings survive a file.
+
+    With a density, besides: shape [n], each row's density depends on that row alone, its gradient agrees with finite
+    differences, it integrates to 1, and the samples are distributed by it (at a code width of 2 or 1 where the prior
+    can be made so, else at `code` up to 4). A right density is refused with probability below 1e-4.
+
+    Args:
+        part: the settings, `MyPrior.Config(...)`, or the class, for its default settings.
+        code: d, the width of a code.
+        asked: width of what is asked; rows are one-hot.
+        known: width of what is told about images; as wide as `asked` if not given.
+        image: (c, h, w), for priors that borrow an encoder.
+        uses_asked: require that another condition gives another draw.
+        lend: modules for the roles that the prior borrows; an `encoder` and an `image_critic` are at hand.
+
+    Raises:
+        ContractError: lists every promise that is broken.
+    """
+    config = config_of(part, Prior)
+    sizes = Sizes(image, code, asked if known is None else known, asked)
+    contract = Contract(config.part, setting_of(config, sizes))
+    check_config(contract, config)
+    workshop = Workshop(contract, config, sizes, lend)
+    prior = workshop.make()
+    if prior is not None:
+        _check_samples(contract, workshop, prior)
+        _check_randomness(contract, workshop, prior, uses_asked)
+        _check_parameters(contract, workshop)
+        workshop.check_ownership(prior)
+        workshop.check_state(f"sample({_rows(ROWS, asked)})", lambda p: p.sample(one_hot(ROWS, asked)))
+        workshop.check_device(
+            f"sample({_rows(ROWS, asked)})", lambda p, device: p.sample(one_hot(ROWS, asked).to(device))
+        )
+        if isinstance(prior, DensityPrior) and not contract.failures:
+            _check_density(contract, config, sizes, lend)
+    contract.finish()
+
+
+def _rows(n: int, width: int, dtype: str = "float64") -> str:
+    return f"asked [{n}, {width}] {dtype}"
+
+
+def _check_samples(contract: Contract, workshop: Workshop, prior: Any) -> None:
+    """Shapes, dtypes and numbers of what `sample` returns."""
+    d, width = workshop.sizes.code, workshop.sizes.asked
+    for dtype in (torch.float64, torch.float32):
+        made = prior if dtype is torch.float64 else workshop.make(dtype=dtype)
+        for mode, n in (("training", ROWS), ("evaluation", ROWS), ("evaluation", 1)):
+            rows = one_hot(n, width, dtype)
+            before = rows.clone()
+            made.train(mode == "training")
+            called = f"sample({_rows(n, width, str(dtype).removeprefix('torch.'))}) in {mode} mode"
+            with seeded("testing", "samples"):
+                z = contract.call(called, lambda made=made, rows=rows: made.sample(rows), f"sample gives {CODES}")  # type: ignore[misc]
+            contract.tensor(called, z, (n, d), dtype, CODES)
+            contract.require(
+                torch.equal(rows, before),
+                called,
+                "it changed `asked`",
+                "what comes in is left as it is",
+                "work on a copy: no operation that ends in _ on asked",
+            )
+        if contract.failures:
+            break
+    workshop.make()  # gives lent modules their float64 back
+    with contextlib.suppress(Exception):
+        none = prior.eval().sample(one_hot(0, width) if width else torch.zeros(0, 0, dtype=torch.float64))
+        contract.tensor(f"sample({_rows(0, width)})", none, (0, d), torch.float64, CODES)
+
+
+def _check_randomness(contract: Contract, workshop: Workshop, prior: Any, uses_asked: bool) -> None:
+    """Draws differ, and are a function of torch's seed and of what is asked."""
+    if contract.failures:
+        return
+    width = workshop.sizes.asked
+    rows = one_hot(1, width).expand(ROWS, -1)
+    called = f"sample({_rows(ROWS, width)})"
+
+    def draw(asked: Tensor, *, seed: int | None = None) -> Tensor:
+        with torch.no_grad(), seeded("testing", seed) if seed is not None else contextlib.nullcontext():
+            z: Tensor = prior.eval().sample(asked)
+            return z
+
+    with seeded("testing", "draws"):
+        first, second = draw(rows), draw(rows)
+    contract.require(
+        not torch.equal(first, second),
+        f"{called}, twice",
+        "the same codes both times",
+        "each call draws anew",
+        "draw inside sample, not in __init__, and do not seed inside the part",
+    )
+    contract.require(
+        not torch.equal(first, first[:1].expand_as(first)),
+        called,
+        "the same code in each row",
+        "each row is a draw of its own",
+        "draw n times: torch.randn(len(asked), d, ...)",
+    )
+    contract.require(
+        torch.equal(draw(rows, seed=7), draw(rows, seed=7)),
+        f"{called}, twice under the same torch.manual_seed",
+        "different codes",
+        "a draw depends on torch's random generators alone, so that a run can be repeated",
+        "draw with torch, not with numpy, random or a generator of your own",
+    )
+    if uses_asked:
+        other = one_hot(2, width)[1:].expand(ROWS, -1) if width > 1 else rows
+        contract.require(
+            not torch.equal(draw(rows, seed=7), draw(other, seed=7)),
+            f"{called} for two different conditions under the same seed",
+            "the same codes",
+            "this prior depends on what is asked (uses_asked=True)",
+            "let sample use `asked`, or leave uses_asked out",
+        )
+
+
+def _check_parameters(contract: Contract, workshop: Workshop) -> None:
+    """Each parameter can learn: through samples, or through the density."""
+    prior = workshop.make()
+    width = workshop.sizes.asked
+    if prior is None or contract.failures:
+        return
+    asked = one_hot(ROWS, width)
+    with seeded("testing", "parameters"):
+        z = prior.sample(asked)
+        outputs, called = [z], f"sample({_rows(ROWS, width)})"
+        if isinstance(prior, DensityPrior):
+            called += f" and log_prob(z [{ROWS}, {z.shape[1]}], asked)"
+            log_p = contract.call(called, lambda: prior.log_prob(z.detach(), asked))
+            outputs += [log_p] if isinstance(log_p, Tensor) else []
+    workshop.check_reached(called, prior, outputs)
+    if any(p.requires_grad for p in prior.parameters()):
+        contract.require(
+            z.requires_grad,
+            f"sample({_rows(ROWS, width)})",
+            f"{describe(z)}, detached from the prior's parameters",
+            "sample is differentiable in the prior's own parameters: a learned prior descends a loss of its samples",
+            "take out detach(), no_grad() and .data, and draw with a reparameterisation (rsample)",
+        )
+
+
+def _check_density(contract: Contract, config: PartConfig, sizes: Sizes, lend: Mapping[str, nn.Module] | None) -> None:
+    """The density's shape, gradient, integral and fit."""
+    width = sizes.asked
+    for d in [sizes.code] if lend or sizes.code <= 2 else [2, 1, sizes.code]:
+        small = sizes._replace(code=d)
+        try:
+            workshop = Workshop(contract, config, small, lend)
+            with seeded("testing", "fits"):
+                config.make(small, **{role: Borrowed(module) for role, module in workshop.lent.items()})
+            break
+        except PlanError:
+            continue
+    prior = workshop.make()
+    if prior is None:
+        return
+    prior.eval()
+    with seeded("testing", "own"), torch.no_grad():
+        asked = one_hot(ROWS, width)
+        z = prior.sample(asked)
+    called = f"log_prob(z [{ROWS}, {d}], {_rows(ROWS, width)})"
+    with torch.no_grad():
+        log_p = contract.call(called, lambda: prior.log_prob(z, asked), "log_prob gives one number for each code")
+    if not contract.tensor(called, log_p, (ROWS,), torch.float64, "one log-density for each code", finite=False):
+        return
+    with torch.no_grad():
+        alone = torch.cat([prior.log_prob(z[i : i + 1], asked[i : i + 1]) for i in range(4)])
+    contract.require(
+        torch.allclose(alone, log_p[:4], rtol=1e-8, atol=1e-8),
+        f"log_prob of a code alone, and of the same code among {ROWS}",
+        "different densities",
+        "in evaluation mode each row's density depends on that row alone",
+        "take no statistics over the batch, and check the axis of each sum",
+    )
+    check_gradient(contract, called, lambda codes: prior.log_prob(codes, asked[:4]), z[:4])
+    if d > WIDEST:
+        return
+    for k in sorted({0, max(width - 1, 0)}):
+        row = one_hot(width, width)[k : k + 1] if width else one_hot(1, 0)
+        check_density(
+            contract,
+            "log_prob(z, asked)",
+            lambda codes, row=row: prior.log_prob(codes, row.expand(len(codes), -1)),  # type: ignore[misc]
+            lambda n, row=row: prior.sample(row.expand(n, -1)),  # type: ignore[misc]
+            f", d = {d}" + (f", for the one-hot condition {k}" if width else ""),
+        )

@@ -1,0 +1,194 @@
+"""The contract of a reconstruction error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genprior.parts import PartConfig, Reconstruction, Sizes
+from genprior.randomness import seeded
+from genprior.testing.making import Workshop, check_config, config_of, one_hot, setting_of
+from genprior.testing.report import Contract
+
+__all__ = ["check_reconstruction"]
+
+IMAGES = 6
+ERRORS = "one error for each image, not reduced over the batch"
+
+
+def check_reconstruction(
+    part: PartConfig | type[Reconstruction],
+    *,
+    image: tuple[int, int, int] = (1, 8, 8),
+    known: int = 0,
+    code: int = 2,
+    batch_statistic: bool = False,
+    lend: Mapping[str, nn.Module] | None = None,
+) -> None:
+    """Check that a reconstruction error keeps its contract; see `genprior.Reconstruction`.
+
+    Shape [n], dtype and device of the images, finite; smallest where the reconstruction is the image itself, and
+    larger somewhere else; a gradient reaches the reconstruction; the error of an image depends on that image and its
+    reconstruction alone; what is borrowed is neither owned nor changed; a state_dict restores it.
+
+    Args:
+        part: the settings or the class.
+        image: (c, h, w).
+        known: width of what is told; rows are one-hot.
+        code: d, for parts that borrow an encoder.
+        batch_statistic: allow an error that depends on the other target images of the batch, never on the other
+            reconstructions.
+        lend: modules for the roles that it borrows; an `encoder` and an `image_critic` are at hand.
+
+    Raises:
+        ContractError: lists every promise that is broken.
+    """
+    config = config_of(part, Reconstruction)
+    sizes = Sizes(image, code, known, 0)
+    contract = Contract(config.part, setting_of(config, sizes))
+    check_config(contract, config)
+    workshop = Workshop(contract, config, sizes, lend)
+    made = workshop.make()
+    if made is not None:
+        _check_values(contract, workshop)
+        if not contract.failures:
+            made = workshop.make().eval()
+            _check_minimum(contract, made, sizes)
+            _check_rows(contract, made, sizes, batch_statistic)
+            _check_gradient(contract, made, sizes)
+            _check_borrowed(contract, workshop)
+        workshop.check_ownership(made)
+        x, x_rec, told = _images(sizes)
+        workshop.check_state(_called(sizes), lambda part: part(x, x_rec, told))
+        workshop.check_device(_called(sizes), lambda part, d: part(x.to(d), x_rec.to(d), told.to(d)))
+    contract.finish()
+
+
+def _called(sizes: Sizes, dtype: str = "float64") -> str:
+    shape = [IMAGES, *sizes.image]
+    return f"forward(x {shape}, x_rec {shape}, known [{IMAGES}, {sizes.known}]) in {dtype}"
+
+
+def _images(sizes: Sizes, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, other images, and what is told."""
+    with seeded("testing", "images"):
+        x = 1.8 * torch.rand(IMAGES, *sizes.image, dtype=dtype) - 0.9
+        x_rec = 1.8 * torch.rand(IMAGES, *sizes.image, dtype=dtype) - 0.9
+    return x, x_rec, one_hot(IMAGES, sizes.known, dtype)
+
+
+def _check_values(contract: Contract, workshop: Workshop) -> None:
+    for dtype in (torch.float64, torch.float32):
+        made = workshop.make(dtype=dtype)
+        x, x_rec, known = _images(workshop.sizes, dtype)
+        before = x.clone(), x_rec.clone()
+        for training in (True, False):
+            made.train(training)
+            mode = "training" if training else "evaluation"
+            called = f"{_called(workshop.sizes, str(dtype).removeprefix('torch.'))}, {mode} mode"
+            error = contract.call(called, lambda made=made, a=x, b=x_rec, k=known: made(a, b, k))  # type: ignore[misc]
+            contract.tensor(called, error, (IMAGES,), dtype, ERRORS)
+            contract.require(
+                torch.equal(x, before[0]) and torch.equal(x_rec, before[1]),
+                called,
+                "it changed its inputs",
+                "what comes in is left as it is",
+                "work on a copy: no operation that ends in _ on x or x_rec",
+            )
+        if contract.failures:
+            break
+
+
+def _check_minimum(contract: Contract, made: Any, sizes: Sizes) -> None:
+    x, other, known = _images(sizes)
+    with torch.no_grad(), seeded("testing", "perturbed"):
+        least = made(x, x, known)
+        slack = 1e-6 * (1 + least.abs())
+        for size in (0.01, 0.1, 1.0):
+            x_rec = (x + size * torch.randn_like(x)).clamp(-1, 1)
+            lower = int((made(x, x_rec, known) < least - slack).sum())
+            contract.require(
+                lower == 0,
+                f"forward(x, x + noise of size {size}, known), against forward(x, x, known)",
+                f"{lower} of {IMAGES} errors are smaller than that of the image itself",
+                "no reconstruction is better than the image itself",
+                "check the sign: a reconstruction is an error to minimise, not a likelihood",
+            )
+        contract.require(
+            bool((made(x, other, known) > least + slack).any()),
+            "forward(x, other images, known), against forward(x, x, known)",
+            "no error is larger than that of the image itself",
+            "an error tells a wrong reconstruction from a right one",
+            "let the error depend on x_rec",
+        )
+
+
+def _check_rows(contract: Contract, made: Any, sizes: Sizes, batch_statistic: bool) -> None:
+    x, x_rec, known = _images(sizes)
+    with torch.no_grad():
+        base = made(x, x_rec, known)
+        changed_rec = torch.cat([x_rec[:1], -x_rec[1:]])
+        changed = torch.cat([x[:1], -x[1:]])
+        recs = made(x, changed_rec, known)[0]
+        targets = made(changed, changed_rec, known)[0]
+    contract.require(
+        torch.allclose(recs, base[0], rtol=1e-9, atol=1e-12),
+        "forward with the other reconstructions of the batch changed",
+        f"the error of image 0 went from {float(base[0]):.6g} to {float(recs):.6g}",
+        "the error of an image does not depend on the reconstructions of others (in evaluation mode)",
+        "reduce over the axes 1 and up, and take no statistics over x_rec",
+    )
+    contract.require(
+        batch_statistic or torch.allclose(targets, base[0], rtol=1e-9, atol=1e-12),
+        "forward with the other images of the batch changed",
+        f"the error of image 0 went from {float(base[0]):.6g} to {float(targets):.6g}",
+        "the error of an image depends on that image and its reconstruction alone (in evaluation mode)",
+        "reduce over the axes 1 and up; if a statistic of the batch is meant, pass batch_statistic=True and say so in "
+        "the class's docstring",
+    )
+
+
+def _check_gradient(contract: Contract, made: Any, sizes: Sizes) -> None:
+    x, x_rec, known = _images(sizes)
+    x_rec = x_rec.requires_grad_()
+    error = made(x, x_rec, known)
+    gradient = torch.autograd.grad(error.sum(), x_rec, allow_unused=True)[0] if error.requires_grad else None
+    for i in range(IMAGES):
+        if not contract.require(
+            gradient is not None and bool(torch.isfinite(gradient[i]).all()) and bool((gradient[i] != 0).any()),
+            f"the gradient of {_called(sizes)} in x_rec",
+            f"nothing (or nothing finite) reaches x_rec[{i}]",
+            "each reconstruction gets a gradient from its error",
+            "take out detach(), no_grad() and .data on the way from x_rec to the error",
+        ):
+            return
+
+
+def _check_borrowed(contract: Contract, workshop: Workshop) -> None:
+    """The forward pass and its gradient leave lent modules as they were, in evaluation mode to the last buffer."""
+    made = workshop.make()
+    for module in workshop.lent.values():
+        module.eval()
+    before = {
+        role: {key: value.clone() for key, value in module.state_dict().items()}
+        for role, module in workshop.lent.items()
+    }
+    x, x_rec, known = _images(workshop.sizes)
+    error = made.eval()(x, x_rec.requires_grad_(), known)
+    if error.requires_grad:
+        torch.autograd.grad(error.sum(), x_rec, allow_unused=True)
+    for role, module in workshop.lent.items():
+        now = module.state_dict()
+        moved = [key for key, value in before[role].items() if not torch.equal(value, now[key])]
+        frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
+        contract.require(
+            not moved and not frozen,
+            f"{_called(workshop.sizes)} with the borrowed module '{role}'",
+            f"it changed {', '.join(moved or frozen)} of it",
+            "a part that borrows a module leaves it as it is, requires_grad included",
+            "freeze nothing and write nothing: the engine takes gradients for the modules that a phase names alone",
+        )
+        module.requires_grad_(True)

@@ -1,0 +1,153 @@
+"""What a contract test found: a list of failures of one part, told to someone who has not read genprior's code."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genprior.parts import Part
+
+__all__ = ["Contract", "ContractError", "Failure", "describe"]
+
+
+class ContractError(AssertionError):
+    """A part that breaks the contract of its kind; the message lists every failure that was found.
+
+    `failures` holds the same list, one `Failure` each.
+    """
+
+    def __init__(self, message: str, failures: Sequence[Failure] = ()) -> None:
+        """Say what was found.
+
+        Args:
+            message: the whole report.
+            failures: its entries.
+        """
+        super().__init__(message)
+        self.failures = tuple(failures)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One broken promise."""
+
+    called: str
+    """What was called, with which shapes."""
+    came: str
+    """What came back."""
+    says: str
+    """What the contract says."""
+    do: str
+    """What the author can do."""
+
+    def __str__(self) -> str:
+        """Four lines, for the report."""
+        return f"{self.called}\n     came back: {self.came}\n     contract:  {self.says}\n     what to do: {self.do}"
+
+
+class Contract:
+    """Collects the failures of one part, so that its author sees all of them at once."""
+
+    def __init__(self, part: type[Part], setting: str) -> None:
+        """Begin a report.
+
+        Args:
+            part: the class under test.
+            setting: the sizes that it was made with, for the headline.
+        """
+        self._title = f"{part.kind} '{part.name}' ({part.__module__}.{part.__qualname__})"
+        self._setting = setting
+        self.failures: list[Failure] = []
+
+    def require(self, holds: bool, called: str, came: str, says: str, do: str) -> bool:
+        """Note a failure unless `holds`; gives back `holds`, so that what depends on it can be left out."""
+        if not holds:
+            self.failures.append(Failure(called, came, says, do))
+        return holds
+
+    def call(
+        self, called: str, function: Callable[[], Any], says: str = "the call returns", *, optional: bool = False
+    ) -> Any:
+        """The result of `function()`; None, and a failure, where it raises or (unless `optional`) returns None."""
+        try:
+            result = function()
+            self.require(optional or result is not None, called, "None", says, "return a value on every path")
+            return result
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.failures.append(
+                Failure(
+                    called,
+                    f"{type(error).__name__}: {error}",
+                    says,
+                    f"look at {where.filename}:{where.lineno}, in {where.name}: {where.line}",
+                )
+            )
+            return None
+
+    def tensor(
+        self, called: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype, says: str, *, finite: bool = True
+    ) -> bool:
+        """Require a tensor of this shape and dtype whose numbers are finite; False where it is none of that shape."""
+        if value is None:
+            return False
+        wanted = f"{list(shape)} {_name(dtype)}"
+        if not self.require(
+            isinstance(value, Tensor) and tuple(value.shape) == shape,
+            called,
+            describe(value),
+            f"{says}: {wanted}",
+            f"return a tensor of shape {list(shape)}",
+        ):
+            return False
+        self.require(
+            value.dtype == dtype,
+            called,
+            describe(value),
+            f"{says}, in the dtype of what came in: {wanted}",
+            "make new tensors with dtype=... and device=... of the inputs, for example "
+            "torch.randn(n, d, device=asked.device, dtype=asked.dtype)",
+        )
+        if finite:
+            bad = int((~torch.isfinite(value.detach())).sum())
+            self.require(
+                bad == 0,
+                called,
+                f"{describe(value)}, of which {bad} numbers are infinite or nan",
+                f"{says}, finite",
+                "look for a division by zero, the logarithm of zero, or an overflow",
+            )
+        return True
+
+    def finish(self) -> None:
+        """Raise the report, if there is anything to report.
+
+        Raises:
+            ContractError: there is.
+        """
+        if self.failures:
+            count = len(self.failures)
+            places = "1 place" if count == 1 else f"{count} places"
+            entries = "\n\n".join(f"  {number}. {failure}" for number, failure in enumerate(self.failures, start=1))
+            raise ContractError(
+                f"{self._title} breaks its contract in {places}. It was made with {self._setting}.\n\n{entries}\n",
+                self.failures,
+            )
+
+
+def describe(value: Any) -> str:
+    """A value in a few words: shape, dtype and device of a tensor, else its type."""
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} {_name(value.dtype)} on {value.device.type}"
+    return (
+        f"{value!r}, a {type(value).__name__}" if isinstance(value, int | float | str) else f"a {type(value).__name__}"
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,1 @@
+"""Conditioners: what is told about images and asked of new ones."""

@@ -1,0 +1,68 @@
+"""The class of an image as its condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from genprior.errors import PlanError
+from genprior.parts import Batch, Condition, Conditioner, DataInfo, PartConfig, Widths
+
+__all__ = ["Label"]
+
+
+class Label(Conditioner):
+    """The label is told and asked: known = asked = one-hot of y, both [n, classes].
+
+    Source: "Adversarial autoencoders", section 2.3; the supervised setting of "Learning priors for adversarial
+    autoencoders", section 4.
+    """
+
+    name = "label"
+
+    class Config(PartConfig):
+        """No settings."""
+
+    @classmethod
+    def widths(cls, config: Any, info: DataInfo) -> Widths:
+        """The number of classes of the data, twice.
+
+        Raises:
+            PlanError: the data has no classes.
+        """
+        if not info.classes:
+            raise PlanError(
+                f"conditioner '{cls.name}' needs labelled images; this data set has no classes. "
+                "Use conditioner 'none' or 'infogan', or a data set with labels"
+            )
+        return Widths(known=len(info.classes), asked=len(info.classes))
+
+    def _one_hot(self, y: Tensor, dtype: torch.dtype) -> Condition:
+        asked = functional.one_hot(y, self.sizes.asked).to(dtype)
+        return Condition(known=asked, asked=asked)
+
+    def forward(self, batch: Batch) -> Condition:
+        """The one-hots [n, classes] of the batch's own labels, in the dtype of its images."""
+        return self._one_hot(batch.y, batch.x.dtype)
+
+    def draw(self, like: Tensor) -> Condition:
+        """The one-hots [n, classes] of labels drawn uniformly."""
+        y = torch.randint(self.sizes.asked, (len(like),), device=like.device)
+        return self._one_hot(y, like.dtype if like.is_floating_point() else torch.get_default_dtype())
+
+    def of_label(self, y: Tensor) -> Condition:
+        """The one-hots [n, classes] of labels y [n], in torch's default dtype.
+
+        Raises:
+            PlanError: a label is not one of the data's.
+        """
+        classes = self.sizes.asked
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
+            raise PlanError(
+                f"conditioner '{self.name}' was asked for labels from {int(y.min())} to {int(y.max())}; the data has "
+                f"{classes} classes. Ask for labels from 0 to {classes - 1}"
+            )
+        return self._one_hot(y.long(), torch.get_default_dtype())

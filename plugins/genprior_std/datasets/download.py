@@ -1,0 +1,111 @@
+"""What all data sets that download have in common: the cache first, then torchvision, then advice."""
+
+from __future__ import annotations
+
+import shutil
+from abc import abstractmethod
+from contextlib import ExitStack
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from filelock import FileLock
+from pydantic import Field
+
+from genprior.data import cache_file, cache_folder, fit, read_cache, write_cache
+from genprior.errors import DataError
+from genprior.parts import Dataset, ImageSet, PartConfig
+from genprior_std.datasets.shared import check_split
+
+__all__ = ["DIGIT_NAMES", "Downloaded", "FittedDownload"]
+
+DIGIT_NAMES = tuple(str(digit) for digit in range(10))
+
+
+class Downloaded(Dataset):
+    """A public data set, downloaded once through torchvision and kept decoded in the cache."""
+
+    official: ClassVar[str]
+    """The official files, relative to the raw folder, for who has to fetch them by hand."""
+    keeps_raw: ClassVar[bool] = False
+    """Whether downloaded files are kept once they are decoded, because they are decoded again for other settings."""
+
+    @abstractmethod
+    def fetch(self, split: str, raw: Path) -> ImageSet:
+        """Read a split from the official files in the folder `raw`, downloading those that are not there."""
+
+    @property
+    def cached_as(self) -> str:
+        """The name in the cache."""
+        return self.name
+
+    def load(self, split: str) -> ImageSet:
+        """Read the split `train` or `test`: from the cache, or else from the official files.
+
+        Raises:
+            DataError: there is no such split; the set is neither cached nor can be downloaded; the cached file is
+                corrupt; or the cache cannot be written.
+        """
+        check_split(self.name, split)
+        return read_cache(self.cached_as, split) or self._obtain(split)
+
+    def _obtain(self, split: str) -> ImageSet:
+        """Fill the cache with both splits, one process at a time, and return the asked one."""
+        folder = cache_folder()
+        raw = folder / "raw" / self.name
+        with ExitStack() as held:
+            try:
+                raw.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(folder / f".{self.name}.lock"))
+            except OSError as problem:
+                raise DataError(
+                    f"data set '{self.name}' is not in the cache folder {folder}, which cannot be written ({problem}); "
+                    "point GENPRIOR_DATA at a folder that can"
+                ) from problem
+            # Another process may have filled the cache while this one waited.
+            found = read_cache(self.cached_as, split)
+            if found is not None:
+                return found
+            # What somebody put there by hand is theirs; only what this download brings is cleared away.
+            ours = not any(raw.iterdir())
+            fetched = {each: self._fetch_or_advise(each, raw) for each in ("train", "test")}
+            for each, image_set in fetched.items():
+                write_cache(self.cached_as, each, image_set)
+            if ours and not self.keeps_raw:
+                shutil.rmtree(raw, ignore_errors=True)
+            return fetched[split]
+
+    def _fetch_or_advise(self, split: str, raw: Path) -> ImageSet:
+        try:
+            return self.fetch(split, raw)
+        except DataError:
+            raise
+        # Downloading, unpacking and parsing fail in many ways; whichever it was, the ways out are the same.
+        except Exception as problem:
+            raise DataError(
+                f"data set '{self.name}' is neither cached nor could it be downloaded "
+                f"({type(problem).__name__}: {problem}). Looked for {cache_file(self.cached_as, split)}. Either go "
+                f"online and start again; or copy that file from a machine that has it, or point GENPRIOR_DATA at a "
+                f"folder with it; or put the official files ({self.official}) into {raw}. "
+                "The data set 'digits' needs neither file nor network"
+            ) from problem
+
+
+class FittedDownload(Downloaded):
+    """A downloadable set of equally large small images, cached as it is and brought to a size when it is read."""
+
+    class Config(PartConfig):
+        """Settings of a downloadable set of small images."""
+
+        size: int | None = Field(default=32, ge=1)
+        """Height and width of the images in pixels; None leaves them as they are."""
+        how: Literal["pad", "resize"] = "resize"
+        """How images are brought to `size`: zeros around them, or bilinear scaling."""
+
+    def load(self, split: str) -> ImageSet:
+        """Read the split `train` or `test`, and bring its images to the size.
+
+        Raises:
+            DataError: as `Downloaded.load`; or the images cannot be padded to the size.
+        """
+        images, labels, classes = super().load(split)
+        return ImageSet(fit(images, self.config.size, self.config.how), labels, classes)

@@ -1,0 +1,36 @@
+"""Fashion-MNIST, pieces of clothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from genprior.parts import ImageSet
+from genprior_std.datasets.download import FittedDownload
+
+__all__ = ["FashionMnist"]
+
+
+class FashionMnist(FittedDownload):
+    """Fashion-MNIST: 60,000 + 10,000 grey images of clothing in 10 classes, 28x28 padded to 32x32 by default.
+
+    References:
+        Xiao, Rasul, Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms",
+        2017, https://arxiv.org/abs/1708.07747.
+    """
+
+    name = "fashion_mnist"
+    official = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte, unzipped"
+
+    class Config(FittedDownload.Config):
+        """Settings of Fashion-MNIST."""
+
+        how: Literal["pad", "resize"] = "pad"
+        """How 28x28 becomes `size`: zeros around it, or bilinear scaling."""
+
+    def fetch(self, split: str, raw: Path) -> ImageSet:
+        """Read a split through torchvision."""
+        from torchvision.datasets import FashionMNIST
+
+        official = FashionMNIST(raw, train=split == "train", download=True)
+        return ImageSet(official.data[:, None], official.targets.long(), tuple(FashionMNIST.classes))

@@ -1,0 +1,102 @@
+"""What several data sets share: split names, the held-out part of an undivided set, and decoding image files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from genprior.errors import DataError, did_you_mean
+from genprior.parts import ImageSet
+
+__all__ = ["check_split", "decode", "hold_out"]
+
+_NAMED_AT_MOST = 5
+
+
+def check_split(name: str, split: str, possible: Sequence[str] = ("train", "test")) -> None:
+    """Refuse a split that a data set does not have.
+
+    Raises:
+        DataError: `split` is not in `possible`.
+    """
+    if split not in possible:
+        raise DataError(f"data set '{name}' has no split '{split}'{did_you_mean(split, possible)}")
+
+
+def hold_out(whole: ImageSet, split: str, *, fraction: float, seed: int, name: str) -> ImageSet:
+    """Divide an undivided set into `train` and `test` by a seeded permutation.
+
+    `test` gets round(n fraction) images, at least one where `fraction` > 0; both splits keep the set's order.
+
+    Args:
+        whole: the undivided set of n images.
+        split: `train` or `test`.
+        fraction: the share of `test`, in [0, 1).
+        seed: of the permutation.
+        name: the data set, for messages.
+
+    Returns:
+        The asked part.
+
+    Raises:
+        DataError: the asked part would have no image.
+    """
+    n = len(whole.images)
+    held = 0 if fraction == 0 else max(1, round(n * fraction))
+    order = np.random.RandomState(seed).permutation(n)
+    mine = np.sort(order[:held] if split == "test" else order[held:])
+    if len(mine) == 0:
+        raise DataError(
+            f"{name}: of {n} images, test_fraction = {fraction} leaves none for the split '{split}'; "
+            "add images or choose another test_fraction"
+        )
+    chosen = torch.from_numpy(mine)
+    return ImageSet(whole.images[chosen], whole.labels[chosen], whole.classes)
+
+
+def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Tensor:
+    """Decode image files: turned as their EXIF data says, scaled so that the shorter side fits, the middle cut out.
+
+    Scaling is Pillow's bilinear filter, which antialiases.
+
+    Args:
+        files: the images.
+        size: height and width of the result in pixels.
+        channels: 1 for grey, 3 for RGB.
+        name: the data set, for messages.
+
+    Returns:
+        uint8 [n, channels, size, size], in the order of `files`.
+
+    Raises:
+        DataError: images cannot be read; the message counts them and names the first.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    out = np.empty((len(files), size, size, channels), np.uint8)
+
+    def one(place: int) -> str | None:
+        try:
+            with Image.open(files[place]) as image:
+                upright = ImageOps.exif_transpose(image).convert(mode)
+            scaled = ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR)
+            out[place] = np.asarray(scaled).reshape(size, size, channels)
+        # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
+        except Exception as problem:
+            return f"{files[place]} ({problem or type(problem).__name__})"
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        broken = [problem for problem in pool.map(one, range(len(files))) if problem]
+    if broken:
+        more = f", and {len(broken) - _NAMED_AT_MOST} more" if len(broken) > _NAMED_AT_MOST else ""
+        raise DataError(
+            f"{name}: {len(broken)} of {len(files)} images cannot be read: "
+            f"{', '.join(broken[:_NAMED_AT_MOST])}{more}; repair or remove them"
+        )
+    return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()

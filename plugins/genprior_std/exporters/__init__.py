@@ -1,0 +1,1 @@
+"""Exporters: ways to write generated images."""

@@ -1,0 +1,37 @@
+"""Independent images in one picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from genprior.errors import DataError
+from genprior.parts import Exporter, Model, PartConfig
+from genprior.pictures import grid
+from genprior.sampling import generate
+
+__all__ = ["Grid"]
+
+
+class Grid(Exporter):
+    """A PNG of independent images, row by row, ten a row and two pixels apart as in the paper's figures."""
+
+    name = "grid"
+
+    class Config(PartConfig):
+        """How wide the grid is."""
+
+        columns: int = Field(default=10, gt=0)
+        """How many images a row."""
+
+    def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
+        """Write n images of `model`, all of class `label` if one is given.
+
+        Raises:
+            DataError: n is less than 1.
+            PlanError: a label is asked of a model that takes none.
+        """
+        if n < 1:
+            raise DataError(f"{n} images were asked for; ask for at least 1")
+        grid(generate(model, n, seed=seed, label=label), path, columns=self.config.columns)

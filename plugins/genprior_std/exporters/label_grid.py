@@ -1,0 +1,68 @@
+"""One label a column, one noise a row: what a model puts into the label and what into the noise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genprior.data import to_uint8
+from genprior.errors import DataError, PlanError
+from genprior.parts import Exporter, Model, PartConfig
+from genprior.pictures import grid
+from genprior.randomness import seeded
+from genprior.sampling import evaluating
+
+__all__ = ["LabelGrid"]
+
+CHUNK = 500
+"""Images made at a time."""
+
+
+class LabelGrid(Exporter):
+    """A PNG whose every column shows one label and every row one noise, the same for all labels.
+
+    As in "Learning priors for adversarial autoencoders", figures of the supervised models: column = label s, row =
+    noise z, two pixels apart.
+    """
+
+    name = "label_grid"
+
+    class Config(PartConfig):
+        """Which labels are shown."""
+
+        labels: int = Field(default=10, gt=0)
+        """How many labels, from 0: the columns."""
+
+    def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
+        """Write as many full rows as n images take.
+
+        Raises:
+            DataError: n is less than 1.
+            PlanError: a label is given, or the model takes none.
+        """
+        if label is not None:
+            raise PlanError(f"'label_grid' shows every label, and label {label} was asked; use 'grid' for one label")
+        if n < 1:
+            raise DataError(f"{n} images were asked for; ask for at least 1")
+        rows = math.ceil(n / self.config.labels)
+        columns = [_column(model, rows, seed, shown) for shown in range(self.config.labels)]
+        grid(torch.stack(columns, dim=1).flatten(0, 1), path, columns=self.config.labels)
+
+
+def _column(model: Model, rows: int, seed: int, label: int) -> Tensor:
+    """Images of one label, uint8 [rows, c, h, w]; the seeds leave the label out, so each column has the same noise."""
+    device = next(model.parameters()).device
+    like = torch.zeros(rows, device=device)
+    y = torch.full((rows,), label, device=device, dtype=torch.int64)
+    chunks = []
+    with evaluating(model):
+        for number, (some, asked) in enumerate(zip(torch.split(like, CHUNK), torch.split(y, CHUNK), strict=True)):
+            with seeded(seed, "label_grid condition", number):
+                condition = model.condition(some, asked)
+            with seeded(seed, "label_grid noise", number):
+                chunks.append(to_uint8(model.generate(condition)).cpu())
+    return torch.cat(chunks)

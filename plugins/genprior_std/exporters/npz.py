@@ -1,0 +1,41 @@
+"""Images as arrays, for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genprior.errors import DataError
+from genprior.files import whole
+from genprior.parts import Exporter, Model, PartConfig
+from genprior.sampling import generate
+
+__all__ = ["Npz"]
+
+
+class Npz(Exporter):
+    """An .npz of `images` uint8 [n, h, w, c], as FID tools take them, and of `labels` int64 [n] if a label is asked."""
+
+    name = "npz"
+
+    class Config(PartConfig):
+        """Nothing to set."""
+
+    def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
+        """Write n images of `model`, all of class `label` if one is given.
+
+        Raises:
+            DataError: n is less than 1.
+            PlanError: a label is asked of a model that takes none.
+        """
+        if n < 1:
+            raise DataError(f"{n} images were asked for; ask for at least 1")
+        images = generate(model, n, seed=seed, label=label).permute(0, 2, 3, 1).contiguous().numpy()
+        arrays = {"images": images}
+        if label is not None:
+            arrays["labels"] = np.full(n, label, dtype=np.int64)
+        # An open file, as NumPy adds an ending of its own to a name.
+        with whole(Path(path)) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,45 @@
+"""The hinge game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import relu
+
+from genprior.parts import Game, PartConfig
+
+__all__ = ["Hinge"]
+
+
+class Hinge(Game):
+    """Margins for the critic, the raw output l for the generator.
+
+        L_D = E max(0, 1 - l(real)) + w sum_fakes E max(0, 1 + l(fake)),    L_G = -sum_fakes E l(fake)
+
+    The critic gains nothing from samples that are beyond the margin, |l| > 1 on their own side.
+
+    Source: Lim and Ye, "Geometric GAN"; Miyato et al., "Spectral normalization for generative adversarial networks".
+    """
+
+    name = "hinge"
+
+    class Config(PartConfig):
+        """Settings of the hinge game."""
+
+        fake_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+        """w, the weight of each kind of fake in the critic's loss; 0.5 balances two kinds against one real."""
+
+    def critic_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """L_D >= 0, a scalar: how far the outputs [n] are short of 1 on real samples and above -1 on fakes."""
+        on_fakes = torch.stack([relu(1 + critic(*fake)).mean() for fake in fakes]).sum()
+        weight: float = self.config.fake_weight
+        return relu(1 - critic(*real)).mean() + weight * on_fakes
+
+    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+        """L_G, a scalar: minus the output, averaged over each kind of fake, summed over the kinds."""
+        return -torch.stack([critic(*fake).mean() for fake in fakes]).sum()

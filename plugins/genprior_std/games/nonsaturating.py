@@ -1,0 +1,46 @@
+"""The non-saturating game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genprior.parts import Game, PartConfig
+
+__all__ = ["NonSaturating"]
+
+
+class NonSaturating(Game):
+    """Cross-entropy for the critic, -log D for the generator: strong gradients where the critic wins.
+
+        L_D = -E log D(real) - w sum_fakes E log(1 - D(fake)),    L_G = -sum_fakes E log D(fake)
+
+    with D = sigmoid(critic). The same fixed point as the minimax game, with another size of the generator's gradient.
+
+    Source: Goodfellow et al., "Generative adversarial networks", section 3; the default reading of equations 4 and 5 of
+    "Learning priors for adversarial autoencoders".
+    """
+
+    name = "nonsaturating"
+
+    class Config(PartConfig):
+        """Settings of the non-saturating game."""
+
+        fake_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+        """w, the weight of each kind of fake in the critic's loss; 0.5 balances two kinds against one real."""
+
+    def critic_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """L_D, a scalar in nats: the cross-entropy of the logits [n] of real samples and of each kind of fake."""
+        on_fakes = torch.stack([softplus(critic(*fake)).mean() for fake in fakes]).sum()
+        weight: float = self.config.fake_weight
+        return softplus(-critic(*real)).mean() + weight * on_fakes
+
+    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+        """L_G, a scalar in nats: -log D, averaged over each kind of fake, summed over the kinds."""
+        return torch.stack([softplus(-critic(*fake)).mean() for fake in fakes]).sum()

@@ -1,0 +1,178 @@
+"""The adversarial autoencoder, with a prior that may be learned.
+
+Makhzani et al. 2015 ("Adversarial autoencoders", the first phase) and Wang, Peng, Ko 2020 ("Learning priors for
+adversarial autoencoders", Algorithm 1, both phases). The three design choices of the paper's Table 3 are settings:
+A is `improves.prior` with a `code_generator` prior, B is the `learned_similarity` reconstruction, C is
+`improves.decoder`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from genprior import (
+    Batch,
+    Build,
+    Condition,
+    ConditionerSpec,
+    CriticSpec,
+    DataInfo,
+    DecoderSpec,
+    EncoderSpec,
+    GameSpec,
+    Model,
+    Objectives,
+    PartConfig,
+    Phase,
+    PlanError,
+    PriorSpec,
+    ReconstructionSpec,
+    Sizes,
+)
+from genprior.step import remember
+
+__all__ = ["AdversarialAutoencoder", "Improves"]
+
+
+class Improves(BaseModel):
+    """Whom the prior-improvement phase moves, beside the image critic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    prior: bool = False
+    """A: the code generator descends the image game."""
+    decoder: bool = False
+    """C: the decoder descends it too (paper, footnote 2)."""
+
+
+class AdversarialAutoencoder(Model):
+    """AAE with a choice of prior, reconstruction metric and condition."""
+
+    name = "aae"
+
+    class Config(PartConfig):
+        """The parts of an adversarial autoencoder."""
+
+        code_size: int = Field(64, gt=0)
+        """d, the width of a code."""
+        prior: PriorSpec
+        """p(z); with A, a learned one."""
+        encoder: EncoderSpec
+        """q(z | x)."""
+        decoder: DecoderSpec
+        """dec(z)."""
+        code_critic: CriticSpec
+        """D_C, which tells codes of the prior from codes of images."""
+        image_critic: CriticSpec
+        """D_I, which tells images from decoded codes; made only where something needs it."""
+        reconstruction: ReconstructionSpec
+        """L_rec; with B, the error in the image critic's features."""
+        conditioner: ConditionerSpec
+        """What is told and asked."""
+        code_game: GameSpec
+        """The game of the code critic and the encoder, equation 5."""
+        image_game: GameSpec
+        """The game of the image critic, the code generator and the decoder, equation 4."""
+        improves: Improves = Improves()
+        """Whom the second phase moves."""
+        reconstruction_as_fake: bool = True
+        """Whether D_I also judges reconstructions as fakes, log(1 - D_I(x_rec)) in Algorithm 1."""
+        rec_weight: float = Field(1.0, gt=0)
+        """Weight of L_rec in the encoder's and the decoder's step, lambda in Algorithm 1."""
+        info_weight: float = Field(1.0, ge=0)
+        """Weight of E[-log Q(s | dec(z_c))], InfoGAN's bound on I(s; dec(z_c)) with its sign turned."""
+
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the parts; the image critic only if the reconstruction, the condition, A or C needs it.
+
+        Raises:
+            PlanError: `improves.prior` is asked of a prior that has nothing to learn, or parts do not fit.
+        """
+        super().__init__(config)
+        known, asked = config.conditioner.part.widths(config.conditioner, info)
+        sizes = Sizes(info.image, config.code_size, known, asked)
+        self.encoder = build("encoder", config.encoder, sizes)
+        self.decoder = build("decoder", config.decoder, sizes)
+        self.code_critic = build("code_critic", config.code_critic, sizes)
+        borrowed = {*config.reconstruction.part.borrows, *config.conditioner.part.borrows}
+        self.two_phases = config.improves.prior or config.improves.decoder or "image_critic" in borrowed
+        if self.two_phases:
+            self.image_critic = build("image_critic", config.image_critic, sizes)
+            self.image_game = build("image_game", config.image_game, sizes)
+        self.prior = build("prior", config.prior, sizes)
+        self.reconstruction = build("reconstruction", config.reconstruction, sizes)
+        self.conditioner = build("conditioner", config.conditioner, sizes)
+        self.code_game = build("code_game", config.code_game, sizes)
+        if config.improves.prior and not any(True for _ in self.prior.parameters()):
+            raise PlanError(
+                f"improves.prior = true asks for a prior that can be trained; '{self.prior.name}' has no parameters. "
+                'Use prior = { name = "code_generator" }, or leave improves.prior out.'
+            )
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The AAE phase and, where there is an image critic, the prior-improvement phase (Algorithm 1)."""
+        regularise = Phase("regularise", self.regularise)
+        return (regularise, Phase("improve_prior", self.improve_prior)) if self.two_phases else (regularise,)
+
+    def regularise(self, batch: Batch) -> Objectives:
+        """The AAE phase: the encoder's codes are drawn to the prior, and images are reconstructed."""
+        known, asked = self.conditioner(batch)
+        with torch.no_grad():
+            z_prior = self.prior.sample(asked)
+        z = self.encoder(batch.x, known).rsample()
+        rec = self.reconstruction(batch.x, self.decoder(z, known), known).mean()  # L_rec
+        critic = remember(self.code_critic)
+        fool = self.code_game.generator_loss(critic, (z, known))  # -L_C
+        # The code game does not depend on the decoder, so one loss and one backward pass serve both.
+        autoencoder = self.config.rec_weight * rec + fool
+        return Objectives(
+            {
+                "code_critic": self.code_game.critic_loss(critic, (z_prior, known), (z, known)),
+                "encoder": autoencoder,
+                "decoder": autoencoder,
+            },
+            note={"reconstruction": rec, "fool": fool},
+        )
+
+    def improve_prior(self, batch: Batch) -> Objectives:
+        """The prior-improvement phase: what the prior decodes to is drawn to the images."""
+        known, asked = self.conditioner(batch)
+        improves = self.config.improves
+        with torch.set_grad_enabled(improves.prior or improves.decoder):
+            x_new = self.decoder(self.prior.sample(asked), known)
+        fakes = [(x_new, known)]
+        if self.config.reconstruction_as_fake:
+            with torch.no_grad():
+                z = self.encoder(batch.x, known).rsample()
+            with torch.set_grad_enabled(improves.decoder):
+                fakes.append((self.decoder(z, known), known))
+        critic = remember(self.image_critic)
+        info = self.conditioner.consistency(x_new, asked)  # E[-log Q(s | dec(z_c))]
+        judge = self.image_game.critic_loss(critic, (batch.x, known), *fakes) + self.config.info_weight * info
+        losses = {"image_critic": judge}
+        if any(True for _ in self.conditioner.parameters()):
+            losses["conditioner"] = judge
+        if improves.prior or improves.decoder:
+            fool = self.image_game.generator_loss(critic, *fakes) + self.config.info_weight * info  # -L_I
+            losses |= {part: fool for part, on in improves if on}
+        return Objectives(losses, note={"info": info})
+
+    def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
+        """What is asked of new images: drawn, or the classes y."""
+        condition: Condition = self.conditioner.draw(like) if y is None else self.conditioner.of_label(y)
+        return condition
+
+    def generate(self, condition: Condition) -> Tensor:
+        """dec(z_c) with z_c from the prior, the same `sample` that training uses."""
+        known, asked = condition
+        images: Tensor = self.decoder(self.prior.sample(asked), known)
+        return images
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """dec(enc(x)) at the posterior's mean."""
+        known, _ = self.conditioner(batch)
+        images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
+        return images

@@ -1,0 +1,52 @@
+"""The paper's critic of codes: a multilayer perceptron."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from genprior import Critic, PartConfig, Sizes
+from genprior_std.networks.layers import fully_connected, with_known
+
+__all__ = ["CodeCritic"]
+
+
+class CodeCritic(Critic):
+    """The code discriminator of Table 4, on logits: FC 1000, LReLU -> FC 500, LReLU -> FC 200, LReLU -> FC 1.
+
+    With a condition it sees [z, known], as in the supervised adversarial autoencoder; `conditional = false` is
+    Algorithm 1 to the letter, which shows the critic the codes alone.
+
+    References:
+        Learning priors for adversarial autoencoders, Table 4 (code discriminator).
+    """
+
+    name = "code_mlp"
+
+    class Config(PartConfig):
+        """Settings of the code critic."""
+
+        hidden: tuple[PositiveInt, ...] = Field(default=(1000, 500, 200), min_length=1)
+        """Widths of the hidden layers."""
+        conditional: bool = True
+        """Whether the critic sees `known`, beside the code; without a condition it makes no difference."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Make the network.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it depends on.
+        """
+        super().__init__(config, sizes)
+        hidden: tuple[int, ...] = self.config.hidden
+        inputs = sizes.code + (sizes.known if self.config.conditional else 0)
+        self.layers = nn.Sequential(*fully_connected(inputs, hidden, "leaky_relu", batch_norm=False))
+        self.head = nn.Linear(hidden[-1], 1)
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """Logits [n] of codes x [n, d] with known [n, k]."""
+        if self.config.conditional:
+            x = with_known(x, known)
+        logits: Tensor = self.head(self.layers(x))
+        return logits.squeeze(1)

@@ -1,0 +1,106 @@
+"""The paper's critic of images: strided convolutions and one fully connected layer."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from genprior import FeatureCritic, PartConfig, PlanError, Sizes
+from genprior.errors import did_you_mean
+from genprior_std.networks.layers import LEAK, doublings, with_known_maps
+
+__all__ = ["ConvolutionalImageCritic"]
+
+
+class ConvolutionalImageCritic(FeatureCritic):
+    """The image discriminator of Table 4, on logits.
+
+    4x4 convolution (w) at stride 2, LReLU -> 4x4 convolution (2w) at stride 2, BN, LReLU -> 4x4 convolution (4w) at
+    stride 2, BN, LReLU -> FC 1000, LReLU -> FC 1. With 32 x 32 images and w = 64 this is the table, and F(x) is the
+    4 x 4 map `conv3` after its activation. There are always at least three convolutions, and the last map is always
+    4 x 4: for images of 16 x 16 (8 x 8) the first (two) have a kernel of 3x3 at stride 1 instead; for 64 x 64 a fourth
+    of 8w follows, and any further one has 8w too. Every layer has its bias, as in the paper's count of parameters.
+
+    References:
+        Learning priors for adversarial autoencoders, Table 4 (image discriminator).
+    """
+
+    name = "image_convolutional"
+
+    class Config(PartConfig):
+        """Settings of the convolutional image critic."""
+
+        width: int = Field(default=64, gt=0)
+        """w, the channels of the first convolution."""
+        hidden: int = Field(default=1000, gt=0)
+        """Width of the fully connected layer, which is the trunk that an auxiliary head may share."""
+        batch_norm: bool = True
+        """Batch normalisation after every convolution but the first; switch it off for a gradient penalty."""
+        conditional: bool = False
+        """Whether the critic sees `known`, as constant maps beside the image."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Make the network.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it depends on.
+
+        Raises:
+            PlanError: the images are not square with a side of 4 * 2^k.
+        """
+        super().__init__(config, sizes)
+        cfg = self.config
+        halvings = doublings("critic 'image_convolutional'", sizes.image, "critic 'image_mlp'")
+        count = max(3, halvings)
+        inputs = sizes.image[0] + (sizes.known if cfg.conditional else 0)
+        self.convolutions = nn.ModuleDict()
+        for i in range(count):
+            outputs = cfg.width * min(2**i, 8)
+            shape = (4, 2) if i >= count - halvings else (3, 1)
+            norm = [nn.BatchNorm2d(outputs)] if cfg.batch_norm and i > 0 else []
+            self.convolutions[f"conv{i + 1}"] = nn.Sequential(
+                nn.Conv2d(inputs, outputs, *shape, padding=1), *norm, nn.LeakyReLU(LEAK, inplace=True)
+            )
+            inputs = outputs
+        self.to_trunk = nn.Sequential(nn.Linear(inputs * 16, cfg.hidden), nn.LeakyReLU(LEAK, inplace=True))
+        self.head = nn.Linear(cfg.hidden, 1)
+
+    @property
+    def feature_layers(self) -> tuple[str, ...]:
+        """`("conv1", "conv2", "conv3")`, and so on for images larger than 32 x 32."""
+        return tuple(self.convolutions)
+
+    @property
+    def trunk_width(self) -> int:
+        """The width of the fully connected layer."""
+        return int(self.config.hidden)
+
+    def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
+        """The map after the named convolution, its normalisation and its activation, flattened: [n, f].
+
+        Raises:
+            PlanError: there is no such layer.
+        """
+        if layer not in self.convolutions:
+            raise PlanError(
+                f"critic '{self.name}' was asked for the features of layer '{layer}', which it has not"
+                f"{did_you_mean(layer, self.feature_layers)}"
+            )
+        if self.config.conditional:
+            x = with_known_maps(x, known)
+        for name, convolution in self.convolutions.items():
+            x = convolution(x)
+            if name == layer:
+                break
+        return x.flatten(1)
+
+    def trunk(self, x: Tensor, known: Tensor) -> Tensor:
+        """What the last layer sees: [n, hidden], after the activation."""
+        hidden: Tensor = self.to_trunk(self.features(x, known, self.feature_layers[-1]))
+        return hidden
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """Logits [n] of images x [n, c, h, w] in [-1, 1] with known [n, k]."""
+        logits: Tensor = self.head(self.trunk(x, known))
+        return logits.squeeze(1)

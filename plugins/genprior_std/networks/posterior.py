@@ -1,0 +1,87 @@
+"""What an encoder says about a code: q(z | x)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genprior import DensityPosterior, PointPosterior, Posterior
+
+__all__ = ["GaussianPosterior", "PosteriorForm", "posterior_from", "posterior_width"]
+
+PosteriorForm = Literal["point", "gaussian"]
+
+
+class GaussianPosterior(DensityPosterior):
+    """A Gaussian with a diagonal covariance, q(z | x) = N(z; m, diag(exp(v))).
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014, section 2.4 (the reparameterisation).
+    """
+
+    def __init__(self, mean: Tensor, log_variance: Tensor) -> None:
+        """Describe one Gaussian for each image.
+
+        Both are kept in at least single precision: a log density is a small difference of large numbers, which the
+        half precision of autocast would round away.
+
+        Args:
+            mean: m, [n, d].
+            log_variance: v, the natural logarithm of the variance, [n, d].
+        """
+        self._mean = _at_least_single(mean)
+        self._log_variance = _at_least_single(log_variance)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean code m, [n, d]."""
+        return self._mean
+
+    @property
+    def log_variance(self) -> Tensor:
+        """The natural logarithm of the variance of each coordinate, v, [n, d]."""
+        return self._log_variance
+
+    def rsample(self) -> Tensor:
+        """A code z = m + exp(v / 2) e with e ~ N(0, I), [n, d], differentiable in m and v."""
+        return torch.addcmul(self._mean, (0.5 * self._log_variance).exp(), torch.randn_like(self._mean))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The log density, -(1/2) sum_j (log 2 pi + v_j + (z_j - m_j)^2 exp(-v_j)).
+
+        Args:
+            z: codes [n, d].
+
+        Returns:
+            [n], in nats.
+        """
+        m, v = self._mean, self._log_variance
+        return -0.5 * (math.log(2 * math.pi) + v + (z - m).square() * (-v).exp()).sum(1)
+
+
+def posterior_width(form: PosteriorForm, code: int) -> int:
+    """How many numbers an encoder has to put out for a code of width d: d for a point, 2d for a Gaussian."""
+    return 2 * code if form == "gaussian" else code
+
+
+def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:
+    """The posterior that an encoder's output describes.
+
+    Args:
+        form: `"point"` or `"gaussian"`.
+        out: [n, d] codes of a point; [n, 2d] means and then log variances of a Gaussian.
+
+    Returns:
+        A `PointPosterior` or a `GaussianPosterior`.
+    """
+    if form == "gaussian":
+        mean, log_variance = out.chunk(2, dim=1)
+        return GaussianPosterior(mean, log_variance)
+    return PointPosterior(out)
+
+
+def _at_least_single(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,123 @@
+"""The residual blocks of Table 2, and the widths of the pyramid that they form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CodeToMap", "DownBlock", "UpBlock", "pyramid"]
+
+
+def pyramid(width: int, doublings: int) -> list[int]:
+    """The width of each level, from the image to the 4 x 4 map: doubled at each level, and at most 8 * width.
+
+    At 32 x 32 (3 doublings) and width 64: 64, 128, 256, 512, as in Table 2. The decoder has the same widths in the
+    opposite order.
+
+    Args:
+        width: channels at the side of the image.
+        doublings: k for images with a side of 4 * 2^k.
+
+    Returns:
+        k + 1 widths.
+    """
+    return [width * min(2**level, 8) for level in range(doublings + 1)]
+
+
+class DownBlock(nn.Module):
+    """A residual block that keeps the side (stride 1) or halves it (stride 2).
+
+    out = ReLU(skip(x) + main(x)), main = 3x3 convolution (stride), [BN], ReLU, 3x3 convolution, [BN], [ReLU]. The skip
+    is the identity at stride 1 and equal widths, else a 1x1 convolution of the same stride (Table 2 names none).
+
+    References:
+        Learning priors for adversarial autoencoders, Table 2, "residual block" and "down-sampling residual block".
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, batch_norm: bool, pre_sum_relu: bool) -> None:
+        """Make the block.
+
+        Args:
+            inputs: channels that come in.
+            outputs: channels that go out.
+            stride: 1 or 2.
+            batch_norm: normalise after both convolutions (a deviation from the table, which lists none).
+            pre_sum_relu: keep the table's ReLU before the sum.
+        """
+        super().__init__()
+        first = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not batch_norm)
+        self.main = _main(first, outputs, batch_norm, pre_sum_relu)
+        plain = stride == 1 and inputs == outputs
+        self.skip = None if plain else nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [n, outputs, h / stride, w / stride] from maps x [n, inputs, h, w]."""
+        total: Tensor = self.main(x) + (x if self.skip is None else self.skip(x))
+        return total.relu_()
+
+
+class UpBlock(nn.Module):
+    """A residual block that doubles the side.
+
+    out = ReLU(up(skip(x)) + main(x)), main = 4x4 transposed convolution (stride 2), [BN], ReLU, 3x3 convolution, [BN],
+    [ReLU]; skip = 1x1 convolution; up = nearest neighbour. A 1x1 convolution sees each pixel alone, so it gives the
+    same before the up-sampling as behind it, at a quarter of the work.
+
+    References:
+        Learning priors for adversarial autoencoders, Table 2, "up-sampling residual block".
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, batch_norm: bool, pre_sum_relu: bool) -> None:
+        """Make the block.
+
+        Args:
+            inputs: channels that come in.
+            outputs: channels that go out.
+            batch_norm: normalise after both convolutions (a deviation from the table, which lists none).
+            pre_sum_relu: keep the table's ReLU before the sum.
+        """
+        super().__init__()
+        first = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=not batch_norm)
+        self.main = _main(first, outputs, batch_norm, pre_sum_relu)
+        self.skip = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [n, outputs, 2h, 2w] from maps x [n, inputs, h, w]."""
+        up: Tensor = nn.functional.interpolate(self.skip(x), scale_factor=2.0, mode="nearest")
+        total: Tensor = self.main(x) + up
+        return total.relu_()
+
+
+class CodeToMap(nn.ConvTranspose2d):
+    """The first layer of a decoder: a code, as a map of 1 x 1, up-convolved to 4 x 4.
+
+    A transposed convolution of a single pixel is a matrix product, y[n, c, i, j] = sum_d z[n, d] W[d, c, i, j], and is
+    computed as one; the parameters are those of the convolution.
+
+    References:
+        Learning priors for adversarial autoencoders, Table 2, "4x4 up-conv 512".
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Make the layer; batch normalisation follows it in the table, so it has no bias.
+
+        Args:
+            inputs: width of the code.
+            outputs: channels that go out.
+        """
+        super().__init__(inputs, outputs, 4, bias=False)
+
+    def forward(self, z: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Maps [n, outputs, 4, 4] from codes z [n, inputs]; the memory format is that of the weight."""
+        weight = self.weight
+        if weight.is_contiguous(memory_format=torch.channels_last):
+            flat = z @ weight.permute(0, 2, 3, 1).flatten(1)
+            return flat.view(-1, 4, 4, self.out_channels).permute(0, 3, 1, 2)
+        return (z @ weight.flatten(1)).view(-1, self.out_channels, 4, 4)
+
+
+def _main(first: nn.Module, width: int, batch_norm: bool, pre_sum_relu: bool) -> nn.Sequential:
+    norms = [nn.BatchNorm2d(width) if batch_norm else nn.Identity() for _ in range(2)]
+    second = nn.Conv2d(width, width, 3, padding=1, bias=not batch_norm)
+    last = nn.ReLU(inplace=True) if pre_sum_relu else nn.Identity()
+    return nn.Sequential(first, norms[0], nn.ReLU(inplace=True), second, norms[1], last)

@@ -1,0 +1,97 @@
+"""Every standard part, registered through the same hook as anyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from genprior import Part, hookimpl
+from genprior_std.conditioners.infogan import InfoGAN
+from genprior_std.conditioners.label import Label
+from genprior_std.conditioners.none import NoCondition
+from genprior_std.datasets.arrays import Arrays
+from genprior_std.datasets.cifar10 import Cifar10
+from genprior_std.datasets.digits import Digits
+from genprior_std.datasets.fashion_mnist import FashionMnist
+from genprior_std.datasets.flowers102 import Flowers102
+from genprior_std.datasets.folder import Folder
+from genprior_std.datasets.mnist import Mnist
+from genprior_std.datasets.svhn import Svhn
+from genprior_std.exporters.grid import Grid
+from genprior_std.exporters.label_grid import LabelGrid
+from genprior_std.exporters.npz import Npz
+from genprior_std.games.hinge import Hinge
+from genprior_std.games.least_squares import LeastSquares
+from genprior_std.games.minimax import Minimax
+from genprior_std.games.nonsaturating import NonSaturating
+from genprior_std.models.aae import AdversarialAutoencoder
+from genprior_std.networks.code_mlp import CodeCritic
+from genprior_std.networks.image_convolutional import ConvolutionalImageCritic
+from genprior_std.networks.image_mlp import MlpImageCritic
+from genprior_std.networks.mlp_decoder import MlpDecoder
+from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.networks.residual_decoder import ResidualDecoder
+from genprior_std.networks.residual_encoder import ResidualEncoder
+from genprior_std.priors.categorical_gaussian import CategoricalGaussian
+from genprior_std.priors.code_generator import CodeGenerator
+from genprior_std.priors.gaussian import Gaussian
+from genprior_std.priors.mixture import Mixture
+from genprior_std.priors.swiss_roll import SwissRoll
+from genprior_std.priors.uniform import Uniform
+from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
+from genprior_std.reconstruction.pixel import Pixel
+from genprior_std.scores.classifier_score import ClassifierScore
+from genprior_std.scores.fid import FID
+from genprior_std.scores.inception_score import InceptionScore
+from genprior_std.scores.kid import KID
+from genprior_std.scores.precision_recall import PrecisionRecall
+
+__all__ = ["PARTS", "genprior_parts"]
+
+PARTS: tuple[type[Part], ...] = (
+    InfoGAN,
+    Label,
+    NoCondition,
+    Arrays,
+    Cifar10,
+    Digits,
+    FashionMnist,
+    Folder,
+    Flowers102,
+    Mnist,
+    Svhn,
+    Grid,
+    LabelGrid,
+    Npz,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    AdversarialAutoencoder,
+    CodeCritic,
+    ConvolutionalImageCritic,
+    MlpImageCritic,
+    MlpDecoder,
+    MlpEncoder,
+    ResidualDecoder,
+    ResidualEncoder,
+    CategoricalGaussian,
+    CodeGenerator,
+    Gaussian,
+    Mixture,
+    SwissRoll,
+    Uniform,
+    LearnedSimilarity,
+    Pixel,
+    ClassifierScore,
+    FID,
+    InceptionScore,
+    KID,
+    PrecisionRecall,
+)
+
+
+@hookimpl
+def genprior_parts(register: Callable[[type[Part]], None]) -> None:
+    """Offer every standard part."""
+    for part in PARTS:
+        register(part)

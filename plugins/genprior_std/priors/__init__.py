@@ -1,0 +1,1 @@
+"""Priors: where codes come from."""

@@ -1,0 +1,92 @@
+"""A mixture of 2-D Gaussians on a circle."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genprior.errors import PlanError
+from genprior.parts import DensityPrior, PartConfig, Sizes
+
+__all__ = ["Mixture"]
+
+
+class Mixture(DensityPrior):
+    """K Gaussians of equal weight on a circle in the plane, each long along the radius and thin across it.
+
+    Component k lies at the angle phi_k = 2 pi k / K:
+
+        z = rho (cos phi_k, sin phi_k) + tau (-sin phi_k, cos phi_k)
+        rho ~ N(shift, radial^2),  tau ~ N(0, tangential^2)
+
+    Codes are [n, 2]. With `asked` [n, K], a one-hot, samples and density are those of that component alone; without a
+    condition they are those of the whole mixture.
+
+    Raises:
+        PlanError: the code is not 2-D, or the width of what is asked is neither 0 nor K.
+
+    Source: "Adversarial autoencoders", section 2.3 and figure 4. The paper names no sizes; the defaults are those of a
+    public implementation (musyoku/adversarial-autoencoder).
+    """
+
+    name = "mixture"
+
+    class Config(PartConfig):
+        """Settings of the mixture on a circle."""
+
+        components: int = Field(default=10, ge=1)
+        """K, the number of Gaussians."""
+        shift: float = Field(default=1.4, ge=0, allow_inf_nan=False)
+        """Distance of each mean from the origin."""
+        radial: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+        """Standard deviation along the radius."""
+        tangential: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+        """Standard deviation across the radius."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Check that codes are 2-D and that what is asked names a component."""
+        super().__init__(config, sizes)
+        components: int = self.config.components
+        if sizes.code != 2:
+            raise PlanError(
+                f"prior '{self.name}' lies in the plane and needs codes of 2 numbers; the code has {sizes.code}. "
+                "Set code_size = 2, or use a prior of any width ('gaussian', 'uniform')"
+            )
+        if sizes.asked not in (0, components):
+            raise PlanError(
+                f"prior '{self.name}' has {components} components, and is asked with a one-hot of {components} or not "
+                f"at all; what is asked has width {sizes.asked}. "
+                f"Set components = {sizes.asked}, or use conditioner 'none'"
+            )
+
+    def _angles(self, k: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The cosine and sine of 2 pi k / K, in the dtype of `like`."""
+        phi = k.to(like.dtype) * (2 * math.pi / self.config.components)
+        return phi.cos(), phi.sin()
+
+    def sample(self, asked: Tensor) -> Tensor:
+        """Draw codes [n, 2] of the component that each row of `asked` [n, K or 0] names, or of a random one."""
+        n = len(asked)
+        k = asked.argmax(1) if self.sizes.asked else torch.randint(self.config.components, (n,), device=asked.device)
+        cos, sin = self._angles(k, asked)
+        noise = torch.randn(2, n, device=asked.device, dtype=asked.dtype)
+        rho: Tensor = self.config.shift + self.config.radial * noise[0]
+        tau: Tensor = self.config.tangential * noise[1]
+        return torch.stack([rho * cos - tau * sin, rho * sin + tau * cos], 1)
+
+    def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
+        """The log-density, log mean_k N(rho_k; shift, radial^2) N(tau_k; 0, tangential^2): [n] in nats.
+
+        (rho_k, tau_k) is z [n, 2] turned back by phi_k; the mean runs over the component asked for, or over all.
+        """
+        radial: float = self.config.radial
+        tangential: float = self.config.tangential
+        all_of_them = torch.arange(self.config.components, device=z.device)[None]
+        cos, sin = self._angles(asked.argmax(1, keepdim=True) if self.sizes.asked else all_of_them, z)
+        rho, tau = z[:, :1] * cos + z[:, 1:] * sin, z[:, 1:] * cos - z[:, :1] * sin
+        exponent = -0.5 * (((rho - self.config.shift) / radial).square() + (tau / tangential).square())
+        log_mean: Tensor = exponent.logsumexp(1) - math.log(exponent.shape[1])
+        return log_mean - math.log(2 * math.pi * radial * tangential)

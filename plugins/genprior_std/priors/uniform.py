@@ -1,0 +1,48 @@
+"""The uniform distribution on a cube."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from genprior.parts import DensityPrior, PartConfig
+
+__all__ = ["Uniform"]
+
+
+class Uniform(DensityPrior):
+    """A uniform distribution on a cube, whatever is asked: p(z) = (high - low)^-d on [low, high]^d, else 0.
+
+    Codes are [n, d] for any d. On [-1, 1] it is the noise of DCGAN and of InfoGAN.
+    """
+
+    name = "uniform"
+
+    class Config(PartConfig):
+        """Settings of the uniform prior."""
+
+        low: float = Field(default=-1.0, allow_inf_nan=False)
+        """The smallest value of each number of a code."""
+        high: float = Field(default=1.0, allow_inf_nan=False)
+        """The largest value of each number of a code; above `low`."""
+
+        @model_validator(mode="after")
+        def _ordered(self) -> Self:
+            if not self.low < self.high:
+                raise ValueError(f"low = {self.low} is not below high = {self.high}; give a low that is smaller")
+            return self
+
+    def sample(self, asked: Tensor) -> Tensor:
+        """Draw codes [n, d] uniformly from [low, high]^d, one for each row of `asked` [n, k]."""
+        noise = torch.rand(len(asked), self.sizes.code, device=asked.device, dtype=asked.dtype)
+        return noise.mul_(self.config.high - self.config.low).add_(self.config.low)
+
+    def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
+        """The log-density: -d log(high - low) inside the cube, minus infinity outside: [n] in nats for z [n, d]."""
+        inside = ((z >= self.config.low) & (z <= self.config.high)).all(1)
+        value = -z.shape[1] * math.log(self.config.high - self.config.low)
+        return z.new_full((len(z),), value).masked_fill(~inside, -math.inf)

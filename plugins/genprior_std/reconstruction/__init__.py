@@ -1,0 +1,1 @@
+"""Reconstructions: how far a reconstruction is from its image."""

@@ -1,0 +1,1 @@
+"""Scores: how good generated images are. torch-fidelity does the arithmetic."""

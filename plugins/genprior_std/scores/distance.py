@@ -1,0 +1,100 @@
+"""What FID, KID and precision/recall share: two sets of features, through one of two networks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from genprior.parts import PartConfig, Score, ScoreContext
+from genprior.score import Column, Extractor, SampleContext, sample_context
+from genprior_std.scores.classifier import classifier
+from genprior_std.scores.inception import inception
+
+__all__ = ["DistanceConfig", "DistanceScore"]
+
+
+class DistanceConfig(PartConfig):
+    """Which images are compared, and through which network."""
+
+    extractor: Literal["inception", "classifier"] = "inception"
+    """The network: Inception as in the literature, or a classifier of the data set's own classes."""
+    samples: int = Field(default=50_000, gt=1)
+    """How many generated images."""
+    reference: Literal["train", "test", "all"] = "train"
+    """Which real images they are compared with."""
+    weights: Path | None = None
+    """A local file of Inception's weights, read as a pickle (trusted files only); downloaded if not given."""
+
+    @model_validator(mode="after")
+    def _weights_are_of_inception(self) -> DistanceConfig:
+        if self.weights is not None and self.extractor != "inception":
+            raise ValueError(
+                f"'weights' are those of the Inception network, and extractor is '{self.extractor}', which is "
+                "trained on the data set; leave 'weights' out, or set extractor = \"inception\""
+            )
+        return self
+
+
+class DistanceScore(Score):
+    """Generated features against real ones. Keys begin with `classifier_` where the classifier gave the features.
+
+    Against the training split, the held-out test split is measured in the same way as `real_<key>`: what perfect
+    samples would score.
+    """
+
+    titles: ClassVar[dict[str, tuple[str, bool]]]
+    """Key under Inception -> how tables call it, and whether higher is better."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """How tables show it: numbers of the classifier say so."""
+        if self.config.extractor == "inception":
+            return tuple(Column(key, title, higher) for key, (title, higher) in self.titles.items())
+        return tuple(
+            Column(f"classifier_{key}", f"{title} (classifier)", higher) for key, (title, higher) in self.titles.items()
+        )
+
+    @abstractmethod
+    def compare(self, generated: Tensor, real: Tensor) -> dict[str, float]:
+        """The score of features [n, f] against real ones [m, f], by its key under Inception.
+
+        Raises:
+            ScoreError: there are too few images.
+        """
+
+    def enough(self, images: int) -> bool:
+        """Whether so many held-out images can be measured at all; where they cannot, `real_<key>` is left out."""
+        return images > 1
+
+    def extractor(self, context: SampleContext) -> Extractor:
+        """The network of the settings.
+
+        Raises:
+            ScoreError: it cannot be had.
+        """
+        if self.config.extractor == "inception":
+            return inception(context, self.config.weights)
+        return classifier(context)
+
+    def measure(self, context: ScoreContext) -> dict[str, float]:
+        """The score, and against the training split that of the test split.
+
+        Raises:
+            ScoreError: there are too few images, or the network cannot be had.
+        """
+        full = sample_context(context)
+        extractor = self.extractor(full)
+        reference = full.features(extractor, self.config.reference).features
+        generated = full.features(extractor, "generated", self.config.samples).features
+        before = "" if self.config.extractor == "inception" else "classifier_"
+        results = {f"{before}{key}": value for key, value in self.compare(generated, reference).items()}
+        if self.config.reference == "train":
+            held_out = full.features(extractor, "test").features
+            if self.enough(len(held_out)):
+                real = self.compare(held_out, reference)
+                results |= {f"real_{before}{key}": value for key, value in real.items() if not key.endswith("_std")}
+        return results

@@ -1,0 +1,90 @@
+"""The Inception network that the literature scores with, as torch-fidelity ships it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+from genprior.errors import ScoreError
+from genprior.score import Features, SampleContext, digest
+
+__all__ = ["InceptionExtractor", "inception"]
+
+
+class InceptionExtractor:
+    """torch-fidelity's `inception-v3-compat`: the TensorFlow graph of 2015-12-05 with its own resizing to 299 x 299.
+
+    Features are the 2048 of pool3; logits are `logits_unbiased` (pool3 times W, without the bias), 1008 classes.
+    Grey images are repeated to three channels.
+
+    References:
+        Salimans et al., Improved Techniques for Training GANs, 2016, https://arxiv.org/abs/1606.03498
+        Heusel et al., GANs Trained by a Two Time-Scale Update Rule, 2017, https://arxiv.org/abs/1706.08500
+    """
+
+    title = "Inception"
+    keep = True
+
+    def __init__(self, weights: Path | None, device: torch.device) -> None:
+        """Read the weights, or download them.
+
+        Args:
+            weights: a local file, read as a pickle (which can run code: trusted files only); downloaded if None.
+            device: where it runs.
+
+        Raises:
+            ScoreError: the weights cannot be downloaded or read.
+        """
+        # The clone of the graph is fixed; float32 throughout, for reduced precision moves the features.
+        if weights is not None and not weights.is_file():
+            raise ScoreError(f"there is no file of Inception weights at '{weights}'; {_ways_out()}")
+        try:
+            network = FeatureExtractorInceptionV3(
+                "inception-v3-compat",
+                ["2048", "logits_unbiased"],
+                feature_extractor_weights_path=None if weights is None else str(weights),
+                verbose=False,
+            )
+        except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+            what = "downloaded" if weights is None else f"read from '{weights}'"
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ScoreError(f"the Inception weights cannot be {what} ({reason[0]}); {_ways_out()}") from error
+        self._network = network.to(device)
+        self._device = device
+        self.key = f"inception-v3-compat-{digest(network.state_dict())}"
+        self.batch = 50 if device.type == "cpu" else 250
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Features:
+        """Features [n, 2048] and logits [n, 1008] of images uint8 [n, c, h, w], c 1 or 3.
+
+        Raises:
+            ScoreError: the images have neither one channel nor three.
+        """
+        channels = images.shape[1]
+        if channels not in (1, 3):
+            raise ScoreError(f"Inception sees images of 3 channels, or of 1; these have {channels}")
+        with torch.autocast(self._device.type, enabled=False):
+            features, logits = self._network(images.to(self._device).expand(-1, 3, -1, -1))
+        return Features(features, logits)
+
+
+def inception(context: SampleContext, weights: Path | None) -> InceptionExtractor:
+    """The Inception network of this context, loaded once.
+
+    Raises:
+        ScoreError: the weights cannot be downloaded or read.
+    """
+    return context.once(f"inception:{weights}", lambda: InceptionExtractor(weights, context.device))
+
+
+def _ways_out() -> str:
+    return (
+        f"either connect this machine once, so that they are downloaded from {URL_INCEPTION_V3}, or fetch that file "
+        "elsewhere and name it in the score's 'weights' (it is read as a pickle, which can run code: trusted files "
+        "only). Without them, score with extractor = \"classifier\" or the score 'classifier_score'"
+    )

@@ -1,0 +1,55 @@
+"""The Inception score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from genprior.parts import PartConfig, Score, ScoreContext
+from genprior.score import Column, sample_context
+from genprior_std.scores.entropy import score_samples_and_real
+from genprior_std.scores.inception import inception
+
+__all__ = ["InceptionScore"]
+
+
+class InceptionScore(Score):
+    """exp(E_x KL(p(y|x) || p(y))) under the Inception network: higher where images are clear and of many classes.
+
+    Writes `inception_score`, `inception_score_std` over the splits, and `real_inception_score` of held-out real
+    images in splits of the same size. 50,000 samples in 10 splits are the protocol of published numbers; fewer score
+    lower. Real CIFAR-10 scores 11.24 +- 0.12 so.
+
+    References:
+        Salimans et al., Improved Techniques for Training GANs, 2016, section 4, https://arxiv.org/abs/1606.03498
+    """
+
+    name = "inception_score"
+    title = "Inception score"
+    higher_is_better = True
+
+    class Config(PartConfig):
+        """How many images are scored, and through which file of weights."""
+
+        samples: int = Field(default=50_000, gt=0)
+        """How many generated images."""
+        splits: int = Field(default=10, gt=0)
+        """Into how many equal parts they are split; the score is the mean of the parts'."""
+        weights: Path | None = None
+        """A local file of the network's weights, read as a pickle (trusted files only); downloaded if not given."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """How tables show it."""
+        return (Column(self.name, self.title, self.higher_is_better),)
+
+    def measure(self, context: ScoreContext) -> dict[str, float]:
+        """The score, its spread, and that of held-out real images.
+
+        Raises:
+            ScoreError: there are fewer images than splits, or the network's weights cannot be had.
+        """
+        full = sample_context(context)
+        extractor = inception(full, self.config.weights)
+        return score_samples_and_real(self.name, full, extractor, self.config.samples, self.config.splits)

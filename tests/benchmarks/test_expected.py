@@ -1,0 +1,56 @@
+"""The published numbers: each says what it is, where it stands, and how well it is known."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "expected.toml"
+READ = {"read in the paper", "read in the authors' repository", "read in a second-hand table"}
+NEEDED = {"id": str, "paper": str, "where": str, "method": str, "data": str, "metric": str, "value": float}
+
+
+@pytest.fixture(scope="module")
+def numbers() -> list[dict[str, Any]]:
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))["number"]
+
+
+def test_the_file_holds_numbers_and_nothing_else() -> None:
+    assert set(tomllib.loads(FILE.read_text(encoding="utf-8"))) == {"number"}
+
+
+def test_every_number_says_what_it_is(numbers: list[dict[str, Any]]) -> None:
+    for number in numbers:
+        for key, kind in NEEDED.items():
+            assert isinstance(number.get(key), kind), (number.get("id"), key)
+            assert number[key] != "", (number["id"], key)
+        assert set(number) <= NEEDED.keys() | {"spread", "source", "verified", "note"}, number["id"]
+        assert number["metric"] in {"inception_score", "fid"}
+        assert number["data"] == "cifar10"
+
+
+def test_verified_is_what_was_read(numbers: list[dict[str, Any]]) -> None:
+    for number in numbers:
+        assert number["source"] in READ | {"recalled, unverified"}, number["id"]
+        assert number["verified"] is (number["source"] in READ), number["id"]
+
+
+def test_no_id_is_there_twice(numbers: list[dict[str, Any]]) -> None:
+    ids = [number["id"] for number in numbers]
+    assert len(ids) == len(set(ids))
+
+
+def test_inception_scores_of_ten_classes_are_possible_ones(numbers: list[dict[str, Any]]) -> None:
+    for number in numbers:
+        if number["metric"] == "inception_score":
+            assert 1 <= number["value"] <= 10, number["id"]
+            assert 0 < number.get("spread", 0.1) < 1, number["id"]
+
+
+def test_numbers_of_the_paper_are_those_of_its_table(numbers: list[dict[str, Any]]) -> None:
+    table = {"DCGAN": 6.16, "WGAN-GP": 7.86, "BEGAN": 5.62, "DFM": 7.72}
+    found = {n["method"]: n["value"] for n in numbers if n["where"] == "Table 1" and n["method"] in table}
+    assert found == table

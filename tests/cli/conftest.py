@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from genprior.cli import app
+
+TINY = """\
+title = "Tiny [two rows]"
+[run]
+steps = 4
+batch = 8
+checkpoint_every = 2
+sample_every = 1_000
+log_every = 2
+[data]
+name = "digits"
+size = 8
+[optimiser.default]
+name = "adam"
+lr = 1e-3
+[model]
+name = "aae"
+code_size = 4
+prior = { name = "gaussian" }
+encoder = { name = "mlp", hidden = [16] }
+decoder = { name = "mlp", hidden = [16] }
+code_critic = { name = "code_mlp", hidden = [16] }
+image_critic = { name = "image_mlp", hidden = [16] }
+reconstruction = { name = "pixel" }
+conditioner = { name = "none" }
+code_game = { name = "nonsaturating" }
+image_game = { name = "nonsaturating" }
+[change.A.model]
+prior = { name = "code_generator", noise = 4 }
+improves.prior = true
+[change.wide.model]
+code_size = 6
+[change.long.run]
+steps = 400
+checkpoint_every = 100
+log_every = 100
+[change.labels.model]
+conditioner = { name = "label" }
+[[row]]
+label = "AAE"
+changes = []
+[[row]]
+label = "[A]"
+changes = ["A"]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def call():
+    def called(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=True)
+
+    return called
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, call) -> Path:
+    """The folder of a finished table; tests only read it."""
+    home = tmp_path_factory.mktemp("trained")
+    (home / "tiny.toml").write_text(TINY, encoding="utf-8")
+    result = call("train", home / "tiny.toml", "--out", home / "table", "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    return home / "table"

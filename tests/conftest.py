@@ -1,0 +1,82 @@
+"""What every test starts from: one thread, double precision nowhere by accident, a cache of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+import genprior
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TINY = """
+title = "tiny"
+[run]
+steps = 6
+batch = 8
+checkpoint_every = 3
+log_every = 2
+sample_every = 100
+[data]
+name = "digits"
+size = 8
+[optimiser.default]
+lr = 1e-3
+[model]
+name = "aae"
+code_size = 4
+prior = { name = "gaussian" }
+encoder = { name = "mlp", hidden = [16], batch_norm = true }
+decoder = { name = "mlp", hidden = [16], batch_norm = true }
+code_critic = { name = "code_mlp", hidden = [16] }
+image_critic = { name = "image_mlp", hidden = [16], batch_norm = true }
+reconstruction = { name = "pixel" }
+conditioner = { name = "none" }
+code_game = { name = "nonsaturating" }
+image_game = { name = "nonsaturating" }
+[change.A.model]
+prior = { name = "code_generator", noise = 3 }
+improves.prior = true
+[change.B.model]
+reconstruction = { name = "learned_similarity", layer = "hidden1" }
+[change.C.model]
+improves.decoder = true
+[[row]]
+label = "AAE"
+changes = []
+[[row]]
+label = "A+B+C"
+changes = ["A", "B", "C"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _steady():
+    """One thread for every test, and the generators as they were after it."""
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """A recipe of two rows that trains in a second."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def tiny_plan(tiny):
+    """The resolved A+B+C row of the tiny recipe, with what is given set."""
+
+    def plan(label="A+B+C", *settings):
+        return genprior.load_recipe(tiny, settings=settings).row(label)
+
+    return plan

@@ -1,0 +1,134 @@
+"""Every standard part keeps the contract of its kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from genprior import DataInfo, DensityPrior, FeatureCritic, Part, PartConfig
+from genprior.testing import (
+    check_conditioner,
+    check_critic,
+    check_decoder,
+    check_encoder,
+    check_game,
+    check_model,
+    check_prior,
+    check_reconstruction,
+)
+from genprior_std.parts import PARTS
+
+BY_NAME: dict[tuple[str, str], Any] = {(part.kind, part.name): part for part in PARTS}
+
+# Settings and sizes for parts that the defaults do not suit; every other part is checked with none.
+SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
+    ("prior", "mixture"): {"components": 3},
+    ("prior", "categorical_gaussian"): {"categories": 3},
+    ("encoder", "mlp"): {"hidden": (16,), "posterior": "gaussian", "conditional": True},
+    ("encoder", "residual"): {"width": 4, "posterior": "gaussian"},
+    ("decoder", "mlp"): {"hidden": (16,), "conditional": True},
+    ("decoder", "residual"): {"width": 4},
+    ("critic", "code_mlp"): {"hidden": (16,)},
+    ("critic", "image_mlp"): {"hidden": (16,)},
+    ("critic", "image_convolutional"): {"width": 4, "hidden": 16},
+    ("conditioner", "infogan"): {"categorical": (3,), "continuous": 1},
+}
+CALLED: dict[tuple[str, str], dict[str, Any]] = {
+    ("prior", "categorical_gaussian"): {"code": 5},
+    ("prior", "code_generator"): {"code": 3},
+    ("reconstruction", "learned_similarity"): {"batch_statistic": True},
+    ("conditioner", "label"): {"labels": True, "one_hot": True},
+    ("conditioner", "infogan"): {"labels": True},
+    ("conditioner", "none"): {"labels": False},
+}
+
+
+def of_kind(kind: str) -> list[Any]:
+    return [pytest.param(part, id=part.name) for part in PARTS if part.kind == kind]
+
+
+def settings(part: type[Part]) -> PartConfig:
+    return part.Config(**SETTINGS.get((part.kind, part.name), {}))
+
+
+def called(part: type[Part]) -> dict[str, Any]:
+    return CALLED.get((part.kind, part.name), {})
+
+
+@pytest.mark.parametrize("part", of_kind("prior"))
+def test_prior(part: Any) -> None:
+    check_prior(settings(part), **called(part))
+
+
+@pytest.mark.parametrize("part", of_kind("prior"))
+def test_prior_with_a_condition(part: Any) -> None:
+    depends = part.name in ("mixture", "swiss_roll", "code_generator", "categorical_gaussian")
+    check_prior(settings(part), asked=3, uses_asked=depends, **called(part))
+
+
+def test_some_standard_priors_have_a_density() -> None:
+    assert sum(issubclass(part, DensityPrior) for part in PARTS) >= 4
+
+
+@pytest.mark.parametrize("part", of_kind("encoder"))
+def test_encoder(part: Any) -> None:
+    check_encoder(settings(part), known=3)
+
+
+@pytest.mark.parametrize("part", of_kind("decoder"))
+def test_decoder(part: Any) -> None:
+    check_decoder(settings(part), known=3, image=(3, 16, 16))
+
+
+@pytest.mark.parametrize("part", of_kind("critic"))
+def test_critic(part: Any) -> None:
+    check_critic(settings(part), of="images" if issubclass(part, FeatureCritic) else "codes", known=3)
+
+
+@pytest.mark.parametrize("part", of_kind("reconstruction"))
+def test_reconstruction(part: Any) -> None:
+    check_reconstruction(settings(part), known=3, **called(part))
+
+
+@pytest.mark.parametrize("part", of_kind("conditioner"))
+def test_conditioner(part: Any) -> None:
+    check_conditioner(settings(part), **called(part))
+
+
+@pytest.mark.parametrize("part", of_kind("game"))
+def test_game(part: Any) -> None:
+    check_game(settings(part))
+
+
+def aae(**changes: Any) -> PartConfig:
+    roles = {
+        "prior": ("prior", "gaussian"),
+        "encoder": ("encoder", "mlp"),
+        "decoder": ("decoder", "mlp"),
+        "code_critic": ("critic", "code_mlp"),
+        "image_critic": ("critic", "image_convolutional"),
+        "reconstruction": ("reconstruction", "pixel"),
+        "conditioner": ("conditioner", "none"),
+        "code_game": ("game", "nonsaturating"),
+        "image_game": ("game", "nonsaturating"),
+    }
+    parts = {role: settings(BY_NAME[key]) for role, key in roles.items()}
+    return BY_NAME["model", "aae"].Config(code_size=4, **{**parts, **changes})
+
+
+@pytest.mark.parametrize("conditioner", ["none", "label", "infogan"])
+@pytest.mark.parametrize(
+    ("learned", "similarity", "both"),
+    [(False, False, False), (True, False, False), (False, True, False), (False, False, True), (True, True, True)],
+)
+def test_adversarial_autoencoder(learned: bool, similarity: bool, both: bool, conditioner: str) -> None:
+    changes: dict[str, Any] = {
+        "improves": {"prior": learned, "decoder": both},
+        "conditioner": settings(BY_NAME["conditioner", conditioner]),
+    }
+    if learned:
+        changes["prior"] = BY_NAME["prior", "code_generator"].Config()
+    if similarity:
+        changes["reconstruction"] = BY_NAME["reconstruction", "learned_similarity"].Config()
+    check_model(aae(**changes), DataInfo((1, 16, 16), ("a", "b", "c")))

@@ -1,0 +1,126 @@
+"""A run that stopped at any step goes on as if it had not."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import genprior
+from genprior.errors import Interrupted
+from genprior.trainer import Trainer
+
+PLANS = {
+    "aae": ("AAE", ()),
+    "both phases": ("A+B+C", ()),
+    "averaged weights": ("A+B+C", ("run.ema=0.9",)),
+    "schedule": ("A+B+C", ('optimiser.default.schedule={name="cosine",warmup=3}', "run.ema=0.9")),
+    "rmsprop": ("A+B+C", ('optimiser.encoder.name="rmsprop"', "optimiser.encoder.momentum=0.5")),
+    "bf16": ("A+B+C", ('run.precision="bf16"',)),
+    "infogan": ("A+B+C", ('model.conditioner={name="infogan",categorical=[4],continuous=1}',)),
+    "label": ("A+B+C", ('model.conditioner={name="label"}',)),
+}
+LONG = ("run.steps=20", "run.checkpoint_every=10", "run.log_every=5")
+
+
+def last(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(sorted((folder / "checkpoints").glob("*.safetensors"))[-1])
+
+
+def without_times(folder: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_twenty_steps_equal_ten_and_ten_bit_for_bit(name, tiny_plan, tmp_path):
+    label, settings = PLANS[name]
+    plan = tiny_plan(label, *LONG, *settings)
+    Trainer(plan, 3, tmp_path / "once").run()
+    Trainer(plan, 3, tmp_path / "twice").run(until=10)
+    Trainer(plan, 3, tmp_path / "twice").run()
+    once, twice = last(tmp_path / "once"), last(tmp_path / "twice")
+    assert once.keys() == twice.keys()
+    assert [key for key in once if not torch.equal(once[key], twice[key])] == []
+    assert without_times(tmp_path / "once") == without_times(tmp_path / "twice")
+
+
+def test_the_seed_matters(tiny_plan, tmp_path):
+    plan = tiny_plan("A+B+C")
+    for seed in (0, 1):
+        Trainer(plan, seed, tmp_path / str(seed)).run()
+    one, other = last(tmp_path / "0"), last(tmp_path / "1")
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+def test_rows_start_from_the_same_encoder_and_decoder(tiny_plan, tmp_path):
+    models = []
+    for label in ("AAE", "A+B+C"):
+        trainer = Trainer(tiny_plan(label), 0, tmp_path / label)
+        trainer.prepare()
+        models.append(trainer.model)
+    for role in ("encoder", "decoder", "code_critic"):
+        for one, other in zip(*(getattr(m, role).parameters() for m in models), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_stop_between_checkpoints_leaves_one_and_loses_no_step(tiny_plan, tmp_path):
+    plan = tiny_plan("A+B+C", *LONG)
+    asked = iter([False] * 6 + [True] * 100)
+    with pytest.raises(Interrupted, match=r"row 'A\+B\+C' stopped after 7 of 20 steps"):
+        Trainer(plan, 0, tmp_path / "stopped", stop=lambda: next(asked)).run()
+    assert [p.stem for p in (tmp_path / "stopped" / "checkpoints").glob("*.safetensors")] == ["step-00000007"]
+    Trainer(plan, 0, tmp_path / "stopped").run()
+    Trainer(plan, 0, tmp_path / "whole").run()
+    stopped, whole = last(tmp_path / "stopped"), last(tmp_path / "whole")
+    assert [key for key in whole if not torch.equal(whole[key], stopped[key])] == []
+
+
+def test_records_after_the_last_checkpoint_are_written_anew(tiny_plan, tmp_path):
+    """A kill after step 15's record and before step 20's checkpoint: the records of 15 come again, once."""
+    plan = tiny_plan("AAE", *LONG)
+    Trainer(plan, 0, tmp_path).run(until=10)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 15, "seconds": 1.0}\n{"step": 20, "sec')
+    Trainer(plan, 0, tmp_path).run()
+    assert [line["step"] for line in without_times(tmp_path)] == [5, 10, 15, 20]
+
+
+def test_a_finished_run_is_not_trained_again(tiny_plan, tmp_path, monkeypatch):
+    plan = tiny_plan("AAE")
+    Trainer(plan, 0, tmp_path).run()
+    monkeypatch.setattr(Trainer, "one_step", lambda self: pytest.fail("trained again"))
+    again = Trainer(plan, 0, tmp_path)
+    assert again.finished
+    assert again.run() == {}
+
+
+def test_the_folder_says_what_was_run(tiny_plan, tmp_path):
+    plan = tiny_plan("A+B+C", "run.ema=0.9")
+    Trainer(plan, 5, tmp_path).run()
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert (facts["seed"], facts["step"], facts["finished"], facts["label"]) == (5, 6, True, "A+B+C")
+    assert facts["versions"]["torch"] == torch.__version__.split("+")[0] or facts["versions"]["torch"]
+    assert facts["plugins"]["std"].startswith("genprior ")
+    assert facts["parameters"]["prior"] == 2 * 3 * 3 + 6 + 2 * 6 + 6 * 4 + 4 + 2 * 4  # FC 3 -> 6, BN, FC 6 -> 4, BN
+    assert not plan.differences(tomllib.loads((tmp_path / "recipe.toml").read_text()))
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        "curves.png",
+        "real.png",
+        "reconstructions.png",
+        "step-00000006.png",
+    ]
+
+
+def test_a_loaded_run_samples_what_the_trainer_sampled(tiny_plan, tmp_path):
+    trainer = Trainer(tiny_plan("A+B+C", "run.ema=0.9"), 0, tmp_path)
+    trainer.run()
+    run = genprior.load_run(tmp_path)
+    assert torch.equal(run.sample(30, seed=4), trainer.sample(30, seed=4))
+    assert torch.equal(run.sample(10, seed=4), run.sample(30, seed=4)[:10])
+    assert not torch.equal(run.sample(10, seed=4), run.sample(10, seed=5))
+    assert run.sample(3).shape == (3, 1, 8, 8)

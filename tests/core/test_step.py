@@ -1,0 +1,199 @@
+"""The engine: who moves, by how much, and what stays as it was."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from genprior.errors import NotFinite, PlanError
+from genprior.parts import Batch, Critic, Objectives, PartConfig, Phase, Sizes
+from genprior.step import Recorder, remember, run_phase
+
+BATCH = Batch(torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(8, dtype=torch.int64))
+
+
+def linear_modules() -> dict[str, nn.Module]:
+    torch.manual_seed(3)
+    return {name: nn.Linear(4, 4) for name in ("first", "second", "third")}
+
+
+def sgd(modules, lr=0.1):
+    return {name: torch.optim.SGD(m.parameters(), lr=lr) for name, m in modules.items() if list(m.parameters())}
+
+
+def snapshot(modules):
+    return {name: [t.clone() for t in m.state_dict().values()] for name, m in modules.items()}
+
+
+def moved(modules, before):
+    now = snapshot(modules)
+    return {n for n in modules if any(not torch.equal(a, b) for a, b in zip(now[n], before[n], strict=True))}
+
+
+def test_each_module_descends_its_own_loss_at_the_same_parameters():
+    """Against autograd by hand: both gradients are taken before anything moves."""
+    modules = linear_modules()
+    x = BATCH.x.flatten(1)
+
+    def objectives(batch):
+        hidden = modules["first"](batch.x.flatten(1))
+        out = modules["second"](hidden)
+        return Objectives({"first": out.square().mean(), "second": (out - 1).abs().mean()})
+
+    w1, b1 = (p.detach().clone().requires_grad_() for p in modules["first"].parameters())
+    w2, b2 = (p.detach().clone().requires_grad_() for p in modules["second"].parameters())
+    out = (x @ w1.T + b1) @ w2.T + b2
+    g1 = torch.autograd.grad(out.square().mean(), (w1, b1), retain_graph=True)
+    g2 = torch.autograd.grad((out - 1).abs().mean(), (w2, b2))
+    run_phase(Phase("both", objectives), BATCH, modules, sgd(modules))
+    for name, old, gradients in (("first", (w1, b1), g1), ("second", (w2, b2), g2)):
+        for parameter, before, gradient in zip(modules[name].parameters(), old, gradients, strict=True):
+            torch.testing.assert_close(parameter.detach(), before.detach() - 0.1 * gradient)
+
+
+def test_a_shared_loss_equals_two_separate_ones():
+    results = []
+    for shared in (True, False):
+        modules = linear_modules()
+
+        def objectives(batch, modules=modules, shared=shared):
+            loss = modules["second"](modules["first"](batch.x.flatten(1))).square().mean()
+            return Objectives({"first": loss, "second": loss if shared else loss + 0})
+
+        run_phase(Phase("p", objectives), BATCH, modules, sgd(modules))
+        results.append([p for m in modules.values() for p in m.parameters()])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_nothing_but_the_named_module_moves_and_no_gradient_is_left():
+    modules = linear_modules()
+    before = snapshot(modules)
+    phase = Phase("p", lambda b: Objectives({"second": modules["second"](modules["first"](b.x.flatten(1))).sum()}))
+    run_phase(phase, BATCH, modules, sgd(modules))
+    assert moved(modules, before) == {"second"}
+    assert all(p.grad is None for m in modules.values() for p in m.parameters())
+
+
+def test_batch_statistics_of_unnamed_modules_stay():
+    modules = {"named": nn.BatchNorm1d(4), "other": nn.BatchNorm1d(4)}
+    before = snapshot(modules)
+
+    def objectives(batch):
+        return Objectives({"named": modules["named"](modules["other"](batch.x.flatten(1))).square().sum()})
+
+    run_phase(Phase("p", objectives), BATCH, modules, sgd(modules))
+    assert moved(modules, before) == {"named"}
+    assert modules["named"].num_batches_tracked == 1
+
+
+def test_unnamed_modules_in_training_mode_use_the_statistics_of_the_batch():
+    modules = {"named": nn.Linear(4, 4), "other": nn.BatchNorm1d(4)}
+    seen = []
+
+    def objectives(batch):
+        seen.append(modules["other"](5 + 3 * batch.x.flatten(1)))
+        return Objectives({"named": modules["named"](seen[0]).sum()})
+
+    run_phase(Phase("p", objectives), BATCH, modules, sgd(modules))
+    assert seen[0].mean().abs() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("losses", "text"),
+    [
+        (lambda m, x: {"nobody": m["first"](x).sum()}, "moves 'nobody', which the model has not"),
+        (lambda m, x: {"first": x.sum()}, "moves 'first', but its loss does not depend on its parameters"),
+        (lambda m, x: {"empty": m["first"](x).sum()}, "moves 'empty', but it has no parameters"),
+        (lambda m, x: {"second": m["first"](x).sum()}, "moves 'second', but its loss does not depend"),
+    ],
+)
+def test_a_loss_that_does_not_reach_its_module_is_refused(losses, text):
+    modules = {**linear_modules(), "empty": nn.Identity()}
+    before = snapshot(modules)
+    phase = Phase("broken", lambda b: Objectives(losses(modules, b.x.flatten(1))))
+    with pytest.raises(PlanError, match="phase 'broken'") as caught:
+        run_phase(phase, BATCH, modules, sgd(modules))
+    assert text in str(caught.value)
+    assert not moved(modules, before)
+
+
+class CountingCritic(Critic):
+    """A critic that counts its passes and may answer in half precision."""
+
+    def __init__(self, dtype=torch.float32):
+        super().__init__(PartConfig(), Sizes((1, 2, 2), 4, 0, 0))
+        self.passes, self.dtype = 0, dtype
+
+    def forward(self, x, known):
+        self.passes += 1
+        return x.flatten(1).sum(1).to(self.dtype)
+
+
+def test_a_remembered_critic_scores_each_tensor_once():
+    critic = CountingCritic()
+    remembered, known = remember(critic), BATCH.x.new_zeros(8, 0)
+    first = remembered(BATCH.x, known)
+    assert remembered(BATCH.x, known) is first
+    remembered(BATCH.x.clone(), known)
+    assert critic.passes == 2
+
+
+def test_logits_come_in_single_precision_at_least():
+    assert remember(CountingCritic(torch.bfloat16))(BATCH.x, BATCH.x.new_zeros(8, 0)).dtype == torch.float32
+
+
+def _phase_with_gradient(value):
+    modules = {"only": nn.Linear(1, 1, bias=False)}
+
+    def objectives(batch):
+        weight = modules["only"].weight
+        return Objectives({"only": (weight * value).sum()}, note={"twice": torch.tensor(2.0)})
+
+    return Phase("p", objectives), modules
+
+
+def test_records_are_means_of_losses_gradients_and_notes():
+    recorder = Recorder()
+    for step, slope in enumerate((1.0, 3.0)):
+        phase, modules = _phase_with_gradient(slope)
+        with torch.no_grad():
+            modules["only"].weight.fill_(2.0)
+        recorder.add(phase, run_phase(phase, BATCH, modules, sgd(modules)), step)
+    assert recorder.means() == pytest.approx({"p/only/loss": 4.0, "p/only/gradient": 2.0, "p/twice": 2.0})
+    assert recorder.means() == {}
+
+
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_what_is_not_finite_is_named_with_its_first_step(bad):
+    recorder = Recorder()
+    for step, slope in enumerate((1.0, 1.0, bad, bad)):
+        phase, modules = _phase_with_gradient(slope)
+        recorder.add(phase, run_phase(phase, BATCH, modules, sgd(modules)), step)
+    with pytest.raises(NotFinite, match=r"row 'A\+B', step 2, phase 'p': the gradient of 'only' is not finite"):
+        recorder.check("A+B")
+
+
+RANK = """
+import sys, torch
+from genprior.step import average_over_ranks
+rank, folder = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+gradients = [torch.full((2, 3), float(rank)), torch.full((4,), 10.0 * rank, dtype=torch.float64)]
+average_over_ranks(gradients)
+print([g.unique().tolist() for g in gradients], [g.dtype for g in gradients])
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_gradients_are_averaged_over_ranks(tmp_path):
+    """Two real processes over gloo: the mean of 0 and 1, and of 0 and 10, in each dtype."""
+    commands = [[sys.executable, "-c", RANK, str(rank), str(tmp_path)] for rank in range(2)]
+    ranks = [subprocess.Popen(c, stdout=subprocess.PIPE, text=True) for c in commands]
+    for process in ranks:
+        assert process.communicate(timeout=120)[0].strip() == "[[0.5], [5.0]] [torch.float32, torch.float64]"

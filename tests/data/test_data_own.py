@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import os
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+
+from genprior.errors import DataError
+from genprior.parts import ImageSet
+from genprior_std.datasets.arrays import Arrays
+from genprior_std.datasets.folder import Folder
+from genprior_std.datasets.shared import hold_out
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("GENPRIOR_DATA", str(folder))
+    return folder
+
+
+def save(path, colour, size=(20, 20), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+def colours(image_set):
+    """The first pixel of each image, sorted: flat test images are told apart by it."""
+    return sorted(tuple(image.tolist()) for image in image_set.images[:, :, 0, 0])
+
+
+def folder(path, split="train", **settings):
+    return Folder.Config(path=path, **settings).make().load(split)
+
+
+def both(part_load, *args, **settings):
+    return [part_load(*args, split=split, **settings) for split in ("train", "test")]
+
+
+# --- the held-out part ------------------------------------------------------------------------------------------------
+
+
+@given(n=st.integers(2, 200), fraction=st.floats(0.01, 0.5), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_holding_out_is_a_partition(n, fraction, seed):
+    whole = ImageSet(torch.arange(n)[:, None, None, None], torch.arange(n), ())
+    train, test = (
+        hold_out(whole, split, fraction=fraction, seed=seed, name="it").labels.tolist() for split in ("train", "test")
+    )
+    assert sorted(train + test) == list(range(n))
+    assert len(test) == max(1, round(n * fraction))
+    assert train == sorted(train) and test == sorted(test)
+
+
+def test_another_seed_holds_out_others():
+    whole = ImageSet(torch.zeros(100, 1, 1, 1), torch.arange(100), ())
+    # Two of 5 random subsets of 30 from 100 are equal with probability below 1e-24.
+    held = {tuple(hold_out(whole, "test", fraction=0.3, seed=s, name="it").labels.tolist()) for s in range(5)}
+    assert len(held) == 5
+
+
+def test_an_empty_part_is_refused():
+    one = ImageSet(torch.zeros(1, 1, 1, 1), torch.zeros(1), ())
+    with pytest.raises(
+        DataError, match=r"^it: of 1 images, test_fraction = 0.1 leaves none for the split 'train'; add"
+    ):
+        hold_out(one, "train", fraction=0.1, seed=0, name="it")
+    with pytest.raises(DataError, match=r"test_fraction = 0 leaves none for the split 'test'"):
+        hold_out(one, "test", fraction=0, seed=0, name="it")
+
+
+# --- folder -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_flat_folder_has_no_labels(tmp_path):
+    wanted = [(10 * i, 5, 255 - i) for i in range(20)]
+    for i, colour in enumerate(wanted):
+        save(tmp_path / "in" / f"{i}.png", colour)
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    (tmp_path / "in" / ".hidden.png").write_text("no image either")
+    train, test = both(folder, tmp_path / "in")
+    assert (len(train.images), len(test.images)) == (18, 2)
+    assert train.info == ((3, 32, 32), ()) and not train.labels.any()
+    assert sorted(colours(train) + colours(test)) == sorted(wanted)
+
+
+def test_sub_folders_are_classes(tmp_path):
+    for i in range(6):
+        save(tmp_path / "in" / "b dog" / f"{i}.jpg", (200, 200, 200))
+        save(tmp_path / "in" / "a cat" / "deep" / f"{i}.PNG", (30, 30, 30))
+    train, test = both(folder, tmp_path / "in", test_fraction=0.5, channels=1, size=8)
+    assert train.classes == ("a cat", "b dog") and train.info.image == (1, 8, 8)
+    for part in (train, test):
+        assert torch.equal((part.images[:, 0, 0, 0] > 100).long(), part.labels)
+
+
+def test_train_and_test_folders_are_the_splits(tmp_path):
+    for split, classes in (("train", "abc"), ("test", "ac")):
+        for name in classes:
+            save(tmp_path / split / name / "1.png", (ord(name), 0, 0))
+    train, test = both(folder, tmp_path)
+    assert train.classes == test.classes == ("a", "b", "c")
+    assert train.labels.tolist() == [0, 1, 2] and test.labels.tolist() == [0, 2]
+    assert colours(test) == [(97, 0, 0), (99, 0, 0)]
+
+
+def test_a_test_class_that_training_lacks_is_refused(tmp_path):
+    save(tmp_path / "train" / "a" / "1.png", 0)
+    save(tmp_path / "test" / "z" / "1.png", 0)
+    with pytest.raises(DataError, match=r"test: the classes z are not in 'train'; possible: a$"):
+        folder(tmp_path, "test")
+
+
+def test_the_middle_is_cut_out_and_turned_upright(tmp_path):
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 200
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held sideways
+    for i in range(3):
+        Image.fromarray(wide).save(tmp_path / "in" / f"wide{i}.png")
+        Image.fromarray(np.rot90(np.arange(100, dtype=np.uint8).reshape(10, 10), 1)).save(
+            tmp_path / "in" / f"turned{i}.png", exif=exif
+        )
+    got = folder(tmp_path / "in", size=10, channels=1, test_fraction=0).images
+    turned, straight = got[:3], got[3:]
+    assert (straight == 200).all()
+    assert torch.equal(turned, torch.arange(100).byte().reshape(1, 1, 10, 10).expand(3, -1, -1, -1))
+
+
+def test_scaling_is_pillows_bilinear(tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (48, 48, 3)).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "in" / "a.png")
+    wanted = np.asarray(Image.fromarray(pixels).resize((16, 16), Image.Resampling.BILINEAR))
+    got = folder(tmp_path / "in", size=16, test_fraction=0).images[0]
+    assert np.array_equal(got.permute(1, 2, 0).numpy(), wanted)
+
+
+def test_decoded_images_are_cached_until_the_folder_changes(tmp_path, cache, monkeypatch):
+    for i in range(4):
+        save(tmp_path / "in" / f"{i}.bmp", (i, i, i))
+    first = folder(tmp_path / "in", test_fraction=0)
+    assert len(list(cache.glob("folder-*-all.safetensors"))) == 1
+    with monkeypatch.context() as without:
+        without.setattr(Image, "open", lambda *a, **k: pytest.fail("the cache was not used"))
+        assert torch.equal(folder(tmp_path / "in", test_fraction=0).images, first.images)
+        folder(tmp_path / "in", "test")
+    # Same length in bytes: only the time tells.
+    before = (tmp_path / "in" / "0.bmp").stat()
+    save(tmp_path / "in" / "0.bmp", (9, 9, 9))
+    assert (tmp_path / "in" / "0.bmp").stat().st_size == before.st_size
+    os.utime(tmp_path / "in" / "0.bmp", ns=(before.st_atime_ns, before.st_mtime_ns + 1000))
+    assert colours(folder(tmp_path / "in", test_fraction=0))[-1] == (9, 9, 9)
+    assert folder(tmp_path / "in", size=8, test_fraction=0).info.image == (3, 8, 8)
+    (tmp_path / "in" / "1.bmp").rename(tmp_path / "in" / "z.bmp")
+    assert folder(tmp_path / "in", test_fraction=0).images[-1].unique().tolist() == [1]
+
+
+def test_unreadable_images_are_counted_and_named(tmp_path):
+    for i in range(9):
+        save(tmp_path / "in" / f"{i}.png", (i, i, i))
+    for i in range(2, 9):
+        (tmp_path / "in" / f"{i}.png").write_bytes(b"no image")
+    cut = tmp_path / "in" / "1.png"
+    cut.write_bytes(cut.read_bytes()[:60])
+    with pytest.raises(DataError) as caught:
+        folder(tmp_path / "in")
+    text = str(caught.value)
+    assert text.startswith(f"folder {tmp_path / 'in'}: 8 of 9 images cannot be read: {cut} (")
+    assert text.count(".png") >= 5 and text.endswith(", and 3 more; repair or remove them")
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "message"),
+    [
+        ([], "gone", r"^data set 'folder': path = .*gone does not exist; give a folder of images$"),
+        (["in.png"], "in.png", r"path = .*in\.png is a file; give a folder of images"),
+        (
+            ["in/a.txt"],
+            "in",
+            r"^folder .*in: there are no images in it; .*png.* are read, flat or in one folder a class",
+        ),
+        (["in/a/b.txt"], "in", r"there are no images in it"),
+        (
+            ["in/a.png", "in/cats/b.png"],
+            "in",
+            r"there are 1 images beside the class folders cats; put each image into a",
+        ),
+        (["in/cats/b.png", "in/dogs/b.txt"], "in", r"the class folders dogs have no images; fill or remove them"),
+        (
+            ["in/train/a/1.png", "in/test/1.png"],
+            "in",
+            r"its images are flat, but those of 'train' are in class folders",
+        ),
+        (
+            ["in/train/1.png", "in/test/a/1.png"],
+            "in",
+            r"the classes a are not in 'train'; possible: none, its images are",
+        ),
+    ],
+)
+def test_folders_that_cannot_be_used(tmp_path, files, path, message):
+    for name in files:
+        if name.endswith(".png"):
+            save(tmp_path / name, (1, 2, 3))
+        else:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=message):
+        folder(tmp_path / path, "test")
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def arrays(tmp_path, split="train", settings=None, **content):
+    path = tmp_path / "set.npz"
+    if content:
+        np.savez(path, **content)
+    return Arrays.Config(path=path, **{"size": None, "test_fraction": 0} | (settings or {})).make().load(split)
+
+
+BYTES = np.random.RandomState(0).randint(0, 256, (5, 3, 6, 4)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted"),
+    [(BYTES, BYTES), (BYTES.transpose(0, 2, 3, 1), BYTES), (BYTES[:, 0], BYTES[:, :1]), (BYTES[:, :1], BYTES[:, :1])],
+)
+def test_all_shapes_are_the_same_images(tmp_path, images, wanted):
+    assert np.array_equal(arrays(tmp_path, images=images).images.numpy(), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("low", [0, -1])
+def test_floats_become_the_bytes_they_came_from(tmp_path, low, dtype):
+    floats = (BYTES / 255 * (1 - low) + low).astype(dtype)
+    got = arrays(tmp_path, settings={"range": [low, 1]}, images=floats)
+    assert np.array_equal(got.images.numpy(), BYTES)
+
+
+def test_labels_and_class_names(tmp_path):
+    labels = np.array([0, 2, 1, 2, 0], np.uint8)
+    named = arrays(tmp_path, images=BYTES, labels=labels, classes=np.array(["x", "y", "z"]))
+    assert named.labels.tolist() == labels.tolist() and named.labels.dtype == torch.int64
+    assert named.classes == ("x", "y", "z")
+    assert arrays(tmp_path, images=BYTES, labels=labels).classes == ("0", "1", "2")
+    assert arrays(tmp_path, images=BYTES).info == ((3, 6, 4), ())
+
+
+def test_sizes_and_splits(tmp_path):
+    content = {"images": np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)}
+    train, test = (
+        arrays(tmp_path, split, {"size": 16, "test_fraction": 0.25}, **content) for split in ("train", "test")
+    )
+    assert (len(train.images), len(test.images)) == (15, 5) and train.info.image == (1, 16, 16)
+    assert sorted(int(x.unique()) for x in [*train.images, *test.images]) == list(range(20))
+    padded = arrays(tmp_path, settings={"size": 12, "how": "pad"}, **content)
+    assert padded.images[7].sum() == 7 * 64 and padded.info.image == (1, 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "content", "message"),
+    [
+        ({}, {"pictures": BYTES, "x": BYTES}, r"^.*set\.npz: it has no array 'images'; it has pictures, x$"),
+        ({}, {"images": BYTES[0, 0]}, r"'images' has shape \[6, 4\]; \[n, h, w\], \[n, h, w, c\] and \[n, c, h, w\]"),
+        ({}, {"images": BYTES[:0]}, r"there are no images in it \('images' has shape \[0, 3, 6, 4\]\)"),
+        (
+            {},
+            {"images": BYTES.reshape(5, 6, 4, 3)[:, :3]},
+            r"\[5, 3, 4, 3\], which could be channels-first or channels-",
+        ),
+        ({}, {"images": BYTES.reshape(5, 6, 6, 2)}, r"\[5, 6, 6, 2\], which has no axis of channels"),
+        ({}, {"images": BYTES.astype(np.int64)}, r"'images' is int64; uint8 or floating point with a range is needed"),
+        ({}, {"images": BYTES / 255}, r"'images' is float64; say with range = \[0, 1\] or \[-1, 1\] what it holds"),
+        (
+            {"range": [0, 1]},
+            {"images": BYTES},
+            r"'images' is uint8, but range is for floating point; leave the range out",
+        ),
+        (
+            {"range": [0, 1]},
+            {"images": BYTES / 127.5 - 1},
+            r"runs from -1 to [01.9]+, but range = \[0, 1\]; correct the",
+        ),
+        (
+            {"range": [-1, 1]},
+            {"images": BYTES / 1.0},
+            r"runs from \d+ to 25\d, but range = \[-1, 1\]; correct the range",
+        ),
+        ({"range": [0, 1]}, {"images": BYTES * np.nan}, r"runs from nan to nan, but range = \[0, 1\]"),
+        ({}, {"images": BYTES, "labels": np.zeros(5)}, r"'labels' is float64; integers from 0 are needed"),
+        ({}, {"images": BYTES, "labels": np.arange(4)}, r"set\.npz: labels have shape \[4\] for 5 images"),
+        ({}, {"images": BYTES, "labels": np.arange(5) - 1}, r"labels run from -1 to 3"),
+        (
+            {},
+            {"images": BYTES, "labels": np.arange(5) * 10**6},
+            r"'labels' runs up to 4000000; number the classes from 0",
+        ),
+        ({}, {"images": BYTES, "labels": np.arange(5), "classes": np.array(["a"])}, r"labels run from 0 to 4; 0\.\.0"),
+        ({}, {"images": BYTES, "classes": np.arange(5)}, r"'classes' is int64 \[5\]; a list of strings is needed"),
+        ({"size": 4, "how": "pad"}, {"images": BYTES}, r"images of 6x4 cannot be padded to size = 4"),
+    ],
+)
+def test_arrays_that_cannot_be_used(tmp_path, settings, content, message):
+    with pytest.raises(DataError, match=message):
+        arrays(tmp_path, settings=settings, **content)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, ("bomb-went-off",))
+
+
+@pytest.mark.parametrize("name", ["images", "classes"])
+def test_pickled_content_is_never_read(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    content = {"images": BYTES} | {name: np.array([Bomb()], dtype=object)}
+    with pytest.raises(DataError, match=r"it is no \.npz of plain arrays \(.*pickle.*\); save it with numpy\.savez"):
+        arrays(tmp_path, **content)
+    assert not (tmp_path / "bomb-went-off").exists()
+
+
+def test_files_that_are_no_archive(tmp_path):
+    path = tmp_path / "set.npz"
+    with pytest.raises(DataError, match=r"^data set 'arrays': path = .*set\.npz does not exist; give an \.npz file"):
+        arrays(tmp_path)
+    path.write_text("hello")
+    with pytest.raises(DataError, match=r"it is no \.npz of plain arrays"):
+        arrays(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"it cannot be read"):
+        arrays(tmp_path)
+    with path.open("wb") as file:
+        np.save(file, BYTES)
+    with pytest.raises(DataError, match=r"it holds a single array; save it with numpy\.savez\(path, images=\.\.\.\)"):
+        arrays(tmp_path)
+    np.savez(path, images=BYTES)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"it cannot be read \(.*\); is it a whole \.npz file\?"):
+        arrays(tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match="it cannot be read"):
+        arrays(tmp_path)
+
+
+def test_damaged_pixels_are_noticed(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(path, images=BYTES)
+    with zipfile.ZipFile(path) as archive:
+        start = archive.infolist()[0].header_offset + 200
+    content = bytearray(path.read_bytes())
+    content[start] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"it cannot be read \(Bad CRC"):
+        arrays(tmp_path)
+
+
+def test_a_wrong_range_is_refused_with_the_recipe():
+    with pytest.raises(
+        ValidationError, match=r"\[0\.0, 255\.0\] is no range of images; possible: \[0, 1\] and \[-1, 1\]"
+    ):
+        Arrays.Config(path="x.npz", range=[0, 255])

@@ -1,0 +1,159 @@
+"""Exporters: what is in their files, and that they disturb nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genprior.errors import DataError, PlanError
+from genprior.parts import Condition, Model, PartConfig
+from genprior.sampling import generate
+from genprior_std.exporters.grid import Grid
+from genprior_std.exporters.label_grid import LabelGrid
+from genprior_std.exporters.npz import Npz
+
+
+class Painter(Model):
+    """Red is the label, green is the noise, blue tells whether it was in evaluation mode."""
+
+    name = "painter"
+    Config = PartConfig
+
+    def __init__(self, labelled=True):
+        super().__init__(PartConfig())
+        self.gain = torch.nn.Parameter(torch.ones(()))
+        self.frozen = torch.nn.Dropout().eval()
+        self.labelled = labelled
+        self.largest = 0
+
+    def phases(self):
+        return ()
+
+    def condition(self, like, y=None):
+        if y is not None and not self.labelled:
+            raise PlanError("asks for no label")
+        y = torch.randint(10, (len(like),), device=like.device) if y is None else y
+        return Condition(like.new_zeros(len(like), 0), y[:, None].float())
+
+    def generate(self, condition):
+        asked = condition.asked
+        self.largest = max(self.largest, len(asked))
+        noise = torch.rand(len(asked), device=asked.device) * self.gain
+        blue = torch.full_like(noise, -1.0 if self.training or self.frozen.training else 1.0)
+        pixels = torch.stack([asked[:, 0] / 5 - 1, noise, blue], dim=1)
+        return pixels[:, :, None, None].expand(-1, -1, 4, 4)
+
+
+def tiles(path, columns, size=4, padding=2):
+    """The images of a grid, uint8 [rows, columns, size, size, 3]."""
+    with Image.open(path) as image:
+        picture = np.asarray(image)
+    step = size + padding
+    rows = (picture.shape[0] - padding) // step
+    assert picture.shape == (rows * step + padding, columns * step + padding, 3)
+    cut = [
+        [picture[padding + r * step :, padding + c * step :][:size, :size] for c in range(columns)] for r in range(rows)
+    ]
+    return np.array(cut)
+
+
+@pytest.mark.parametrize("exporter", [Grid, LabelGrid, Npz])
+def test_it_disturbs_neither_model_nor_generator(exporter, tmp_path):
+    model = Painter().train()
+    model.frozen.eval()
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    exporter(exporter.Config()).write(model, tmp_path / "out", n=20, seed=1, label=None)
+    assert torch.equal(before, torch.get_rng_state())
+    assert model.training and not model.frozen.training
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("exporter", [Grid, LabelGrid, Npz])
+def test_the_seed_decides(exporter, tmp_path):
+    contents = []
+    for number, seed in enumerate((3, 3, 4)):
+        torch.manual_seed(number)
+        path = tmp_path / f"{number}.png"
+        exporter(exporter.Config()).write(Painter(), path, n=20, seed=seed, label=None)
+        contents.append(np.load(path)["images"].tobytes() if exporter is Npz else path.read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_a_grid_shows_the_images_in_order(tmp_path):
+    path = tmp_path / "grid.png"
+    Grid(Grid.Config()).write(Painter(), path, n=20, seed=5, label=None)
+    shown = tiles(path, 10).reshape(20, 4, 4, 3)
+    assert np.array_equal(shown, generate(Painter(), 20, seed=5).permute(0, 2, 3, 1).numpy())
+    assert (shown[..., 2] == 255).all()
+
+
+def test_a_grid_of_one_label(tmp_path):
+    path = tmp_path / "grid.png"
+    Grid(Grid.Config(columns=3)).write(Painter(), path, n=6, seed=5, label=5)
+    shown = tiles(path, 3)
+    # 5 / 5 - 1 = 0 is the middle of 0..255.
+    assert set(np.unique(shown[..., 0])) == {128}
+
+
+def test_columns_are_labels_and_rows_are_noise(tmp_path):
+    path = tmp_path / "labels.png"
+    LabelGrid(LabelGrid.Config()).write(Painter(), path, n=30, seed=0, label=None)
+    shown = tiles(path, 10)
+    assert shown.shape == (3, 10, 4, 4, 3)
+    label, noise = shown[..., 0, 0, 0].astype(int), shown[..., 0, 0, 1].astype(int)
+    # Halves may be rounded either way in single precision.
+    assert (abs(label - np.arange(10) / 5 * 127.5) <= 0.51).all()
+    assert (noise == noise[:, :1]).all()
+    assert len(set(noise[:, 0])) == 3
+
+
+def test_label_grid_fills_its_last_row_and_takes_fewer_labels(tmp_path):
+    path = tmp_path / "labels.png"
+    LabelGrid(LabelGrid.Config(labels=4)).write(Painter(), path, n=9, seed=0, label=None)
+    assert tiles(path, 4).shape[:2] == (3, 4)
+
+
+def test_label_grid_works_in_batches(tmp_path):
+    model = Painter()
+    LabelGrid(LabelGrid.Config(labels=1)).write(model, tmp_path / "labels.png", n=1100, seed=0, label=None)
+    assert model.largest == 500
+    assert len(np.unique(tiles(tmp_path / "labels.png", 1)[..., 0, 0, 1])) > 60
+
+
+def test_label_grid_takes_no_label(tmp_path):
+    with pytest.raises(PlanError, match="shows every label, and label 3 was asked; use 'grid' for one label"):
+        LabelGrid(LabelGrid.Config()).write(Painter(), tmp_path / "x.png", n=10, seed=0, label=3)
+
+
+@pytest.mark.parametrize("exporter", [Grid, Npz])
+def test_a_model_without_labels_refuses_one(exporter, tmp_path):
+    with pytest.raises(PlanError, match="asks for no label"):
+        exporter(exporter.Config()).write(Painter(labelled=False), tmp_path / "x", n=10, seed=0, label=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_npz_holds_what_fid_tools_take(tmp_path):
+    path = tmp_path / "samples"
+    Npz(Npz.Config()).write(Painter(), path, n=12, seed=5, label=None)
+    with np.load(path) as arrays:
+        assert arrays.files == ["images"]
+        assert arrays["images"].dtype == np.uint8
+        assert np.array_equal(arrays["images"], generate(Painter(), 12, seed=5).permute(0, 2, 3, 1).numpy())
+
+
+def test_npz_holds_the_label_that_was_asked(tmp_path):
+    path = tmp_path / "samples.npz"
+    Npz(Npz.Config()).write(Painter(), path, n=3, seed=5, label=7)
+    with np.load(path) as arrays:
+        assert arrays["labels"].tolist() == [7, 7, 7] and arrays["labels"].dtype == np.int64
+        assert (abs(arrays["images"][..., 0] - 7 / 5 * 127.5) <= 0.51).all()
+
+
+@pytest.mark.parametrize("exporter", [Grid, LabelGrid, Npz])
+def test_no_images_is_refused(exporter, tmp_path):
+    with pytest.raises(DataError, match=r"at least 1|at least one"):
+        exporter(exporter.Config()).write(Painter(), tmp_path / "x", n=0, seed=0, label=None)
+    assert list(tmp_path.iterdir()) == []

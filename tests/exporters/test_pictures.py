@@ -1,0 +1,120 @@
+"""Pictures: what stands where, and that a failure leaves the old file."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genprior import pictures
+from genprior.errors import DataError, RunError
+from genprior.pictures import curves, grid, side_by_side
+
+
+def picture_of(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image)
+
+
+def noise(n, c=3, size=32):
+    return torch.randint(256, (n, c, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
+
+
+def test_a_hundred_images_make_the_papers_picture(tmp_path):
+    images = noise(100)
+    grid(images, tmp_path / "deep" / "grid.png")
+    picture = picture_of(tmp_path / "deep" / "grid.png")
+    assert picture.shape == (342, 342, 3)
+    for place in (0, 9, 10, 57, 99):
+        top, left = 2 + 34 * (place // 10), 2 + 34 * (place % 10)
+        assert np.array_equal(picture[top : top + 32, left : left + 32], images[place].permute(1, 2, 0).numpy())
+    assert not picture[:2].any() and not picture[34:36].any() and not picture[:, -2:].any()
+
+
+@pytest.mark.parametrize(("n", "shape"), [(1, (36, 36, 3)), (3, (36, 104, 3)), (11, (70, 342, 3))])
+def test_any_number_of_images(tmp_path, n, shape):
+    images = noise(n, c=1)
+    grid(images, tmp_path / "grid.png")
+    picture = picture_of(tmp_path / "grid.png")
+    assert picture.shape == shape
+    assert np.array_equal(picture[2:34, 2:34], images[0].permute(1, 2, 0).expand(-1, -1, 3).numpy())
+
+
+@pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), noise(2, c=4), noise(1)[0], noise(2)[:0]])
+def test_what_is_no_picture_is_refused(tmp_path, images):
+    with pytest.raises(DataError, match=r"uint8 \[n, c, h, w\] with c = 1 or 3; got"):
+        grid(images, tmp_path / "grid.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_columns_are_refused(tmp_path):
+    with pytest.raises(DataError, match="at least one column; got 0"):
+        grid(noise(2), tmp_path / "grid.png", columns=0)
+
+
+def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
+    path = tmp_path / "grid.png"
+    grid(noise(2), path)
+    old = path.read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        grid(noise(3), path)
+    assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("n", "across", "down"), [(1, 1, 1), (4, 4, 1), (5, 4, 2), (8, 4, 2)])
+def test_panels_stand_four_a_line(tmp_path, monkeypatch, n, across, down):
+    drawn = []
+    real = pictures._drawn
+    monkeypatch.setattr(pictures, "_drawn", lambda figure: drawn.append(figure) or real(figure))
+    labels = [f"row {number} $x_" for number in range(n)]
+    side_by_side({label: noise(20) for label in labels}, tmp_path / "panels.png")
+    axes = drawn[0].axes
+    assert [axis.get_title() for axis in axes] == labels
+    assert [len({round(value, 3) for value in sides}) for sides in zip(*_corners(axes), strict=True)] == [across, down]
+    tile = np.asarray(axes[0].images[0].get_array())
+    assert tile.shape == (70, 342, 3) and np.array_equal(tile[2:34, 2:34], noise(20)[0].permute(1, 2, 0).numpy())
+    assert picture_of(tmp_path / "panels.png").shape[1] > 200 * across
+
+
+def _corners(axes):
+    return [(axis.get_position().x0, axis.get_position().y0) for axis in axes]
+
+
+def test_no_panel_is_refused(tmp_path):
+    with pytest.raises(DataError, match="at least one panel"):
+        side_by_side({}, tmp_path / "panels.png")
+
+
+def test_curves_are_the_rows(tmp_path, monkeypatch):
+    drawn = []
+    real = pictures._drawn
+    monkeypatch.setattr(pictures, "_drawn", lambda figure: drawn.append(figure) or real(figure))
+    rows = [
+        {"step": 1, "loss": 2.0, "phase": "a", "done": False},
+        {"step": 2, "loss": math.nan, "critic": 0.5},
+        {"step": 3, "loss": math.inf, "critic": 0.25},
+        {"loss": 9.0},
+        {"step": 4, "loss": 1},
+    ]
+    curves(rows, tmp_path / "curves.png")
+    lines = {axis.get_title(): axis.lines[0] for axis in drawn[0].axes}
+    assert set(lines) == {"loss", "critic"}
+    assert lines["loss"].get_xdata() == pytest.approx([1, 2, 3, 4])
+    assert lines["loss"].get_ydata() == pytest.approx([2.0, math.nan, math.nan, 1.0], nan_ok=True)
+    assert (list(lines["critic"].get_xdata()), list(lines["critic"].get_ydata())) == ([2, 3], [0.5, 0.25])
+    assert picture_of(tmp_path / "curves.png").std() > 0
+
+
+@pytest.mark.parametrize("rows", [[], [{"step": 1}], [{"loss": 1.0}], [{"step": 1, "phase": "a"}]])
+def test_nothing_to_draw_is_refused(tmp_path, rows):
+    with pytest.raises(RunError, match="no curves to draw"):
+        curves(rows, tmp_path / "curves.png")

@@ -1,0 +1,202 @@
+"""What a person reads when a recipe is wrong: the line, the path, what is possible."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import genprior
+from genprior.errors import RecipeError
+from genprior.launch import preflight
+from genprior.toml_lines import line_of, lines
+
+
+def edited(tiny, *replacements):
+    text = tiny.read_text()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    tiny.write_text(text)
+    return tiny
+
+
+def line_with(tiny, start):
+    return next(n for n, line in enumerate(tiny.read_text().splitlines(), 1) if line.startswith(start))
+
+
+def message(tiny, **options):
+    with pytest.raises(RecipeError) as caught:
+        genprior.load_recipe(tiny, **options)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+MISTAKES = {
+    "unknown key of a part": (
+        'prior = { name = "code_generator", noise = 3 }',
+        'prior = { name = "code_generator", nois = 3 }',
+        "model.prior.nois: unknown key 'nois'; did you mean 'noise'? Possible: noise, noise_prior",
+        'prior = { name = "code_generator"',
+    ),
+    "unknown key of the run": (
+        "log_every = 2",
+        "log_evry = 2",
+        "run.log_evry: unknown key 'log_evry'; did you mean 'log_every'?",
+        "log_evry",
+    ),
+    "unknown key of the model": (
+        "code_size = 4",
+        "code_sise = 4",
+        "model.code_sise: unknown key 'code_sise'; did you mean 'code_size'?",
+        "code_sise",
+    ),
+    "unknown key of an optimiser": (
+        "lr = 1e-3",
+        "learning = 1e-3",
+        "optimiser.default.learning: unknown key 'learning'. Possible: betas, lr, momentum, schedule, weight_decay",
+        "learning",
+    ),
+    "wrong type": ("steps = 6", 'steps = "six"', "run.steps: input should be a valid integer", "steps"),
+    "out of range": ("batch = 8", "batch = 0", "run.batch: input should be greater than 0; got 0", "batch"),
+    "misspelt part": (
+        'prior = { name = "gaussian" }',
+        'prior = { name = "gausian" }',
+        "model.prior: there is no prior named 'gausian'; did you mean 'gaussian'? Possible: categorical_gaussian,",
+        "prior",
+    ),
+    "a part of another kind": (
+        'decoder = { name = "mlp"',
+        'decoder = { name = "code_mlp"',
+        "model.decoder: there is no decoder named 'code_mlp'",
+        "decoder",
+    ),
+    "a table without a name": (
+        'conditioner = { name = "none" }',
+        "conditioner = {}",
+        'model.conditioner: a table that names a conditioner is needed, such as { name = "..." }',
+        "conditioner",
+    ),
+    "unknown top table": ("[data]", "[dta]", "dta: unknown table 'dta'; did you mean 'data'?", "[dta]"),
+    "a row's unknown change": (
+        'changes = ["A", "B", "C"]',
+        'changes = ["A", "Bee", "C"]',
+        "row.1.changes: there is no change 'Bee'; did you mean 'B'? Possible: A, B, C",
+        'changes = ["A", "Bee"',
+    ),
+    "a change that cannot be": (
+        "[change.C.model]",
+        "[change.C.modle]",
+        "change.C.modle: a change cannot set 'modle'; did you mean 'model'?",
+        "[change.C.modle]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_shown_with_its_line_and_what_is_possible(name, tiny):
+    old, new, text, start = MISTAKES[name]
+    edited(tiny, (old, new))
+    shown = message(tiny)
+    assert text in shown
+    assert f"{tiny}:{line_with(tiny, start)}: " in shown
+
+
+def test_a_missing_part_is_named(tiny):
+    edited(tiny, ('image_game = { name = "nonsaturating" }\n', ""))
+    assert f"{tiny}:{line_with(tiny, '[model]')}: model.image_game: is missing [row AAE, A+B+C]" in message(tiny)
+
+
+def test_all_mistakes_of_all_rows_come_together(tiny):
+    edited(tiny, ("steps = 6", "steps = -1"), ("noise = 3", "noise = 0"), ('layer = "hidden1"', 'layr = "hidden1"'))
+    shown = message(tiny)
+    assert "the recipe has 3 mistakes:" in shown
+    assert shown.index("run.steps") < shown.index("model.prior.noise") < shown.index("model.reconstruction.layr")
+    assert "[row AAE, A+B+C]" in shown.splitlines()[1]
+    assert "[row A+B+C]" in shown.splitlines()[2]
+
+
+def test_two_changes_that_disagree_are_refused(tiny):
+    edited(tiny, ("[change.B.model]", "[change.B.model]\nimproves.prior = false"))
+    assert "model.improves.prior: changes 'A' and 'B' of one row set it differently: True and False" in message(tiny)
+
+
+def test_a_part_of_another_name_replaces_the_old_table_whole(tiny):
+    edited(tiny, ('prior = { name = "gaussian" }', 'prior = { name = "gaussian", sigma = 2.0 }'))
+    recipe = genprior.load_recipe(tiny)
+    assert recipe.row("AAE").model.prior.model_dump() == {"name": "gaussian", "sigma": 2.0}
+    assert recipe.row("A+B+C").model.prior.noise == 3
+    kept = genprior.load_recipe(tiny, settings=["model.encoder.hidden=[5]"]).row("AAE").model.encoder
+    assert (kept.hidden, kept.batch_norm) == ((5,), True)
+
+
+def test_settings_come_last_and_are_typed(tiny):
+    plan = genprior.load_recipe(tiny, settings=["run.steps=9", 'model.prior={name="uniform"}']).row("AAE")
+    assert (plan.run.steps, plan.model.prior.name) == (9, "uniform")
+    assert "run.stps (--set run.stps=9): unknown key 'stps'; did you mean 'steps'?" in message(
+        tiny, settings=["run.stps=9"]
+    )
+    assert "--set data.name=mnist: a PATH=VALUE with a TOML value is needed" in message(
+        tiny, settings=["data.name=mnist"]
+    )
+    assert "--set steps: a PATH=VALUE" in message(tiny, settings=["steps"])
+
+
+def test_unknown_changes_and_rows_are_refused(tiny):
+    assert "--with: there is no change 'D'" in message(tiny, changes=["D"])
+    assert "--rows: there is no row 'A+B'; did you mean 'A+B+C'?" in message(tiny, rows=["A+B"])
+
+
+def test_a_module_optimiser_keeps_what_it_does_not_set(tiny):
+    plan = genprior.load_recipe(tiny, settings=["optimiser.encoder.lr=0.5", "optimiser.default.weight_decay=0.1"])
+    encoder, decoder = (plan.row("AAE").optimiser_of(name) for name in ("encoder", "decoder"))
+    assert (encoder.lr, encoder.weight_decay) == (0.5, 0.1)
+    assert (decoder.lr, decoder.weight_decay) == (1e-3, 0.1)
+
+
+def test_a_missing_or_broken_file_says_so(tiny):
+    assert "there is no recipe file" in message(tiny.with_name("tinny.toml"))
+    assert "did you mean 'tiny.toml'?" in message(tiny.with_name("tinny.toml"))
+    edited(tiny, ("steps = 6", "steps = = 6"))
+    assert "is not valid TOML: Invalid value (at line 4" in message(tiny)
+
+
+PLANS = {
+    "nothing to learn": (["model.improves.prior=true"], "'gaussian' has no parameters"),
+    "borrows what is lacking": (['model.reconstruction.layer="hidden9"'], "asks for layer 'hidden9'"),
+    "sizes do not fit": (['model.encoder={name="residual"}', "data.size=12"], "12"),
+    "a prior of another width": (['model.prior={name="mixture"}'], "mixture"),
+    "labels that are not there": (["run.batch=2000"], "run.batch = 2000 is more than the 1437 images"),
+    "an optimiser of nobody": (["optimiser.critic.lr=1.0"], "optimiser.critic names no module of model 'aae'"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_parts_that_do_not_fit_are_refused_before_anything_trains(name, tiny):
+    settings, text = PLANS[name]
+    label = "A+B+C" if "layer" in settings[0] else "AAE"
+    recipe = genprior.load_recipe(tiny, rows=[label], settings=settings)
+    with pytest.raises(RecipeError, match="cannot be trained") as caught:
+        preflight(recipe)
+    assert text in str(caught.value)
+    assert f"[row {label}]" in str(caught.value)
+
+
+KEY = st.text("abcdef_-", min_size=1, max_size=6).filter(lambda key: not key.startswith("-"))
+
+
+@given(st.dictionaries(KEY, st.dictionaries(KEY, st.integers(), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_every_key_of_a_written_document_is_found_on_its_line(document):
+    rows = [
+        f"[{table}]" if key is None else f"{key} = {keys[key]}"
+        for table, keys in document.items()
+        for key in (None, *keys)
+    ]
+    text = "\n".join(rows)
+    assert tomllib.loads(text) == document
+    found = lines(text)
+    for table, keys in document.items():
+        for key, value in keys.items():
+            assert rows[line_of((table, key), found) - 1] == f"{key} = {value}"

@@ -1,0 +1,54 @@
+"""Every recipe that ships is loaded, and each of its rows takes a step, small and whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import genprior
+from genprior.launch import preflight
+from genprior.parts import ImageSet
+from genprior.trainer import Trainer
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
+
+
+def test_all_recipes_are_here():
+    assert [path.name for path in RECIPES] == ["table1_priors.toml", "table3_ablation.toml"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_quick_version_of_every_row_takes_a_step(path):
+    recipe = genprior.load_recipe(path, changes=["quick"])
+    assert recipe.plans
+    preflight(recipe)
+
+
+@pytest.mark.parametrize("change", [[], ["mnist"]], ids=["cifar10", "mnist"])
+def test_the_full_table_builds_at_the_papers_sizes(change, tmp_path, monkeypatch):
+    """Real images are not needed to see that the parts fit: random ones of the same form do."""
+    channels = 1 if change else 3
+    images = torch.randint(256, (16, channels, 32, 32), dtype=torch.uint8)
+    random = ImageSet(images, torch.arange(16) % 10, tuple("0123456789"))
+    monkeypatch.setattr(Trainer, "images", lambda self, split: random)
+    recipe = genprior.load_recipe(RECIPES[1], changes=change, settings=["run.batch=4"])
+    assert [plan.label for plan in recipe.plans] == ["AAE", "A", "B", "C", "A+B", "A+C", "B+C", "A+B+C"]
+    for plan in recipe.plans[:: 7 if not change else 4]:
+        trainer = Trainer(plan, 0, tmp_path)
+        trainer.prepare()
+        trainer.one_step()
+        trainer.recorder.check(plan.label)
+
+
+def test_a_b_and_c_change_what_they_say_and_nothing_else():
+    recipe = genprior.load_recipe(RECIPES[1])
+    base = recipe.row("AAE").model.model_dump()
+    for plan in recipe.plans:
+        model, letters = plan.model.model_dump(), set(plan.label) & set("ABC") if plan.label != "AAE" else set()
+        differs = {key for key in base if model[key] != base[key]}
+        expected = {"A": {"prior", "improves"}, "B": {"reconstruction"}, "C": {"improves"}}
+        assert differs == set().union(*(expected[letter] for letter in letters), set())
+        assert model["improves"] == {"prior": "A" in letters, "decoder": "C" in letters}
+        assert plan.model_dump(exclude={"model", "label"}) == recipe.row("AAE").model_dump(exclude={"model", "label"})

@@ -1,0 +1,151 @@
+"""The classifier: it learns, and it is trained once for the same data."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+
+import pytest
+import torch
+
+from genprior.errors import ScoreError
+from genprior.parts import ImageSet
+from genprior.score import SampleContext, measure_all
+from genprior_std.datasets.digits import Digits
+from genprior_std.scores import classifier as module
+from genprior_std.scores.classifier import ClassifierNet, classifier, content_key, fit
+from genprior_std.scores.classifier_score import ClassifierScore
+
+
+def files(cache):
+    return sorted(path.name for path in (cache / "classifiers").glob("*.safetensors"))
+
+
+def test_it_reads_digits(tmp_path):
+    digits = Digits(Digits.Config(size=16))
+    context = SampleContext(lambda n: digits.load("test").images[:n], digits.load, device="cpu", seed=0, cache=tmp_path)
+    trained = classifier(context)
+    test = digits.load("test")
+    # 360 images: a net that is right 99 % of the time falls below 0.97 with a probability below 0.001.
+    right = (context.features(trained, "test").logits.argmax(1) == test.labels).float().mean()
+    assert right >= 0.97
+    assert trained.accuracy == pytest.approx(float(right))
+    assert trained.classes == 10
+    assert context.features(trained, "test").features.shape == (360, 64)
+    # Real test images as samples: the score of what is real is near that of ten balanced, certain classes.
+    found = measure_all([ClassifierScore(ClassifierScore.Config(samples=360, splits=1))], context, "real")
+    assert found["classifier_score"] == pytest.approx(found["real_classifier_score"])
+    assert 9.0 < found["classifier_score"] <= 10.0
+
+
+def test_it_is_trained_once_and_kept_by_content(make_context, tmp_path, load_shapes, monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "fit", lambda *args: calls.append(1) or fit(*args))
+    first = classifier(make_context())
+    again = classifier(make_context())
+    assert len(calls) == 1
+    assert files(tmp_path) == [f"{content_key(load_shapes('train'))}.safetensors"]
+    assert first.key == again.key and first.accuracy == again.accuracy
+    images = load_shapes("test").images
+    assert torch.equal(first(images).logits, again(images).logits)
+    assert first.accuracy >= 0.97
+
+    def changed(split):
+        whole = load_shapes(split)
+        return whole._replace(images=whole.images.flip(-1))
+
+    assert classifier(make_context(load=changed)).key != first.key
+    assert len(calls) == 2 and len(files(tmp_path)) == 2
+
+
+def test_the_key_changes_with_what_is_learnt(load_shapes):
+    train = load_shapes("train")
+    one_pixel = train.images.clone()
+    one_pixel[0, 0, 0, 0] ^= 1
+    keys = [
+        content_key(train),
+        content_key(train._replace(images=one_pixel)),
+        content_key(train._replace(labels=train.labels.flip(0))),
+        content_key(train._replace(images=train.images[:-1], labels=train.labels[:-1])),
+        content_key(train._replace(classes=(*train.classes, "more"))),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert content_key(ImageSet(train.images.clone(), train.labels.clone(), train.classes)) == keys[0]
+
+
+def test_training_leaves_the_generator_alone_and_needs_no_luck(load_shapes):
+    train = load_shapes("train")
+    weights = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        weights.append(fit(train.images, train.labels, 3, torch.device("cpu")).state_dict())
+        assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_it_trains_where_gradients_are_off(load_shapes):
+    train = load_shapes("train")
+    with torch.no_grad():
+        network = fit(train.images, train.labels, 3, torch.device("cpu"))
+        assert (network(train.images)[1].argmax(1) == train.labels).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("size", [(1, 8, 8), (3, 28, 28), (1, 32, 32), (3, 5, 9), (1, 3, 3), (3, 64, 48)])
+def test_it_takes_any_size(size):
+    c, h, w = size
+    network = ClassifierNet(c, min(h, w), 7).eval()
+    features, logits = network(torch.zeros(2, *size, dtype=torch.uint8))
+    assert features.shape == (2, 64) and logits.shape == (2, 7)
+
+
+@pytest.mark.parametrize("n", [2, 3, 65])
+def test_it_takes_few_images(n, load_shapes):
+    train = load_shapes("train")
+    network = fit(train.images[:n], train.labels[:n], 3, torch.device("cpu"))
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+
+
+def test_data_without_labels_are_refused(make_context, load_shapes):
+    def unlabelled(split):
+        whole = load_shapes(split)
+        return whole._replace(labels=torch.zeros_like(whole.labels), classes=())
+
+    with pytest.raises(ScoreError, match="this one has 0 .* give it labels, or score with the Inception network"):
+        classifier(make_context(load=unlabelled))
+
+
+def test_labels_without_a_class_are_refused(make_context, load_shapes):
+    def odd(split):
+        whole = load_shapes(split)
+        return whole._replace(labels=whole.labels + 1)
+
+    with pytest.raises(ScoreError, match="labels must be 0 to 2.* the training split has 1 to 3"):
+        classifier(make_context(load=odd))
+
+
+def train_in_a_process(cache, load, ready, results):
+    torch.set_num_threads(1)
+    calls = []
+    module.fit = lambda *args: calls.append(1) or fit(*args)
+    context = SampleContext(lambda n: load("test").images[:n], load, device="cpu", seed=os.getpid(), cache=cache)
+    ready.wait(300)
+    key = classifier(context).key
+    results.put((key, len(calls)))
+
+
+def test_two_processes_at_once_train_one(tmp_path, load_shapes):
+    spawn = multiprocessing.get_context("spawn")
+    ready, results = spawn.Barrier(2), spawn.Queue()
+    processes = [
+        spawn.Process(target=train_in_a_process, args=(tmp_path, load_shapes, ready, results)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=300) for _ in processes]
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    assert sorted(trained for _, trained in found) == [0, 1]
+    assert len({key for key, _ in found}) == 1
+    assert len(files(tmp_path)) == 1
