@@ -26,6 +26,7 @@ from genprior.data import DeviceData, cache_folder
 from genprior.ema import AveragedWeights
 from genprior.errors import CheckpointError, Interrupted, PlanError, RunError
 from genprior.files import append_line, write_json, write_text
+from genprior.memory import keep_freed_memory
 from genprior.optimise import learning_rate, make_optimiser
 from genprior.parts import ImageSet, Model
 from genprior.plan import Plan
@@ -114,6 +115,8 @@ class Trainer:
             GenpriorError: the data is missing, or parts do not fit.
         """
         plan = self.plan
+        if self._device.type == "cpu":
+            keep_freed_memory()
         train = self.images("train")
         self.data = DeviceData(
             train,
@@ -144,6 +147,7 @@ class Trainer:
         self.recorder = Recorder()
         self.phases = self.model.phases()
         dtype = choose_precision(plan.run.precision, self._device)
+        self.precision = str(dtype).removeprefix("torch.")
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     def images(self, split: str) -> ImageSet:
@@ -367,6 +371,7 @@ class Trainer:
                 "hardware": {
                     "device": _device_name(self._device),
                     "threads": torch.get_num_threads(),
+                    "precision": self.precision,
                     "platform": platform.platform(),
                 },
                 "command": sys.argv,
@@ -378,7 +383,7 @@ class Trainer:
 def _has_bf16_tiles() -> bool:
     """Whether this CPU has AMX; torch names no public way to ask."""
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported is not None and supported())
+    return supported is not None and bool(supported())
 
 
 def _count(module: nn.Module) -> int:

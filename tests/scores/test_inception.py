@@ -33,7 +33,7 @@ class Small(torch.nn.Module):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr("genprior_std.scores.inception.FeatureExtractorInceptionV3", Small)
+    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3", Small)
 
 
 def saved(path, seed):

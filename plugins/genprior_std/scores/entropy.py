@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
 from genprior.errors import ScoreError
 from genprior.score import Extractor, SampleContext
@@ -27,6 +26,8 @@ def entropy_score(logits: Tensor, splits: int) -> tuple[float, float]:
     References:
         Salimans et al., Improved Techniques for Training GANs, 2016, section 4, https://arxiv.org/abs/1606.03498
     """
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
+
     if len(logits) < splits:
         raise ScoreError(
             f"{splits} splits need at least {splits} images, and there are {len(logits)}; "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from genprior.errors import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
@@ -21,6 +20,8 @@ def frechet_distance(generated: Tensor, real: Tensor) -> float:
     Raises:
         ScoreError: one of them has fewer than two rows.
     """
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
     for what, rows in (("generated", generated), ("real", real)):
         if len(rows) < 2:
             raise ScoreError(f"FID needs a covariance, so at least 2 {what} images; there are {len(rows)}")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from genprior.errors import ScoreError
 from genprior.score import Features, SampleContext, digest
@@ -39,6 +38,8 @@ class InceptionExtractor:
         Raises:
             ScoreError: the weights cannot be downloaded or read.
         """
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
         # The clone of the graph is fixed; float32 throughout, for reduced precision moves the features.
         if weights is not None and not weights.is_file():
             raise ScoreError(f"there is no file of Inception weights at '{weights}'; {_ways_out()}")
@@ -83,6 +84,8 @@ def inception(context: SampleContext, weights: Path | None) -> InceptionExtracto
 
 
 def _ways_out() -> str:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
     return (
         f"either connect this machine once, so that they are downloaded from {URL_INCEPTION_V3}, or fetch that file "
         "elsewhere and name it in the score's 'weights' (it is read as a pickle, which can run code: trusted files "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 from torch import Tensor
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from genprior.errors import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
@@ -24,6 +23,8 @@ def kernel_distance(generated: Tensor, real: Tensor, subsets: int, subset_size: 
     Raises:
         ScoreError: there are fewer images than a subset holds.
     """
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
     for what, rows in (("generated", generated), ("real", real)):
         if len(rows) < subset_size:
             raise ScoreError(

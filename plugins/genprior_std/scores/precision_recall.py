@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 from torch import Tensor
-from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from genprior.errors import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
@@ -30,6 +29,8 @@ def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -
     Raises:
         ScoreError: one of them has not k + 1 rows.
     """
+    from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
     for what, rows in (("generated", generated), ("real", real)):
         if len(rows) <= neighborhood:
             raise ScoreError(
