@@ -233,7 +233,7 @@ def write_table(recipe: Recipe, jobs: Sequence[_HasFolder], folder: Path) -> Tab
     picture = None
     if panels:
         picture = "rows.png"
-        side_by_side({label: run.sample(64) for label, run in panels.items()}, folder / picture)
+        side_by_side({label: run.sample(60) for label, run in panels.items()}, folder / picture)
     write_json(folder / "table.json", table.as_json())
     write_text(folder / "table.md", table.as_markdown())
     write_text(folder / "table.html", table.as_html(picture))

@@ -56,13 +56,13 @@ def choose_device(asked: str) -> torch.device:
 def choose_precision(asked: str, device: torch.device) -> torch.dtype:
     """The precision of the forward passes.
 
-    `auto` is bf16 where the hardware multiplies matrices in it (a GPU that does, a CPU with AMX tiles), else fp32.
+    `auto` is bf16 where the hardware multiplies in it (a GPU that does, a CPU with AMX or AVX-512 bf16), else fp32.
     """
     if asked == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
-            fast = _has_bf16_tiles()
+            fast = _cpu_multiplies_bf16()
         return torch.bfloat16 if fast else torch.float32
     return torch.bfloat16 if asked == "bf16" else torch.float32
 
@@ -380,10 +380,10 @@ class Trainer:
         )
 
 
-def _has_bf16_tiles() -> bool:
-    """Whether this CPU has AMX; torch names no public way to ask."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return supported is not None and bool(supported())
+def _cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for products of bf16; torch names no public way to ask."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(supported is not None and bool(supported()) for supported in asked)
 
 
 def _count(module: nn.Module) -> int:

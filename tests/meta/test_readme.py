@@ -42,7 +42,9 @@ def test_every_genprior_command_of_the_readme_exists():
 
 
 def test_the_full_table_resolves():
-    (line,) = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines() if "genprior train" in line]
+    (line,) = [
+        line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines() if "genprior train" in line
+    ]
     arguments = shlex.split(line)[2:]
     shown = CliRunner().invoke(app, ["show", *arguments])
     assert shown.exit_code == 0, shown.output
