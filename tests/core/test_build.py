@@ -1,0 +1,94 @@
+"""Parts under seeds of their own, and modules that are lent."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import genprior
+from genprior.build import Builder
+from genprior.errors import PlanError
+from genprior.parts import Borrowed, Phase, Sizes
+from genprior.randomness import derive, seeded
+from genprior.trainer import Trainer, choose_device, choose_precision
+from genprior_std.networks.image_mlp import MlpImageCritic
+from genprior_std.priors.code_generator import CodeGenerator
+from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
+
+SIZES = Sizes((1, 8, 8), 4, 0, 0)
+
+
+def weights(module):
+    return torch.cat([p.flatten() for p in module.parameters()])
+
+
+def test_a_part_depends_on_seed_and_role_and_on_nothing_made_before():
+    alone = Builder("m", 0)("prior", CodeGenerator.Config(), SIZES)
+    second = Builder("m", 0)
+    second("encoder", CodeGenerator.Config(), SIZES)
+    assert torch.equal(weights(alone), weights(second("prior", CodeGenerator.Config(), SIZES)))
+    assert not torch.equal(weights(alone), weights(Builder("m", 1)("prior", CodeGenerator.Config(), SIZES)))
+    assert not torch.equal(weights(alone), weights(Builder("m", 0)("other", CodeGenerator.Config(), SIZES)))
+
+
+def test_a_part_that_borrows_what_the_model_lacks_is_refused():
+    build = Builder("vae", 0)
+    build("prior", CodeGenerator.Config(), SIZES)
+    with pytest.raises(PlanError) as caught:
+        build("reconstruction", LearnedSimilarity.Config(), SIZES)
+    assert str(caught.value) == (
+        "reconstruction 'learned_similarity' borrows 'image_critic', which model 'vae' does not lend here. "
+        "It lends: prior. Choose another reconstruction or another model."
+    )
+
+
+def test_a_borrowed_module_is_owned_by_its_owner_alone():
+    build = Builder("m", 0)
+    critic = build("image_critic", MlpImageCritic.Config(hidden=(6,)), SIZES)
+    part = build("reconstruction", LearnedSimilarity.Config(layer="hidden1"), SIZES)
+    assert list(part.parameters()) == [] and part.state_dict() == {}
+    assert isinstance(part.image_critic, Borrowed)
+    with torch.no_grad():
+        for p in critic.parameters():
+            p.zero_()
+    assert part(torch.randn(3, 1, 8, 8), torch.randn(3, 1, 8, 8), torch.zeros(3, 0)).abs().sum() == 0
+    assert copy.deepcopy(part).state_dict() == {}
+
+
+def test_seeds_are_spread_and_the_generators_come_back():
+    assert len({derive(seed, role) for seed in range(100) for role in ("a", "b")}) == 200
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    with seeded(0, "x"):
+        first = torch.rand(2)
+    assert torch.equal(torch.rand(2), expected)
+    with seeded(0, "x"):
+        assert torch.equal(torch.rand(2), first)
+
+
+def test_a_phase_runs_in_every_so_manyth_step(tiny, tmp_path):
+    trainer = Trainer(genprior.load_recipe(tiny).row("A+B+C"), 0, tmp_path)
+    trainer.prepare()
+    first, second = trainer.phases
+    trainer.phases = (first, Phase(second.name, second.objectives, every=3))
+    due = []
+    for step in range(7):
+        before = [p.clone() for p in trainer.model.image_critic.parameters()]
+        trainer.one_step()
+        if any(not torch.equal(a, b) for a, b in zip(before, trainer.model.image_critic.parameters(), strict=True)):
+            due.append(step)
+    assert due == [0, 3, 6]
+
+
+def test_devices_and_precisions_that_are_asked_for():
+    cpu = torch.device("cpu")
+    assert choose_precision("fp32", cpu) == torch.float32
+    assert choose_precision("bf16", cpu) == torch.bfloat16
+    assert choose_device("cpu") == cpu
+    if not torch.cuda.is_available():
+        assert choose_device("auto") == cpu
+        with pytest.raises(PlanError, match="--device cuda asks for a GPU, and torch finds none here"):
+            choose_device("cuda")
