@@ -5,26 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import platform
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import Tensor
 
-import genprior
 from genprior import checkpoint
 from genprior.build import build_model
 from genprior.data import DeviceData, cache_folder
 from genprior.ema import AveragedWeights
 from genprior.errors import CheckpointError, Interrupted, PlanError, RunError
+from genprior.facts import surroundings
 from genprior.files import append_line, write_json, write_text
 from genprior.memory import keep_freed_memory
 from genprior.optimise import learning_rate, make_optimiser
@@ -142,7 +139,9 @@ class Trainer:
         self.optimisers = {
             name: make_optimiser(plan.optimiser_of(name), module.parameters()) for name, module in trained.items()
         }
-        generating = {name: self.modules[name] for name in self.model.generating if name in self.modules}
+        # A prior that borrows a module makes its codes with it.
+        makers = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
+        generating = {name: self.modules[name] for name in makers if name in self.modules}
         self.average = AveragedWeights(generating, plan.run.ema) if plan.run.ema is not None else None
         self.recorder = Recorder()
         self.phases = self.model.phases()
@@ -352,6 +351,7 @@ class Trainer:
         checkpoint.write(self.folder / "checkpoints", self.step, tensors, facts)
 
     def _write_facts(self, *, finished: bool) -> None:
+        rate = self.step * self.plan.run.batch / self.seconds if self.seconds else None
         write_json(
             self.folder / "run.json",
             {
@@ -360,22 +360,10 @@ class Trainer:
                 "finished": finished,
                 "step": self.step,
                 "seconds": round(self.seconds, 3),
-                "images_per_second": round(self.step * self.plan.run.batch / self.seconds, 1) if self.seconds else None,
-                "parameters": {name: _count(module) for name, module in self.modules.items()},
-                "versions": {
-                    "genprior": genprior.__version__,
-                    "python": platform.python_version(),
-                    **{name: metadata.version(name) for name in ("torch", "torchvision", "torch-fidelity")},
-                },
+                "images_per_second": round(rate, 1) if rate is not None else None,
+                "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
                 "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},
-                "hardware": {
-                    "device": _device_name(self._device),
-                    "threads": torch.get_num_threads(),
-                    "precision": self.precision,
-                    "platform": platform.platform(),
-                },
-                "command": sys.argv,
-                "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                **surroundings(self._device, self.precision),
             },
         )
 
@@ -384,16 +372,6 @@ def _cpu_multiplies_bf16() -> bool:
     """Whether this CPU has instructions for products of bf16; torch names no public way to ask."""
     asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(supported is not None and bool(supported()) for supported in asked)
-
-
-def _count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
 
 
 class _Clock:

@@ -24,6 +24,7 @@ from genprior_std.games.least_squares import LeastSquares
 from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.aae import AdversarialAutoencoder
+from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.image_convolutional import ConvolutionalImageCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
@@ -37,6 +38,7 @@ from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.mixture import Mixture
 from genprior_std.priors.swiss_roll import SwissRoll
 from genprior_std.priors.uniform import Uniform
+from genprior_std.priors.vampprior import VampPrior
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 from genprior_std.reconstruction.pixel import Pixel
 from genprior_std.scores.classifier_score import ClassifierScore
@@ -67,6 +69,7 @@ PARTS: tuple[type[Part], ...] = (
     Minimax,
     NonSaturating,
     AdversarialAutoencoder,
+    VariationalAutoencoder,
     CodeCritic,
     ConvolutionalImageCritic,
     MlpImageCritic,
@@ -80,6 +83,7 @@ PARTS: tuple[type[Part], ...] = (
     Mixture,
     SwissRoll,
     Uniform,
+    VampPrior,
     LearnedSimilarity,
     Pixel,
     ClassifierScore,

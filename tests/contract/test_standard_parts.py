@@ -25,6 +25,7 @@ BY_NAME: dict[tuple[str, str], Any] = {(part.kind, part.name): part for part in 
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "mixture"): {"components": 3},
     ("prior", "categorical_gaussian"): {"categories": 3},
+    ("prior", "vampprior"): {"components": 5, "std": 0.5},
     ("encoder", "mlp"): {"hidden": (16,), "posterior": "gaussian", "conditional": True},
     ("encoder", "residual"): {"width": 4, "posterior": "gaussian"},
     ("decoder", "mlp"): {"hidden": (16,), "conditional": True},
@@ -37,6 +38,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 CALLED: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "categorical_gaussian"): {"code": 5},
     ("prior", "code_generator"): {"code": 3},
+    ("prior", "vampprior"): {"known": 0},
     ("reconstruction", "learned_similarity"): {"batch_statistic": True},
     ("conditioner", "label"): {"labels": True, "one_hot": True},
     ("conditioner", "infogan"): {"labels": True},
@@ -132,3 +134,17 @@ def test_adversarial_autoencoder(learned: bool, similarity: bool, both: bool, co
     if similarity:
         changes["reconstruction"] = BY_NAME["reconstruction", "learned_similarity"].Config()
     check_model(aae(**changes), DataInfo((1, 16, 16), ("a", "b", "c")))
+
+
+@pytest.mark.parametrize(("prior", "conditioner"), [("gaussian", "none"), ("gaussian", "label"), ("vampprior", "none")])
+def test_variational_autoencoder(prior: str, conditioner: str) -> None:
+    roles = {
+        "prior": ("prior", prior),
+        "encoder": ("encoder", "mlp"),
+        "decoder": ("decoder", "mlp"),
+        "conditioner": ("conditioner", conditioner),
+    }
+    parts: dict[str, Any] = {role: settings(BY_NAME[key]) for role, key in roles.items()}
+    pixel = BY_NAME["reconstruction", "pixel"].Config(metric="gaussian", sigma=0.5, reduction="sum")
+    config = BY_NAME["model", "vae"].Config(code_size=4, reconstruction=pixel, warmup=3, **parts)
+    check_model(config, DataInfo((1, 16, 16), ("a", "b", "c")))

@@ -160,11 +160,6 @@ class AdversarialAutoencoder(Model):
             losses |= {part: fool for part, on in improves if on}
         return Objectives(losses, note={"info": info})
 
-    def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
-        """What is asked of new images: drawn, or the classes y."""
-        condition: Condition = self.conditioner.draw(like) if y is None else self.conditioner.of_label(y)
-        return condition
-
     def generate(self, condition: Condition) -> Tensor:
         """dec(z_c) with z_c from the prior, the same `sample` that training uses."""
         known, asked = condition

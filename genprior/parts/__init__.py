@@ -1,0 +1,86 @@
+"""The extension points: what a part is, and one base class for each kind of part.
+
+Letters: n batch, d code, k condition, c h w image. Images are [n, c, h, w] in [-1, 1].
+
+A part has a `kind` (its base class says which), a `name` (how recipes call it), a nested pydantic `Config`, and the
+roles that it `borrows` from the model that uses it. A capability is a class: a model that needs a density asks for a
+`DensityPrior`, once, when it is built.
+"""
+
+from __future__ import annotations
+
+from genprior.parts.base import (
+    Borrowed,
+    ConditionerSpec,
+    CriticSpec,
+    DatasetSpec,
+    DecoderSpec,
+    EncoderSpec,
+    GameSpec,
+    ModelSpec,
+    ModulePart,
+    Part,
+    PartConfig,
+    PriorSpec,
+    ReconstructionSpec,
+    ScoreSpec,
+)
+from genprior.parts.evaluation import Dataset, Exporter, Score, ScoreContext
+from genprior.parts.models import Build, Model, Objectives, Phase
+from genprior.parts.networks import (
+    AutoregressiveDecoder,
+    Critic,
+    Decoder,
+    DensityPosterior,
+    Encoder,
+    FeatureCritic,
+    PointPosterior,
+    Posterior,
+)
+from genprior.parts.priors import DensityPrior, Prior
+from genprior.parts.training import Conditioner, Game, Reconstruction
+from genprior.parts.values import Batch, Condition, DataInfo, ImageSet, Sizes, Widths
+
+__all__ = [
+    "AutoregressiveDecoder",
+    "Batch",
+    "Borrowed",
+    "Build",
+    "Condition",
+    "Conditioner",
+    "ConditionerSpec",
+    "Critic",
+    "CriticSpec",
+    "DataInfo",
+    "Dataset",
+    "DatasetSpec",
+    "Decoder",
+    "DecoderSpec",
+    "DensityPosterior",
+    "DensityPrior",
+    "Encoder",
+    "EncoderSpec",
+    "Exporter",
+    "FeatureCritic",
+    "Game",
+    "GameSpec",
+    "ImageSet",
+    "Model",
+    "ModelSpec",
+    "ModulePart",
+    "Objectives",
+    "Part",
+    "PartConfig",
+    "Phase",
+    "PointPosterior",
+    "Posterior",
+    "Prior",
+    "PriorSpec",
+    "Reconstruction",
+    "ReconstructionSpec",
+    "Score",
+    "ScoreContext",
+    "ScoreSpec",
+    "Sizes",
+    "Widths",
+]

@@ -1,0 +1,145 @@
+"""What a part is: its settings, the modules that it owns and those that it borrows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, SerializeAsAny, ValidationInfo, WithJsonSchema, create_model
+from torch import nn
+
+from genprior.parts.values import Sizes
+
+__all__ = [
+    "Borrowed",
+    "ConditionerSpec",
+    "CriticSpec",
+    "DatasetSpec",
+    "DecoderSpec",
+    "EncoderSpec",
+    "GameSpec",
+    "ModelSpec",
+    "ModulePart",
+    "Part",
+    "PartConfig",
+    "PriorSpec",
+    "ReconstructionSpec",
+    "ScoreSpec",
+]
+
+
+class PartConfig(BaseModel):
+    """The settings of a part; nest a subclass called `Config` in the part. Frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    part: ClassVar[type[Part]]
+    """The class that these settings belong to."""
+    name: str = ""
+    """Which part; set by the part that owns this configuration."""
+
+    def make(self, *args: Any, **borrowed: Any) -> Any:
+        """Make the part that these settings describe: `config.make(sizes)` for a part nested in another part."""
+        return self.part(self, *args, **borrowed)  # type: ignore[call-arg]
+
+
+class Part:
+    """Base of all parts. A subclass with a `name` can be registered and called by that name in a recipe."""
+
+    kind: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+    Config: ClassVar[type[PartConfig]] = PartConfig
+    borrows: ClassVar[tuple[str, ...]] = ()
+    """Roles of the model whose modules this part uses without owning them; they arrive as keyword arguments."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a named part a configuration class of its own that knows the part's name."""
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            name: Any = Literal[cls.name]
+            made = create_model("Config", __base__=cls.Config, __module__=cls.__module__, name=(name, cls.name))
+            own = cast(type[PartConfig], made)
+            own.__qualname__ = f"{cls.__qualname__}.Config"
+            own.__doc__ = cls.Config.__doc__
+            own.part = cls
+            cls.Config = own
+
+
+class ModulePart(Part, nn.Module):
+    """A part that is a module: it may own parameters, and lives on a device."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Remember the settings and the sizes.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it may depend on.
+        """
+        nn.Module.__init__(self)
+        self.config: Any = config
+        self.sizes = sizes
+
+
+class Borrowed:
+    """A module that a part uses and another part owns.
+
+    It forwards calls and attributes, and is no `nn.Module`, so it enters neither `parameters()` nor `state_dict()` of
+    the part that holds it.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        """Wrap `module`."""
+        self._module = module
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the owner's module."""
+        return self._module(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read an attribute of the owner's module."""
+        if name.startswith("__") or "_module" not in self.__dict__:  # while it is copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.__dict__["_module"], name)
+
+    def is_a(self, capability: type) -> bool:
+        """Whether the owner's module is of the class `capability`."""
+        return isinstance(self._module, capability)
+
+
+def _pick(kind: str) -> Callable[[Any, ValidationInfo], PartConfig]:
+    """A validator that finds the part's own `Config` by its name in the registry, which is the validation context."""
+
+    def validate(value: Any, info: ValidationInfo) -> PartConfig:
+        if isinstance(value, PartConfig):
+            if value.part.kind != kind:
+                raise ValueError(f"a {kind} is needed here; '{value.name}' is a {value.part.kind}")
+            return value
+        registry = (info.context or {}).get("registry")
+        if registry is None:
+            raise ValueError("a part given as a table needs a registry; use genprior.load_recipe, or pass a Config")
+        config: PartConfig = registry.configure(kind, value, info.context)
+        return config
+
+    return validate
+
+
+# A field of one of these types takes a table whose `name` says which part, for example `prior = { name = "gaussian" }`.
+PriorSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("prior")), WithJsonSchema({"part": "prior"})]
+EncoderSpec = Annotated[
+    SerializeAsAny[PartConfig], PlainValidator(_pick("encoder")), WithJsonSchema({"part": "encoder"})
+]
+DecoderSpec = Annotated[
+    SerializeAsAny[PartConfig], PlainValidator(_pick("decoder")), WithJsonSchema({"part": "decoder"})
+]
+CriticSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("critic")), WithJsonSchema({"part": "critic"})]
+ReconstructionSpec = Annotated[
+    SerializeAsAny[PartConfig], PlainValidator(_pick("reconstruction")), WithJsonSchema({"part": "reconstruction"})
+]
+ConditionerSpec = Annotated[
+    SerializeAsAny[PartConfig], PlainValidator(_pick("conditioner")), WithJsonSchema({"part": "conditioner"})
+]
+GameSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("game")), WithJsonSchema({"part": "game"})]
+ModelSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("model")), WithJsonSchema({"part": "model"})]
+DatasetSpec = Annotated[
+    SerializeAsAny[PartConfig], PlainValidator(_pick("dataset")), WithJsonSchema({"part": "dataset"})
+]
+ScoreSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("score")), WithJsonSchema({"part": "score"})]

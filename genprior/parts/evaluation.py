@@ -1,0 +1,81 @@
+"""Data sets, scores and exporters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from genprior.parts.base import Part, PartConfig
+from genprior.parts.models import Model
+from genprior.parts.values import ImageSet
+
+__all__ = ["Dataset", "Exporter", "Score", "ScoreContext"]
+
+
+class Dataset(Part, ABC):
+    """A set of images."""
+
+    kind = "dataset"
+
+    def __init__(self, config: PartConfig) -> None:
+        """Remember the settings; nothing is read before `load`."""
+        self.config: Any = config
+
+    @abstractmethod
+    def load(self, split: str) -> ImageSet:
+        """Read the split `"train"` or `"test"`.
+
+        Raises:
+            DataError: the data is missing (the message says how to get it), empty, corrupt or of a wrong shape.
+        """
+
+
+class ScoreContext(ABC):
+    """What a score may ask for: generated images, real ones, and where it runs."""
+
+    device: torch.device
+    seed: int
+
+    @abstractmethod
+    def generated(self, n: int) -> Tensor:
+        """N generated images, uint8 [n, c, h, w] on the host; the first n of one fixed sequence."""
+
+    @abstractmethod
+    def real(self, split: str) -> ImageSet:
+        """The data set's split `"train"` or `"test"`."""
+
+
+class Score(Part, ABC):
+    """A number that says how good generated images are."""
+
+    kind = "score"
+    higher_is_better: ClassVar[bool]
+
+    def __init__(self, config: PartConfig) -> None:
+        """Remember the settings."""
+        self.config: Any = config
+
+    @abstractmethod
+    def measure(self, context: ScoreContext) -> dict[str, float]:
+        """The score by name, with `<name>_std` where there are splits, and `real_<name>` for held-out real images.
+
+        Raises:
+            ScoreError: it cannot be computed from what is there; the message says the ways out.
+        """
+
+
+class Exporter(Part, ABC):
+    """A way to write generated images."""
+
+    kind = "exporter"
+
+    def __init__(self, config: PartConfig) -> None:
+        """Remember the settings."""
+        self.config: Any = config
+
+    @abstractmethod
+    def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
+        """Write n images of `model`, drawn under `seed`, to the file `path`, whole or not at all."""

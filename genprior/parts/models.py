@@ -1,0 +1,90 @@
+"""A model, its phases, and what a phase returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, cast
+
+from torch import Tensor, nn
+
+from genprior.errors import PlanError
+from genprior.parts.base import Part, PartConfig
+from genprior.parts.training import Conditioner
+from genprior.parts.values import Batch, Condition, Sizes
+
+__all__ = ["Build", "Model", "Objectives", "Phase"]
+
+
+class Objectives(Mapping[str, Tensor]):
+    """What a phase returns: for each module, by name, the scalar that this module descends.
+
+    Modules that share one loss tensor share one backward pass. `note` holds scalars that are only recorded.
+    """
+
+    def __init__(self, losses: Mapping[str, Tensor], note: Mapping[str, Tensor] | None = None) -> None:
+        """Collect the losses by module name, and what to record beside them."""
+        self.losses = dict(losses)
+        self.note = dict(note or {})
+
+    def __getitem__(self, module: str) -> Tensor:
+        """The loss of `module`."""
+        return self.losses[module]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the modules that move."""
+        return iter(self.losses)
+
+    def __len__(self) -> int:
+        """How many modules move."""
+        return len(self.losses)
+
+
+class Phase(NamedTuple):
+    """A step of training: who moves, down which loss, and in which steps."""
+
+    name: str
+    objectives: Callable[[Batch], Objectives]
+    every: int = 1
+    """Run in each `every`-th step."""
+
+
+class Build:
+    """How a model makes its parts; the real one is `genprior.build.Builder`."""
+
+    def __call__(self, role: str, config: PartConfig, sizes: Sizes) -> Any:
+        """Make the part of `config` for `role`, under a seed of its own, lending it the roles that it borrows."""
+        raise PlanError("a model is built by genprior.build")
+
+
+class Model(Part, nn.Module, ABC):
+    """A paper's algorithm: its `Config` lists its parts, its phases say who descends what."""
+
+    kind = "model"
+    generating: ClassVar[tuple[str, ...]] = ("decoder", "prior")
+    """The modules that make images; their weights are the ones averaged by `run.ema`."""
+
+    def __init__(self, config: PartConfig) -> None:
+        """Remember the settings; a subclass takes `(config, info: DataInfo, build: Build)` and makes its parts."""
+        nn.Module.__init__(self)
+        self.config: Any = config
+
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of one step, in order."""
+
+    def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
+        """A condition for new images, one for each row of `like`: drawn, or the one that asks for classes y [n].
+
+        As the model's `conditioner` says; a model without one answers for itself.
+        """
+        conditioner = cast(Conditioner, self.conditioner)
+        return conditioner.draw(like) if y is None else conditioner.of_label(y)
+
+    @abstractmethod
+    def generate(self, condition: Condition) -> Tensor:
+        """New images [n, c, h, w] in [-1, 1], one for each row of the condition."""
+
+    def reconstruct(self, batch: Batch) -> Tensor | None:
+        """The batch encoded and decoded, for pictures; None where a model has no encoder."""
+        return None

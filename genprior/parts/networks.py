@@ -1,0 +1,121 @@
+"""Encoders, decoders and critics, and the posteriors that encoders give."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from genprior.parts.base import ModulePart
+
+__all__ = [
+    "AutoregressiveDecoder",
+    "Critic",
+    "Decoder",
+    "DensityPosterior",
+    "Encoder",
+    "FeatureCritic",
+    "PointPosterior",
+    "Posterior",
+]
+
+
+class Posterior(ABC):
+    """A distribution of codes given images, q(z | x)."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """The mean code [n, d]."""
+
+    @abstractmethod
+    def rsample(self) -> Tensor:
+        """A code [n, d] for each image, differentiable in the encoder's parameters."""
+
+
+class DensityPosterior(Posterior):
+    """A posterior that knows its density."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The natural logarithm of q(z | x): [n] for z [n, d]."""
+
+
+class PointPosterior(Posterior):
+    """A deterministic encoder's posterior: all mass on one code."""
+
+    def __init__(self, z: Tensor) -> None:
+        """Put all mass on `z` [n, d]."""
+        self._z = z
+
+    @property
+    def mean(self) -> Tensor:
+        """The code itself."""
+        return self._z
+
+    def rsample(self) -> Tensor:
+        """The code itself."""
+        return self._z
+
+
+class Encoder(ModulePart, ABC):
+    """From images to a posterior over codes."""
+
+    kind = "encoder"
+
+    @abstractmethod
+    def forward(self, x: Tensor, known: Tensor) -> Posterior:
+        """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""
+
+
+class Decoder(ModulePart, ABC):
+    """From codes to images."""
+
+    kind = "decoder"
+
+    @abstractmethod
+    def forward(self, z: Tensor, known: Tensor) -> Tensor:
+        """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""
+
+
+class AutoregressiveDecoder(Decoder):
+    """A decoder that knows the exact likelihood of an image given its code."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, z: Tensor, known: Tensor) -> Tensor:
+        """The natural logarithm of p(x | z, known): [n]."""
+
+
+class Critic(ModulePart, ABC):
+    """A score [n] of codes [n, d] or of images [n, c, h, w]: a logit, high for what looks like the positive samples."""
+
+    kind = "critic"
+
+    @abstractmethod
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """Logits [n] of x, which is codes [n, d] or images [n, c, h, w], with known [n, k]."""
+
+
+class FeatureCritic(Critic):
+    """An image critic whose features can be borrowed, by a learned similarity or by InfoGAN's head."""
+
+    @property
+    @abstractmethod
+    def feature_layers(self) -> tuple[str, ...]:
+        """The names of the layers whose output `features` can give, from the image to the logit."""
+
+    @abstractmethod
+    def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
+        """The feature map F(x) after the named layer (with its normalisation and activation), flattened: [n, f].
+
+        Computes no layer beyond the named one.
+        """
+
+    @abstractmethod
+    def trunk(self, x: Tensor, known: Tensor) -> Tensor:
+        """What the critic's last layer sees, and what an auxiliary head may share: [n, t]."""
+
+    @property
+    @abstractmethod
+    def trunk_width(self) -> int:
+        """t, the width of `trunk`."""

@@ -1,0 +1,80 @@
+"""What a model trains with: an error of reconstructions, a condition, an adversarial game."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from genprior.errors import PlanError
+from genprior.parts.base import ModulePart
+from genprior.parts.values import Batch, Condition, DataInfo, Widths
+
+__all__ = ["Conditioner", "Game", "Reconstruction"]
+
+
+class Reconstruction(ModulePart, ABC):
+    """How far a reconstruction is from its image."""
+
+    kind = "reconstruction"
+
+    @abstractmethod
+    def forward(self, x: Tensor, x_rec: Tensor, known: Tensor) -> Tensor:
+        """The error [n] of each reconstruction x_rec [n, c, h, w] of x; its class says what is reduced, and how."""
+
+
+class Conditioner(ModulePart, ABC):
+    """What is told about images and asked of new ones."""
+
+    kind = "conditioner"
+
+    @classmethod
+    @abstractmethod
+    def widths(cls, config: Any, info: DataInfo) -> Widths:
+        """The widths of the condition, known before any module exists.
+
+        Raises:
+            PlanError: the data has not what this conditioner needs (labels, for example).
+        """
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Condition:
+        """The condition of a training batch."""
+
+    @abstractmethod
+    def draw(self, like: Tensor) -> Condition:
+        """A condition drawn for new images, one for each row of `like` (any tensor of the right device and length)."""
+
+    def of_label(self, y: Tensor) -> Condition:
+        """The condition that asks for images of class y [n].
+
+        Raises:
+            PlanError: this conditioner asks for no class.
+        """
+        raise PlanError(f"conditioner '{self.name}' asks for no label; sample without one, or train with 'label'")
+
+    def consistency(self, x: Tensor, asked: Tensor) -> Tensor:
+        """E[-log Q(asked | x)], a scalar in nats: how badly images x show what was asked of them. 0 by default."""
+        return x.new_zeros(())
+
+
+class Game(ModulePart, ABC):
+    """An adversarial game, stated as losses to minimise, on logits.
+
+    A sample is a pair (x, known). `critic` is called as `critic(x, known)`; both losses are given the same critic and
+    the same tensors, so that a model may let them share one forward pass (see `genprior.step.remember`).
+    """
+
+    kind = "game"
+
+    @abstractmethod
+    def critic_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """The scalar that the critic descends: high on `real`, low on each of `fakes`."""
+
+    @abstractmethod
+    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+        """The scalar that whoever made `fakes` descends."""

@@ -1,0 +1,66 @@
+"""What passes between parts: sizes, conditions, batches, image sets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Batch", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
+
+
+class Sizes(NamedTuple):
+    """Every size that a part may depend on, fixed before any module exists."""
+
+    image: tuple[int, int, int]
+    """(c, h, w)."""
+    code: int
+    """d, the width of a code."""
+    known: int
+    """Width of what is told about images; 0 without a condition."""
+    asked: int
+    """Width of what is asked of new images; 0 without a condition."""
+
+
+class Widths(NamedTuple):
+    """The widths of a `Condition`."""
+
+    known: int
+    asked: int
+
+
+class Condition(NamedTuple):
+    """What is told about these images and what is asked of new ones: [n, known], [n, asked]. Width 0, never None."""
+
+    known: Tensor
+    asked: Tensor
+
+
+class Batch(NamedTuple):
+    """Images `x` [n, c, h, w] in [-1, 1] and their labels `y` [n] (int64; all zero where a data set has none)."""
+
+    x: Tensor
+    y: Tensor
+
+
+class DataInfo(NamedTuple):
+    """What a model may know of its data before it is built."""
+
+    image: tuple[int, int, int]
+    """(c, h, w)."""
+    classes: tuple[str, ...]
+    """Class names in label order; empty where there are no labels."""
+
+
+class ImageSet(NamedTuple):
+    """One split of a data set, decoded: `images` uint8 [n, c, h, w], `labels` int64 [n], class names in label order."""
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    @property
+    def info(self) -> DataInfo:
+        """What a model may know of this data."""
+        c, h, w = self.images.shape[1:]
+        return DataInfo((c, h, w), self.classes)
