@@ -63,7 +63,9 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def call():
     def called(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=True)
+        # Under pytest-xdist COLUMNS is 80, and narrow tables break names over lines.
+        wide = {"COLUMNS": "200"}
+        return CliRunner().invoke(app, [str(each) for each in arguments], env=wide, catch_exceptions=True)
 
     return called
 

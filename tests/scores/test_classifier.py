@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -124,28 +124,32 @@ def test_labels_without_a_class_are_refused(make_context, load_shapes):
         classifier(make_context(load=odd))
 
 
-def train_in_a_process(cache, load, ready, results):
-    torch.set_num_threads(1)
-    calls = []
-    module.fit = lambda *args: calls.append(1) or fit(*args)
-    context = SampleContext(lambda n: load("test").images[:n], load, device="cpu", seed=os.getpid(), cache=cache)
-    ready.wait(300)
-    key = classifier(context).key
-    results.put((key, len(calls)))
+TRAIN_ONE = """
+import sys
+from pathlib import Path
+import torch
+from genprior.score import SampleContext
+from genprior_std.datasets.digits import Digits
+from genprior_std.scores import classifier as module
+torch.set_num_threads(1)
+digits, fit, calls = Digits(Digits.Config(size=8)), module.fit, []
+module.fit = lambda *args: calls.append(1) or fit(*args)
+cache = Path(sys.argv[1])
+context = SampleContext(lambda n: digits.load("test").images[:n], digits.load, device="cpu", seed=0, cache=cache)
+print("ready", flush=True)
+sys.stdin.readline()
+print(module.classifier(context).key, len(calls))
+"""
 
 
-def test_two_processes_at_once_train_one(tmp_path, load_shapes):
-    spawn = multiprocessing.get_context("spawn")
-    ready, results = spawn.Barrier(2), spawn.Queue()
-    processes = [
-        spawn.Process(target=train_in_a_process, args=(tmp_path, load_shapes, ready, results)) for _ in range(2)
-    ]
+def test_two_processes_at_once_train_one(tmp_path):
+    start = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", TRAIN_ONE, str(tmp_path)], **start) for _ in range(2)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n", "ready\n"]
     for process in processes:
-        process.start()
-    found = [results.get(timeout=300) for _ in processes]
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
-    assert sorted(trained for _, trained in found) == [0, 1]
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = [process.communicate(timeout=200)[0].split() for process in processes]
+    assert sorted(trained for _, trained in found) == ["0", "1"]
     assert len({key for key, _ in found}) == 1
     assert len(files(tmp_path)) == 1
