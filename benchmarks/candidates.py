@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from handwritten import HandwrittenLoop
@@ -61,10 +63,12 @@ def _pictures(setting: Setting) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def our_trainer(setting: Setting, row: str, precision: str, folder: Path, *, ready: bool = False) -> Trainer:
+def our_trainer(
+    setting: Setting, row: str, precision: str, folder: Path, *, ready: bool = False, lends_networks: bool = False
+) -> Trainer:
     """Genprior's trainer of a row of the Table 3 recipe, prepared; `ready` leaves data loading out.
 
-    The averaging of weights is off, because the loops that it is compared with have none.
+    A trainer that only lends its networks to another loop leaves the process's memory settings as they are. The averaging of weights is off, because the loops that it is compared with have none.
     """
     sizes = [f"model.{part}.width={setting.width}" for part in ("encoder", "decoder", "image_critic")]
     settings = [*sizes, f"model.code_size={setting.code}", f"run.batch={BATCH}", f'run.precision="{precision}"']
@@ -73,7 +77,8 @@ def our_trainer(setting: Setting, row: str, precision: str, folder: Path, *, rea
     trainer = Trainer(plan, 0, folder, device=setting.device)
     images = _pictures(setting)
     trainer._sets["train"] = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ())
-    trainer.prepare()
+    with mock.patch("genprior.trainer.keep_freed_memory") if lends_networks else contextlib.nullcontext():
+        trainer.prepare()
     trainer.model.train()
     if ready:
         trainer.data = _Ready([trainer.data.batch(step) for step in range(IMAGES // BATCH)])  # type: ignore[assignment]
@@ -84,11 +89,11 @@ def make(name: str, setting: Setting, folder: Path) -> Callable[[int], None]:
     """A candidate by its name, as a function that trains for that many steps."""
     folder.mkdir(parents=True, exist_ok=True)
     if name == "handwritten":
-        source = our_trainer(setting, "A+B+C", "fp32", folder)
+        source = our_trainer(setting, "A+B+C", "fp32", folder, lends_networks=True)
         loop = HandwrittenLoop(_contiguous(source), images_to_float(_pictures(setting)).to(setting.device), batch=BATCH)
         return _repeat(loop.step)
     if name == "pythae":
-        source = our_trainer(setting, "AAE", "fp32", folder)
+        source = our_trainer(setting, "AAE", "fp32", folder, lends_networks=True)
         images = images_to_float(_pictures(setting)).to(setting.device)
         trainer = make_trainer(_contiguous(source), images, folder, code=setting.code)
         batches = [{"data": x} for x in images.split(BATCH)]
