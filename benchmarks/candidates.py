@@ -68,7 +68,8 @@ def our_trainer(
 ) -> Trainer:
     """Genprior's trainer of a row of the Table 3 recipe, prepared; `ready` leaves data loading out.
 
-    A trainer that only lends its networks to another loop leaves the process's memory settings as they are. The averaging of weights is off, because the loops that it is compared with have none.
+    A trainer that only lends its networks to another loop leaves the process's memory settings as they are. The
+    averaging of weights is off, because the loops that it is compared with have none.
     """
     sizes = [f"model.{part}.width={setting.width}" for part in ("encoder", "decoder", "image_critic")]
     settings = [*sizes, f"model.code_size={setting.code}", f"run.batch={BATCH}", f'run.precision="{precision}"']
