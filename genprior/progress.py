@@ -120,7 +120,7 @@ class Watcher:
         return any(job is failed for failed, _ in self.failures)
 
     def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
-        raise NotImplementedError
+        """Show that a job moved on."""
 
     def _ended(self, job: Job) -> None:
         """Stop showing a job."""
