@@ -8,9 +8,10 @@ export OMP_NUM_THREADS ?= 1
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	touch .venv/ready
+	@echo "installing genprior and what it needs into .venv; this takes a minute or two"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch .venv/ready
 
 demo: setup
 	$(BIN)/genprior train recipes/table3_ablation.toml --with quick
