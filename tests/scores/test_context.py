@@ -115,10 +115,10 @@ def test_an_error_names_row_and_score(make_context, seen_through):
 def test_another_context_is_refused():
     class Other(ScoreContext):
         def generated(self, n):
-            raise NotImplementedError
+            pytest.fail("a score that is refused must ask for nothing")
 
         def real(self, split):
-            raise NotImplementedError
+            pytest.fail("a score that is refused must ask for nothing")
 
     with pytest.raises(ScoreError, match=r"needs a genprior\.score\.SampleContext; got Other"):
         ClassifierScore(ClassifierScore.Config()).measure(Other())
