@@ -339,6 +339,7 @@ def check(recipe: Any, device: str) -> None:
         RecipeError: lists what is wrong with each row.
     """
     from genprior.build import build_model
+    from genprior.data import as_trained
     from genprior.launch import preflight
 
     with _status("taking one step of each row"):
@@ -348,7 +349,7 @@ def check(recipe: Any, device: str) -> None:
         for plan in recipe.plans:
             key = plan.data.model_dump_json()
             if key not in infos:
-                infos[key] = plan.data.make().load("train").info
+                infos[key] = as_trained(plan.data.make())
             model = build_model(plan.model, infos[key], plan.run.seeds[0])
             modules = {name: sum(p.numel() for p in each.parameters()) for name, each in model.named_children()}
             counts[plan.label] = {name: count for name, count in modules.items() if count}

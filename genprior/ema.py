@@ -22,6 +22,7 @@ class AveragedWeights:
         """Start from the modules' present weights."""
         self._live = dict(_tensors(modules))
         self._decay = decay
+        self._depth = 0
         self.tensors = {name: tensor.detach().clone() for name, tensor in self._live.items()}
 
     @torch.no_grad()
@@ -44,12 +45,16 @@ class AveragedWeights:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside the block the modules hold the averages; after it, the live weights again."""
-        self._swap()
+        """Inside the block and blocks within it the modules hold the averages; after it, the live weights again."""
+        if not self._depth:
+            self._swap()
+        self._depth += 1
         try:
             yield
         finally:
-            self._swap()
+            self._depth -= 1
+            if not self._depth:
+                self._swap()
 
     def _swap(self) -> None:
         for name, tensor in self._live.items():

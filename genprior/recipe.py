@@ -102,12 +102,7 @@ def load_recipe(
             mistakes.append(
                 _Mistake(None, "--rows", f"there is no row '{label}'{did_you_mean(label, labels.values())}")
             )
-    for name, change in known_changes.items():
-        for key in change:
-            if key not in _CHANGEABLE:
-                where: Path = ("change", name, key)
-                text = f"a change cannot set '{key}'{did_you_mean(key, _CHANGEABLE)}"
-                mistakes.append(_Mistake(line_of(where, found), ".".join(map(str, where)), text))
+    mistakes += _wrong_changes(known_changes, found)
     if mistakes:
         raise _report(file, [(m, []) for m in mistakes])
     registry = registry or installed()
@@ -185,12 +180,7 @@ def _merge(
     for key, value in change.items():
         here = (*at, key)
         old = base.get(key)
-        replaces = (
-            isinstance(value, Mapping)
-            and isinstance(old, dict)
-            and value.get("name", old.get("name")) != old.get("name")
-        )
-        if isinstance(value, Mapping) and isinstance(old, dict) and not replaces:
+        if isinstance(value, Mapping) and isinstance(old, dict) and not _replaces(value, old):
             _merge(old, value, source, origins, here)
         else:
             for stale in [p for p in origins if p[: len(here)] == here]:
@@ -199,12 +189,53 @@ def _merge(
             origins[here] = source
 
 
+def _replaces(value: Any, old: Any) -> bool:
+    """Whether a table names another part than the one that is there."""
+    return (
+        isinstance(value, Mapping)
+        and isinstance(old, Mapping)
+        and value.get("name", old.get("name")) != old.get("name")
+    )
+
+
 def _leaves(table: Mapping[str, Any], at: Path = ()) -> Iterable[tuple[Path, Any]]:
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, (*at, key))
         else:
             yield (*at, key), value
+
+
+def _wrong_changes(changes: Mapping[str, Any], found: dict[Path, int]) -> list[_Mistake]:
+    """What changes set that they cannot; `when` holds tables like their own, by the name of the model."""
+    mistakes = []
+    tables: list[tuple[Path, Any]] = []
+    for name, change in changes.items():
+        tables.append((("change", name), {key: value for key, value in change.items() if key != "when"}))
+        tables += [(("change", name, "when", model), inner) for model, inner in change.get("when", {}).items()]
+    for prefix, table in tables:
+        for key in table if isinstance(table, Mapping) else ["when"]:
+            if key not in _CHANGEABLE:
+                possible = _CHANGEABLE if "when" in prefix else (*_CHANGEABLE, "when")
+                text = f"a change cannot set '{key}'{did_you_mean(key, possible)}"
+                mistakes.append(_Mistake(line_of((*prefix, key), found), ".".join(map(str, (*prefix, key))), text))
+    return mistakes
+
+
+def _changes_of(
+    document: Mapping[str, Any], names: Sequence[str], merged: Mapping[str, Any]
+) -> Iterable[tuple[str, Path, Mapping[str, Any]]]:
+    """The changes of a row with their places in the file, each one's `when` of the row's model after what is for all.
+
+    `merged` is the row as far as it is merged when a change is taken, so a change may choose the model, and later ones
+    go by it.
+    """
+    for name in dict.fromkeys(names):
+        change = document["change"][name]
+        yield name, ("change", name), {key: value for key, value in change.items() if key != "when"}
+        model = str(merged["model"].get("name")) if isinstance(merged.get("model"), Mapping) else ""
+        if model in change.get("when", {}):
+            yield name, ("change", name, "when", model), change["when"][model]
 
 
 def _resolve(
@@ -223,14 +254,27 @@ def _resolve(
     _merge(merged, base, _Source(), origins)
     wrong: list[_Mistake] = []
     set_by: dict[Path, tuple[str, Any]] = {}
-    for name in dict.fromkeys(changes):
-        change = document["change"][name]
+    for name, prefix, change in _changes_of(document, changes, merged):
+        anew = {key for key, value in change.items() if _replaces(value, merged.get(key))}
         for path, value in _leaves(change):
+            if path[0] in anew:
+                undone = next(
+                    (by for set_path, (by, _) in set_by.items() if set_path[0] == path[0] and by != name), None
+                )
+                if undone and path[1:] == ("name",):
+                    text = (
+                        f"change '{name}' takes another {path[0]}, '{value}', and would undo what '{undone}' sets of "
+                        f"the one before; put '{name}' first among the row's changes"
+                    )
+                    wrong.append(_Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
+                # A change that takes another model or data set is what later changes start from, not one of them.
+                if path[1:] != ("name",):
+                    continue
             other, first = set_by.setdefault(path, (name, value))
-            if first != value:
+            if first != value and other != name:
                 text = f"changes '{other}' and '{name}' of one row set it differently: {first!r} and {value!r}"
-                wrong.append(_Mistake(line_of(("change", name, *path), found), ".".join(map(str, path)), text))
-        _merge(merged, change, _Source(("change", name)), origins)
+                wrong.append(_Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
+        _merge(merged, change, _Source(prefix), origins)
     for text, table in settings:
         _merge(merged, table, _Source(setting=text), origins)
     merged["label"] = label

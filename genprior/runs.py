@@ -79,7 +79,8 @@ class Run:
             )
         saved = checkpoint.read(self.checkpoint)
         data = saved.facts["data"]
-        model = build_model(self.plan.model, DataInfo(tuple(data["image"]), tuple(data["classes"])), self.seed)
+        info = DataInfo(tuple(data["image"]), tuple(data["classes"]), data.get("binary", False))
+        model = build_model(self.plan.model, info, self.seed)
         model.load_state_dict({**saved.under("model"), **saved.under("average")})
         return model.eval()
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from genprior.errors import ScoreError
 from genprior.files import whole
-from genprior.parts import ImageSet, Score, ScoreContext
+from genprior.parts import ImageSet, Model, Score, ScoreContext
 
 __all__ = [
     "Column",
@@ -91,20 +92,23 @@ class SampleContext(ScoreContext):
         device: torch.device | str,
         seed: int,
         cache: Path,
+        trained: Callable[[], AbstractContextManager[Model]] | None = None,
     ) -> None:
         """Remember how to get images; nothing is sampled or read before it is asked for.
 
         Args:
             sampler: makes n images, uint8 [n, c, h, w]; asked again for more, it begins with the same images.
-            load: reads the split "train" or "test".
+            load: reads a split of the data set.
             device: where extractors run.
             seed: what a score draws under.
             cache: the folder for what outlives the process.
+            trained: the model inside a `with` block, as scores need it; None where there are only images.
         """
         self.device = torch.device(device)
         self.seed = seed
         self.cache = Path(cache)
         self._sampler = sampler
+        self._trained = trained
         self._load = load
         self._samples: Tensor | None = None
         self._splits: dict[str, ImageSet] = {}
@@ -136,7 +140,7 @@ class SampleContext(ScoreContext):
         return self._samples[:n]
 
     def real(self, split: str) -> ImageSet:
-        """The data set's split "train" or "test", read once.
+        """The data set's split "train", "test", or "validation" where it has one, read once.
 
         Raises:
             ScoreError: the split is empty.
@@ -147,6 +151,16 @@ class SampleContext(ScoreContext):
                 raise ScoreError(f"the data set's '{split}' split has no images to score against")
             self._splits[split] = images
         return self._splits[split]
+
+    def trained(self) -> AbstractContextManager[Model]:
+        """The model inside a `with` block: averaged weights where there are any, evaluation mode, no gradients.
+
+        Raises:
+            ScoreError: there are only images.
+        """
+        if self._trained is None:
+            raise ScoreError("this score looks into the model, and here are only its images; score the run itself")
+        return self._trained()
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """What `make` makes, made once for each key: an extractor that several scores look through, for example."""

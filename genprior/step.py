@@ -5,7 +5,8 @@ the same parameters, and then steps those modules. So no model toggles `requires
 retains a graph.
 
 Batch statistics: in a phase, a module that the phase does not name works with the statistics of the batch like every
-other, but its running averages are left as they were. A module that does not move does not move in its buffers either.
+other, but its running averages are left as they were, and so are the vectors by which a spectral normalisation follows
+a weight. A module that does not move does not move in its buffers either.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def run_phase(
     average: Callable[[list[Tensor]], None] | None = None,
     autocast: contextlib.AbstractContextManager[object] | None = None,
 ) -> PhaseResult:
-    """Run one phase: every named module takes one step down its own loss, and nothing else changes.
+    """Run one phase: every named module takes one step down its own loss, or its closed-form one; nothing else changes.
 
     Args:
         phase: who descends what.
@@ -89,7 +90,7 @@ def run_phase(
         objectives = phase.objectives(batch)
     gradients = _gradients(phase, objectives, modules)
     with torch.no_grad():
-        for name in statistics.keys() - objectives.keys():
+        for name in statistics.keys() - set(objectives.moved):
             for buffer, value in zip(statistics[name], before[name], strict=True):
                 buffer.copy_(value)
     if average is not None:
@@ -100,11 +101,31 @@ def run_phase(
             parameter.grad = gradient
         optimisers[name].step()
         optimisers[name].zero_grad(set_to_none=True)
+    _update_in_closed_form(phase, objectives, modules, average is not None)
     return _result(phase, objectives, norms)
 
 
+@torch.no_grad()
+def _update_in_closed_form(
+    phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module], several_ranks: bool
+) -> None:
+    for name, update in objectives.updates.items():
+        if name not in modules:
+            raise PlanError(
+                f"phase '{phase.name}' updates '{name}', which the model has not. It has: {', '.join(modules)}"
+            )
+        if several_ranks:
+            raise PlanError(
+                f"phase '{phase.name}' sets '{name}' in closed form from the images of one process, and here several "
+                "processes share a batch, so that each would set it differently. Train this model in one process"
+            )
+        update()
+
+
 def _running_statistics(module: nn.Module) -> list[Tensor]:
-    layers = (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    """What a forward pass in training mode moves: averages of batches, and the vectors of a spectral normalisation."""
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.utils.parametrize.ParametrizationList)
+    layers = (m for m in module.modules() if isinstance(m, kinds))
     return [buffer for layer in layers for buffer in layer.buffers()]
 
 
@@ -154,7 +175,7 @@ def _result(phase: Phase, objectives: Objectives, norms: Mapping[str, Tensor]) -
     for name, value in objectives.note.items():
         keys.append(f"{phase.name}/{name}")
         values.append(value.detach().float())
-    return PhaseResult(tuple(keys), torch.stack(values), watched)
+    return PhaseResult(tuple(keys), torch.stack(values) if values else torch.zeros(0), watched)
 
 
 def average_over_ranks(gradients: list[Tensor]) -> None:

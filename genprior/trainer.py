@@ -17,8 +17,10 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from genprior import checkpoint
+from genprior.batches import DeviceData
 from genprior.build import build_model
-from genprior.data import DeviceData, cache_folder
+from genprior.clock import Clock
+from genprior.data import as_trained, cache_folder
 from genprior.ema import AveragedWeights
 from genprior.errors import CheckpointError, Interrupted, PlanError, RunError
 from genprior.facts import surroundings
@@ -27,9 +29,9 @@ from genprior.memory import keep_freed_memory
 from genprior.optimise import learning_rate, make_optimiser
 from genprior.parts import ImageSet, Model
 from genprior.plan import Plan
-from genprior.randomness import reseed
+from genprior.randomness import reseed, seeded
 from genprior.registry import Registry, installed
-from genprior.sampling import generate
+from genprior.sampling import evaluating, generate
 from genprior.score import SampleContext, measure_all
 from genprior.step import Recorder, average_over_ranks, run_phase
 
@@ -114,19 +116,23 @@ class Trainer:
         plan = self.plan
         if self._device.type == "cpu":
             keep_freed_memory()
-        train = self.images("train")
+        train, dataset = self.images("train"), plan.data.make()
+        self._info = as_trained(dataset, train)
         self.data = DeviceData(
             train,
             self._device,
             batch=plan.run.batch,
             seed=self.seed,
             channels_last=True,
+            stochastic=dataset.stochastic,
             rank=self._rank,
             world=self._world,
         )
-        self.model: Model = build_model(plan.model, train.info, self.seed)
+        self.model: Model = build_model(plan.model, self._info, self.seed)
         self.model.to(self._device)
         self.model.to(memory_format=torch.channels_last)
+        with seeded(self.seed, "begin"):
+            self.model.begin(self.data.draw)
         self.modules = dict(self.model.named_children())
         trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
         unknown = sorted(plan.optimiser.keys() - self.modules.keys() - {"default"})
@@ -232,12 +238,24 @@ class Trainer:
         with self.average.in_place() if self.average is not None else contextlib.nullcontext():
             return generate(self.model, n, seed=self.seed if seed is None else seed, label=label)
 
+    @contextlib.contextmanager
+    def trained(self) -> Iterator[Model]:
+        """The model as scores see it: averaged weights where there are any, evaluation mode, no gradients."""
+        averaged = self.average.in_place() if self.average is not None else contextlib.nullcontext()
+        with averaged, evaluating(self.model):
+            yield self.model
+
     def score(self) -> dict[str, float]:
         """All scores of the plan, on samples drawn under the run's seed."""
         if not self.plan.scores:
             return {}
         context = SampleContext(
-            sampler=self.sample, load=self.images, device=self._device, seed=self.seed, cache=cache_folder()
+            sampler=self.sample,
+            load=self.images,
+            device=self._device,
+            seed=self.seed,
+            cache=cache_folder(),
+            trained=self.trained,
         )
         return measure_all([config.make() for config in self.plan.scores], context, self.plan.label)
 
@@ -245,7 +263,7 @@ class Trainer:
         run = self.plan.run
         self.model.train()
         first, shown = self.step, 0.0
-        clock = _Clock(self.seconds)
+        clock = Clock(self.seconds)
         while self.step < until:
             self.one_step()
             if time.perf_counter() - shown > 0.1 or self.step == until:
@@ -346,8 +364,11 @@ class Trainer:
             tensors |= {f"optimiser/{name}/{key}": tensor for key, tensor in state.items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
-        info = self.images("train").info
-        facts = {"seconds": self.seconds, "data": {"image": list(info.image), "classes": list(info.classes)}}
+        info = self._info
+        facts = {
+            "seconds": self.seconds,
+            "data": {"image": list(info.image), "classes": list(info.classes), "binary": info.binary},
+        }
         checkpoint.write(self.folder / "checkpoints", self.step, tensors, facts)
 
     def _write_facts(self, *, finished: bool) -> None:
@@ -372,27 +393,3 @@ def _cpu_multiplies_bf16() -> bool:
     """Whether this CPU has instructions for products of bf16; torch names no public way to ask."""
     asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(supported is not None and bool(supported()) for supported in asked)
-
-
-class _Clock:
-    """Seconds of training, over all sittings of a run, without what is spent on pictures."""
-
-    def __init__(self, before: float) -> None:
-        self._before = before
-        self._began = time.perf_counter()
-
-    @property
-    def running(self) -> float:
-        """Seconds of this sitting."""
-        return time.perf_counter() - self._began
-
-    @property
-    def total(self) -> float:
-        """Seconds of all sittings."""
-        return self._before + self.running
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        paused = time.perf_counter()
-        yield
-        self._began += time.perf_counter() - paused

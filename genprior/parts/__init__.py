@@ -26,6 +26,7 @@ from genprior.parts.base import (
     ScoreSpec,
 )
 from genprior.parts.evaluation import Dataset, Exporter, Score, ScoreContext
+from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
 from genprior.parts.models import Build, Model, Objectives, Phase
 from genprior.parts.networks import (
     AutoregressiveDecoder,
@@ -58,6 +59,7 @@ __all__ = [
     "DecoderSpec",
     "DensityPosterior",
     "DensityPrior",
+    "Draws",
     "Encoder",
     "EncoderSpec",
     "Exporter",
@@ -65,6 +67,8 @@ __all__ = [
     "Game",
     "GameSpec",
     "ImageSet",
+    "Inference",
+    "LikelihoodModel",
     "Model",
     "ModelSpec",
     "ModulePart",

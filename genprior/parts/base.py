@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import BaseModel, ConfigDict, PlainValidator, SerializeAsAny, ValidationInfo, WithJsonSchema, create_model
 from torch import nn
 
-from genprior.parts.values import Sizes
+from genprior.parts.values import Batch, Sizes
 
 __all__ = [
     "Borrowed",
@@ -77,6 +77,13 @@ class ModulePart(Part, nn.Module):
         nn.Module.__init__(self)
         self.config: Any = config
         self.sizes = sizes
+
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Start from training images, before the first step of a run; a part that has no use for them does nothing.
+
+        Args:
+            draw: gives n different training images, drawn at random, as they are trained on, on the part's device.
+        """
 
 
 class Borrowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -24,9 +25,14 @@ class Dataset(Part, ABC):
         """Remember the settings; nothing is read before `load`."""
         self.config: Any = config
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether a training pixel is its probability of white: each batch then draws black or white anew."""
+        return False
+
     @abstractmethod
     def load(self, split: str) -> ImageSet:
-        """Read the split `"train"` or `"test"`.
+        """Read the split `"train"` or `"test"`, or `"validation"` of a set that holds one back from training.
 
         Raises:
             DataError: the data is missing (the message says how to get it), empty, corrupt or of a wrong shape.
@@ -45,7 +51,15 @@ class ScoreContext(ABC):
 
     @abstractmethod
     def real(self, split: str) -> ImageSet:
-        """The data set's split `"train"` or `"test"`."""
+        """The data set's split `"train"`, `"test"`, or `"validation"` where it has one."""
+
+    @abstractmethod
+    def trained(self) -> AbstractContextManager[Model]:
+        """The model inside a `with` block: averaged weights where there are any, evaluation mode, no gradients.
+
+        Raises:
+            ScoreError: there are only images.
+        """
 
 
 class Score(Part, ABC):

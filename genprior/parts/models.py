@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 from torch import Tensor, nn
 
 from genprior.errors import PlanError
-from genprior.parts.base import Part, PartConfig
+from genprior.parts.base import ModulePart, Part, PartConfig
 from genprior.parts.training import Conditioner
 from genprior.parts.values import Batch, Condition, Sizes
 
@@ -19,24 +19,37 @@ __all__ = ["Build", "Model", "Objectives", "Phase"]
 class Objectives(Mapping[str, Tensor]):
     """What a phase returns: for each module, by name, the scalar that this module descends.
 
-    Modules that share one loss tensor share one backward pass. `note` holds scalars that are only recorded.
+    Modules that share one loss tensor share one backward pass. `note` holds scalars that are only recorded. A module
+    that has its optimum in closed form descends nothing: `updates` holds, by its name, what sets it there. Updates run
+    last, without gradients, in the order of the mapping.
     """
 
-    def __init__(self, losses: Mapping[str, Tensor], note: Mapping[str, Tensor] | None = None) -> None:
-        """Collect the losses by module name, and what to record beside them."""
+    def __init__(
+        self,
+        losses: Mapping[str, Tensor],
+        note: Mapping[str, Tensor] | None = None,
+        updates: Mapping[str, Callable[[], None]] | None = None,
+    ) -> None:
+        """Collect the losses by module name, what to record beside them, and closed-form updates by module name."""
         self.losses = dict(losses)
         self.note = dict(note or {})
+        self.updates = dict(updates or {})
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """The names of all modules that the phase moves, down a loss or in closed form."""
+        return tuple(dict.fromkeys((*self.losses, *self.updates)))
 
     def __getitem__(self, module: str) -> Tensor:
         """The loss of `module`."""
         return self.losses[module]
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the modules that move."""
+        """The names of the modules that descend a loss."""
         return iter(self.losses)
 
     def __len__(self) -> int:
-        """How many modules move."""
+        """How many modules descend a loss."""
         return len(self.losses)
 
 
@@ -80,6 +93,18 @@ class Model(Part, nn.Module, ABC):
         """
         conditioner = cast(Conditioner, self.conditioner)
         return conditioner.draw(like) if y is None else conditioner.of_label(y)
+
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Start from training images: called once, on the device, before the first step of a run that is not resumed.
+
+        Each module that has a `begin` is given them, in the order in which the model made its modules.
+
+        Args:
+            draw: gives n different training images, drawn at random, as they are trained on.
+        """
+        for module in self.children():
+            if isinstance(module, ModulePart):
+                module.begin(draw)
 
     @abstractmethod
     def generate(self, condition: Condition) -> Tensor:

@@ -20,6 +20,11 @@ class Reconstruction(ModulePart, ABC):
 
     kind = "reconstruction"
 
+    @property
+    def normalised(self) -> bool:
+        """Whether the error is exactly -log p(x | x_rec) in nats, of a density or probability of whole images."""
+        return False
+
     @abstractmethod
     def forward(self, x: Tensor, x_rec: Tensor, known: Tensor) -> Tensor:
         """The error [n] of each reconstruction x_rec [n, c, h, w] of x; its class says what is reduced, and how."""
@@ -78,3 +83,20 @@ class Game(ModulePart, ABC):
     @abstractmethod
     def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
         """The scalar that whoever made `fakes` descends."""
+
+    def own_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor | None:
+        """The scalar that the game's own parameters descend beside the critic; None where it has no parameters."""
+        return None
+
+    def advance(self) -> Callable[[], None] | None:
+        """What brings the game's own state on, from what its losses saw last; None without state.
+
+        A model gives it to the engine among the `updates` of `Objectives`, under the game's name.
+        """
+        return None
+
+    def notes(self) -> dict[str, Tensor]:
+        """Scalars to record of what the losses saw last, by name."""
+        return {}

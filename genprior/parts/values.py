@@ -50,6 +50,8 @@ class DataInfo(NamedTuple):
     """(c, h, w)."""
     classes: tuple[str, ...]
     """Class names in label order; empty where there are no labels."""
+    binary: bool = False
+    """Whether every pixel that is trained on is black or white, -1 or 1."""
 
 
 class ImageSet(NamedTuple):
@@ -63,4 +65,8 @@ class ImageSet(NamedTuple):
     def info(self) -> DataInfo:
         """What a model may know of this data."""
         c, h, w = self.images.shape[1:]
-        return DataInfo((c, h, w), self.classes)
+        return DataInfo((c, h, w), self.classes, _black_and_white(self.images[:1]) and _black_and_white(self.images))
+
+
+def _black_and_white(images: Tensor) -> bool:
+    return bool(((images == 0) | (images == 255)).all())

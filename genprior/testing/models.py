@@ -211,7 +211,7 @@ def _check_training(contract: Contract, model: Model, batch: Batch, frozen: Coll
             _check_losses(contract, called, recording.last)
             if result is None:
                 return
-            _check_moved(contract, called, before, _snapshot(modules), set(recording.last))
+            _check_moved(contract, called, before, _snapshot(modules), set(recording.last.moved))
     contract.require(
         torch.equal(images, batch.x),
         "training",

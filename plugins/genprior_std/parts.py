@@ -24,27 +24,46 @@ from genprior_std.games.least_squares import LeastSquares
 from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.aae import AdversarialAutoencoder
+from genprior_std.models.hvae import HierarchicalVariationalAutoencoder
+from genprior_std.models.iwae import ImportanceWeightedAutoencoder
+from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
+from genprior_std.models.vae_gan import VaeGan
 from genprior_std.networks.code_mlp import CodeCritic
+from genprior_std.networks.gated_convolutional_decoder import GatedConvolutionalDecoder
+from genprior_std.networks.gated_convolutional_encoder import GatedConvolutionalEncoder
+from genprior_std.networks.gated_mlp_decoder import GatedMlpDecoder
+from genprior_std.networks.gated_mlp_encoder import GatedMlpEncoder
 from genprior_std.networks.image_convolutional import ConvolutionalImageCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
+from genprior_std.networks.larsen_critic import LarsenCritic
+from genprior_std.networks.larsen_decoder import LarsenDecoder
+from genprior_std.networks.larsen_encoder import LarsenEncoder
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.networks.residual_decoder import ResidualDecoder
 from genprior_std.networks.residual_encoder import ResidualEncoder
 from genprior_std.priors.categorical_gaussian import CategoricalGaussian
 from genprior_std.priors.code_generator import CodeGenerator
+from genprior_std.priors.conditional_gaussian import ConditionalGaussian
+from genprior_std.priors.flow import Flow
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.mixture import Mixture
+from genprior_std.priors.nested_crp import NestedCrp
 from genprior_std.priors.swiss_roll import SwissRoll
 from genprior_std.priors.uniform import Uniform
 from genprior_std.priors.vampprior import VampPrior
+from genprior_std.reconstruction.discretised_logistic import DiscretisedLogistic
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 from genprior_std.reconstruction.pixel import Pixel
+from genprior_std.scores.active_units import ActiveUnits
 from genprior_std.scores.classifier_score import ClassifierScore
+from genprior_std.scores.elbo import EvidenceLowerBound
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
 from genprior_std.scores.kid import KID
+from genprior_std.scores.nll import NegativeLogLikelihood
+from genprior_std.scores.parzen import Parzen
 from genprior_std.scores.precision_recall import PrecisionRecall
 
 __all__ = ["PARTS", "genprior_parts"]
@@ -57,8 +76,8 @@ PARTS: tuple[type[Part], ...] = (
     Cifar10,
     Digits,
     FashionMnist,
-    Folder,
     Flowers102,
+    Folder,
     Mnist,
     Svhn,
     Grid,
@@ -69,27 +88,46 @@ PARTS: tuple[type[Part], ...] = (
     Minimax,
     NonSaturating,
     AdversarialAutoencoder,
+    HierarchicalVariationalAutoencoder,
+    ImportanceWeightedAutoencoder,
+    NestedCrpAutoencoder,
     VariationalAutoencoder,
+    VaeGan,
     CodeCritic,
+    GatedConvolutionalDecoder,
+    GatedConvolutionalEncoder,
+    GatedMlpDecoder,
+    GatedMlpEncoder,
     ConvolutionalImageCritic,
     MlpImageCritic,
+    LarsenCritic,
+    LarsenDecoder,
+    LarsenEncoder,
     MlpDecoder,
     MlpEncoder,
     ResidualDecoder,
     ResidualEncoder,
     CategoricalGaussian,
     CodeGenerator,
+    ConditionalGaussian,
+    Flow,
     Gaussian,
     Mixture,
+    NestedCrp,
     SwissRoll,
     Uniform,
     VampPrior,
+    DiscretisedLogistic,
     LearnedSimilarity,
     Pixel,
+    ActiveUnits,
     ClassifierScore,
+    EvidenceLowerBound,
     FID,
     InceptionScore,
     KID,
+    NegativeLogLikelihood,
+    Parzen,
     PrecisionRecall,
 )
 

@@ -13,6 +13,7 @@ from genprior.pictures import curves, grid
 from genprior.randomness import seeded
 from genprior.sampling import evaluating
 from genprior.trainer import Trainer
+from genprior_std.priors.vampprior import VampPrior
 
 __all__ = ["genprior_run_finished", "genprior_run_started", "genprior_step_done"]
 
@@ -27,10 +28,17 @@ def genprior_run_started(trainer: Trainer) -> None:
 
 @hookimpl
 def genprior_step_done(trainer: Trainer, step: int, metrics: Mapping[str, float] | None) -> None:
-    """Draw a grid of samples every `run.sample_every` steps and at the end, always of the same codes."""
+    """Draw a grid of samples every `run.sample_every` steps and at the end, always of the same codes.
+
+    A VampPrior also shows its first 100 pseudo-inputs, in one file that is always of the latest of these steps.
+    """
     run = trainer.plan.run
     if step % run.sample_every == 0 or step == run.steps:
         grid(trainer.sample(100), trainer.folder / "samples" / f"step-{step:08d}.png")
+        with trainer.trained() as model:
+            prior = getattr(model, "prior", None)
+            if isinstance(prior, VampPrior):
+                grid(to_uint8(prior.first_pseudo_inputs(100)).cpu(), trainer.folder / "samples" / "pseudo_inputs.png")
 
 
 @hookimpl

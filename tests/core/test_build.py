@@ -14,6 +14,7 @@ from genprior.parts import Borrowed, Phase, Sizes
 from genprior.randomness import derive, seeded
 from genprior.trainer import Trainer, choose_device, choose_precision
 from genprior_std.networks.image_mlp import MlpImageCritic
+from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
@@ -92,3 +93,40 @@ def test_devices_and_precisions_that_are_asked_for():
         assert choose_device("auto") == cpu
         with pytest.raises(PlanError, match="--device cuda asks for a GPU, and torch finds none here"):
             choose_device("cuda")
+
+
+def test_parts_may_start_from_training_images_once_before_the_first_step(tiny, tmp_path, monkeypatch):
+    """The parts that ask are given different images as they are trained on, the same ones under the same seed."""
+    seen = []
+
+    def begin(self, draw):
+        seen.append(draw(5).x)
+        with torch.no_grad():
+            self.to_code.bias.fill_(float(len(seen)))
+
+    monkeypatch.setattr(MlpEncoder, "begin", begin)
+    (plan,) = genprior.load_recipe(tiny, rows=["AAE"]).plans
+    Trainer(plan, 0, tmp_path / "run").run(until=1)
+    trainer = Trainer(plan, 0, tmp_path / "run")
+    trainer.run(until=2)
+    assert torch.equal(seen[0], seen[1]) and seen[0].shape == (5, 1, 8, 8)
+    assert len({tuple(x.flatten().tolist()) for x in seen[0]}) == 5
+    assert trainer.model.encoder.to_code.bias.detach().mean() < 1.5  # a resumed run goes on from its checkpoint
+
+
+def test_a_score_sees_averaged_weights_in_evaluation_mode_without_gradients(tiny, tmp_path):
+    (plan,) = genprior.load_recipe(tiny, rows=["AAE"], settings=["run.ema=0.9", "optimiser.default.lr=0.05"]).plans
+    trainer = Trainer(plan, 0, tmp_path)
+    trainer.prepare()
+    trainer.model.train()
+    for _ in range(3):
+        trainer.one_step()
+    live = trainer.model.decoder.to_image[0].weight.detach().clone()
+    with trainer.trained() as model:
+        assert not model.training and not torch.is_grad_enabled()
+        inside = model.decoder.to_image[0].weight.detach().clone()
+        images = trainer.sample(3)  # lends the averages a second time
+        assert torch.equal(model.decoder.to_image[0].weight, inside)
+    assert not torch.equal(inside, live)
+    assert torch.equal(trainer.model.decoder.to_image[0].weight, live) and trainer.model.training
+    assert torch.equal(trainer.sample(3), images)

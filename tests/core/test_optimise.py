@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import nn
 
 from genprior.ema import AveragedWeights
@@ -42,10 +45,38 @@ def torch_rates(make, steps=20):
             ScheduleConfig(name="step", factor=0.5, every=6),
             lambda o: torch.optim.lr_scheduler.StepLR(o, step_size=6, gamma=0.5),
         ),
+        (
+            ScheduleConfig(name="piecewise", at=(3, 9), factors=(0.7, 0.1)),
+            lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda step: 1 if step < 3 else 0.7 if step < 9 else 0.1),
+        ),
     ],
 )
 def test_schedules_equal_torch(ours, theirs):
     assert rates(ours) == pytest.approx(torch_rates(theirs))
+
+
+@pytest.mark.parametrize(
+    ("at", "factors"), [((3,), ()), ((3, 3), (0.1, 0.2)), ((5, 3), (0.1, 0.2)), ((0,), (0.1,)), ((), (0.5,))]
+)
+def test_a_piecewise_schedule_needs_rising_steps_and_a_factor_for_each(at, factors):
+    with pytest.raises(ValidationError, match="`at` holds rising steps from 1 on and `factors` a number for each"):
+        ScheduleConfig(name="piecewise", at=at, factors=factors)
+
+
+def test_adam_norm_grad_is_adam_on_directions():
+    """Each tensor's gradient is divided by its own norm, so that scaling a gradient changes nothing."""
+    shapes = ((3, 2), (4,))
+    gradients = [[torch.sin(torch.arange(float(math.prod(s))) + 7 * t).view(s) for s in shapes] for t in range(5)]
+    ours, theirs = ([nn.Parameter(torch.ones(s)) for s in shapes] for _ in range(2))
+    config = OptimiserConfig(name="adam_norm_grad", lr=0.01, betas=(0.9, 0.99), eps=1e-4, weight_decay=0.1)
+    optimiser = make_optimiser(config, ours)
+    plain = torch.optim.Adam(theirs, 0.01, (0.9, 0.99), 1e-4, weight_decay=0.1, foreach=False)
+    for step in gradients:
+        for scale, mine, other, gradient in zip((100.0, 1e-3), ours, theirs, step, strict=True):
+            mine.grad, other.grad = scale * gradient, gradient / gradient.norm()
+        optimiser.step()
+        plain.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)  # 1e-7 beside a norm of 2e-3
 
 
 def test_warmup_rises_linearly():
@@ -95,3 +126,16 @@ def test_averages_include_batch_statistics_and_are_only_lent_to_the_module():
         torch.testing.assert_close(module.running_mean, (means[0] + 2 * means[1] + 4 * means[2]) / 7)
     assert all(torch.equal(tensor, live[name]) for name, tensor in module.state_dict().items())
     assert average.tensors["decoder.num_batches_tracked"] == 3
+
+
+def test_averages_may_be_lent_within_a_block_that_lends_them():
+    module = nn.Linear(1, 1, bias=False)
+    average = AveragedWeights({"decoder": module}, 0.5)
+    with torch.no_grad():
+        module.weight.fill_(7.0)
+    averaged = average.tensors["decoder.weight"].item()
+    with average.in_place():
+        with average.in_place():
+            assert module.weight.item() == averaged
+        assert module.weight.item() == averaged
+    assert module.weight.item() == 7.0

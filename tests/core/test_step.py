@@ -197,3 +197,62 @@ def test_gradients_are_averaged_over_ranks(tmp_path):
     ranks = [subprocess.Popen(c, stdout=subprocess.PIPE, text=True) for c in commands]
     for process in ranks:
         assert process.communicate(timeout=120)[0].strip() == "[[0.5], [5.0]] [torch.float32, torch.float64]"
+
+
+def test_a_closed_form_update_moves_its_module_after_the_losses_and_nothing_else():
+    modules = linear_modules()
+    before, seen = snapshot(modules), []
+
+    def objectives(batch):
+        def update():
+            seen.append((torch.is_grad_enabled(), moved(modules, before)))
+            modules["third"].weight.fill_(2.0)
+
+        loss = modules["first"](batch.x.flatten(1)).square().mean()
+        return Objectives({"first": loss}, updates={"third": update})
+
+    result = run_phase(Phase("p", objectives), BATCH, modules, sgd(modules))
+    assert seen == [(False, {"first"})]
+    assert moved(modules, before) == {"first", "third"} == set(objectives(BATCH).moved)
+    assert result.keys == ("p/first/loss", "p/first/gradient")
+
+
+def test_a_phase_may_have_closed_form_updates_alone():
+    modules = linear_modules()
+    before = snapshot(modules)
+    note = {"bound": torch.tensor(3.0)}
+    only = Phase("p", lambda batch: Objectives({}, note, {"second": lambda: modules["second"].bias.zero_()}))
+    bare = Phase("q", lambda batch: Objectives({}, updates={"second": lambda: modules["second"].bias.zero_()}))
+    recorder = Recorder()
+    for phase in (only, bare):
+        recorder.add(phase, run_phase(phase, BATCH, modules, sgd(modules)), 0)
+    assert moved(modules, before) == {"second"}
+    recorder.check("row")
+    assert recorder.means() == {"p/bound": 3.0}
+
+
+def test_a_closed_form_update_keeps_the_batch_statistics_of_its_module_only():
+    modules = {"first": nn.BatchNorm2d(1), "second": nn.BatchNorm2d(1)}
+
+    def objectives(batch):
+        for module in modules.values():
+            module(batch.x)
+        return Objectives({}, updates={"second": lambda: None})
+
+    before = snapshot(modules)
+    run_phase(Phase("p", objectives), BATCH, modules, sgd(modules))
+    assert moved(modules, before) == {"second"}
+
+
+@pytest.mark.parametrize(
+    ("name", "average", "text"),
+    [
+        ("fourth", None, "phase 'p' updates 'fourth', which the model has not. It has: first, second, third"),
+        ("first", lambda gradients: None, "several processes share a batch, so that each would set it differently"),
+    ],
+)
+def test_a_closed_form_update_that_cannot_be_is_refused(name, average, text):
+    with pytest.raises(PlanError, match=text):
+        run_phase(
+            Phase("p", lambda batch: Objectives({}, updates={name: lambda: None})), BATCH, linear_modules(), {}, average
+        )

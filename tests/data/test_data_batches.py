@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from genprior.data import DeviceData, images_to_float
-from genprior.errors import DataError
+from genprior import batches
+from genprior.batches import DeviceData
+from genprior.data import images_to_float
+from genprior.errors import DataError, PlanError
 from genprior.parts import ImageSet
 
 
@@ -67,32 +69,35 @@ def test_which_image_comes_first_is_uniform():
     assert stats.chisquare(first).pvalue > 1e-4
 
 
-@given(seed=st.integers(0, 2**40), steps=st.lists(st.integers(0, 200), min_size=1, max_size=6), flip=st.booleans())
+@given(
+    seed=st.integers(0, 2**40), steps=st.lists(st.integers(0, 200), min_size=1, max_size=6),
+    flip=st.booleans(), stochastic=st.booleans(),
+)  # fmt: skip
 @few
-def test_a_batch_depends_on_seed_and_step_alone(seed, steps, flip):
+def test_a_batch_depends_on_seed_and_step_alone(seed, steps, flip, stochastic):
     images = random_images()
-    running = DeviceData(images, "cpu", batch=5, seed=seed, flip=flip)
+    running = DeviceData(images, "cpu", batch=5, seed=seed, flip=flip, stochastic=stochastic)
     for step in steps:
         torch.rand(3)
-        fresh = DeviceData(images, "cpu", batch=5, seed=seed, flip=flip).batch(step)
+        fresh = DeviceData(images, "cpu", batch=5, seed=seed, flip=flip, stochastic=stochastic).batch(step)
         assert all(torch.equal(a, b) for a, b in zip(running.batch(step), fresh, strict=True))
 
 
 def test_batches_leave_the_global_generator_alone():
     state = torch.get_rng_state()
-    DeviceData(random_images(), "cpu", batch=5, seed=1, flip=True).batch(0)
+    DeviceData(random_images(), "cpu", batch=5, seed=1, flip=True, stochastic=True).batch(0)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @given(
     world=st.sampled_from([1, 2, 3, 4]), share=st.integers(1, 5), seed=st.integers(0, 99), step=st.integers(0, 30),
-    flip=st.booleans(), channels_last=st.booleans(), resident=st.booleans(),
+    flip=st.booleans(), stochastic=st.booleans(), channels_last=st.booleans(), resident=st.booleans(),
 )  # fmt: skip
 @few
-def test_the_ranks_slices_are_the_batch(world, share, seed, step, flip, channels_last, resident):
+def test_the_ranks_slices_are_the_batch(world, share, seed, step, flip, stochastic, channels_last, resident):
     def data(**rank):
         return DeviceData(
-            random_images(), "cpu", batch=world * share, seed=seed, flip=flip,
+            random_images(), "cpu", batch=world * share, seed=seed, flip=flip, stochastic=stochastic,
             channels_last=channels_last, resident=resident, **rank,
         ).batch(step)  # fmt: skip
 
@@ -104,22 +109,27 @@ def test_the_ranks_slices_are_the_batch(world, share, seed, step, flip, channels
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("flip", [False, True])
-def test_where_the_set_lies_changes_nothing(channels_last, flip):
+@pytest.mark.parametrize(("flip", "stochastic"), [(False, False), (True, False), (False, True), (True, True)])
+def test_where_the_set_lies_changes_nothing(channels_last, flip, stochastic):
     def batch(resident):
         data = DeviceData(
-            random_images(), "cpu", batch=6, seed=2, flip=flip, channels_last=channels_last, resident=resident
-        )
+            random_images(), "cpu", batch=6, seed=2, flip=flip, stochastic=stochastic,
+            channels_last=channels_last, resident=resident,
+        )  # fmt: skip
         assert data.resident is resident
         return data.batch(9)
 
     assert all(torch.equal(a, b) for a, b in zip(batch(True), batch(False), strict=True))
 
 
+@pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize("resident", [False, True])
-def test_channels_last_is_a_layout_only(resident):
-    plain = DeviceData(random_images(), "cpu", batch=6, seed=2, flip=True).batch(1).x
-    other = DeviceData(random_images(), "cpu", batch=6, seed=2, flip=True, channels_last=True, resident=resident)
+def test_channels_last_is_a_layout_only(resident, stochastic):
+    plain = DeviceData(random_images(), "cpu", batch=6, seed=2, flip=True, stochastic=stochastic).batch(1).x
+    other = DeviceData(
+        random_images(), "cpu", batch=6, seed=2, flip=True, stochastic=stochastic,
+        channels_last=True, resident=resident,
+    )  # fmt: skip
     x = other.batch(1).x
     assert torch.equal(x, plain) and plain.is_contiguous()
     assert x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
@@ -147,15 +157,131 @@ def test_without_flip_nothing_is_mirrored():
     assert torch.equal(x, images_to_float(images.images[y]))
 
 
+# --- black or white, drawn anew ---------------------------------------------------------------------------------------
+
+
+def alike(value, n=10, h=12, w=12):
+    """n images of one and the same grey."""
+    return ImageSet(torch.full((n, 1, h, w), value, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), ())
+
+
+def every_byte(n=10):
+    """n images whose 16x16 pixels are the 256 bytes."""
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).repeat(n, 1, 1, 1)
+    return ImageSet(images, torch.zeros(n, dtype=torch.int64), ())
+
+
+def white_as_often_as_it_is_bright(x):
+    """Two-sided binomial tests of x [n, 256], column v against v / 255; together they err with probability 1e-4."""
+    assert set(x.unique().tolist()) == {-1.0, 1.0}
+    white = (x == 1).sum(0).tolist()
+    assert white[0] == 0 and white[255] == len(x)
+    return all(stats.binomtest(white[v], len(x), v / 255).pvalue > 1e-4 / 254 for v in range(1, 255))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_stochastic_batch_is_black_and_white(channels_last):
+    data = DeviceData(random_images(), "cpu", batch=8, seed=5, stochastic=True, channels_last=channels_last)
+    for step in range(6):
+        x, y = data.batch(step)
+        assert x.shape == (8, 3, 4, 6) and x.dtype == torch.float32 and y.shape == (8,)
+        assert torch.equal(x.abs(), torch.ones_like(x))
+    assert data.info.binary and not DeviceData(random_images(), "cpu", batch=8, seed=5).info.binary
+
+
+def test_a_pixel_is_white_as_often_as_it_is_bright():
+    data = DeviceData(every_byte(), "cpu", batch=10, seed=6, stochastic=True)
+    assert white_as_often_as_it_is_bright(torch.cat([data.batch(step).x for step in range(300)]).flatten(1))
+
+
+def test_pixels_and_images_are_drawn_independently():
+    # 51 / 255 = 1 / 5, so two independent pixels are alike with probability 1/25 + 16/25. The pairs do not overlap.
+    # Three two-sided binomial tests at 1e-4 under a fixed seed.
+    data = DeviceData(alike(51), "cpu", batch=10, seed=7, stochastic=True)
+    x = torch.stack([data.batch(step).x for step in range(40)])
+    pairs = (x[..., ::2], x[..., 1::2]), (x[:, ::2], x[:, 1::2]), (x[::2], x[1::2])
+    for one, other in pairs:
+        assert stats.binomtest(int((one == other).sum()), one.numel(), 17 / 25).pvalue > 1e-4
+
+
+def test_another_step_and_another_seed_draw_anew():
+    # 1,440 pixels of probability 1/2: two draws are equal with probability 2^-1440.
+    def draws(seed):
+        data = DeviceData(alike(128), "cpu", batch=10, seed=seed, stochastic=True)
+        return [data.batch(step).x for step in range(4)]
+
+    drawn = draws(1) + draws(2)
+    assert not any(torch.equal(drawn[i], drawn[j]) for i in range(8) for j in range(i))
+
+
+def test_black_and_white_images_are_left_as_they_are():
+    images = ImageSet(255 * (random_images().images % 2), torch.arange(24), tuple(str(i) for i in range(24)))
+    x, y = DeviceData(images, "cpu", batch=12, seed=1, stochastic=True).batch(2)
+    assert torch.equal(x, images_to_float(images.images[y]))
+
+
+# --- images to start from ---------------------------------------------------------------------------------------------
+
+
+@given(n=st.integers(1, 40), asked=st.integers(1, 40), channels_last=st.booleans(), resident=st.booleans())
+@few
+def test_drawn_images_differ_and_keep_their_labels(n, asked, channels_last, resident):
+    asked = min(n, asked)
+    data = DeviceData(numbered(n, 2, 3), "cpu", batch=1, seed=0, channels_last=channels_last, resident=resident)
+    x, y = data.draw(asked)
+    assert x.shape == (asked, 3, 2, 3) and len(set(y.tolist())) == asked and set(y.tolist()) <= set(range(n))
+    assert torch.equal(x, images_to_float(numbered(n, 2, 3).images[y]))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("resident", [False, True])
+def test_a_draw_is_torchs_own_whatever_the_layout(channels_last, resident):
+    def drawn(seed, **settings):
+        torch.manual_seed(seed)
+        return DeviceData(random_images(), "cpu", batch=1, seed=0, stochastic=True, **settings).draw(9)
+
+    first, again = drawn(3), drawn(3, channels_last=channels_last, resident=resident)
+    assert torch.equal(first.x, again.x) and torch.equal(first.y, again.y)
+    assert torch.equal(first.x.abs(), torch.ones_like(first.x))
+    assert not torch.equal(first.x, drawn(4).x)
+
+
+def test_drawn_pixels_are_white_as_often_as_they_are_bright():
+    assert white_as_often_as_it_is_bright(
+        DeviceData(every_byte(3000), "cpu", batch=1, seed=0, stochastic=True).draw(3000).x.flatten(1)
+    )
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_draw_does_not_depend_on_the_batch_or_the_rank(channels_last):
+    def drawn(**settings):
+        torch.manual_seed(8)
+        data = DeviceData(random_images(), "cpu", seed=0, stochastic=True, channels_last=channels_last, **settings)
+        return data.draw(7).x
+
+    alone = drawn(batch=4)
+    assert torch.equal(alone, drawn(batch=12)) and torch.equal(alone, drawn(batch=4, rank=1, world=2))
+
+
+@pytest.mark.parametrize("asked", [51, 0, -1])
+def test_more_images_than_there_are_cannot_be_drawn(asked):
+    with pytest.raises(
+        PlanError,
+        match=rf"^{asked} different training images were asked for, and the data set has 50; ask for 1 to 50$",
+    ):
+        DeviceData(numbered(50), "cpu", batch=1, seed=0).draw(asked)
+
+
+# --- where it lies, and what is refused -------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(("free", "resident"), [(2 * 150, True), (2 * 150 - 1, False)])
 def test_a_set_of_more_than_half_of_the_free_memory_stays_on_the_host(monkeypatch, free, resident):
-    from genprior import data
-
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**9))
     size = numbered(50).images.numel()
     assert size == 150
-    assert data._fits(size, torch.device("cuda")) is resident
-    assert data._fits(size, torch.device("cpu")) is True
+    assert batches._fits(size, torch.device("cuda")) is resident
+    assert batches._fits(size, torch.device("cpu")) is True
 
 
 @pytest.mark.parametrize("batch", [0, -1, 51])
@@ -176,10 +302,14 @@ def test_an_invalid_set_is_refused():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize("resident", [False, True])
-def test_a_gpu_gets_the_batches_of_the_cpu(resident):
-    here = DeviceData(random_images(), "cpu", batch=6, seed=2, flip=True)
-    there = DeviceData(random_images(), "cuda", batch=6, seed=2, flip=True, channels_last=True, resident=resident)
+def test_a_gpu_gets_the_batches_of_the_cpu(resident, stochastic):
+    here = DeviceData(random_images(), "cpu", batch=6, seed=2, flip=True, stochastic=stochastic)
+    there = DeviceData(
+        random_images(), "cuda", batch=6, seed=2, flip=True, stochastic=stochastic,
+        channels_last=True, resident=resident,
+    )  # fmt: skip
     for step in range(10):
         x, y = there.batch(step)
         assert x.is_cuda and y.is_cuda and torch.equal(y.cpu(), here.batch(step).y)

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from genprior.data import cache_file, cache_folder, fit, images_to_float, read_cache, to_uint8, validate, write_cache
 from genprior.errors import DataError
-from genprior.parts import ImageSet
+from genprior.parts import DataInfo, ImageSet
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_a_view_of_another_layout_can_be_written():
 
 def test_a_file_made_elsewhere_in_this_form_is_read(cache):
     raw_file(cache / "made-test.safetensors")
-    assert read_cache("made", "test").info == ((1, 3, 3), ("a",))
+    assert read_cache("made", "test").info == DataInfo((1, 3, 3), ("a",), binary=True)
 
 
 def test_what_is_not_there_is_none():

@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 
 from genprior.data import read_cache, write_cache
 from genprior.errors import DataError
-from genprior.parts import ImageSet
+from genprior.parts import DataInfo, ImageSet
 from genprior_std.datasets.cifar10 import Cifar10
 from genprior_std.datasets.digits import Digits
 from genprior_std.datasets.fashion_mnist import FashionMnist
@@ -83,7 +83,7 @@ def test_digits_split_is_the_same_each_time():
 
 
 def test_digits_are_32x32_by_default_and_any_size():
-    assert load(Digits).info == ((1, 32, 32), tuple("0123456789"))
+    assert load(Digits).info == DataInfo((1, 32, 32), tuple("0123456789"))
     assert load(Digits, "test", size=16).info.image == (1, 16, 16)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from genprior.errors import DataError
-from genprior.parts import ImageSet
+from genprior.parts import DataInfo, ImageSet
 from genprior_std.datasets.arrays import Arrays
 from genprior_std.datasets.folder import Folder
 from genprior_std.datasets.shared import hold_out
@@ -86,7 +86,7 @@ def test_a_flat_folder_has_no_labels(tmp_path):
     (tmp_path / "in" / ".hidden.png").write_text("no image either")
     train, test = both(folder, tmp_path / "in")
     assert (len(train.images), len(test.images)) == (18, 2)
-    assert train.info == ((3, 32, 32), ()) and not train.labels.any()
+    assert train.info == DataInfo((3, 32, 32), ()) and not train.labels.any()
     assert sorted(colours(train) + colours(test)) == sorted(wanted)
 
 
@@ -252,7 +252,7 @@ def test_labels_and_class_names(tmp_path):
     assert named.labels.tolist() == labels.tolist() and named.labels.dtype == torch.int64
     assert named.classes == ("x", "y", "z")
     assert arrays(tmp_path, images=BYTES, labels=labels).classes == ("0", "1", "2")
-    assert arrays(tmp_path, images=BYTES).info == ((3, 6, 4), ())
+    assert arrays(tmp_path, images=BYTES).info == DataInfo((3, 6, 4), ())
 
 
 def test_sizes_and_splits(tmp_path):

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+import genprior
 from genprior import pictures
 from genprior.errors import DataError, RunError
 from genprior.pictures import curves, grid, side_by_side
+from genprior.trainer import Trainer
 
 
 def picture_of(path):
@@ -118,3 +120,33 @@ def test_curves_are_the_rows(tmp_path, monkeypatch):
 def test_nothing_to_draw_is_refused(tmp_path, rows):
     with pytest.raises(RunError, match="no curves to draw"):
         curves(rows, tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("ema", ["", "run.ema=0.5"])
+def test_a_run_shows_the_pseudo_inputs_of_its_vampprior(tiny, tmp_path, ema):
+    """Five images of 8 x 8 in a row, those of the averaged weights where there are any."""
+    settings = [
+        'model.prior={name="vampprior",components=5,std=0.6}',
+        'model.encoder.posterior="gaussian"',
+        "model.improves.prior=true",
+        "optimiser.default.lr=0.05",
+        *([ema] if ema else []),
+    ]
+    trainer = Trainer(genprior.load_recipe(tiny, rows=["AAE"], settings=settings).plans[0], 0, tmp_path / "run")
+    trainer.run()
+    picture = picture_of(tmp_path / "run" / "samples" / "pseudo_inputs.png")
+    assert picture.shape == (12, 52, 3)
+    live = trainer.model.prior.pseudo_inputs.detach()
+    shown = trainer.average.tensors["prior.pseudo_inputs"] if ema else live
+    expected = (shown.clamp(-1, 1) + 1) * 127.5
+    for k in range(5):
+        tile = picture[2:10, 2 + 10 * k : 10 + 10 * k, 0].astype(float)
+        assert np.abs(tile - expected[k, 0].numpy()).max() <= 0.51
+    if ema:
+        assert ((shown - live).abs() > 0.02).any()
+
+
+def test_a_run_with_another_prior_leaves_no_such_picture(tiny, tmp_path):
+    Trainer(genprior.load_recipe(tiny, rows=["AAE"]).plans[0], 0, tmp_path / "run").run()
+    made = {path.name for path in (tmp_path / "run" / "samples").iterdir()}
+    assert "step-00000006.png" in made and "pseudo_inputs.png" not in made

@@ -114,8 +114,8 @@ def config(**changes):
     return VariationalAutoencoder.Config(code_size=CODE, **{**parts, **changes})
 
 
-def model_of(**changes):
-    model = build_model(config(**changes), INFO, 0)
+def model_of(info=INFO, **changes):
+    model = build_model(config(**changes), info, 0)
     return model.double().train()
 
 
@@ -215,7 +215,8 @@ def test_a_vampprior_of_one_image_leaves_no_kl_for_that_image():
 
 
 def test_the_bernoulli_likelihood_is_that_of_torch():
-    model = model_of(reconstruction=Pixel.Config(metric="bernoulli", reduction="sum"), decoder=MlpDecoder.Config())
+    parts = {"reconstruction": Pixel.Config(metric="bernoulli", reduction="sum"), "decoder": MlpDecoder.Config()}
+    model = model_of(INFO._replace(binary=True), **parts)
     x = images(6).sign()
     torch.manual_seed(3)
     rec = model.elbo(batch_of(x)).note["reconstruction"]
@@ -303,6 +304,12 @@ def test_six_steps_equal_three_and_three_bit_for_bit(label, plan, tmp_path):
     assert int(once["model/steps_seen"]) == 6
 
 
+def test_a_run_on_dynamically_binarised_images_can_be_loaded(plan, tmp_path):
+    bernoulli = 'model.reconstruction={name="pixel",metric="bernoulli",reduction="sum"}'
+    Trainer(plan("VAE", bernoulli, 'data.binarise="dynamic"'), 0, tmp_path / "run").run()
+    assert genprior.load_run(tmp_path / "run").sample(3).shape == (3, 1, 8, 8)
+
+
 def test_a_prior_that_borrows_the_encoder_samples_through_its_average(plan, tmp_path):
     trainer = Trainer(plan("VampPrior", "optimiser.default.lr=0.05"), 0, tmp_path)
     trainer.prepare()
@@ -352,6 +359,12 @@ REFUSED = {
         {"reconstruction": likelihood(reduction="mean")},
         "model 'vae' needs -log p(x | z) of a whole image beside a KL of a whole code; reconstruction 'pixel' has "
         f'reduction = "mean", an average over pixels. {USE}',
+    ),
+    "a Bernoulli likelihood of grey pixels": (
+        {"reconstruction": Pixel.Config(metric="bernoulli", reduction="sum")},
+        "model 'vae' is asked for a Bernoulli likelihood, which is one of black and white pixels, and these training "
+        'images have grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist and digits know '
+        f"it). Or {USE[0].lower()}{USE[1:]}",
     ),
     "an error that is no likelihood": (
         {"reconstruction": LearnedSimilarity.Config()},

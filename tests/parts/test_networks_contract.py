@@ -151,7 +151,8 @@ def test_half_precision_autocast_runs_and_stays_near(network, settings):
     with torch.autocast("cpu", torch.bfloat16):
         out = tensor(module(x, known))
         loss = out.float().square().mean()
-    assert out.dtype == torch.bfloat16
+    # Pixels come in single precision: a half-precision tanh would round to exactly -1 or 1.
+    assert out.dtype == (torch.float32 if issubclass(network, Decoder) else torch.bfloat16)
     # bfloat16 has 8 significant bits, a relative step of 0.4%; a few layers add up.
     assert (out.float() - expected).norm() < 0.1 * expected.norm()
     gradients = torch.autograd.grad(loss, list(module.parameters()))

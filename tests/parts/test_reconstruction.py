@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 from torch import nn
-from torch.distributions import Normal
+from torch.distributions import Bernoulli, Normal
 from torch.nn import functional
 
 from genprior.errors import PlanError
@@ -79,6 +79,49 @@ def test_bernoulli_is_finite_at_saturated_pixels(dtype):
     assert (pixel(metric="bernoulli")(x, -x_rec, known(3)) < 1e-5).all()
 
 
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
+def test_bernoulli_is_torchs_on_black_and_white_pixels(value):
+    """In double precision, at p from the clamp to its mirror image."""
+    x = torch.full(SHAPE, value, dtype=torch.float64)
+    p = torch.linspace(1e-6, 1 - 1e-6, 96, dtype=torch.float64).reshape(SHAPE)
+    error = pixel(metric="bernoulli", reduction="sum")(x, 2 * p - 1, known(3))
+    log_p = Bernoulli(probs=p, validate_args=False).log_prob((x + 1) / 2)
+    torch.testing.assert_close(error, -log_p.flatten(1).sum(1), rtol=1e-10, atol=0)
+
+
+def test_bernoulli_passes_a_gradient_inside_the_clamp_alone():
+    rec = torch.tensor([-1.2, -1.0, -1 + 1e-6, -1 + 4e-6, -0.5, 0.0, 0.5, 1 - 4e-6, 1 - 1e-6, 1.0, 1.2])
+    x_rec = rec.double().reshape(-1, 1, 1, 1).requires_grad_()
+    for value in (-1.0, 0.4, 1.0):
+        error = Pixel.Config(metric="bernoulli").make(Sizes((1, 1, 1), 8, 0, 0))(
+            torch.full_like(x_rec, value), x_rec, known(11)
+        )
+        (slope,) = torch.autograd.grad(error.sum(), x_rec, create_graph=True)
+        assert (slope.flatten() != 0).tolist() == [3 <= i <= 7 for i in range(11)]
+        (curvature,) = torch.autograd.grad(slope.sum(), x_rec)
+        assert curvature.isfinite().all()
+        assert (curvature.flatten() > 0).tolist() == [3 <= i <= 7 for i in range(11)]
+
+
+def test_bernoulli_has_the_gradients_of_both_images_to_second_order():
+    generator = torch.Generator().manual_seed(0)
+    x, x_rec = (torch.rand(SHAPE, dtype=torch.float64, generator=generator) * 1.8 - 0.9 for _ in range(2))
+    error = pixel(metric="bernoulli", reduction="sum")
+    both = x.requires_grad_(), x_rec.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, x_rec: error(x, x_rec, known(3)), both)
+    assert torch.autograd.gradgradcheck(lambda x, x_rec: error(x, x_rec, known(3)), both)
+
+
+def test_bernoulli_hides_nothing_that_is_no_number():
+    x_rec = torch.zeros(SHAPE)
+    x_rec[1, 0, 0, 0] = math.nan
+    x_rec.requires_grad_()
+    error = pixel(metric="bernoulli")(torch.ones(SHAPE), x_rec, known(3))
+    assert error.isnan().tolist() == [False, True, False]
+    error.sum().backward()
+    assert x_rec.grad.isnan().sum() == 1
+
+
 def test_gaussian_may_be_negative_where_the_density_exceeds_one():
     x = torch.zeros(SHAPE, dtype=torch.float64)
     error = pixel(metric="gaussian", sigma=0.1, reduction="sum")(x, x, known(3))
@@ -96,9 +139,29 @@ def test_pixel_gradients_are_right(metric, reduction):
 
 
 def test_pixel_settings_out_of_range_are_refused():
-    for wrong in ({"metric": "cosine"}, {"reduction": "max"}, {"sigma": 0}, {"sigma": math.inf}):
+    for wrong in ({"metric": "cosine"}, {"reduction": "max"}, {"sigma": 0}, {"sigma": math.inf}, {"variance": "image"}):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             Pixel.Config(**wrong)
+
+
+@pytest.mark.parametrize("metric", ["squared", "absolute", "bernoulli"])
+def test_a_learned_variance_of_no_gaussian_is_refused(metric):
+    with pytest.raises(ValidationError) as caught:
+        Pixel.Config(metric=metric, variance="channel")
+    assert (
+        f"variance = \"channel\" learns the sigma of metric 'gaussian'; metric '{metric}' has none. "
+        'Set metric = "gaussian", or variance = "fixed"'
+    ) in str(caught.value)
+
+
+def test_a_learned_sigma_that_begins_below_its_floor_is_refused():
+    Pixel.Config(metric="gaussian", sigma=0.0005)
+    with pytest.raises(ValidationError) as caught:
+        Pixel.Config(metric="gaussian", sigma=0.0005, variance="shared")
+    assert (
+        "a learned sigma stays above 0.001, and sigma = 0.0005 is where it begins. "
+        'Set sigma above that, or variance = "fixed"'
+    ) in str(caught.value)
 
 
 class SmallCritic(FeatureCritic):

@@ -56,7 +56,7 @@ MISTAKES = {
     "unknown key of an optimiser": (
         "lr = 1e-3",
         "learning = 1e-3",
-        "optimiser.default.learning: unknown key 'learning'. Possible: betas, lr, momentum, schedule, weight_decay",
+        "optimiser.default.learning: unknown key 'learning'. Possible: betas, eps, lr, momentum, schedule, weight_decay",
         "learning",
     ),
     "wrong type": ("steps = 6", 'steps = "six"', "run.steps: input should be a valid integer", "steps"),
@@ -200,3 +200,62 @@ def test_every_key_of_a_written_document_is_found_on_its_line(document):
     for table, keys in document.items():
         for key, value in keys.items():
             assert rows[line_of((table, key), found) - 1] == f"{key} = {value}"
+
+
+WHEN = """
+[change.one]
+run.steps = 7
+[change.one.when.aae.model]
+code_size = 9
+[change.one.when.vae.model]
+warmup = 5
+[change.likelihood.model]
+name = "vae"
+code_size = 3
+prior = { name = "gaussian" }
+encoder = { name = "mlp", hidden = [8], posterior = "gaussian" }
+decoder = { name = "mlp", hidden = [8] }
+reconstruction = { name = "pixel", metric = "gaussian", reduction = "sum" }
+conditioner = { name = "none" }
+[[row]]
+label = "VAE"
+changes = ["likelihood"]
+"""
+
+
+def test_a_change_may_depend_on_the_model_of_the_row(tiny):
+    tiny.write_text(tiny.read_text() + WHEN)
+    recipe = genprior.load_recipe(tiny, changes=["one"])
+    aae, vae = recipe.row("AAE"), recipe.row("VAE")
+    assert (aae.run.steps, aae.model.code_size, aae.model.name) == (7, 9, "aae")
+    assert (vae.run.steps, vae.model.code_size, vae.model.warmup, vae.model.name) == (7, 3, 5, "vae")
+
+
+def test_what_a_change_sets_for_one_model_overrides_what_it_sets_for_all(tiny):
+    tiny.write_text(tiny.read_text() + WHEN.replace("run.steps = 7", "run.steps = 7\nmodel.code_size = 11"))
+    assert genprior.load_recipe(tiny, changes=["one"], rows=["AAE"]).row("AAE").model.code_size == 9
+
+
+def test_mistakes_for_one_model_are_shown_with_their_line(tiny):
+    tiny.write_text(tiny.read_text() + WHEN.replace("warmup = 5", "warmpu = 5"))
+    line = line_with(tiny, "warmpu")
+    text = message(tiny, changes=["one"])
+    assert f"{tiny}:{line}: model.warmpu: unknown key 'warmpu'; did you mean 'warmup'?" in text
+    tiny.write_text(tiny.read_text().replace("[change.one.when.aae.model]", "[change.one.when.aae.modle]"))
+    assert "change.one.when.aae.modle: a change cannot set 'modle'; did you mean 'model'?" in message(tiny)
+
+
+def test_a_change_that_takes_another_model_is_what_later_ones_start_from(tiny):
+    later = "\n[change.later.model]\ncode_size = 5\ndecoder.hidden = [4]\n"
+    tiny.write_text(tiny.read_text() + WHEN + later)
+    model = genprior.load_recipe(tiny, changes=["later"]).row("VAE").model
+    assert (model.code_size, model.decoder.hidden, model.encoder.hidden) == (5, (4,), (8,))
+
+
+def test_a_change_that_takes_another_model_may_not_undo_one_before_it(tiny):
+    tiny.write_text(tiny.read_text() + WHEN.replace('["likelihood"]', '["A", "likelihood"]'))
+    text = message(tiny)
+    assert (
+        "model.name: change 'likelihood' takes another model, 'vae', and would undo what 'A' sets of the one before; "
+        "put 'likelihood' first among the row's changes [row VAE]"
+    ) in text

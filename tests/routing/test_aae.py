@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import genprior
+from genprior.errors import RecipeError
+from genprior.launch import preflight
 from genprior.step import run_phase
 from genprior.trainer import Trainer
 
@@ -131,3 +133,13 @@ def test_the_supervised_code_critic_is_told_the_label_and_the_image_critic_is_no
         phase.objectives(batch)
     assert torch.equal(told["code_critic"].argmax(1), batch.y)
     assert model.code_critic.config.conditional and not model.image_critic.config.conditional
+
+
+def test_a_likelihood_that_learns_its_width_is_refused(tiny):
+    setting = 'model.reconstruction={name="pixel",metric="gaussian",variance="shared"}'
+    with pytest.raises(RecipeError) as caught:
+        preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=[setting]))
+    assert (
+        "reconstruction 'pixel' learns how wide its density is, which only a bound of a likelihood can teach it; model "
+        "'aae' has none. Set its variance (or learned) to \"fixed\", or use model 'vae'"
+    ) in str(caught.value)

@@ -112,12 +112,20 @@ def test_an_error_names_row_and_score(make_context, seen_through):
         measure_all(scores, seen_through(make_context()), "A+B")
 
 
+def test_a_context_of_images_has_no_model(make_context):
+    with pytest.raises(ScoreError, match="here are only its images; score the run itself"):
+        make_context().trained()
+
+
 def test_another_context_is_refused():
     class Other(ScoreContext):
         def generated(self, n):
             pytest.fail("a score that is refused must ask for nothing")
 
         def real(self, split):
+            pytest.fail("a score that is refused must ask for nothing")
+
+        def trained(self):
             pytest.fail("a score that is refused must ask for nothing")
 
     with pytest.raises(ScoreError, match=r"needs a genprior\.score\.SampleContext; got Other"):

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 
 from genprior.data import fit
-from genprior.parts import Dataset, ImageSet, PartConfig
+from genprior.parts import Dataset, ImageSet
 from genprior_std.datasets.download import DIGIT_NAMES
-from genprior_std.datasets.shared import check_split
+from genprior_std.datasets.views import ViewConfig, binarised, check_view, held_back, is_drawn_once
 
 __all__ = ["Digits"]
 
@@ -21,7 +21,13 @@ class Digits(Dataset):
     """scikit-learn's `load_digits`: 1,797 scans of handwritten digits, grey 8x8, brought to 32x32 by default.
 
     Values 0..16 become 0..255. The split is the same for everyone: 1,437 images train and 360 test, drawn once with
-    every class in its share; `all` gives the whole set in scikit-learn's order.
+    every class in its share; `all` gives the whole set in scikit-learn's order. With `validation` > 0, the last so many
+    training images in that order are the split `validation`.
+
+    `binarise` makes pixels black or white after scaling, the scaled grey being the probability of white (8x8 is too
+    coarse to be scaled afterwards, while a set of larger images is binarised as it is): `static` draws the whole set
+    once, of which each split is a part; `dynamic` leaves `train` grey, of which each batch is drawn anew, and takes the
+    other splits from that same fixed draw (see `views.binarised`).
 
     References:
         Alpaydin, Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository, 1998.
@@ -29,31 +35,43 @@ class Digits(Dataset):
 
     name = "digits"
 
-    class Config(PartConfig):
+    class Config(ViewConfig):
         """Settings of the digits."""
 
         size: int | None = Field(default=32, ge=1)
         """Height and width of the images in pixels, by bilinear scaling from 8x8; None leaves them at 8x8."""
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether each batch draws its pixels black or white anew."""
+        dynamic: bool = self.config.binarise == "dynamic"
+        return dynamic
+
     def load(self, split: str) -> ImageSet:
-        """Read the split `train`, `test` or `all`.
+        """Read the split `train`, `validation`, `test` or `all`.
 
         Raises:
-            DataError: there is no such split.
+            DataError: there is no such split; `validation` is asked for and nothing is held back; or no image would be
+                left to train on.
         """
-        check_split(self.name, split, ("train", "test", "all"))
+        config = self.config
+        check_view(self.name, split, config.validation, usual=200, possible=("train", "validation", "test", "all"))
         # Imported here, because scikit-learn takes a second to import and a plugin is imported to be listed.
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
         scans = load_digits()
         bytes_ = np.rint(scans.images * (255 / 16)).astype(np.uint8)
-        chosen = np.arange(len(bytes_))
+        images = fit(torch.from_numpy(bytes_)[:, None], config.size, "resize")
+        if is_drawn_once(config.binarise, split):
+            images = binarised(images, place=0)
+        labels = torch.from_numpy(scans.target.astype(np.int64))
         if split != "all":
             train, test = train_test_split(
-                chosen, test_size=_TEST, random_state=_SPLIT_SEED, stratify=scans.target, shuffle=True
+                np.arange(len(bytes_)), test_size=_TEST, random_state=_SPLIT_SEED, stratify=scans.target, shuffle=True
             )
-            chosen = np.sort(train if split == "train" else test)
-        images = torch.from_numpy(bytes_[chosen])[:, None]
-        labels = torch.from_numpy(scans.target[chosen].astype(np.int64))
-        return ImageSet(fit(images, self.config.size, "resize"), labels, DIGIT_NAMES)
+            official = np.sort(test if split == "test" else train)
+            mine = official if split == "test" else official[held_back(len(train), split, config.validation, self.name)]
+            chosen = torch.from_numpy(mine)
+            images, labels = images[chosen], labels[chosen]
+        return ImageSet(images, labels, DIGIT_NAMES)

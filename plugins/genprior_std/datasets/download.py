@@ -15,8 +15,9 @@ from genprior.data import cache_file, cache_folder, fit, read_cache, write_cache
 from genprior.errors import DataError
 from genprior.parts import Dataset, ImageSet, PartConfig
 from genprior_std.datasets.shared import check_split
+from genprior_std.datasets.views import ViewConfig, binarised, check_size, check_view, held_back, is_drawn_once
 
-__all__ = ["DIGIT_NAMES", "Downloaded", "FittedDownload"]
+__all__ = ["DIGIT_NAMES", "Downloaded", "FittedDownload", "ViewedDownload"]
 
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 
@@ -109,3 +110,48 @@ class FittedDownload(Downloaded):
         """
         images, labels, classes = super().load(split)
         return ImageSet(fit(images, self.config.size, self.config.how), labels, classes)
+
+
+class ViewedDownload(Downloaded):
+    """A downloadable set of grey 28x28 images, padded to 32x32 by default, as likelihood papers use it.
+
+    With `validation` > 0, the last so many official training images, in file order, are the split `validation`. With
+    `binarise`, pixels are made black or white at 28x28, before any padding: `static` draws each image of each split
+    once; `dynamic` leaves the training images grey, of which each batch is drawn anew, and draws those of `validation`
+    and `test` once. A fixed draw depends on neither `validation` nor any other setting, and no generator's state (see
+    `views.binarised`; it is not Larochelle's binarised MNIST).
+    """
+
+    class Config(ViewConfig):
+        """Settings of a downloadable set of grey images."""
+
+        size: int | None = Field(default=32, ge=1)
+        """Height and width of the images in pixels; None leaves them as they are, 28x28."""
+        how: Literal["pad", "resize"] = "pad"
+        """How 28x28 becomes `size`: zeros around it, or bilinear scaling."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether each batch draws its pixels black or white anew."""
+        dynamic: bool = self.config.binarise == "dynamic"
+        return dynamic
+
+    def load(self, split: str) -> ImageSet:
+        """Read the split `train`, `validation` or `test`, make it black and white if asked, and bring it to the size.
+
+        Raises:
+            DataError: as `Downloaded.load`; `validation` is asked for and nothing is held back; no image would be left
+                to train on; the images cannot be padded to the size; or they are to be binarised and scaled.
+        """
+        config = self.config
+        check_view(self.name, split, config.validation, usual=10_000, possible=("train", "validation", "test"))
+        official = "test" if split == "test" else "train"
+        images, labels, classes = super().load(official)
+        height, width = images.shape[-2:]
+        check_size((height, width), config.size, config.how, config.binarise, self.name)
+        if is_drawn_once(config.binarise, split):
+            images = binarised(images, place=1 if official == "test" else 0)
+        if official == "train":
+            mine = held_back(len(images), split, config.validation, self.name)
+            images, labels = images[mine], labels[mine]
+        return ImageSet(fit(images, config.size, config.how), labels, classes)

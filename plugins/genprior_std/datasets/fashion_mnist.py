@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from genprior.parts import ImageSet
-from genprior_std.datasets.download import FittedDownload
+from genprior_std.datasets.download import ViewedDownload
 
 __all__ = ["FashionMnist"]
 
 
-class FashionMnist(FittedDownload):
+class FashionMnist(ViewedDownload):
     """Fashion-MNIST: 60,000 + 10,000 grey images of clothing in 10 classes, 28x28 padded to 32x32 by default.
 
     References:
@@ -21,12 +20,6 @@ class FashionMnist(FittedDownload):
 
     name = "fashion_mnist"
     official = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte, unzipped"
-
-    class Config(FittedDownload.Config):
-        """Settings of Fashion-MNIST."""
-
-        how: Literal["pad", "resize"] = "pad"
-        """How 28x28 becomes `size`: zeros around it, or bilinear scaling."""
 
     def fetch(self, split: str, raw: Path) -> ImageSet:
         """Read a split through torchvision."""

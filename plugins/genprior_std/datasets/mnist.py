@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from genprior.parts import ImageSet
-from genprior_std.datasets.download import DIGIT_NAMES, FittedDownload
+from genprior_std.datasets.download import DIGIT_NAMES, ViewedDownload
 
 __all__ = ["Mnist"]
 
 
-class Mnist(FittedDownload):
+class Mnist(ViewedDownload):
     """MNIST: 60,000 + 10,000 grey images of handwritten digits, 28x28 padded to 32x32 by default.
+
+    `size = 28` and `validation = 10_000` give the 784 pixels and the 50,000 + 10,000 + 10,000 images on which
+    likelihoods are compared, `binarise` makes the pixels black or white (see `ViewedDownload`).
 
     References:
         LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
@@ -23,19 +25,17 @@ class Mnist(FittedDownload):
     name = "mnist"
     official = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte, unzipped"
 
-    class Config(FittedDownload.Config):
+    class Config(ViewedDownload.Config):
         """Settings of MNIST."""
 
-        how: Literal["pad", "resize"] = "pad"
-        """How 28x28 becomes `size`: zeros around it, or bilinear scaling."""
         limit: int | None = Field(default=None, ge=1)
-        """Keep only the first so many training images, for quick experiments; None keeps all."""
+        """Keep only the first so many training images, for quick experiments; None keeps all not held back."""
 
     def load(self, split: str) -> ImageSet:
-        """Read the split `train` (cut to the first `limit` images) or `test`.
+        """Read the split `train` (cut to the first `limit` images that are not held back), `validation` or `test`.
 
         Raises:
-            DataError: as `FittedDownload.load`.
+            DataError: as `ViewedDownload.load`.
         """
         images, labels, classes = super().load(split)
         limit = self.config.limit if split == "train" else None

@@ -23,6 +23,7 @@ from genprior import (
     DataInfo,
     DecoderSpec,
     EncoderSpec,
+    Game,
     GameSpec,
     Model,
     Objectives,
@@ -89,7 +90,8 @@ class AdversarialAutoencoder(Model):
         """Make the parts; the image critic only if the reconstruction, the condition, A or C needs it.
 
         Raises:
-            PlanError: `improves.prior` is asked of a prior that has nothing to learn, or parts do not fit.
+            PlanError: `improves.prior` is asked of a prior that has nothing to learn, a game learns or has a state of
+                its own, or parts do not fit.
         """
         super().__init__(config)
         known, asked = config.conditioner.part.widths(config.conditioner, info)
@@ -102,10 +104,18 @@ class AdversarialAutoencoder(Model):
         if self.two_phases:
             self.image_critic = build("image_critic", config.image_critic, sizes)
             self.image_game = build("image_game", config.image_game, sizes)
+            _check_plain("image_game", self.image_game)
         self.prior = build("prior", config.prior, sizes)
         self.reconstruction = build("reconstruction", config.reconstruction, sizes)
         self.conditioner = build("conditioner", config.conditioner, sizes)
         self.code_game = build("code_game", config.code_game, sizes)
+        _check_plain("code_game", self.code_game)
+        if any(True for _ in self.reconstruction.parameters()):
+            raise PlanError(
+                f"reconstruction '{self.reconstruction.name}' learns how wide its density is, which only a bound of a "
+                f"likelihood can teach it; model '{self.name}' has none. Set its variance (or learned) to \"fixed\", "
+                "or use model 'vae'"
+            )
         if config.improves.prior and not any(True for _ in self.prior.parameters()):
             raise PlanError(
                 f"improves.prior = true asks for a prior that can be trained; '{self.prior.name}' has no parameters. "
@@ -171,3 +181,13 @@ class AdversarialAutoencoder(Model):
         known, _ = self.conditioner(batch)
         images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
         return images
+
+
+def _check_plain(role: str, game: Game) -> None:
+    """Refuse a game whose parameters or state no phase here would move."""
+    if any(True for _ in game.parameters()) or any(True for _ in game.buffers()):
+        raise PlanError(
+            f"model '{AdversarialAutoencoder.name}' moves networks alone, and {role} '{game.name}' has parameters or a "
+            "state of its own. Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp', "
+            "or model 'gan'"
+        )

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import cast
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.layers import Activation, fully_connected, with_known
+from genprior import Batch, Decoder, PartConfig, Sizes
+from genprior_std.networks.layers import (
+    Activation,
+    PixelTanh,
+    Start,
+    fully_connected,
+    glorot,
+    logit_of_mean,
+    with_known,
+)
 
 __all__ = ["MlpDecoder"]
 
@@ -16,8 +27,14 @@ __all__ = ["MlpDecoder"]
 class MlpDecoder(Decoder):
     """A multilayer perceptron from the code to the pixels, which a tanh keeps in [-1, 1].
 
+    The tanh is taken in at least single precision. With `hidden = [200, 200]`, `activation = "tanh"`,
+    `init = "glorot"` and `start_from_mean = true` it is that of the importance weighted autoencoder with one stochastic
+    layer, but for the scale of the last layer: there a pixel's probability is sigmoid(u), here (tanh(u) + 1) / 2, which
+    is sigmoid(2u).
+
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, appendix A (two hidden layers of 1000 ReLU units).
+        Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2015, section 5.
     """
 
     name = "mlp"
@@ -33,6 +50,10 @@ class MlpDecoder(Decoder):
         """Batch normalisation between a hidden layer and its activation."""
         conditional: bool = False
         """Whether the decoder sees `known`, beside the code."""
+        init: Start = "default"
+        """Where the layers start: torch's own draw, or Glorot's uniform weights with biases of zero."""
+        start_from_mean: bool = False
+        """Whether the bias of the output starts at the mean of training images, in place of near zero."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
@@ -45,7 +66,15 @@ class MlpDecoder(Decoder):
         cfg = self.config
         inputs = sizes.code + (sizes.known if cfg.conditional else 0)
         self.layers = nn.Sequential(*fully_connected(inputs, cfg.hidden, cfg.activation, cfg.batch_norm))
-        self.to_image = nn.Sequential(nn.Linear(cfg.hidden[-1], math.prod(sizes.image)), nn.Tanh())
+        self.to_image = nn.Sequential(nn.Linear(cfg.hidden[-1], math.prod(sizes.image)), PixelTanh())
+        if cfg.init == "glorot":
+            glorot(self)
+
+    @torch.no_grad()
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Let the bias of the output be where its tanh is the mean of training images, if that is asked for."""
+        if self.config.start_from_mean:
+            cast(nn.Linear, self.to_image[0]).bias.copy_(0.5 * logit_of_mean(draw))  # (tanh(u) + 1) / 2 = sigmoid(2u)
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genprior import DensityPosterior, PointPosterior, Posterior
 
-__all__ = ["GaussianPosterior", "PosteriorForm", "posterior_from", "posterior_width"]
+__all__ = ["GaussianPosterior", "PosteriorForm", "log_prob_of_each", "posterior_from", "posterior_width"]
 
 PosteriorForm = Literal["point", "gaussian"]
 
@@ -81,6 +81,39 @@ def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:
         mean, log_variance = out.chunk(2, dim=1)
         return GaussianPosterior(mean, log_variance)
     return PointPosterior(out)
+
+
+def log_prob_of_each(q: DensityPosterior, z: Tensor) -> Tensor:
+    """The log-density of every code under the posterior of every image, log q(z_i | x_k).
+
+    Args:
+        q: the posteriors of K images.
+        z: codes [n, d].
+
+    Returns:
+        [n, K], in nats; of Gaussians in double precision.
+    """
+    if isinstance(q, GaussianPosterior):
+        return _gaussians(q, z)
+    # Its contract pairs each code with one image's posterior, so each code in turn is repeated for all of them.
+    each = [q.log_prob(code.expand(len(q.mean), -1)) for code in z]
+    return torch.stack(each) if each else z.new_zeros(0, len(q.mean))
+
+
+def _gaussians(q: GaussianPosterior, z: Tensor) -> Tensor:
+    """The log-densities log q_k(z_i) [n, K] of codes z [n, d] under K Gaussians, in double precision.
+
+    The squares are expanded, sum_j (z_j - m_j)^2 e^-v_j = z^2 . e^-v - 2 z . (m e^-v) + m^2 . e^-v, so that the work
+    is a product of matrices [n, 2d] and [2d, K]: it needs no [n, K, d] differences, and takes a fifth of their time.
+    Its rounding error is about machine precision times sum_j (z_j^2 + m_j^2) e^-v_j: with d = 40, means within 4 and
+    log variances down to -6 some thousandths of a nat in single precision, and 1e-11 in double precision, which is why
+    it is in double, and more exact than single differences are.
+    """
+    m, v, z = q.mean.double(), q.log_variance.double(), z.double()
+    precision = (-v).exp()
+    scaled = m * precision
+    constant = -0.5 * ((m * scaled + v).sum(1) + m.shape[1] * math.log(2 * math.pi))
+    return torch.addmm(constant, torch.cat([z.square(), z], 1), torch.cat([-0.5 * precision, scaled], 1).T)
 
 
 def _at_least_single(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.layers import doublings, with_known
+from genprior_std.networks.layers import PixelTanh, doublings, with_known
 from genprior_std.networks.residual_blocks import CodeToMap, UpBlock, pyramid
 
 __all__ = ["ResidualDecoder"]
@@ -57,7 +57,7 @@ class ResidualDecoder(Decoder):
         self.blocks = nn.Sequential(
             *(UpBlock(before, after, **options) for before, after in zip(widths, widths[1:], strict=False))
         )
-        self.to_image = nn.Sequential(nn.Conv2d(cfg.width, sizes.image[0], 3, padding=1), nn.Tanh())
+        self.to_image = nn.Sequential(nn.Conv2d(cfg.width, sizes.image[0], 3, padding=1), PixelTanh())
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import hardtanh
-from torch.utils.checkpoint import checkpoint
 
 from genprior.errors import PlanError
-from genprior.parts import Borrowed, DensityPosterior, DensityPrior, PartConfig, Sizes
-from genprior_std.networks.posterior import GaussianPosterior
+from genprior.parts import Batch, Borrowed, DensityPosterior, DensityPrior, PartConfig, Sizes
+from genprior_std.networks.posterior import GaussianPosterior, log_prob_of_each
 
 __all__ = ["VampPrior"]
 
-HELD = 2**24
-"""Numbers of the [n, K, d] differences that are held at once."""
+NOISE = 0.02
+"""Standard deviation of the noise on pseudo-inputs that start as images: 0.01 on the scale [0, 1] of the paper."""
+BYTES = 16
+"""What a number of the pseudo-inputs takes while it trains: itself, its gradient and two moments of Adam, 4 each."""
 
 
 class VampPrior(DensityPrior):
@@ -37,12 +40,14 @@ class VampPrior(DensityPrior):
     else in the encoder works in the mode that the encoder is in.
 
     Raises:
-        PlanError: something is told about images, the encoder's posterior has no density, or a single pseudo-input
-            would have to be normalised by its own statistics.
+        PlanError: something is told about images, the encoder's posterior has no density, a single pseudo-input would
+            have to be normalised by its own statistics, there is no memory for so many, or so many training images
+            to start from.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, equation 9. The range [0, 1] of the paper is [-1, 1] here, and
-        the default start, N(0.4, 0.05^2) there for CIFAR-10, is N(-0.2, 0.1^2).
+        the default start, N(0.4, 0.05^2) there for CIFAR-10, is N(-0.2, 0.1^2). The start from training images and
+        its noise are those of the authors' code.
     """
 
     name = "vampprior"
@@ -53,10 +58,12 @@ class VampPrior(DensityPrior):
 
         components: int = Field(default=500, ge=1)
         """K, the number of pseudo-inputs."""
+        start: Literal["random", "images"] = "random"
+        """Pseudo-inputs start as normal noise, or as K different training images with a little noise."""
         mean: float = Field(default=-0.2, ge=-1, le=1)
-        """Mean of a pixel of the initial pseudo-inputs, on the [-1, 1] scale; best near that of the data."""
+        """Mean of a pixel of a random start, on the [-1, 1] scale; best near that of the data."""
         std: float = Field(default=0.1, gt=0, allow_inf_nan=False)
-        """Standard deviation of a pixel of the initial pseudo-inputs."""
+        """Standard deviation of a pixel of a random start."""
 
     def __init__(self, config: PartConfig, sizes: Sizes, encoder: Borrowed) -> None:
         """Borrow the encoder and draw the pseudo-inputs."""
@@ -73,9 +80,40 @@ class VampPrior(DensityPrior):
                 f"'{encoder.name}' as a batch of their own, and components = 1 is none. "
                 "Set components to 2 or more, or take an encoder without batch normalisation"
             )
+        _check_memory(self.name, self.config.components, sizes.image)
         self.encoder = encoder
         start = torch.empty(self.config.components, *sizes.image)
         self.pseudo_inputs = nn.Parameter(start.normal_(self.config.mean, self.config.std))
+
+    @torch.no_grad()
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Make the pseudo-inputs K different training images with noise, u = x + N(0, 0.02^2), if `start` says so.
+
+        What the noise carries beyond -1 or 1 is mirrored back. Much of an image is black or white, and half of those
+        pixels would otherwise lie where hardtanh has no gradient, and never move.
+
+        Raises:
+            PlanError: there are fewer than K training images.
+        """
+        if self.config.start != "images":
+            return
+        try:
+            x = draw(self.config.components).x
+        except PlanError as error:
+            raise PlanError(
+                f"prior '{self.name}' has components = {self.config.components} and start = \"images\", so it needs as "
+                f'many different training images: {error}. Set components to fewer, or start = "random"'
+            ) from error
+        w = torch.add(x, torch.randn_like(x), alpha=NOISE)
+        beyond = w.abs() - 1
+        self.pseudo_inputs.copy_(torch.where(beyond > 0, w.sign() * (1 - beyond), w))
+
+    def first_pseudo_inputs(self, n: int) -> Tensor:
+        """The images u_k = hardtanh(w_k) of the first n pseudo-inputs, or of all K if they are fewer: [n, c, h, w].
+
+        They show what was learned, and are no samples: those are drawn by `sample` and decoded.
+        """
+        return hardtanh(self.pseudo_inputs[:n])
 
     def sample(self, asked: Tensor) -> Tensor:
         """Draw z ~ q(z | u_k) [n, d] with k uniform on 1 .. K, a k of its own for each row of `asked` [n, k]."""
@@ -90,9 +128,8 @@ class VampPrior(DensityPrior):
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
         """The log-density, logsumexp_k log q(z | u_k) - log K: [n] in nats for z [n, d]."""
         q = self._posteriors()
-        each = _gaussians(q, z) if isinstance(q, GaussianPosterior) else _one_by_one(q, z, self.config.components)
-        log_sum: Tensor = each.logsumexp(1)
-        return log_sum - math.log(self.config.components)
+        log_p: Tensor = log_prob_of_each(q, z).logsumexp(1) - math.log(self.config.components)
+        return log_p.to(torch.promote_types(q.mean.dtype, z.dtype))
 
     def _posteriors(self) -> DensityPosterior:
         """q(z | u_k) of all K pseudo-inputs."""
@@ -105,6 +142,33 @@ class VampPrior(DensityPrior):
                 'each image a single code, which has no density. Set posterior = "gaussian" in the encoder\'s table'
             )
         return q
+
+
+def _check_memory(name: str, components: int, image: tuple[int, int, int]) -> None:
+    """Refuse pseudo-inputs for which this machine has no memory, before asking for it.
+
+    Raises:
+        PlanError: says how much they need, how much there is, and how many would fit.
+    """
+    memory = _physical_memory()
+    of_one = math.prod(image) * BYTES
+    if memory is not None and components * of_one > memory:
+        c, h, w = image
+        raise PlanError(
+            f"prior '{name}' has components = {components}; so many pseudo-inputs of {c} x {h} x {w} need "
+            f"{components * of_one / 2**30:,.1f} GiB with their gradient and the moments of Adam, and this machine has "
+            f"{memory / 2**30:,.1f} GiB of memory. At most {memory // of_one} would fit; "
+            "the paper has 500 to 1000, so set components to about that"
+        )
+
+
+def _physical_memory() -> int | None:
+    """Bytes of memory of this machine, or None where the system does not say."""
+    try:
+        page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    return page * pages if page > 0 and pages > 0 else None
 
 
 def _batch_norms(encoder: Borrowed) -> list[nn.modules.batchnorm._BatchNorm]:
@@ -123,35 +187,3 @@ def _statistics_of_its_own(encoder: Borrowed) -> Iterator[None]:
     finally:
         for layer, (training, tracking) in zip(layers, before, strict=True):
             layer.training, layer.track_running_stats = training, tracking
-
-
-def _gaussians(q: GaussianPosterior, z: Tensor) -> Tensor:
-    """The log-densities log q_k(z_i) [n, K] of codes z [n, d] under K Gaussians.
-
-    The squares of z - m are summed as they are: expanded into products of matrices they would need less memory, but
-    cancel to within their own rounding error where variances are small. What does not fit into one piece is computed
-    again in the backward pass.
-    """
-    m, v = q.mean, q.log_variance
-    step = max(1, HELD // max(1, z.numel()))
-    if step >= len(m):
-        return _gaussians_of(z, m, v)
-    pieces = [
-        checkpoint(_gaussians_of, z, *part, use_reentrant=False, preserve_rng_state=False)
-        for part in zip(torch.split(m, step), torch.split(v, step), strict=True)
-    ]
-    return torch.cat(pieces, 1)
-
-
-def _gaussians_of(z: Tensor, m: Tensor, v: Tensor) -> Tensor:
-    distance = ((z[:, None] - m).square() * (-v).exp()).sum(2)
-    return -0.5 * (distance + v.sum(1) + m.shape[1] * math.log(2 * math.pi))
-
-
-def _one_by_one(q: DensityPosterior, z: Tensor, components: int) -> Tensor:
-    """The log-densities log q_k(z_i) [n, K] under posteriors of any form.
-
-    Their contract pairs each code with one image's posterior, so each code in turn is repeated for all of them.
-    """
-    each = [q.log_prob(code.expand(components, -1)) for code in z]
-    return torch.stack(each) if each else z.new_zeros(0, components)

@@ -18,6 +18,9 @@ class LearnedSimilarity(Reconstruction):
 
         error_i = 1/f |F(x_i) - F(x_rec_i)|^2 / v,    v = 1/f sum_j var_i F_j(x_i)
 
+    Reduction "sum" leaves out the mean over features: error_i = 1/2 |F(x_i) - F(x_rec_i)|^2 / v, which is but for a
+    constant -log N(F(x_i); F(x_rec_i), v I), in nats of an image, as a likelihood bound needs it.
+
     Scale "none" has v = 1. With "variance", v is one number for a batch: the variance of each feature over the n target
     images (with 1/n), averaged over the features. The error of predicting the mean feature of the batch is then 1 on
     average, whatever the size of the features, so one weight serves critics with and without batch normalisation. Where
@@ -32,7 +35,8 @@ class LearnedSimilarity(Reconstruction):
         PlanError: the image critic has no features, or no layer of that name.
 
     Source: "Learning priors for adversarial autoencoders", section 3 (L_rec); Larsen et al., "Autoencoding beyond
-    pixels using a learned similarity metric". The mean over features, and v, are choices made here.
+    pixels using a learned similarity metric", section 2.3 (its L_llike is reduction "sum" with scale "none").
+    The mean over features, and v, are choices made here.
     """
 
     name = "learned_similarity"
@@ -45,6 +49,8 @@ class LearnedSimilarity(Reconstruction):
         """The layer of the image critic whose features are compared."""
         scale: Literal["variance", "none"] = "variance"
         """Whether the error is divided by the variance of the target's features."""
+        reduction: Literal["mean", "sum"] = "mean"
+        """The mean square over features, or half the sum of squares, which is a Gaussian's -log density."""
 
     def __init__(self, config: PartConfig, sizes: Sizes, image_critic: Borrowed) -> None:
         """Borrow the image critic and check that it has the layer."""
@@ -68,7 +74,8 @@ class LearnedSimilarity(Reconstruction):
         features: Tensor = self.image_critic.features(images, torch.cat([known, known]), self.config.layer)
         f_rec, f = features.to(torch.promote_types(features.dtype, torch.float32)).chunk(2)
         f = f.detach()
-        error = (f_rec - f).square().mean(1)
+        square = (f_rec - f).square()
+        error = square.mean(1) if self.config.reduction == "mean" else 0.5 * square.sum(1)
         return error / self._scale(f) if self.config.scale == "variance" else error
 
     def _scale(self, f: Tensor) -> Tensor:

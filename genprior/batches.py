@@ -1,0 +1,180 @@
+"""A data set where it is trained on: batches that are a function of seed and step alone."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from genprior.data import images_to_float, validate
+from genprior.errors import DataError, PlanError
+from genprior.parts import Batch, ImageSet
+
+__all__ = ["DeviceData"]
+
+
+def _generator(*key: int | str) -> torch.Generator:
+    """A generator of its own for `key`, on the host: the same numbers whatever the device."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    """Whether `size` bytes leave at least half of the device's free memory to the networks."""
+    return device.type != "cuda" or 2 * size <= torch.cuda.mem_get_info(device)[0]
+
+
+class DeviceData:
+    """A data set where it is trained, whose batches are a function of (seed, step) alone.
+
+    Epoch e visits the images in a permutation drawn under (seed, e) on the host, so it is the same on every device and
+    a resumed run needs no state; the last, partial batch of an epoch is dropped. Gathering, flips and scaling run on
+    the device, batched, and wait for nothing. A set that would take more than half of the free CUDA memory stays on the
+    host; its batches are gathered into pinned memory and copied without blocking.
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        device: torch.device | str,
+        *,
+        batch: int,
+        seed: int,
+        flip: bool = False,
+        channels_last: bool = False,
+        stochastic: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        resident: bool | None = None,
+    ) -> None:
+        """Move the images to the device.
+
+        Args:
+            image_set: the split to train on.
+            device: where batches are needed.
+            batch: images a step, of all ranks together.
+            seed: the run's seed.
+            flip: mirror each image left to right with probability 1/2, drawn under (seed, step).
+            channels_last: give batches in the channels-last memory format.
+            stochastic: take a pixel as its probability of white, and draw black or white under (seed, step).
+            rank: which slice of each batch is given here.
+            world: how many ranks share a batch.
+            resident: whether the set lies on the device; None decides by its free memory.
+
+        Raises:
+            DataError: the set is not valid, the batch is larger than it, or the ranks cannot share the batch equally.
+        """
+        validate(image_set, "data set")
+        if not 1 <= batch <= len(image_set.images):
+            raise DataError(
+                f"batch = {batch}, but the data set has {len(image_set.images)} images; "
+                f"a batch of 1 to {len(image_set.images)} is possible"
+            )
+        if world < 1 or not 0 <= rank < world or batch % world:
+            raise DataError(
+                f"a batch of {batch} images cannot be shared equally by {world} ranks (this is rank {rank}); "
+                "choose a batch that is a multiple of the number of ranks"
+            )
+        self.info = image_set.info._replace(binary=True) if stochastic else image_set.info
+        self.device = torch.device(device)
+        self.batch_size = batch
+        self.seed = seed
+        self.flip = flip
+        self.channels_last = channels_last
+        self.stochastic = stochastic
+        self._pinned = self.device.type == "cuda"
+        share = batch // world
+        self._mine = slice(rank * share, (rank + 1) * share)
+        self._dim = 2 if channels_last else 3
+        images = image_set.images.permute(0, 2, 3, 1) if channels_last else image_set.images
+        self.resident = _fits(images.numel(), self.device) if resident is None else resident
+        home = self.device if self.resident else torch.device("cpu")
+        self._images = images.to(home).contiguous()
+        self._labels = image_set.labels.to(home)
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self._images)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many whole batches an epoch has."""
+        return len(self) // self.batch_size
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, or this rank's slice of it.
+
+        Args:
+            step: counted from 0 over the whole run.
+
+        Returns:
+            x float32 [n, c, h, w] in [-1, 1] and y int64 [n] on the device, n being batch / world.
+        """
+        images, labels = self._gather(self._indices(step))
+        if self.flip:
+            drawn = torch.rand(self.batch_size, generator=_generator(self.seed, "flip", step))[self._mine]
+            mirrored = self._send(drawn < 0.5)[:, None, None, None]
+            images = torch.where(mirrored, images.flip(self._dim), images)
+        if self.stochastic:
+            images = self._black_or_white(images, _generator(self.seed, "pixels", step))
+        return Batch(self._scaled(images), labels)
+
+    def draw(self, n: int) -> Batch:
+        """N different images, chosen with torch's own generator on the host, as they are trained on.
+
+        Raises:
+            PlanError: there are not so many.
+        """
+        if not 1 <= n <= len(self):
+            raise PlanError(
+                f"{n} different training images were asked for, and the data set has {len(self)}; "
+                f"ask for 1 to {len(self)}"
+            )
+        chosen = torch.randperm(len(self))[:n]
+        images, labels = self._gather(self._send(chosen) if self.resident else chosen)
+        if self.stochastic:
+            seed = int(torch.randint(2**62, ()))
+            images = self._black_or_white(images, torch.Generator().manual_seed(seed), n)
+        return Batch(self._scaled(images), labels)
+
+    def _black_or_white(self, images: Tensor, generator: torch.Generator, n: int | None = None) -> Tensor:
+        """Each byte v drawn as 255 with probability v / 255, else as 0: the same draw whatever device or layout.
+
+        Args:
+            images: bytes as they are stored.
+            generator: draws for the whole batch, of which this rank takes its slice.
+            n: how many images are drawn for, where they are not this rank's slice of a batch.
+        """
+        c, h, w = self.info.image
+        thresholds = torch.randint(255, (n or self.batch_size, c, h, w), dtype=torch.uint8, generator=generator)
+        thresholds = thresholds if n else thresholds[self._mine]
+        thresholds = thresholds.permute(0, 2, 3, 1).contiguous() if self.channels_last else thresholds
+        return (self._send(thresholds) < images).to(torch.uint8).mul_(255)
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        # Stored as [n, h, w, c], a batch is in the channels-last format once it is looked at as [n, c, h, w].
+        return images_to_float(images.permute(0, 3, 1, 2) if self.channels_last else images)
+
+    def _indices(self, step: int) -> Tensor:
+        """Which images this rank gets in `step`: [n], where the images are."""
+        epoch, place = divmod(step, self.batches_per_epoch)
+        if epoch != self._epoch:
+            order = torch.randperm(len(self), generator=_generator(self.seed, "order", epoch))
+            self._order, self._epoch = (self._send(order) if self.resident else order), epoch
+        return self._order[place * self.batch_size : (place + 1) * self.batch_size][self._mine]
+
+    def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The chosen images and labels, on the device."""
+        if self.resident:
+            return self._images.index_select(0, chosen), self._labels.index_select(0, chosen)
+        # A fresh pinned buffer each time: the allocator reuses one only after the copy out of it is done.
+        images = torch.empty((len(chosen), *self._images.shape[1:]), dtype=torch.uint8, pin_memory=self._pinned)
+        torch.index_select(self._images, 0, chosen, out=images)
+        return images.to(self.device, non_blocking=True), self._send(self._labels.index_select(0, chosen))
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor of the host to the device without waiting for it."""
+        return (tensor.pin_memory() if self._pinned else tensor).to(self.device, non_blocking=True)

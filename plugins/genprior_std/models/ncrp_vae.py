@@ -1,0 +1,146 @@
+"""The nonparametric variational autoencoder: codes at the leaves of a tree that grows out of the data.
+
+Goyal, Hu, Liang, Wang and Xing 2017 ("Nonparametric Variational Auto-encoders for Hierarchical Representation
+Learning"): the networks descend the bound by gradients, the tree by closed-form updates, in turns.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genprior import Batch, Build, DataInfo, Objectives, Phase, PlanError
+from genprior_std.models.latent import LatentModel, dense
+from genprior_std.networks.posterior import GaussianPosterior
+from genprior_std.priors.nested_crp import NestedCrp
+
+__all__ = ["NestedCrpAutoencoder"]
+
+
+class NestedCrpAutoencoder(LatentModel):
+    """VAE with a nested Chinese restaurant process as its prior.
+
+        ELBO = sum_n (E_q log p(x_n | z_n) + sum_l phi_nl (E log N(z_n; alpha_l, sD^2 I) + E log pi_l - log phi_nl)
+                      + H(q(z_n | x_n))) - KL(q(alpha) || p(alpha)) - KL(q(nu) || p(nu))
+
+    with E log N(z; alpha_l, sD^2 I) = -d/2 log(2 pi sD^2) - E|z - alpha_l|^2 / (2 sD^2). Given the tree, the networks
+    ascend the mean of the sum over images; given the encoder's codes, the tree is set in closed form. The tree is
+    updated on the codes that the last batches had when they were trained on, `memory` of them, and counts each once:
+    its divergence is weighed against that many images, not against the whole data set.
+
+    For the first `warmup` steps the tree stays as it was drawn from its prior, and the networks learn to spread codes
+    over its leaves. An encoder that has learnt nothing puts all codes in one place; a tree that is set to these has one
+    or two leaves left, and nothing that would bring the others back, since leaves are not split.
+
+    The scores of a likelihood, which come from `infer`, take the tree as it is and p(z) as its predictive density, a
+    mixture that is normalised.
+
+    References:
+        Goyal et al., Nonparametric Variational Auto-encoders for Hierarchical Representation Learning, 2017.
+    """
+
+    name = "ncrp_vae"
+
+    class Config(LatentModel.Config):
+        """The parts of a nonparametric variational autoencoder; its prior is `nested_crp`."""
+
+        memory: int = Field(2048, ge=1)
+        """Codes that the tree is fitted to: those of the last batches."""
+        tree_every: int = Field(50, ge=1)
+        """Steps of the networks from one update of the tree to the next."""
+        sweeps: int = Field(1, ge=1)
+        """Times that an update of the tree goes over all its blocks."""
+        warmup: int = Field(500, ge=0)
+        """Steps of the networks before the tree is updated at all."""
+
+    codes_mean: Tensor
+    codes_variance: Tensor
+    codes_seen: Tensor
+    steps_seen: Tensor
+
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the parts, and an empty memory of codes.
+
+        Raises:
+            PlanError: the prior is no tree, the reconstruction is no likelihood of an image, or parts do not fit.
+        """
+        if not issubclass(config.prior.part, NestedCrp):
+            raise PlanError(
+                f"model '{self.name}' infers a tree of codes and needs prior 'nested_crp'; '{config.prior.name}' has "
+                "no tree. Use prior = { name = \"nested_crp\" }, or model 'vae', which takes any prior with a density"
+            )
+        super().__init__(config, info, build)
+        # Buffers, so that a checkpoint holds them and a run that was stopped goes on with the same codes.
+        self.register_buffer("codes_mean", torch.zeros(config.memory, config.code_size))
+        self.register_buffer("codes_variance", torch.zeros(config.memory, config.code_size))
+        self.register_buffer("codes_seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps_seen", torch.zeros((), dtype=torch.int64))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The networks at each step, the tree at each `tree_every`-th."""
+        return Phase("network", self.network), Phase("tree", self.grow, every=self.config.tree_every)
+
+    def network(self, batch: Batch) -> Objectives:
+        """The negative ELBO of an image, but for the divergence of the tree, which the networks cannot change.
+
+        E_q log p(x | z) is estimated with one code; all else is exact. Remembers the codes while training.
+
+        Raises:
+            PlanError: the encoder's posterior is no Gaussian.
+        """
+        known, _ = self.conditioner(batch)
+        q = dense(self, self.encoder, batch.x, known)
+        if not isinstance(q, GaussianPosterior):
+            raise PlanError(
+                f"model '{self.name}' needs an encoder whose posterior is a Gaussian, for the tree's updates work with "
+                f"its mean and variance; that of encoder '{self.encoder.name}' is a {type(q).__name__}. "
+                "Use an encoder with posterior = \"gaussian\", or model 'vae'"
+            )
+        variance = q.log_variance.exp()
+        rec = self.reconstruction(batch.x, self.decoder(q.rsample(), known), known).mean()  # -E_q log p(x | z)
+        entropy = 0.5 * (q.log_variance + math.log(2 * math.pi * math.e)).sum(1)  # H(q(z | x))
+        kl = -(self.prior.bound(q.mean, variance) + entropy).mean()
+        if self.training:
+            self._remember(q.mean.detach(), variance.detach())
+        return Objectives(dict.fromkeys(self.learned, rec + kl), note={"reconstruction": rec, "kl": kl})
+
+    def grow(self, batch: Batch) -> Objectives:
+        """Set the tree to the codes in memory, once the warm-up is over.
+
+        What is noted is how the tree stands before: its bound, in nats of a code, and how many leaves are in use, as
+        exp of the entropy of the mean of phi.
+        """
+        mean, variance, filled = self.codes_mean, self.codes_variance, self._filled()
+        count = filled.sum().clamp(min=1)
+        with torch.no_grad():
+            bound = self.prior.tree_elbo(mean, variance, filled) / count
+            share = (filled[:, None] * self.prior.responsibilities(mean, variance)).sum(0) / count
+            leaves = (-torch.xlogy(share, share).sum()).exp()
+        # Without a branch, which would wait for the device: a sweep over codes of weight 0 leaves the tree as it is.
+        weights = filled * (self.steps_seen > self.config.warmup)
+
+        def update() -> None:
+            for _ in range(self.config.sweeps):
+                self.prior.sweep(mean, variance, weights)
+
+        return Objectives({}, note={"tree_elbo": bound, "leaves": leaves}, updates={"prior": update})
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Write codes [n, d] over the oldest ones; of more than the memory holds, the last."""
+        size = self.config.memory
+        mean, variance = mean[-size:], variance[-size:]
+        rows = (self.codes_seen + torch.arange(len(mean), device=mean.device)) % size
+        self.codes_mean.index_copy_(0, rows, mean.to(self.codes_mean.dtype))
+        self.codes_variance.index_copy_(0, rows, variance.to(self.codes_variance.dtype))
+        self.codes_seen.add_(len(mean))
+        self.steps_seen.add_(1)
+
+    def _filled(self) -> Tensor:
+        """1 for each row of the memory that holds a code, else 0: [memory]."""
+        rows = torch.arange(self.config.memory, device=self.codes_mean.device)
+        return (rows < self.codes_seen).to(self.codes_mean.dtype)

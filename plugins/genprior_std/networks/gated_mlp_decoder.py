@@ -1,0 +1,66 @@
+"""The decoder of the VampPrior's paper: gated fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from genprior import Batch, Decoder, PartConfig, Sizes
+from genprior_std.networks.gated_layers import GatedMlp, he_normal
+from genprior_std.networks.layers import PixelTanh, logit_of_mean
+
+__all__ = ["GatedMlpDecoder"]
+
+
+class GatedMlpDecoder(Decoder):
+    """Gated layers from the code to the pixels, for images of any size.
+
+    z - 300 - 300 - x = tanh(u / 2), in at least single precision, so that the probability of a white pixel,
+    (x + 1) / 2, is sigmoid(u) as in the paper. With a condition the first layer is two, [z - 300, known - 300] - 300,
+    which is p(x | z1, z2) of the hierarchical VAE where z is z1 and `known` is z2.
+
+    References:
+        Tomczak and Welling, VAE with a VampPrior, 2017, section 5 (gated layers of 300 units).
+    """
+
+    name = "gated_mlp"
+
+    class Config(PartConfig):
+        """Settings of the gated fully connected decoder."""
+
+        hidden: tuple[PositiveInt, ...] = Field(default=(300, 300), min_length=1)
+        """Widths of the hidden layers; with a condition, the first is the width of each stream."""
+        conditional: bool = False
+        """Whether the decoder sees `known`, through a first layer of its own."""
+        start_from_mean: bool = False
+        """Whether the bias of the output starts at the mean of training images, in place of near zero."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Make the network.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it depends on.
+        """
+        super().__init__(config, sizes)
+        cfg = self.config
+        self.layers = GatedMlp(sizes.code, cfg.hidden, sizes.known if cfg.conditional else 0)
+        self.to_image = nn.Sequential(
+            he_normal(nn.Linear(self.layers.width, math.prod(sizes.image))), PixelTanh(scale=0.5)
+        )
+
+    @torch.no_grad()
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Let the bias of the output be the logit of the mean of training images, if that is asked for."""
+        if self.config.start_from_mean:
+            cast(nn.Linear, self.to_image[0]).bias.copy_(logit_of_mean(draw))
+
+    def forward(self, z: Tensor, known: Tensor) -> Tensor:
+        """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""
+        pixels: Tensor = self.to_image(self.layers(z, known))
+        return pixels.view(-1, *self.sizes.image)

@@ -1,0 +1,76 @@
+"""The discriminator of InfoGAN, whose trunk its recognition head shares."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import Field
+from torch import nn
+
+from genprior import PartConfig, Sizes
+from genprior_std.networks.layered_critic import LayeredCritic
+from genprior_std.networks.layers import divided
+from genprior_std.networks.starts import start_normal
+
+__all__ = ["InfoganCritic"]
+
+SLOPE = 0.1
+"""Slope of the leaky ReLUs below zero, as in the paper; its code has 0.01."""
+
+
+class InfoganCritic(LayeredCritic):
+    """The discriminator that InfoGAN has for MNIST, on logits.
+
+    4x4 convolution (w) at stride 2, LReLU (0.1) -> 4x4 convolution (2w) at stride 2, BN, LReLU -> FC 1024, BN, LReLU ->
+    FC 1. With w = 64 it is the published one: 64 x 14 x 14 and 128 x 7 x 7 for 28 x 28 images. The trunk is the layer
+    of 1024, on which the recognition network Q stands too. A layer that is normalised has no bias; the weights start
+    as in DCGAN.
+
+    References:
+        Chen et al., InfoGAN, 2016, appendix C.1, table 1; start as in its code.
+    """
+
+    name = "infogan"
+
+    class Config(PartConfig):
+        """Settings of the discriminator of InfoGAN."""
+
+        width: int = Field(default=64, gt=0)
+        """w, the maps of the first convolution; the published network has 64."""
+        hidden: int = Field(default=1024, gt=0)
+        """Width of the fully connected layer, which is the trunk that an auxiliary head may share."""
+        conditional: bool = False
+        """Whether the critic sees `known`, as constant maps beside the image."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Make the network.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it depends on.
+
+        Raises:
+            PlanError: a side of the images is not divisible by 4.
+        """
+        super().__init__(config, sizes)
+        cfg, w = self.config, self.config.width
+        sides = divided("critic 'infogan'", sizes.image, 4, "critic 'image_mlp'")
+        inputs = sizes.image[0] + (sizes.known if cfg.conditional else 0)
+        self.layers = nn.ModuleDict(
+            {
+                "conv1": nn.Sequential(nn.Conv2d(inputs, w, 4, 2, padding=1), nn.LeakyReLU(SLOPE, inplace=True)),
+                "conv2": nn.Sequential(
+                    nn.Conv2d(w, 2 * w, 4, 2, padding=1, bias=False),
+                    nn.BatchNorm2d(2 * w),
+                    nn.LeakyReLU(SLOPE, inplace=True),
+                ),
+            }
+        )
+        self.to_trunk = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(2 * w * math.prod(sides), cfg.hidden, bias=False),
+            nn.BatchNorm1d(cfg.hidden),
+            nn.LeakyReLU(SLOPE, inplace=True),
+        )
+        self.head = nn.Linear(cfg.hidden, 1)
+        start_normal(self)

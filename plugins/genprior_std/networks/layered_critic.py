@@ -1,0 +1,72 @@
+"""What critics that are one chain of layers share."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from genprior import FeatureCritic, PlanError
+from genprior.errors import did_you_mean
+from genprior_std.networks.layers import with_known_maps
+
+__all__ = ["LayeredCritic"]
+
+
+class LayeredCritic(FeatureCritic):
+    """An image critic that is a chain: named layers of maps, then a trunk, then a linear head.
+
+    logit = head(to_trunk(layer_L(... layer_1(x))))
+
+    A critic derives from it by making the three modules, and has a setting `conditional`.
+    """
+
+    layers: nn.ModuleDict
+    """From the image to the last map [n, c, h, w], by name."""
+    to_trunk: nn.Module
+    """From the last map to the trunk [n, t]."""
+    head: nn.Module
+    """From the trunk to the logit [n, 1]."""
+
+    @property
+    def feature_layers(self) -> tuple[str, ...]:
+        """The names of the layers, from the image on."""
+        return tuple(self.layers)
+
+    @property
+    def trunk_width(self) -> int:
+        """The width of what the head takes."""
+        return cast(nn.Linear, self.head).in_features
+
+    def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
+        """The map after the named layer, flattened: [n, f].
+
+        Raises:
+            PlanError: there is no such layer.
+        """
+        if layer not in self.layers:
+            raise PlanError(
+                f"critic '{self.name}' was asked for the features of layer '{layer}', which it has not"
+                f"{did_you_mean(layer, self.feature_layers)}"
+            )
+        return self._map(x, known, layer).flatten(1)
+
+    def trunk(self, x: Tensor, known: Tensor) -> Tensor:
+        """What the head sees: [n, t]."""
+        seen: Tensor = self.to_trunk(self._map(x, known, self.feature_layers[-1]))
+        return seen
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """Logits [n] of images x [n, c, h, w] in [-1, 1] with known [n, k]."""
+        logits: Tensor = self.head(self.trunk(x, known))
+        return logits.squeeze(1)
+
+    def _map(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
+        """The map [n, c, h, w] after the named layer; no later one is computed."""
+        if self.config.conditional:
+            x = with_known_maps(x, known)
+        for name, module in self.layers.items():
+            x = module(x)
+            if name == layer:
+                break
+        return x

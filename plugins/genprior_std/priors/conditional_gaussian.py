@@ -1,0 +1,66 @@
+"""A Gaussian whose mean and variance a network reads from what is asked."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from genprior.errors import PlanError
+from genprior.parts import DensityPrior, PartConfig, Sizes
+from genprior_std.networks.gated_layers import GatedMlp, PosteriorHead
+from genprior_std.networks.posterior import GaussianPosterior
+
+__all__ = ["ConditionalGaussian"]
+
+
+class ConditionalGaussian(DensityPrior):
+    """A Gaussian with a diagonal covariance that a gated network reads from what is asked.
+
+        p(z | asked) = N(z; m(asked), diag(exp(v(asked))))
+
+    asked - 300 - 300 - m and v, with v in [-6, 2]; a gated layer is (W h + b) * sigmoid(V h + c). Where what is asked
+    is a code z2 of a second layer, it is p(z1 | z2) of the hierarchical VAE; both `sample` and `log_prob` are
+    differentiable in what is asked.
+
+    References:
+        Tomczak and Welling, VAE with a VampPrior, 2017, section 4 (p(z1 | z2)) and section 5 (300 units).
+    """
+
+    name = "conditional_gaussian"
+
+    class Config(PartConfig):
+        """Settings of the conditional Gaussian."""
+
+        hidden: tuple[PositiveInt, ...] = Field(default=(300, 300), min_length=1)
+        """Widths of the hidden layers."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Make the network.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it depends on.
+
+        Raises:
+            PlanError: nothing is asked.
+        """
+        super().__init__(config, sizes)
+        if not sizes.asked:
+            raise PlanError(
+                f"prior '{self.name}' needs something that is asked, from which it reads where codes lie; here nothing "
+                "is asked of new images. Use conditioner 'label' or 'infogan', or prior 'gaussian', which asks nothing"
+            )
+        self.layers = GatedMlp(sizes.asked, self.config.hidden)
+        self.to_code = PosteriorHead(self.layers.width, sizes.code)
+
+    def sample(self, asked: Tensor) -> Tensor:
+        """Draw z = m + exp(v / 2) e [n, d] with e ~ N(0, I), one for each row of `asked` [n, k]."""
+        return self._of(asked).rsample().to(asked.dtype)
+
+    def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
+        """The log-density -(1/2) sum_j (log 2 pi + v_j + (z_j - m_j)^2 exp(-v_j)): [n] in nats for z [n, d]."""
+        return self._of(asked).log_prob(z)
+
+    def _of(self, asked: Tensor) -> GaussianPosterior:
+        given: GaussianPosterior = self.to_code(self.layers(asked, asked))
+        return given

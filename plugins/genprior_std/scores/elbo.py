@@ -1,0 +1,109 @@
+"""The evidence lower bound on test images, and what it is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genprior.parts import Inference, PartConfig, Score, ScoreContext
+from genprior.score import Column
+from genprior_std.scores.likelihood import drawn, inferred, likelihood_model, log_sum_exp, standard_error
+
+__all__ = ["EvidenceLowerBound"]
+
+HELD = 500
+"""Codes whose density under the images of a block is computed at once."""
+
+
+class EvidenceLowerBound(Score):
+    """E_q[log p(x | z)] - KL(q(z | x) || p(z)) on test images in nats, term by term; higher is better.
+
+        elbo               = reconstruction - kl
+        reconstruction     = E log p(x | z)
+        kl                 = cross_entropy_p - entropy_q  =  mutual_information + aggregated_kl
+        entropy_q          = -E log q(z | x)
+        cross_entropy_p    = -E log p(z)
+        mutual_information =  E log q(z | x) - E log q(z)
+        aggregated_kl      =  E log q(z) - E log p(z)  =  KL(q(z) || p(z))
+
+    with E over the N test images and z ~ q(z | x), and q(z) = 1/N sum_j q(z | x_j) over the same images. All terms are
+    averages over the same codes, so the identities hold to rounding, whatever the sampling error.
+
+    The last two are those of the N images: the mutual information can never exceed log N, and where it comes near it,
+    that of the whole distribution is larger and its KL from q(z) to p(z) smaller by as much. Compare them at equal N
+    alone. They need the density of every code under every image.
+
+    Where the reconstruction is -log p(x | z) only up to a constant, `elbo`, its standard error and `reconstruction` are
+    left out.
+
+    References:
+        Hoffman and Johnson, ELBO surgery: yet another way to carve up the variational evidence lower bound, 2016,
+        equations 7 and 8; Kingma and Welling, Auto-Encoding Variational Bayes, 2014, equation 3.
+    """
+
+    name = "elbo"
+    higher_is_better = True
+
+    class Config(PartConfig):
+        """How many codes of how many images."""
+
+        importance_samples: int = Field(default=1, ge=1)
+        """Codes drawn for each image to average over; as in `nll`, but the logarithm is taken before the mean."""
+        images: int | None = Field(default=None, ge=1)
+        """N, at most so many test images, chosen under a fixed seed; all if not given."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """How tables show it."""
+        return (
+            Column("elbo", "ELBO (nats)", True),
+            Column("mutual_information", "I(x; z) (nats)", True),
+            Column("aggregated_kl", "KL(q(z) || p(z)) (nats)", False),
+        )
+
+    def measure(self, context: ScoreContext) -> dict[str, float]:
+        """The bound and its terms, means over test images in nats, and the standard error of the bound.
+
+        Raises:
+            ScoreError: the model's densities are not known.
+        """
+        samples: int = self.config.importance_samples
+        with likelihood_model(context) as model:
+            inferences, codes, terms = [], [], []
+            for inference in inferred(context, model, self.config.images):
+                pieces = list(drawn(inference, samples))
+                inferences.append(inference)
+                codes += [piece.z.flatten(0, 1) for piece in pieces]
+                terms.append(torch.cat([torch.stack(piece[1:]).double() for piece in pieces], dim=1).mean(1))
+            log_likelihood, log_prior, log_posterior = torch.cat(terms, dim=1)  # each [N], means over codes
+            log_aggregated = log_mean_density(inferences, torch.cat(codes), len(log_prior)).mean()
+            normalised = model.normalised
+        kl = log_posterior - log_prior
+        bound = log_likelihood - kl
+        results = {
+            "kl": kl.mean(),
+            "entropy_q": -log_posterior.mean(),
+            "cross_entropy_p": -log_prior.mean(),
+            "mutual_information": log_posterior.mean() - log_aggregated,
+            "aggregated_kl": log_aggregated - log_prior.mean(),
+        }
+        if normalised:
+            results = {"elbo": bound.mean(), "reconstruction": log_likelihood.mean(), **results}
+        spread = standard_error("elbo", bound) if normalised else {}
+        return {key: float(value) for key, value in results.items()} | spread
+
+
+def log_mean_density(inferences: Sequence[Inference], z: Tensor, images: int) -> Tensor:
+    """The aggregated posterior, log q(z) = log 1/N sum_j q(z | x_j) in nats: float64 [m].
+
+    Args:
+        inferences: about the N images, in blocks.
+        z: codes [m, d].
+        images: N.
+    """
+    sums = [log_sum_exp(inference.log_posterior(some).T for inference in inferences) for some in torch.split(z, HELD)]
+    return torch.cat(sums) - math.log(images)
