@@ -240,26 +240,51 @@ def check(
 
 @app.command()
 def bench(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, or folders above them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, recipes, folders of images, .npz files.")
+    ],
     score: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Show this score alone, the best row first.")
+        list[str] | None,
+        typer.Option(metavar="NAME|TABLE", help="Show this score, measured where it is lacking; may be repeated."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|TABLE|PATH", help="Real images for images: a data set, a recipe, or a folder."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Images a score takes, in place of its own number.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Also write table.json, table.md and table.html there.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also write table.json, .md, .csv, .tex and .html there.")
     ] = None,
+    watch: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Look again so often, until all runs are finished.")
+    ] = None,
+    published: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="More published numbers to show beside ours.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where a recipe's runs are; runs/<recipe>[-<with>...] else.")
+    ] = None,
+    changes: With = None,
+    settings: Set = None,
+    device: OnDevice = Device.AUTO,
 ) -> None:
-    """Gather finished runs, of one recipe or of many, into one table."""
-    from genprior import collect, console
-    from genprior.files import write_json, write_text
+    """Compare runs, recipes and images from anywhere in one table, under any score.
 
-    found = collect.collect(paths)
-    table = found.table if score is None else collect.ranked(found.table, score)
-    console.print_table(table, found.notes)
+    A TABLE is a part with settings, as in --score '{ name = "kid", subset_size = 100 }'. One score alone puts the best
+    row first. What is measured anew is kept, and never measured twice.
+    """
+    from genprior import console
+    from genprior.bench import FILES, Bench, write
+
+    found = Bench(
+        paths, scores=score or (), data=data, samples=samples, runs=runs, changes=changes or (),
+        settings=settings or (), published=published, device=device.value,
+    )  # fmt: skip
+    console.show_bench(found, watch, None if out is None else lambda table: write(table, out))
     if out is not None:
-        write_json(out / "table.json", table.as_json() | {"notes": list(found.notes)})
-        write_text(out / "table.md", table.as_markdown() + "".join(f"\n{note}\n" for note in found.notes))
-        write_text(out / "table.html", table.as_html())
-        console.print_written(out, ("table.json", "table.md", "table.html"))
+        console.print_written(out, FILES)
 
 
 @app.command()

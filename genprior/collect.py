@@ -6,15 +6,32 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from genprior.assemble import Entry, Measured, tabulate
 from genprior.errors import GenpriorError, PlanError, RunError, ScoreError, did_you_mean
+from genprior.plan import Plan
 from genprior.registry import installed
-from genprior.report import Row, Table, gather
+from genprior.report import Row, Table
 from genprior.runs import Run, load_run
-from genprior.score import Column, columns_of
+from genprior.score import columns_of
 
-__all__ = ["Collected", "collect", "export", "exporter_for", "one_run", "ranked"]
+__all__ = [
+    "Collected",
+    "Pending",
+    "best_first",
+    "collect",
+    "entry_of",
+    "export",
+    "exporter_for",
+    "find_runs",
+    "look_at",
+    "nothing_finished",
+    "one_run",
+    "own_labels",
+    "ranked",
+    "run_folders",
+    "title_of",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,44 +42,96 @@ class Collected:
     notes: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """A run that has no scores yet."""
+
+    label: str
+    folder: Path
+    state: str
+    """How far it is, such as `trained 400 of 1,600 steps`."""
+    plan: Plan | None = None
+    """What it will be, where that can be read."""
+
+
 def collect(paths: Sequence[Path]) -> Collected:
     """The table of all runs in and below some folders; what is unfinished or damaged is listed as missing.
 
     Numbers that cannot be compared do not share a column: a score that was measured on other data, or with other
-    settings, gets a column of its own, and the cells of the other rows are `-`. Runs of one label make one row only
+    settings, gets a column of its own, and the cells of the other rows are empty. Runs of one label make one row only
     if they stand in one table's folder and were trained by one recipe.
 
     Raises:
         RunError: a path does not exist, or there is no finished run.
     """
-    finished: dict[Path, Run] = {}
-    missing: dict[str, None] = {}
     notes: list[str] = []
+    found = find_runs(paths, notes)
+    runs = [each for each in found if isinstance(each, Run)]
+    missing = tuple(str(each.folder) for each in found if isinstance(each, Pending))
+    if not runs:
+        raise nothing_finished(paths, missing)
+    entries = [entry_of(run, label) for run, label in zip(runs, own_labels(runs, notes), strict=True)]
+    table, ways = tabulate(title_of(runs), entries, missing=missing)
+    return Collected(table, (*notes, *ways))
+
+
+def nothing_finished(paths: Sequence[object], missing: Sequence[str]) -> RunError:
+    """The error that there is no finished run; says which are unfinished."""
+    listed = f" Unfinished: {', '.join(missing)}" if missing else ""
+    given = ", ".join(str(path) for path in paths)
+    return RunError(f"there is no finished run in {given}; train one with `genprior train RECIPE`.{listed}")
+
+
+def title_of(runs: Sequence[Run]) -> str:
+    """The titles of the recipes of some runs."""
+    return " / ".join(dict.fromkeys(run.plan.title for run in runs if run.plan.title)) or "runs"
+
+
+def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
+    """All runs in and below some folders, each once, in the order of their tables; notes take what cannot be read.
+
+    Raises:
+        RunError: a path does not exist.
+    """
+    found: dict[Path, Run | Pending] = {}
     for path in paths:
         if not path.is_dir():
             raise RunError(f"there is no folder {path}; give folders of runs, or folders above them")
         for folder in run_folders(path):
-            if folder in finished:
-                continue
-            try:
-                run = load_run(folder)
-                if run.finished:
-                    _ = run.scores  # read now, so that a damaged file is found here
-                    finished[folder] = run
-                else:
-                    missing[str(folder)] = None
-            except Exception as error:  # a damaged run, or one of a plugin that is gone, must not hide the others
-                missing[str(folder)] = None
-                notes.append(f"{folder} cannot be read: {error}")
-    if not finished:
-        listed = f" Unfinished: {', '.join(missing)}" if missing else ""
-        given = ", ".join(str(path) for path in paths)
-        raise RunError(f"there is no finished run in {given}; train one with `genprior train RECIPE`.{listed}")
-    runs = _own_labels(list(finished.values()), notes)
-    columns = _own_columns(runs, notes)
-    titles = list(dict.fromkeys(run.plan.title for run in runs if run.plan.title))
-    table = gather(" / ".join(titles) or "runs", runs, tuple(missing))
-    return Collected(dataclasses.replace(table, columns=columns), tuple(notes))
+            if folder not in found:
+                found[folder] = look_at(folder, notes)
+    return list(found.values())
+
+
+def look_at(folder: Path, notes: list[str]) -> Run | Pending:
+    """The finished run in a folder, or how far it is."""
+    try:
+        run = load_run(folder)
+        if run.finished:
+            _ = run.scores  # read now, so that a damaged file is found here
+            return run
+        last = run.metrics[-1] if run.metrics else {}
+        # Facts are written at the start and at the end, and records in between.
+        done = max(int(run.facts.get("step", 0)), int(last.get("step", 0)))
+        return Pending(run.label, folder, f"trained {done:,} of {run.plan.run.steps:,} steps", run.plan)
+    except Exception as error:  # a damaged run, or one of a plugin that is gone, must not hide the others
+        notes.append(f"{folder} cannot be read: {error}")
+        return Pending(folder.parent.name, folder, "cannot be read")
+
+
+def entry_of(run: Run, label: str) -> Entry:
+    """What a finished run's own files say of its scores."""
+    data = run.plan.data.model_dump(mode="json")
+    own = columns_of([config.make() for config in run.plan.scores])
+    return Entry(
+        label,
+        run.label,
+        run.seed,
+        [Measured(config, data, run.scores) for config in run.plan.scores],
+        others={key: value for key, value in run.scores.items() if key.removeprefix("real_") not in own},
+        seconds=run.facts.get("seconds"),
+        images_per_second=run.facts.get("images_per_second"),
+    )
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -94,67 +163,28 @@ def _training(run: Run) -> str:
     return "\n".join(run.plan.differences({}))
 
 
-def _own_labels(runs: list[Run], notes: list[str]) -> list[Run]:
-    """The runs under labels that belong to one table's folder and one recipe each."""
+def own_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]:
+    """A label for each that belongs to one table's folder and one recipe alone."""
     homes: dict[str, dict[Path, None]] = {}
-    for run in runs:
-        homes.setdefault(run.label, {})[run.folder.parent.parent] = None
-    trained: dict[str, list[str]] = {}
-    named = []
-    for run in runs:
-        home = run.folder.parent.parent
-        shared = len(homes[run.label]) > 1
-        label = f"{home}: {run.label}" if shared else run.label
-        known = trained.setdefault(label, [])
-        if _training(run) not in known:
-            known.append(_training(run))
-        place = known.index(_training(run))
-        if place:
-            first = next(other for other in runs if other.folder.parent == run.folder.parent)
-            changed = "; ".join(run.plan.differences(first.plan.as_table()))
-            notes.append(f"The seeds of '{label}' were trained by different recipes ({changed}): they are two rows.")
-            label = f"{label} ({place + 1})"
-        copy = Run(run.folder, run.plan.model_copy(update={"label": label}), run.facts)
-        copy.scores = run.scores
-        named.append(copy)
-    return named
-
-
-def _own_columns(runs: list[Run], notes: list[str]) -> tuple[Column, ...]:
-    """The columns of the runs, one for each score measured one way on one data set; renames the runs' scores to fit."""
-    ways: dict[str, list[tuple[str, str]]] = {}
-    columns: dict[str, Column] = {}
-    for run in runs:
-        data = json.dumps(run.plan.data.model_dump(mode="json"), sort_keys=True)
-        renamed = dict(run.scores)
-        for config in run.plan.scores:
-            way = (data, json.dumps(config.model_dump(mode="json"), sort_keys=True))
-            for key, column in columns_of([config.make()]).items():
-                known = ways.setdefault(key, [])
-                if way not in known:
-                    known.append(way)
-                place = known.index(way)
-                own = key if not place else f"{key}@{place + 1}"
-                title = column.title if not place else f"{column.title} ({place + 1})"
-                columns.setdefault(own, Column(own, title, column.higher_is_better))
-                if place:
-                    for prefix in ("", "real_"):
-                        if prefix + key in renamed:
-                            renamed[prefix + own] = renamed.pop(prefix + key)
-        run.scores = renamed
-    for key, known in ways.items():
-        if len(known) > 1:
-            how = "; ".join(f"({place}) {_said(*way)}" for place, way in enumerate(known, 1))
-            notes.append(f"'{key}' was measured in {len(known)} ways that cannot be compared: {how}.")
-    return tuple(columns.values())
-
-
-def _said(data: str, score: str) -> str:
-    def text(table: dict[str, Any]) -> str:
-        inside = ", ".join(f"{key} = {value}" for key, value in table.items() if key != "name" and value is not None)
-        return f"{table['name']} ({inside})" if inside else str(table["name"])
-
-    return f"{text(json.loads(score))} on {text(json.loads(data))}"
+    for each in found:
+        homes.setdefault(each.label, {})[each.folder.parent.parent] = None
+    trained: dict[str, list[Run]] = {}
+    labels = []
+    for each in found:
+        label = f"{each.folder.parent.parent}: {each.label}" if len(homes[each.label]) > 1 else each.label
+        if isinstance(each, Run):
+            known = trained.setdefault(label, [])
+            place = next((n for n, run in enumerate(known) if _training(run) == _training(each)), len(known))
+            if place == len(known):
+                known.append(each)
+            if place:
+                changed = "; ".join(each.plan.differences(known[0].plan.as_table()))
+                notes.append(
+                    f"The seeds of '{label}' were trained by different recipes ({changed}): they are two rows."
+                )
+                label = f"{label} ({place + 1})"
+        labels.append(label)
+    return labels
 
 
 def ranked(table: Table, score: str) -> Table:
@@ -166,15 +196,20 @@ def ranked(table: Table, score: str) -> Table:
     columns = tuple(column for column in table.columns if column.key.partition("@")[0] == score)
     if not columns:
         raise ScoreError(f"no run here has the score '{score}'{did_you_mean(score, [c.key for c in table.columns])}")
+    return best_first(dataclasses.replace(table, columns=columns))
+
+
+def best_first(table: Table) -> Table:
+    """The table with its rows in the order of its first column in which they have a number."""
 
     def order(row: Row) -> tuple[int, float]:
-        for place, column in enumerate(columns):
+        for place, column in enumerate(table.columns):
             if column.key in row.scores:
                 mean = row.scores[column.key].mean
                 return place, -mean if column.higher_is_better else mean
-        return len(columns), 0.0
+        return len(table.columns), 0.0
 
-    return dataclasses.replace(table, columns=columns, rows=tuple(sorted(table.rows, key=order)))
+    return dataclasses.replace(table, rows=tuple(sorted(table.rows, key=order)))
 
 
 def one_run(path: Path, row: str | None = None) -> Run:

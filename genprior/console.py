@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "print_table",
     "print_toml",
     "print_written",
+    "show_bench",
     "train",
 ]
 
@@ -74,23 +75,26 @@ def print_written(folder: Path, names: Sequence[str]) -> None:
 
 def print_table(table: Any, notes: Sequence[str] = ()) -> None:
     """Print a `genprior.report.Table` with its footnote and notes; best cells are bold."""
-    header, lines = table.cells()
-    grid = Grid(title=Text(table.title), title_justify="left", title_style="bold")
-    for place, text in enumerate(header):
-        grid.add_column(Text(text), justify="right" if place else "left", overflow="fold")
-    for line in lines:
-        real = line[0] == "real, held out" and line is lines[-1]
-        grid.add_row(*(_cell(text) for text in line), style="dim" if real else None)
-    out = console()
-    out.print(grid)
-    out.print(Text(table.footnote(), style="dim"))
-    for note in notes:
-        out.print(Text(f"Note: {note}", style="yellow"))
+    from genprior.table_screen import drawn
+
+    console().print(drawn(table, notes))
 
 
-def _cell(text: str) -> Text:
-    best = text.startswith("**") and text.endswith("**") and len(text) > 4
-    return Text(text[2:-2], style="bold green") if best else Text(text)
+def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] | None) -> None:
+    """Print the table of a `genprior.bench.Bench`, once or every so many seconds, and hand each one to `write`."""
+    from genprior.table_screen import watch
+
+    def look() -> Any:
+        found = bench.table(watching=seconds is not None)
+        if write is not None:
+            write(found)
+        return found
+
+    if seconds is not None:
+        watch(look, seconds, console())
+    else:
+        found = look()
+        print_table(found.table, found.notes)
 
 
 def print_run(run: Any) -> None:

@@ -29,6 +29,9 @@ from genprior.trainer import Trainer
 
 __all__ = ["Job", "Reporter", "default_jobs", "jobs_of", "preflight", "train"]
 
+PREFLIGHT_BATCH = 12
+"""Images of the one step that shows whether a row's parts fit; enough to be shared among a critic's five updates."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -92,7 +95,9 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     with tempfile.TemporaryDirectory() as folder:
         images: dict[str, Any] = {}
         for plan in recipe.plans:
-            small = plan.model_copy(update={"run": plan.run.model_copy(update={"batch": 4, "steps": 1})})
+            small = plan.model_copy(
+                update={"run": plan.run.model_copy(update={"batch": min(12, plan.run.batch), "steps": 1})}
+            )
             trainer = Trainer(small, plan.run.seeds[0], Path(folder), device=device)
             trainer._sets = images.setdefault(plan.data.model_dump_json(), trainer._sets)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator
 
@@ -19,7 +20,16 @@ def derive(*key: object) -> int:
 
 def reseed(*key: object) -> None:
     """Seed torch's generators on all devices from `key`."""
-    torch.manual_seed(derive(*key))
+    if _has_an_accelerator():
+        torch.manual_seed(derive(*key))
+    else:
+        # torch.manual_seed also prepares the seeding of devices that may come, which takes longer than a small layer.
+        torch.default_generator.manual_seed(derive(*key))
+
+
+@functools.cache
+def _has_an_accelerator() -> bool:
+    return torch.accelerator.is_available() or torch.cuda.is_available()
 
 
 @contextlib.contextmanager

@@ -110,6 +110,14 @@ class Model(Part, nn.Module, ABC):
     def generate(self, condition: Condition) -> Tensor:
         """New images [n, c, h, w] in [-1, 1], one for each row of the condition."""
 
+    def clusters(self, batch: Batch) -> Tensor | None:
+        """How likely each of K clusters is for each image, [n, K], rows that sum to 1; None where a model has none.
+
+        As the model's `conditioner` reads them, where it has one.
+        """
+        conditioner = getattr(self, "conditioner", None)
+        return conditioner.clusters(batch.x) if isinstance(conditioner, Conditioner) else None
+
     def reconstruct(self, batch: Batch) -> Tensor | None:
         """The batch encoded and decoded, for pictures; None where a model has no encoder."""
         return None

@@ -60,6 +60,10 @@ class Conditioner(ModulePart, ABC):
         """
         raise PlanError(f"conditioner '{self.name}' asks for no label; sample without one, or train with 'label'")
 
+    def clusters(self, x: Tensor) -> Tensor | None:
+        """How likely each of K categories that could be asked is for images x, [n, K]; None where none is read."""
+        return None
+
     def consistency(self, x: Tensor, asked: Tensor) -> Tensor:
         """E[-log Q(asked | x)], a scalar in nats: how badly images x show what was asked of them. 0 by default."""
         return x.new_zeros(())

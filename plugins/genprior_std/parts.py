@@ -19,23 +19,34 @@ from genprior_std.datasets.svhn import Svhn
 from genprior_std.exporters.grid import Grid
 from genprior_std.exporters.label_grid import LabelGrid
 from genprior_std.exporters.npz import Npz
+from genprior_std.games.began import BoundaryEquilibrium
+from genprior_std.games.catgan import CategoricalGame
+from genprior_std.games.dfm import DenoisingFeatureMatching
 from genprior_std.games.hinge import Hinge
 from genprior_std.games.least_squares import LeastSquares
 from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating
+from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
 from genprior_std.models.aae import AdversarialAutoencoder
+from genprior_std.models.gan import GenerativeAdversarialNetwork
 from genprior_std.models.hvae import HierarchicalVariationalAutoencoder
 from genprior_std.models.iwae import ImportanceWeightedAutoencoder
 from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.models.vae_gan import VaeGan
+from genprior_std.networks.autoencoder_critic import AutoencoderCritic
+from genprior_std.networks.began_decoder import BeganDecoder
 from genprior_std.networks.code_mlp import CodeCritic
+from genprior_std.networks.dcgan_critic import DcganCritic
+from genprior_std.networks.dcgan_decoder import DcganDecoder
 from genprior_std.networks.gated_convolutional_decoder import GatedConvolutionalDecoder
 from genprior_std.networks.gated_convolutional_encoder import GatedConvolutionalEncoder
 from genprior_std.networks.gated_mlp_decoder import GatedMlpDecoder
 from genprior_std.networks.gated_mlp_encoder import GatedMlpEncoder
 from genprior_std.networks.image_convolutional import ConvolutionalImageCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
+from genprior_std.networks.infogan_critic import InfoganCritic
+from genprior_std.networks.infogan_decoder import InfoganDecoder
 from genprior_std.networks.larsen_critic import LarsenCritic
 from genprior_std.networks.larsen_decoder import LarsenDecoder
 from genprior_std.networks.larsen_encoder import LarsenEncoder
@@ -43,6 +54,8 @@ from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.networks.residual_decoder import ResidualDecoder
 from genprior_std.networks.residual_encoder import ResidualEncoder
+from genprior_std.networks.wgan_resnet_critic import WganResnetCritic
+from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
 from genprior_std.priors.categorical_gaussian import CategoricalGaussian
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
@@ -58,6 +71,7 @@ from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 from genprior_std.reconstruction.pixel import Pixel
 from genprior_std.scores.active_units import ActiveUnits
 from genprior_std.scores.classifier_score import ClassifierScore
+from genprior_std.scores.cluster_error import ClusterError
 from genprior_std.scores.elbo import EvidenceLowerBound
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
@@ -83,23 +97,34 @@ PARTS: tuple[type[Part], ...] = (
     Grid,
     LabelGrid,
     Npz,
+    BoundaryEquilibrium,
+    CategoricalGame,
+    DenoisingFeatureMatching,
     Hinge,
     LeastSquares,
     Minimax,
     NonSaturating,
+    WassersteinGradientPenalty,
     AdversarialAutoencoder,
+    GenerativeAdversarialNetwork,
     HierarchicalVariationalAutoencoder,
     ImportanceWeightedAutoencoder,
     NestedCrpAutoencoder,
     VariationalAutoencoder,
     VaeGan,
+    AutoencoderCritic,
+    BeganDecoder,
     CodeCritic,
+    DcganCritic,
+    DcganDecoder,
     GatedConvolutionalDecoder,
     GatedConvolutionalEncoder,
     GatedMlpDecoder,
     GatedMlpEncoder,
     ConvolutionalImageCritic,
     MlpImageCritic,
+    InfoganCritic,
+    InfoganDecoder,
     LarsenCritic,
     LarsenDecoder,
     LarsenEncoder,
@@ -107,6 +132,8 @@ PARTS: tuple[type[Part], ...] = (
     MlpEncoder,
     ResidualDecoder,
     ResidualEncoder,
+    WganResnetCritic,
+    WganResnetDecoder,
     CategoricalGaussian,
     CodeGenerator,
     ConditionalGaussian,
@@ -122,6 +149,7 @@ PARTS: tuple[type[Part], ...] = (
     Pixel,
     ActiveUnits,
     ClassifierScore,
+    ClusterError,
     EvidenceLowerBound,
     FID,
     InceptionScore,

@@ -199,7 +199,8 @@ def test_bench_writes_the_table_of_all_runs(trained, call, tmp_path):
     assert [row["label"] for row in table["rows"]] == ["AAE", "[A]"]
     assert table["rows"][0]["scores"]["classifier_score"]["values"] == [2.5]
     assert (table["real"], table["missing"], table["notes"]) == ({"classifier_score": 9.0}, [], [])
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.json", "table.md", "table.html"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"table.json", "table.md", "table.html", "table.csv", "table.tex"}
 
 
 def test_seeds_of_one_row_make_one_line_and_tables_stay_apart(trained, tmp_path):
@@ -269,4 +270,4 @@ def test_a_score_alone_ranks_the_rows(trained, call, tmp_path):
     assert [row.label for row in table.rows] == ["[A]", "AAE"]
     with pytest.raises(ScoreError, match=r"no run here has the score 'classifier'; did you mean 'classifier_score'\?"):
         ranked(table, "classifier")
-    assert call("bench", one, "--score", "fid").exit_code == 2
+    assert call("bench", one, "--score", "fidd").exit_code == 2

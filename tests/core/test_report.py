@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genprior.formats import as_csv, as_latex, escaped
+from genprior.published import Published
 from genprior.report import Cell, Row, Table
 from genprior.score import Column
 
@@ -49,12 +55,103 @@ def test_the_best_is_the_highest_or_the_lowest():
     assert (both.best(UP), both.best(DOWN)) == ({"b"}, {"a"})
 
 
-def test_rows_within_two_standard_errors_are_best_together_and_then_nothing_is_bold():
+def test_rows_whose_spreads_overlap_are_best_together_and_then_nothing_is_bold():
     near = table({"a": {"up": [1, 2, 3]}, "b": {"up": [1.1, 2.1, 3.1]}})
     assert near.best(UP) == {"a", "b"}
     assert "**" not in near.as_markdown()
     far = table({"a": {"up": [1, 2, 3]}, "b": {"up": [11, 12, 13]}})
     assert "**12.00 ± 1.00**" in far.as_markdown()
+
+
+@given(
+    st.lists(st.floats(-10, 10), min_size=2, max_size=4),
+    st.lists(st.floats(-10, 10), min_size=2, max_size=4),
+)
+def test_the_best_is_bold_only_beyond_both_deviations_combined(a, b):
+    """Against statistics of NumPy; a difference at the very edge may fall to either side."""
+    made = table({"a": {"up": a}, "b": {"up": b}})
+    difference, spread = np.mean(a) - np.mean(b), math.sqrt(np.var(a, ddof=1) + np.var(b, ddof=1))
+    if abs(abs(difference) - spread) > 1e-6:
+        expected = None if abs(difference) < spread else "a" if difference > 0 else "b"
+        assert made.bold(UP) == expected
+        assert ("**" in made.as_markdown()) == (expected is not None)
+
+
+def test_a_third_row_beside_the_best_leaves_nothing_bold():
+    rows = {"a": {"up": [10, 11]}, "b": {"up": [10.1, 11.1]}, "c": {"up": [1, 2]}}
+    assert table(rows).best(UP) == {"a", "b"} and table(rows).bold(UP) is None
+
+
+def test_one_seed_is_bold_only_where_no_row_has_a_spread():
+    single = {"a": {"up": [1.0]}, "b": {"up": [2.0]}}
+    assert table(single).bold(UP) == "b"
+    assert table(single | {"c": {"up": [0.0, 0.1]}}).bold(UP) is None
+    # Over a row of one seed a row of several stands out beyond its own spread, counted for both.
+    several = {"a": {"up": [1.0]}, "b": {"up": [9.0, 10.0]}}
+    assert table(several).bold(UP) == "b"
+    assert table({"a": {"up": [8.6]}, "b": {"up": [9.0, 10.0]}}).bold(UP) is None
+    assert table({"a": {"up": [1.0]}, "b": {"up": [1.0]}}).bold(UP) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [((0.00152,), "0.00152"), ((0.5, 0.7), "0.600 ± 0.141"), ((0.0,), "0.00"), ((-84.512,), "-84.51")],
+)
+def test_small_numbers_show_their_digits(values, shown):
+    assert str(Cell(values)) == shown
+
+
+def full_table():
+    """One row with all that a table can say, and one without numbers."""
+    number = Published(method="x", data="d", metric="up", value=3.5, spread=0.5, paper="A & B", source="recalled")
+    rows = (
+        Row("a_1|2", (0, 1), {"up": Cell((1.0, 2.0))}, None, None, {"down": "not measured"}, {"up": (number,)}),
+        Row("b", (), {}, None, None, {"up": "not trained", "down": "not trained"}),
+    )
+    return Table("All of 100%", (UP, DOWN), rows, {}, (), {"up": "50 samples, real images: d"})
+
+
+def test_reasons_protocols_and_published_numbers_stand_below_the_table():
+    header, lines, notes = full_table().layout()
+    assert header == ["row", "up ↑", "published", "down ↓"]
+    assert lines == [
+        ["a_1|2", "1.50 ± 0.71", "3.5 ± 0.5 (unverified) [1]", "- [2]"],
+        ["b", "- [3]", "-", "- [3]"],
+    ]
+    assert notes == ["published as 'x'; A & B; recalled", "not measured", "not trained"]
+    markdown, html = full_table().as_markdown(), full_table().as_html()
+    for text in ("[3] not trained", "up: 50 samples, real images: d"):
+        assert text in markdown and text in html
+    assert "a_1\\|2" in markdown and "A &amp; B" in html
+    read = json.loads(json.dumps(full_table().as_json()))
+    assert read["rows"][1]["empty"] == {"up": "not trained", "down": "not trained"}
+    assert (read["rows"][0]["published"]["up"][0]["value"], read["protocols"]) == (3.5, full_table().protocols)
+
+
+def test_csv_holds_every_value_and_why_there_is_none():
+    lines = list(csv.DictReader(io.StringIO(as_csv(full_table()))))
+    places = [(line["row"], line["score"]) for line in lines]
+    assert places == [("a_1|2", "up"), ("a_1|2", "down"), ("b", "up"), ("b", "down")]
+    first, *_, last = lines
+    assert (first["values"], first["mean"], float(first["std"])) == ("1.0 2.0", "1.5", pytest.approx(math.sqrt(0.5)))
+    assert (first["published"], first["published_verified"]) == ("3.5", "False")
+    assert (last["mean"], last["empty"]) == ("", "not trained")
+
+
+@given(st.text(alphabet="ab\\&%$#_{}~^<>|±↑↓ ", max_size=20))
+def test_nothing_that_latex_would_take_for_a_command_is_left(text):
+    words = r"\\text(backslash|asciitilde|asciicircum|less|greater|bar)\{\}|\$\\(pm|uparrow|downarrow)\$"
+    plain = re.sub(r"\\[&%$#_{}]", "", re.sub(words, "", escaped(text)))
+    assert not set(plain) & set("\\&%$#_{}~^<>|±↑↓")
+
+
+def test_latex_has_as_many_cells_in_each_line_and_the_best_in_bold():
+    text = as_latex(table({"a & b": {"up": [1, 2, 3]}, "[c]": {"up": [11, 12, 13]}}))
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert [len(re.findall(r"(?<!\\)&", line)) for line in lines] == [1, 1, 1]
+    assert lines[1].startswith(r"{a \& b} & ") and lines[2] == r"{[c]} & \textbf{12.00 $\pm$ 1.00} \\"
+    for word in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lr}"):
+        assert text.count(word) == 1
 
 
 def test_a_missing_score_is_a_dash_and_a_missing_run_is_named():

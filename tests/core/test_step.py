@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from genprior.errors import NotFinite, PlanError
 from genprior.parts import Batch, Critic, Objectives, PartConfig, Phase, Sizes
@@ -90,6 +91,37 @@ def test_batch_statistics_of_unnamed_modules_stay():
     run_phase(Phase("p", objectives), BATCH, modules, sgd(modules))
     assert moved(modules, before) == {"named"}
     assert modules["named"].num_batches_tracked == 1
+
+
+def spectral_linear(seed):
+    torch.manual_seed(seed)
+    layer = spectral_norm(nn.Linear(4, 4))
+    with torch.no_grad():
+        layer.parametrizations.weight.original.copy_(torch.randn(4, 4))  # which the vectors have yet to find
+    return layer
+
+
+@pytest.mark.parametrize("named", ["first", "second"])
+def test_vectors_of_unnamed_spectrally_normalised_modules_stay(named):
+    modules = {"first": spectral_linear(1), "second": spectral_linear(2)}
+    before = snapshot(modules)
+    vectors = {name: {k: v.clone() for k, v in m.named_buffers()} for name, m in modules.items()}
+    assert all(len(buffers) == 2 for buffers in vectors.values())
+    weights = []
+
+    def objectives(batch):
+        loss = modules["second"](modules["first"](batch.x.flatten(1))).square().sum()
+        weights.extend(m.eval().weight.detach() for m in modules.values())
+        return Objectives({named: loss})
+
+    run_phase(Phase("p", objectives), BATCH, modules, sgd(modules))
+    assert moved(modules, before) == {named}
+    for name, module in modules.items():
+        stayed = [torch.equal(v, vectors[name][k]) for k, v in module.named_buffers()]
+        assert stayed == [name != named] * 2
+    # During the phase both followed their weights: what the loss saw was normalised anew.
+    other = modules[{"first": "second", "second": "first"}[named]]
+    assert not torch.equal(other.weight, weights[list(modules.values()).index(other)])
 
 
 def test_unnamed_modules_in_training_mode_use_the_statistics_of_the_batch():

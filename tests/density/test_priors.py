@@ -239,6 +239,14 @@ def test_categorical_gaussian_puts_what_is_asked_first_and_noise_behind():
     assert min(stats.kstest(column, "norm").pvalue for column in z[:, 3:].T.numpy()) > ERROR_RATE / 2
 
 
+def test_categorical_gaussian_may_have_uniform_noise():
+    """Kolmogorov-Smirnov against U(-1, 1); refused at random with probability 1e-4 (the seed is fixed)."""
+    prior = CategoricalGaussian.Config(categories=3, noise="uniform").make(Sizes((1, 4, 4), 5, 0, 0))
+    torch.manual_seed(0)
+    noise = prior.sample(torch.zeros(2000, 0))[:, 3:].flatten().numpy()
+    assert stats.kstest(noise, stats.uniform(-1, 2).cdf).pvalue > 1e-4
+
+
 def test_categorical_gaussian_draws_categories_uniformly_where_nothing_is_asked():
     torch.manual_seed(6)
     z = CategoricalGaussian.Config(categories=4).make(sizes(6)).sample(torch.zeros(4000, 0, dtype=torch.float64))

@@ -189,8 +189,8 @@ def test_the_contract_of_a_model(prior):
 REFUSED = {
     "an inner encoder that is not told": (
         {"inner_encoder": GatedMlpEncoder.Config(**SMALL)},
-        "model 'hvae' tells its inner_encoder the upper code, and inner_encoder 'gated_mlp' has conditional = false, so it "
-        "would not see it. Set conditional = true in the inner_encoder's table",
+        "model 'hvae' tells its inner_encoder the upper code, and inner_encoder 'gated_mlp' has conditional = false, "
+        "so it would not see it. Set conditional = true in the inner_encoder's table",
     ),
     "a decoder that is not told": (
         {"decoder": GatedMlpDecoder.Config(**SMALL)},

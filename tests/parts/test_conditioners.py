@@ -19,6 +19,7 @@ from genprior.parts import Batch, Borrowed, Critic, DataInfo, FeatureCritic, Siz
 from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.conditioners.none import NoCondition
+from genprior_std.networks.image_mlp import MlpImageCritic
 
 ERROR_RATE = 1e-3
 DIGITS = DataInfo((1, 4, 4), tuple("0123456789"))
@@ -337,3 +338,17 @@ def test_infogan_refuses_a_label_beyond_its_first_code():
 def test_infogan_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         InfoGAN.Config(**settings)
+
+
+def test_infogan_reads_categories_as_probabilities():
+    """The head's first logits through a softmax, as `codes` picks the largest of them."""
+    sizes = Sizes((1, 4, 4), 2, 0, 4)
+    critic = MlpImageCritic.Config(hidden=(6,)).make(sizes).double()
+    head = InfoGAN.Config(categorical=(3,), continuous=1).make(sizes, image_critic=Borrowed(critic)).double()
+    x = torch.rand(5, 1, 4, 4, dtype=torch.float64)
+    q = head.clusters(x)
+    logits = head.head(critic.trunk(x, x.new_zeros(5, 0)))[:, :3]
+    torch.testing.assert_close(q, logits.exp() / logits.exp().sum(1, keepdim=True))
+    assert torch.equal(q.argmax(1), head.codes(x))
+    bare = InfoGAN.Config(categorical=(), continuous=1).make(sizes, image_critic=Borrowed(critic)).double()
+    assert bare.clusters(x) is None

@@ -56,7 +56,7 @@ MISTAKES = {
     "unknown key of an optimiser": (
         "lr = 1e-3",
         "learning = 1e-3",
-        "optimiser.default.learning: unknown key 'learning'. Possible: betas, eps, lr, momentum, schedule, weight_decay",
+        "optimiser.default.learning: unknown key 'learning'. Possible: betas, eps, lr, momentum, schedule, weight_",
         "learning",
     ),
     "wrong type": ("steps = 6", 'steps = "six"', "run.steps: input should be a valid integer", "steps"),

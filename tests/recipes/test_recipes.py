@@ -17,7 +17,14 @@ TABLE_3 = next(path for path in RECIPES if path.stem == "table3_ablation")
 
 
 def test_all_recipes_are_here():
-    assert [path.name for path in RECIPES] == ["table1_priors.toml", "table3_ablation.toml", "vampprior_mnist.toml"]
+    assert [path.name for path in RECIPES] == [
+        "iwae_mnist.toml",
+        "ncrp_digits.toml",
+        "table1_priors.toml",
+        "table3_ablation.toml",
+        "vae_gan.toml",
+        "vampprior_mnist.toml",
+    ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -156,6 +156,12 @@ class InfoGAN(Conditioner):
             raise PlanError(f"conditioner '{self.name}' has no categorical code to read; give it categorical codes")
         return self._read(x, x.new_zeros(len(x), self.sizes.known))[0].argmax(1)
 
+    def clusters(self, x: Tensor) -> Tensor | None:
+        """Q of the first categorical code, [n, K]; None where there is none."""
+        if not self.config.categorical:
+            return None
+        return self._read(x, x.new_zeros(len(x), self.sizes.known))[0].softmax(1)
+
     def _read(self, x: Tensor, known: Tensor) -> tuple[Tensor, ...]:
         """Q's logits for each categorical code, then its means of the continuous ones."""
         read: Tensor = self.head(self.image_critic.trunk(x, known))

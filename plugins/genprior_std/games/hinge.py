@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import relu
 
-from genprior.parts import Game, PartConfig
+from genprior.parts import Game
+from genprior_std.games.penalties import LogitGameConfig, zero_centred
 
 __all__ = ["Hinge"]
 
@@ -26,11 +26,8 @@ class Hinge(Game):
 
     name = "hinge"
 
-    class Config(PartConfig):
+    class Config(LogitGameConfig):
         """Settings of the hinge game."""
-
-        fake_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        """w, the weight of each kind of fake in the critic's loss; 0.5 balances two kinds against one real."""
 
     def critic_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
@@ -38,7 +35,7 @@ class Hinge(Game):
         """L_D >= 0, a scalar: how far the outputs [n] are short of 1 on real samples and above -1 on fakes."""
         on_fakes = torch.stack([relu(1 + critic(*fake)).mean() for fake in fakes]).sum()
         weight: float = self.config.fake_weight
-        return relu(1 - critic(*real)).mean() + weight * on_fakes
+        return relu(1 - critic(*real)).mean() + weight * on_fakes + zero_centred(critic, real, self.config.r1)
 
     def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
         """L_G, a scalar: minus the output, averaged over each kind of fake, summed over the kinds."""

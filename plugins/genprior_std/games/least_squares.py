@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from genprior.parts import Game, PartConfig
+from genprior.parts import Game
+from genprior_std.games.penalties import LogitGameConfig, zero_centred
 
 __all__ = ["LeastSquares"]
 
@@ -25,11 +25,8 @@ class LeastSquares(Game):
 
     name = "least_squares"
 
-    class Config(PartConfig):
+    class Config(LogitGameConfig):
         """Settings of the least-squares game."""
-
-        fake_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        """w, the weight of each kind of fake in the critic's loss; 0.5 balances two kinds against one real."""
 
     def critic_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
@@ -37,7 +34,8 @@ class LeastSquares(Game):
         """L_D >= 0, a scalar: half the squared distances of the outputs [n] to 1 for real and to 0 for fakes."""
         on_fakes = torch.stack([critic(*fake).square().mean() for fake in fakes]).sum()
         weight: float = self.config.fake_weight
-        return 0.5 * ((critic(*real) - 1).square().mean() + weight * on_fakes)
+        loss = 0.5 * ((critic(*real) - 1).square().mean() + weight * on_fakes)
+        return loss + zero_centred(critic, real, self.config.r1)
 
     def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
         """L_G >= 0, a scalar: half the squared distance to 1, averaged over each kind of fake, then summed."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genprior.parts import Game, PartConfig
+from genprior.parts import Game
+from genprior_std.games.penalties import LogitGameConfig, zero_centred
 
 __all__ = ["NonSaturating"]
 
@@ -27,11 +27,8 @@ class NonSaturating(Game):
 
     name = "nonsaturating"
 
-    class Config(PartConfig):
+    class Config(LogitGameConfig):
         """Settings of the non-saturating game."""
-
-        fake_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        """w, the weight of each kind of fake in the critic's loss; 0.5 balances two kinds against one real."""
 
     def critic_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
@@ -39,7 +36,7 @@ class NonSaturating(Game):
         """L_D, a scalar in nats: the cross-entropy of the logits [n] of real samples and of each kind of fake."""
         on_fakes = torch.stack([softplus(critic(*fake)).mean() for fake in fakes]).sum()
         weight: float = self.config.fake_weight
-        return softplus(-critic(*real)).mean() + weight * on_fakes
+        return softplus(-critic(*real)).mean() + weight * on_fakes + zero_centred(critic, real, self.config.r1)
 
     def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
         """L_G, a scalar in nats: -log D, averaged over each kind of fake, summed over the kinds."""

@@ -23,7 +23,6 @@ from genprior import (
     DataInfo,
     DecoderSpec,
     EncoderSpec,
-    Game,
     GameSpec,
     Model,
     Objectives,
@@ -35,6 +34,7 @@ from genprior import (
     Sizes,
 )
 from genprior.step import remember
+from genprior_std.models.plain_games import check_plain
 
 __all__ = ["AdversarialAutoencoder", "Improves"]
 
@@ -104,12 +104,12 @@ class AdversarialAutoencoder(Model):
         if self.two_phases:
             self.image_critic = build("image_critic", config.image_critic, sizes)
             self.image_game = build("image_game", config.image_game, sizes)
-            _check_plain("image_game", self.image_game)
+            check_plain(self.name, "image_game", self.image_game)
         self.prior = build("prior", config.prior, sizes)
         self.reconstruction = build("reconstruction", config.reconstruction, sizes)
         self.conditioner = build("conditioner", config.conditioner, sizes)
         self.code_game = build("code_game", config.code_game, sizes)
-        _check_plain("code_game", self.code_game)
+        check_plain(self.name, "code_game", self.code_game)
         if any(True for _ in self.reconstruction.parameters()):
             raise PlanError(
                 f"reconstruction '{self.reconstruction.name}' learns how wide its density is, which only a bound of a "
@@ -181,13 +181,3 @@ class AdversarialAutoencoder(Model):
         known, _ = self.conditioner(batch)
         images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
         return images
-
-
-def _check_plain(role: str, game: Game) -> None:
-    """Refuse a game whose parameters or state no phase here would move."""
-    if any(True for _ in game.parameters()) or any(True for _ in game.buffers()):
-        raise PlanError(
-            f"model '{AdversarialAutoencoder.name}' moves networks alone, and {role} '{game.name}' has parameters or a "
-            "state of its own. Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp', "
-            "or model 'gan'"
-        )

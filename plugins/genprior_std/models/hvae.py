@@ -164,8 +164,7 @@ class _TwoLevels(Inference):
 
     def log_posterior(self, z: Tensor) -> Tensor:
         n, inner = len(self._x), self._model.config.inner_code_size
-        pieces = [self._of_each(*p.split([inner, p.shape[1] - inner], 1)) for p in z.split(max(1, HELD // n))]
-        return torch.cat(pieces)
+        return torch.cat([self._of_each(p[:, :inner], p[:, inner:]) for p in torch.split(z, max(1, HELD // n))])
 
     def _of_each(self, z1: Tensor, z2: Tensor) -> Tensor:
         m, n = len(z2), len(self._x)

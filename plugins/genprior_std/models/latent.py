@@ -42,6 +42,10 @@ __all__ = [
 ]
 
 
+ROWS = 128
+"""Images that a CPU decodes at a time where no gradient is wanted, so that they stay in its cache."""
+
+
 class LatentModel(LikelihoodModel):
     """A model of one level of codes: p(x, z) = p(z) p(x | z), with q(z | x) beside it."""
 
@@ -136,11 +140,25 @@ class CodeInference(Inference):
         """Draw `samples` codes for each image and give their densities; see `genprior.Inference`."""
         model = self._model
         z, log_posterior = draw_with_density(self._q, samples)
-        known, asked = repeated(self._known, samples), repeated(self._asked, samples)
-        error = model.reconstruction(repeated(self._x, samples), model.decoder(z, known), known)
-        log_prior = model.prior.log_prob(z, asked)
+        log_likelihood = self._log_likelihood(z)
+        log_prior = model.prior.log_prob(z, repeated(self._asked, samples))
         shape = (samples, len(self._x))
-        return Draws(z.view(*shape, -1), -error.view(shape), log_prior.view(shape), log_posterior.view(shape))
+        return Draws(z.view(*shape, -1), log_likelihood.view(shape), log_prior.view(shape), log_posterior.view(shape))
+
+    def _log_likelihood(self, z: Tensor) -> Tensor:
+        """Log p(x | z) of codes z [s n, d], draw by draw: [s n].
+
+        A CPU whose cache holds the decoded images is faster, so it decodes a few draws at a time where nothing is kept
+        for a gradient. A training network may mix the images of its batch, and so sees them all at once.
+        """
+        model, n = self._model, len(self._x)
+        whole = torch.is_grad_enabled() or model.training or z.device.type != "cpu"
+        errors = []
+        for codes in torch.split(z, len(z) if whole else n * max(1, ROWS // n)):
+            draws = len(codes) // n
+            known = repeated(self._known, draws)
+            errors.append(model.reconstruction(repeated(self._x, draws), model.decoder(codes, known), known))
+        return -torch.cat(errors)
 
     def log_posterior(self, z: Tensor) -> Tensor:
         """The natural logarithm of q(z_j | x_i), [m, n]."""

@@ -84,6 +84,13 @@ class NestedCrpAutoencoder(LatentModel):
         """The networks at each step, the tree at each `tree_every`-th."""
         return Phase("network", self.network), Phase("tree", self.grow, every=self.config.tree_every)
 
+    def clusters(self, batch: Batch) -> Tensor:
+        """phi, the best q(c) of each image's posterior: [n, L], one cluster a leaf of the tree."""
+        known, _ = self.conditioner(batch)
+        q = self.encoder(batch.x, known)
+        phi: Tensor = self.prior.responsibilities(q.mean, q.log_variance.exp())
+        return phi
+
     def network(self, batch: Batch) -> Objectives:
         """The negative ELBO of an image, but for the divergence of the tree, which the networks cannot change.
 

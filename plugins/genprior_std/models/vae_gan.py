@@ -35,6 +35,7 @@ from genprior import (
 from genprior.step import remember
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.latent import check_density, dense
+from genprior_std.models.plain_games import check_plain
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
 __all__ = ["VaeGan"]
@@ -127,6 +128,7 @@ class VaeGan(Model):
         self.reconstruction = build("reconstruction", config.reconstruction, sizes)
         self.conditioner = build("conditioner", config.conditioner, sizes)
         self.game = build("game", config.game, sizes)
+        check_plain(self.name, "game", self.game)
         if any(True for _ in self.conditioner.parameters()):
             raise PlanError(
                 f"model '{self.name}' has no loss for what a conditioner learns, and conditioner "

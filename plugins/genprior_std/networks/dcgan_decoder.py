@@ -63,7 +63,7 @@ class DcganDecoder(Decoder):
         widths = pyramid(cfg.width, max(k - 1, 0))[::-1]
         # Padding such that the side is doubled, or kept where there is nothing to double.
         kernel, stride = (cfg.kernel, 2) if k else (3, 1)
-        padding = {"padding": (kernel - 1) // 2, "output_padding": kernel % 2 if k else 0}
+        shape = (kernel, stride, (kernel - 1) // 2, kernel % 2 if k else 0)
         inputs = sizes.code + (sizes.known if cfg.conditional else 0)
         units = widths[0] * 16
         self.stem = nn.Sequential(
@@ -75,16 +75,12 @@ class DcganDecoder(Decoder):
         self.convolutions = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.ConvTranspose2d(before, after, kernel, stride, **padding, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(inplace=True),
+                    nn.ConvTranspose2d(before, after, *shape, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
                 )
                 for before, after in zip(widths, widths[1:], strict=False)
             )
         )
-        self.to_image = nn.Sequential(
-            nn.ConvTranspose2d(widths[-1], sizes.image[0], kernel, stride, **padding), PixelTanh()
-        )
+        self.to_image = nn.Sequential(nn.ConvTranspose2d(widths[-1], sizes.image[0], *shape), PixelTanh())
         if cfg.init == "he":
             start_he(self)
         else:

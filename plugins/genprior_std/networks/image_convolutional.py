@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from genprior import FeatureCritic, PartConfig, PlanError, Sizes
 from genprior.errors import did_you_mean
 from genprior_std.networks.layers import LEAK, doublings, with_known_maps
+from genprior_std.networks.spectral import normalise_spectrally
 
 __all__ = ["ConvolutionalImageCritic"]
 
@@ -36,6 +37,8 @@ class ConvolutionalImageCritic(FeatureCritic):
         """Width of the fully connected layer, which is the trunk that an auxiliary head may share."""
         batch_norm: bool = True
         """Batch normalisation after every convolution but the first; switch it off for a gradient penalty."""
+        spectral_norm: bool = False
+        """Whether each weight is divided by its largest singular value; batch normalisation would undo it."""
         conditional: bool = False
         """Whether the critic sees `known`, as constant maps beside the image."""
 
@@ -65,6 +68,8 @@ class ConvolutionalImageCritic(FeatureCritic):
             inputs = outputs
         self.to_trunk = nn.Sequential(nn.Linear(inputs * 16, cfg.hidden), nn.LeakyReLU(LEAK, inplace=True))
         self.head = nn.Linear(cfg.hidden, 1)
+        if cfg.spectral_norm:
+            normalise_spectrally(self)
 
     @property
     def feature_layers(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from genprior import FeatureCritic, PartConfig, PlanError, Sizes
 from genprior.errors import did_you_mean
 from genprior_std.networks.layers import Activation, fully_connected, with_known
+from genprior_std.networks.spectral import normalise_spectrally
 
 __all__ = ["MlpImageCritic"]
 
@@ -28,6 +29,8 @@ class MlpImageCritic(FeatureCritic):
         """What follows each hidden layer."""
         batch_norm: bool = False
         """Batch normalisation between a hidden layer and its activation."""
+        spectral_norm: bool = False
+        """Whether each weight is divided by its largest singular value; batch normalisation would undo it."""
         conditional: bool = False
         """Whether the critic sees `known`, beside the pixels."""
 
@@ -44,6 +47,8 @@ class MlpImageCritic(FeatureCritic):
         layers = fully_connected(inputs, cfg.hidden, cfg.activation, cfg.batch_norm)
         self.layers = nn.ModuleDict({f"hidden{i}": layer for i, layer in enumerate(layers, start=1)})
         self.head = nn.Linear(cfg.hidden[-1], 1)
+        if cfg.spectral_norm:
+            normalise_spectrally(self)
 
     @property
     def feature_layers(self) -> tuple[str, ...]:

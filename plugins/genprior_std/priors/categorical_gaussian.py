@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -14,7 +16,7 @@ __all__ = ["CategoricalGaussian"]
 
 
 class CategoricalGaussian(Prior):
-    """What is asked, then noise: z = [s, e] with s the condition and e ~ N(0, I).
+    """What is asked, then noise: z = [s, e] with s the condition and e ~ N(0, I), or uniform on the cube (-1, 1).
 
     With a condition of width k > 0, the first k numbers of a code are `asked` itself. Without one, they are the one-hot
     of a category drawn uniformly from `categories`. It has atoms, hence no density, and is only sampled.
@@ -23,7 +25,7 @@ class CategoricalGaussian(Prior):
         PlanError: the code is not wider than s, so that no room is left for noise.
 
     Source: the fixed prior [one-hot, N(0, I)] of the supervised and unsupervised baselines of "Learning priors for
-    adversarial autoencoders"; sections 2.4 and 2.5 of "Adversarial autoencoders".
+    adversarial autoencoders"; sections 2.4 and 2.5 of "Adversarial autoencoders". Uniform noise is that of InfoGAN.
     """
 
     name = "categorical_gaussian"
@@ -33,6 +35,8 @@ class CategoricalGaussian(Prior):
 
         categories: int = Field(default=10, ge=2)
         """How many categories are drawn from where nothing is asked; a condition brings its own width."""
+        noise: Literal["gaussian", "uniform"] = "gaussian"
+        """What e is: N(0, I), or uniform between -1 and 1."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Check that the code has room for a category and for noise."""
@@ -48,7 +52,11 @@ class CategoricalGaussian(Prior):
     def sample(self, asked: Tensor) -> Tensor:
         """Draw codes [n, d], the first numbers of which are `asked` [n, k], or a random one-hot where k is 0."""
         n = len(asked)
-        noise = torch.randn(n, self.sizes.code - self._width, device=asked.device, dtype=asked.dtype)
+        shape = (n, self.sizes.code - self._width)
+        if self.config.noise == "gaussian":
+            noise = torch.randn(shape, device=asked.device, dtype=asked.dtype)
+        else:
+            noise = 2 * torch.rand(shape, device=asked.device, dtype=asked.dtype) - 1
         if self.sizes.asked:
             return torch.cat([asked, noise], 1)
         category = torch.randint(self._width, (n,), device=asked.device)

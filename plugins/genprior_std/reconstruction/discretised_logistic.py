@@ -67,7 +67,7 @@ class DiscretisedLogistic(Reconstruction):
     @property
     def normalised(self) -> bool:
         """Whether it is exactly a likelihood: the sum over pixels is."""
-        return self.config.reduction == "sum"
+        return bool(self.config.reduction == "sum")
 
     def forward(self, x: Tensor, x_rec: Tensor, known: Tensor) -> Tensor:
         """The error [n] of means x_rec [n, c, h, w] of images x in [-1, 1], both in that scale; `known` is not used."""

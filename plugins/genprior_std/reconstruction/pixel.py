@@ -111,10 +111,12 @@ class _Bernoulli(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, x_rec: Tensor) -> Tensor:
-        log_less, log_more = _logarithms(x_rec)
+        # `_logarithms` in place: this is most of what a likelihood costs, and none of it need be kept for a gradient.
+        less = x_rec.abs().mul_(-0.5).add_(0.5).clamp_(min=MARGIN)
+        log_more = less.neg().log1p_()
         # The target's weight of the smaller; at x_rec = 0 both are 1/2, and so may the weight be.
-        weight = torch.addcmul(x.new_full((), 0.5), x, x_rec.sign(), value=-0.5)
-        return log_more.lerp_(log_less, weight).neg_()
+        weight = x_rec.sign().mul_(x).mul_(-0.5).add_(0.5)
+        return log_more.lerp_(less.log_(), weight).neg_()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

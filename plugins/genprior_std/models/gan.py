@@ -1,0 +1,159 @@
+"""The generative adversarial network, with a choice of prior, game and condition.
+
+Goodfellow et al. 2014 ("Generative adversarial networks"); with `nonsaturating` and a `uniform` prior the training of
+Radford, Metz, Chintala 2016 ("DCGAN"); with the `infogan` conditioner that of Chen et al. 2016 ("InfoGAN"); with
+`least_squares`, `wasserstein_gp`, `began`, `dfm` and `catgan` the models of those names.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from genprior import (
+    Batch,
+    Build,
+    Condition,
+    ConditionerSpec,
+    CriticSpec,
+    DataInfo,
+    DecoderSpec,
+    GameSpec,
+    Model,
+    Objectives,
+    PartConfig,
+    Phase,
+    PlanError,
+    PriorSpec,
+    Sizes,
+)
+from genprior.step import remember
+
+__all__ = ["GenerativeAdversarialNetwork"]
+
+
+class GenerativeAdversarialNetwork(Model):
+    """GAN with any prior, which moves with the generator if it learns.
+
+        judge:      critic <- L_D(x; dec(z)) + w L_I,    z ~ p(z | s)
+        generate:   dec, prior <- L_G(dec(z)) + w L_I,   another z ~ p(z | s)
+        L_I = E[-log Q(s | dec(z))],  0 but for conditioner 'infogan'
+
+    The two phases alternate and draw codes of their own. A step is one update of the generator, after `critic_steps`
+    updates of the critic, which share the step's images equally: with `critic_steps = 5` and `run.batch = 320` each
+    sees 64 of its own. So models of equal `run.steps` have equal numbers of generator updates. What a game learns
+    itself descends its own loss beside the critic, and its state moves on after each update of the critic.
+
+    Q's head shares the critic's trunk and moves with the critic alone; L_I enters both losses, as in InfoGAN.
+
+    References:
+        Goodfellow et al., Generative adversarial networks, 2014, algorithm 1.
+        Chen et al., InfoGAN, 2016, equation 6 and appendix C.
+        Gulrajani et al., Improved training of Wasserstein GANs, 2017, algorithm 1 (several critic steps).
+    """
+
+    name = "gan"
+
+    class Config(PartConfig):
+        """The parts of a generative adversarial network."""
+
+        code_size: int = Field(100, gt=0)
+        """d, the width of a code."""
+        prior: PriorSpec
+        """p(z); one that learns moves with the generator."""
+        decoder: DecoderSpec
+        """dec(z), the generator."""
+        image_critic: CriticSpec
+        """D, which tells images from decoded codes."""
+        game: GameSpec
+        """The game of the critic and the generator."""
+        conditioner: ConditionerSpec
+        """What is told and asked; `infogan` makes this InfoGAN."""
+        info_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+        """w, the weight of E[-log Q(s | dec(z))], InfoGAN's lambda."""
+        critic_steps: int = Field(1, gt=0)
+        """Updates of the critic to one of the generator; they share the images of a step."""
+
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the parts.
+
+        Raises:
+            PlanError: parts do not fit.
+        """
+        super().__init__(config)
+        known, asked = config.conditioner.part.widths(config.conditioner, info)
+        sizes = Sizes(info.image, config.code_size, known, asked)
+        self.decoder = build("decoder", config.decoder, sizes)
+        self.image_critic = build("image_critic", config.image_critic, sizes)
+        self.prior = build("prior", config.prior, sizes)
+        self.conditioner = build("conditioner", config.conditioner, sizes)
+        self.game = build("game", config.game, sizes)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The critic's phase, `critic_steps` times over, each with its share of the images; then the generator's."""
+        steps = self.config.critic_steps
+        if steps == 1:
+            return Phase("judge", self.judge), Phase("generate", self.deceive)
+        judging = (Phase(f"judge_{i + 1}", functools.partial(self._judge_share, i)) for i in range(steps))
+        return *judging, Phase("generate", lambda batch: self.deceive(self._share(batch, 0)))
+
+    def _judge_share(self, i: int, batch: Batch) -> Objectives:
+        return self.judge(self._share(batch, i))
+
+    def _share(self, batch: Batch, i: int) -> Batch:
+        """The i-th of `critic_steps` parts of a batch."""
+        steps = self.config.critic_steps
+        if len(batch.x) < 2 * steps:
+            raise PlanError(
+                f"model '{self.name}' with critic_steps = {steps} shares the images of a step among so many updates of "
+                f"the critic, and a batch of {len(batch.x)} leaves fewer than two images for each. "
+                f"Set run.batch to {steps} times what one update is to see, such as {64 * steps}"
+            )
+        return Batch(batch.x.tensor_split(steps)[i], batch.y.tensor_split(steps)[i])
+
+    def judge(self, batch: Batch) -> Objectives:
+        """The critic's phase: it learns to tell images from what the generator makes now."""
+        known, asked = self.conditioner(batch)
+        with torch.no_grad():
+            x_new = self.decoder(self.prior.sample(asked), known)
+        critic = remember(self.image_critic)
+        real, fake = (batch.x, known), (x_new, known)
+        judged = self.game.critic_loss(critic, real, fake)  # L_D
+        info = self.conditioner.consistency(x_new, asked)  # L_I
+        loss = judged + self.config.info_weight * info
+        losses = {"image_critic": loss}
+        if _learns(self.conditioner):
+            losses["conditioner"] = loss
+        own = self.game.own_loss(critic, real, fake)
+        if own is not None:
+            # What shares a tensor shares a backward pass, and the game's own parameters have no part in L_I.
+            losses["game"] = loss if own is judged else own
+        advance = self.game.advance()
+        updates = {} if advance is None else {"game": advance}
+        return Objectives(losses, note={"info": info, **self.game.notes()}, updates=updates)
+
+    def deceive(self, batch: Batch) -> Objectives:
+        """The generator's phase: what it makes of fresh codes is drawn to what the critic takes for images."""
+        known, asked = self.conditioner(batch)
+        x_new = self.decoder(self.prior.sample(asked), known)
+        fool = self.game.generator_loss(remember(self.image_critic), (x_new, known))  # L_G
+        info = self.conditioner.consistency(x_new, asked)  # L_I
+        loss = fool + self.config.info_weight * info
+        losses = {"decoder": loss}
+        if _learns(self.prior):
+            losses["prior"] = loss
+        return Objectives(losses, note={"info": info})
+
+    def generate(self, condition: Condition) -> Tensor:
+        """dec(z) with z from the prior, the same `sample` that training uses."""
+        known, asked = condition
+        images: Tensor = self.decoder(self.prior.sample(asked), known)
+        return images
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
