@@ -47,7 +47,12 @@ def recipe_schema(registry: Registry) -> Schema:
         {"label": {"type": "string", "minLength": 1, "description": "Names the row and its folder."}, "changes": names},
         required=["label"],
     )
-    changes = {"type": "object", "additionalProperties": _table(_settings("change."))}
+    of_models = {
+        name: _table({**_settings("change."), "model": _ref(f"change.model.{name}")})
+        for name in registry.names("model")
+    }
+    when = {**_table(of_models), "description": "What the change sets besides in rows of one model, by its name."}
+    changes = {"type": "object", "additionalProperties": _table({**_settings("change."), "when": when})}
     return {
         "$schema": DIALECT,
         "title": "A genprior recipe",

@@ -13,7 +13,8 @@ TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": 
 KEYWORDS = {
     "$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum",
     "exclusiveMaximum", "exclusiveMinimum", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength",
-    "minimum", "not", "pattern", "prefixItems", "properties", "required", "title", "type", "format", "oneOf",
+    "minimum", "multipleOf", "not", "pattern", "prefixItems", "properties", "required", "title", "type", "format",
+    "oneOf",
 }  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def wrong(schema, value, root, at="$"):
             "maximum": lambda limit: value <= limit,
             "exclusiveMinimum": lambda limit: value > limit,
             "exclusiveMaximum": lambda limit: value < limit,
+            "multipleOf": lambda limit: value % limit == 0,
         }
         yield from (f"{at}: {key}" for key, fits in checks.items() if key in schema and not fits(schema[key]))
     if isinstance(value, list):
@@ -126,6 +128,8 @@ def test_our_recipes_fit(schema):
         ('[change.a.model]\nprior = { name = "nothing" }', "$.change.a.model: no choice fits"),
         ("[change.a.model]\nno_such_setting = 1", "$.change.a.model: no choice fits"),
         ("[change.a]\ntitle = 'x'", "$.change.a: unknown key title"),
+        ("[change.a.when.vea.model]\nbeta = 1", "$.change.a.when: unknown key vea"),
+        ("[change.a.when.vae.model]\nbate = 1", "$.change.a.when.vae.model: unknown key bate"),
         ("[[row]]\nchanges = ['a']", "$.row[0]: lacks label"),
         ("titel = 'x'", "$: unknown key titel"),
     ],
