@@ -7,28 +7,30 @@ import urllib.error
 import pytest
 import torch
 import torch_fidelity.feature_extractor_inceptionv3 as upstream
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from genprior.errors import ScoreError
 from genprior.score import digest
 from genprior_std.scores.inception import inception
+from genprior_std.scores.inception_network import FoldedInception, resize_like_tensorflow
 from genprior_std.scores.inception_score import InceptionScore
 
 
 class Small(torch.nn.Module):
-    """Stands for torch-fidelity's network where only the loading of weights is looked at."""
+    """Stands for torch-fidelity's network where only the loading of weights is looked at: one layer a part."""
 
     def __init__(self, name, features_list, feature_extractor_weights_path=None, **kwargs):
         super().__init__()
         assert features_list == ["2048", "logits_unbiased"]
-        self.layer = torch.nn.Linear(3, 2)
+        self.Conv2d_1a_3x3 = upstream.BasicConv2d(3, 4, kernel_size=3, stride=9)
+        self.Mixed_5b = upstream.BasicConv2d(4, 5, kernel_size=1)
+        self.AvgPool = torch.nn.AdaptiveAvgPool2d(1)
+        self.fc = torch.nn.Linear(5, 2)
+        self.eval()
         if feature_extractor_weights_path is None:
             raise urllib.error.URLError("no route to host")
-        self.load_state_dict(torch.load(feature_extractor_weights_path, weights_only=False))
-
-    def forward(self, x):
-        assert x.dtype == torch.uint8 and x.shape[1] == 3
-        seen = self.layer(x.float().mean(dim=(2, 3)))
-        return seen, seen * 2
+        if feature_extractor_weights_path != "random":
+            self.load_state_dict(torch.load(feature_extractor_weights_path, weights_only=False))
 
 
 @pytest.fixture
@@ -38,9 +40,7 @@ def small(monkeypatch):
 
 def saved(path, seed):
     torch.manual_seed(seed)
-    torch.save(torch.nn.Linear(3, 2).state_dict(), path)
-    state = torch.load(path)
-    torch.save({f"layer.{name}": value for name, value in state.items()}, path)
+    torch.save(Small("", ["2048", "logits_unbiased"], "random").state_dict(), path)
     return path
 
 
@@ -93,18 +93,70 @@ def test_grey_images_are_repeated_to_three_channels(small, make_context, tmp_pat
         extractor(grey.repeat(1, 4, 1, 1))
 
 
-def test_the_real_network_gives_pool3_and_unbiased_logits(make_context, tmp_path, monkeypatch):
-    """torch-fidelity's own class, whole, with random weights saved by itself."""
+def random_pixels(n, *shape):
+    return torch.randint(256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def whole(monkeypatch, tmp_path):
+    """torch-fidelity's own class, whole, with random weights, and the file that holds them.
+
+    Batch norm is anything but the identity, and every channel has another one.
+    """
     monkeypatch.setattr(upstream, "load_state_dict_from_url", lambda *args, **kwargs: {})
     monkeypatch.setattr(upstream.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
     torch.manual_seed(0)
     network = upstream.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], verbose=False)
     monkeypatch.undo()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values, low, high in (
+                (module.weight, 0.5, 1.5), (module.bias, -0.3, 0.5), (module.running_mean, -0.3, 0.3),
+                (module.running_var, 0.5, 2.0),
+            ):  # fmt: skip
+                values.uniform_(low, high)
     path = tmp_path / "random.pth"
     torch.save(network.state_dict(), path)
+    return network, path
+
+
+def test_features_and_logits_are_those_of_torch_fidelity(whole, make_context):
+    """Pool3 and unbiased logits of six images: more than go through the first layers at a time."""
+    network, path = whole
     extractor = inception(make_context(), path)
-    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    images = random_pixels(6, 3, 32, 32)
     features, logits = extractor(images)
-    assert features.shape == (2, 2048) and logits.shape == (2, 1008)
+    expected, expected_logits = network(images)
+    assert features.shape == (6, 2048) and logits.shape == (6, 1008)
+    assert expected.std(0).mean() > 1e-3 * expected.abs().mean()  # images differ by more than the tolerance
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    torch.testing.assert_close(logits, expected_logits, rtol=1e-4, atol=1e-5 * expected_logits.abs().max().item())
     torch.testing.assert_close(logits, features @ network.fc.weight.T)
-    torch.testing.assert_close(features, network(images)[0])
+    assert extractor.key.endswith(digest(network.state_dict()))
+
+
+def test_only_weights_and_the_way_of_computing_are_in_the_key(small, make_context, tmp_path, monkeypatch):
+    path = saved(tmp_path / "1.pth", 1)
+    before = inception(make_context(), path).key
+    assert inception(make_context(), path).key == before
+    monkeypatch.setattr(FoldedInception, "version", "folded-later")
+    after = inception(make_context(), path).key
+    assert after != before and after.split("-")[-1] == before.split("-")[-1]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (32, 32), (17, 40), (299, 299), (640, 400)])
+def test_images_are_resized_as_tensorflow_does(size):
+    x = random_pixels(2, 3, *size).float()
+    expected = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
+    torch.testing.assert_close(resize_like_tensorflow(x, 299), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_part_of_the_batch_is_seen_as_in_the_whole(small, make_context, tmp_path):
+    extractor = inception(make_context(), saved(tmp_path / "1.pth", 1))
+    images = random_pixels(extractor.batch, 3, 8, 8)
+    features = extractor(images).features
+    assert len(features) == extractor.batch
+    for start, stop in ((0, 1), (3, 9), (extractor.batch - 1, extractor.batch)):
+        torch.testing.assert_close(extractor(images[start:stop]).features, features[start:stop])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from genprior.errors import ScoreError
@@ -13,6 +16,10 @@ __all__ = ["FID", "frechet_distance"]
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
     """|mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)) of the sample means and unbiased sample covariances.
 
+    With S_i = A_i' A_i, the eigenvalues of S_1 S_2 are the squared singular values of A_1 A_2', so that
+    tr (S_1 S_2)^(1/2) is the sum of these singular values: no general eigenvalues, no complex numbers, and nothing is
+    squared. Of fewer images than features, A is the centred features themselves, [n, f].
+
     Args:
         generated: features [n, f].
         real: features [m, f].
@@ -20,14 +27,28 @@ def frechet_distance(generated: Tensor, real: Tensor) -> float:
     Raises:
         ScoreError: one of them has fewer than two rows.
     """
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-
     for what, rows in (("generated", generated), ("real", real)):
         if len(rows) < 2:
             raise ScoreError(f"FID needs a covariance, so at least 2 {what} images; there are {len(rows)}")
-    # Double precision: torch-fidelity takes the mean in the dtype that it is given.
-    statistics = [fid_features_to_statistics(rows.double()) for rows in (generated, real)]
-    return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    (mean_1, a_1), (mean_2, a_2) = (_mean_and_factor(rows.double()) for rows in (generated, real))
+    covariance = torch.linalg.svdvals(a_1 @ a_2.T).sum()
+    distance = (mean_1 - mean_2).square().sum() + a_1.square().sum() + a_2.square().sum() - 2 * covariance
+    return float(distance)
+
+
+def _mean_and_factor(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean [f] of rows [n, f], and A [r, f], r = min(n, f), such that A' A is their sample covariance."""
+    mean = rows.mean(0)
+    centred = (rows - mean) / math.sqrt(len(rows) - 1)
+    if len(rows) <= rows.shape[1]:
+        return mean, centred
+    covariance = centred.T @ centred
+    lower, failed = torch.linalg.cholesky_ex(covariance)
+    if not failed:
+        return mean, lower.T
+    # A covariance of less than full rank: features that never change, or that depend on each other.
+    values, vectors = torch.linalg.eigh(covariance)
+    return mean, values.clamp_min(0).sqrt()[:, None] * vectors.T
 
 
 class FID(DistanceScore):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genprior.errors import ScoreError
 from genprior.score import Features, SampleContext, digest
+from genprior_std.scores.inception_network import FoldedInception
 
 __all__ = ["InceptionExtractor", "inception"]
 
@@ -18,7 +19,7 @@ class InceptionExtractor:
     """torch-fidelity's `inception-v3-compat`: the TensorFlow graph of 2015-12-05 with its own resizing to 299 x 299.
 
     Features are the 2048 of pool3; logits are `logits_unbiased` (pool3 times W, without the bias), 1008 classes.
-    Grey images are repeated to three channels.
+    Grey images are repeated to three channels. `FoldedInception` says how it is computed.
 
     References:
         Salimans et al., Improved Techniques for Training GANs, 2016, https://arxiv.org/abs/1606.03498
@@ -54,10 +55,11 @@ class InceptionExtractor:
             what = "downloaded" if weights is None else f"read from '{weights}'"
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ScoreError(f"the Inception weights cannot be {what} ({reason[0]}); {_ways_out()}") from error
-        self._network = network.to(device)
+        # The weights as they are in the file: folded ones could differ in their last bit from machine to machine.
+        self.key = f"inception-v3-compat-{FoldedInception.version}-{digest(network.state_dict())}"
+        self._network = FoldedInception(network).arranged_for(device)
         self._device = device
-        self.key = f"inception-v3-compat-{digest(network.state_dict())}"
-        self.batch = 50 if device.type == "cpu" else 250
+        self.batch = 16 if device.type == "cpu" else 250
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -29,23 +30,29 @@ def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -
     Raises:
         ScoreError: one of them has not k + 1 rows.
     """
-    from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
-
     for what, rows in (("generated", generated), ("real", real)):
         if len(rows) <= neighborhood:
             raise ScoreError(
                 f"precision and recall with a neighbourhood of {neighborhood} need at least {neighborhood + 1} images, "
                 f"and there are {len(rows)} {what} ones; give it more, or lower 'neighborhood'"
             )
-    found = prc_features_to_metric(
-        generated.double(),
-        real.double(),
-        prc_neighborhood=neighborhood,
-        prc_batch_size=ROWS,
-        save_cpu_ram=True,
-        verbose=False,
+    x, y = generated.double(), real.double()
+    reach_x, reach_y = _reach(x, neighborhood), _reach(y, neighborhood)
+    inside_real = []
+    inside_generated = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for block, reach in zip(torch.split(x, ROWS), torch.split(reach_x, ROWS), strict=True):
+        between = torch.cdist(block, y)
+        inside_real.append((between <= reach_y).any(1))
+        inside_generated |= (between <= reach[:, None]).any(0)
+    return float(torch.cat(inside_real).double().mean()), float(inside_generated.double().mean())
+
+
+def _reach(points: Tensor, neighborhood: int) -> Tensor:
+    """How far each of the points [n, f] has to its k-th nearest neighbour among them, [n]."""
+    # The nearest of all is the point itself.
+    return torch.cat(
+        [torch.cdist(block, points).kthvalue(neighborhood + 1).values for block in torch.split(points, ROWS)]
     )
-    return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
 
 
 class PrecisionRecall(DistanceScore):
