@@ -70,14 +70,25 @@ class Plan(BaseModel):
     def differences(self, other: dict[str, Any]) -> list[str]:
         """What would make training differ from a resolved plan read from a run folder, a line each.
 
-        Scores, seeds and how often things are written may differ.
+        Scores, seeds and how often things are written may differ. A setting that the other plan does not have, for it
+        is older than the setting, stands for its default.
         """
         mine, theirs = _leaves(_training_part(self.as_table())), _leaves(_training_part(other))
+        chosen = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        by_default = mine.keys() - _leaves(_training_part(chosen)).keys()
         return [
             f"{path}: was {theirs.get(path, 'absent')!r}, is {mine.get(path, 'absent')!r}"
             for path in sorted(mine.keys() | theirs.keys())
             if mine.get(path, "absent") != theirs.get(path, "absent")
+            and not (
+                path in by_default and path not in theirs and any(_under(path, other_path) for other_path in theirs)
+            )
         ]
+
+
+def _under(path: str, other: str) -> bool:
+    """Whether both are settings of one table."""
+    return path.rpartition(".")[0] == other.rpartition(".")[0]
 
 
 def _training_part(table: dict[str, Any]) -> dict[str, Any]:

@@ -124,3 +124,14 @@ def test_a_loaded_run_samples_what_the_trainer_sampled(tiny_plan, tmp_path):
     assert torch.equal(run.sample(10, seed=4), run.sample(30, seed=4)[:10])
     assert not torch.equal(run.sample(10, seed=4), run.sample(10, seed=5))
     assert run.sample(3).shape == (3, 1, 8, 8)
+
+
+def test_a_run_of_before_a_setting_existed_goes_on_where_the_setting_is_at_its_default(tiny, tmp_path):
+    (plan,) = genprior.load_recipe(tiny, rows=["AAE"]).plans
+    older = plan.as_table()
+    for table, key in (("data", "binarise"), ("optimiser", "eps")):
+        (older[table] if table == "data" else older[table]["default"]).pop(key)
+    assert plan.differences(older) == []
+    (changed,) = genprior.load_recipe(tiny, rows=["AAE"], settings=['data.binarise="static"']).plans
+    assert changed.differences(older) == ["data.binarise: was 'absent', is 'static'"]
+    assert plan.differences({}) != []
