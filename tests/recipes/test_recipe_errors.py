@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,8 @@ import genprior
 from genprior.errors import RecipeError
 from genprior.launch import preflight
 from genprior.toml_lines import line_of, lines
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def edited(tiny, *replacements):
@@ -259,3 +262,22 @@ def test_a_change_that_takes_another_model_may_not_undo_one_before_it(tiny):
         "model.name: change 'likelihood' takes another model, 'vae', and would undo what 'A' sets of the one before; "
         "put 'likelihood' first among the row's changes [row VAE]"
     ) in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        (
+            'scores=[{name="nll",importance_samples=0}]',
+            'scores.0.importance_samples (--set scores=[{name="nll",importance_samples=0}]): input should be greater '
+            "than or equal to 1; got 0",
+        ),
+        (
+            'model.prior={name="vampprior",components=0}',
+            'model.prior.components (--set model.prior={name="vampprior",components=0}): input should be greater than '
+            "or equal to 1; got 0",
+        ),
+    ],
+)
+def test_no_samples_and_no_pseudo_inputs_are_refused(setting, text):
+    assert text in message(RECIPES / "vampprior_mnist.toml", changes=["quick"], rows=["VAE"], settings=[setting])
