@@ -282,4 +282,5 @@ def test_every_training_job_is_a_valid_row_at_full_size(job: dict[str, list[str]
     assert plan.label == row
     assert plan.run.seeds == (int(seed),)
     epochs = {"cifar10": 100, "mnist": 2_000}[plan.data.name]
-    assert plan.run.steps * plan.run.batch == pytest.approx(epochs * 50_000, rel=0.001)
+    batch = plan.run.batch / getattr(plan.model, "critic_steps", 1)
+    assert plan.run.steps * batch == pytest.approx(epochs * 50_000, rel=0.001)
