@@ -102,10 +102,10 @@ def load_recipe(
             mistakes.append(
                 _Mistake(None, "--rows", f"there is no row '{label}'{did_you_mean(label, labels.values())}")
             )
-    mistakes += _wrong_changes(known_changes, found)
+    registry = registry or installed()
+    mistakes += _wrong_changes(known_changes, found, {part.name for part in registry.all()})
     if mistakes:
         raise _report(file, [(m, []) for m in mistakes])
-    registry = registry or installed()
     plans: list[Plan] = []
     by_row: dict[_Mistake, list[str]] = {}
     for index, label in labels.items():
@@ -206,13 +206,19 @@ def _leaves(table: Mapping[str, Any], at: Path = ()) -> Iterable[tuple[Path, Any
             yield (*at, key), value
 
 
-def _wrong_changes(changes: Mapping[str, Any], found: dict[Path, int]) -> list[_Mistake]:
-    """What changes set that they cannot; `when` holds tables like their own, by the name of the model."""
+def _wrong_changes(changes: Mapping[str, Any], found: dict[Path, int], parts: set[str]) -> list[_Mistake]:
+    """What changes set that they cannot; `when` holds tables like their own, by the name of a part."""
     mistakes = []
     tables: list[tuple[Path, Any]] = []
     for name, change in changes.items():
         tables.append((("change", name), {key: value for key, value in change.items() if key != "when"}))
-        tables += [(("change", name, "when", model), inner) for model, inner in change.get("when", {}).items()]
+        for part, inner in change.get("when", {}).items():
+            where = ("change", name, "when", part)
+            tables.append((where, inner))
+            if part not in parts:
+                text = f"there is no part named '{part}'{did_you_mean(part, parts)}"
+                line = line_of((*where, next(iter(inner), "")), found)
+                mistakes.append(_Mistake(line, ".".join(where), text))
     for prefix, table in tables:
         for key in table if isinstance(table, Mapping) else ["when"]:
             if key not in _CHANGEABLE:
@@ -225,17 +231,20 @@ def _wrong_changes(changes: Mapping[str, Any], found: dict[Path, int]) -> list[_
 def _changes_of(
     document: Mapping[str, Any], names: Sequence[str], merged: Mapping[str, Any]
 ) -> Iterable[tuple[str, Path, Mapping[str, Any]]]:
-    """The changes of a row with their places in the file, each one's `when` of the row's model after what is for all.
+    """The changes of a row with their places in the file, each one's `when` of the row's parts after what is for all.
 
-    `merged` is the row as far as it is merged when a change is taken, so a change may choose the model, and later ones
-    go by it.
+    What stands under `when.NAME` is for rows whose model has that name, or has a part of that name. `merged` is the row
+    as far as it is merged when a change is taken, so a change may choose a part, and later ones go by it.
     """
     for name in dict.fromkeys(names):
         change = document["change"][name]
         yield name, ("change", name), {key: value for key, value in change.items() if key != "when"}
-        model = str(merged["model"].get("name")) if isinstance(merged.get("model"), Mapping) else ""
-        if model in change.get("when", {}):
-            yield name, ("change", name, "when", model), change["when"][model]
+        model = merged.get("model")
+        tables = [model, *model.values()] if isinstance(model, Mapping) else []
+        there = {table.get("name") for table in tables if isinstance(table, Mapping)}
+        for part in change.get("when", {}):
+            if part in there:
+                yield name, ("change", name, "when", part), change["when"][part]
 
 
 def _resolve(

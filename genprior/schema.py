@@ -47,11 +47,11 @@ def recipe_schema(registry: Registry) -> Schema:
         {"label": {"type": "string", "minLength": 1, "description": "Names the row and its folder."}, "changes": names},
         required=["label"],
     )
-    of_models = {
+    by_part = {part.name: _table(_settings("change.")) for part in registry.all()} | {
         name: _table({**_settings("change."), "model": _ref(f"change.model.{name}")})
         for name in registry.names("model")
     }
-    when = {**_table(of_models), "description": "What the change sets besides in rows of one model, by its name."}
+    when = {**_table(by_part), "description": "What the change sets besides in rows whose model is, or has, this part."}
     changes = {"type": "object", "additionalProperties": _table({**_settings("change."), "when": when})}
     return {
         "$schema": DIALECT,

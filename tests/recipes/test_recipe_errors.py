@@ -234,6 +234,24 @@ def test_a_change_may_depend_on_the_model_of_the_row(tiny):
     assert (vae.run.steps, vae.model.code_size, vae.model.warmup, vae.model.name) == (7, 3, 5, "vae")
 
 
+def test_a_change_may_depend_on_a_part_of_the_model(tiny):
+    few = "\n[change.few]\n[change.few.when.code_generator.model]\nprior.noise = 2\n"
+    tiny.write_text(tiny.read_text() + few)
+    recipe = genprior.load_recipe(tiny, changes=["few"], rows=["AAE"])
+    assert recipe.row("AAE").model.prior.name == "gaussian"
+    three, default = (f'prior = {{ name = "code_generator"{noise} }}' for noise in (", noise = 3", ""))
+    text = tiny.read_text().replace(three, default)
+    tiny.write_text(text)
+    assert genprior.load_recipe(tiny, changes=["few"]).row("A+B+C").model.prior.noise == 2
+
+
+def test_a_change_of_a_part_that_does_not_exist_is_refused(tiny):
+    tiny.write_text(tiny.read_text() + "\n[change.few.when.code_genrator.model]\nprior.noise = 2\n")
+    line = line_with(tiny, "[change.few.when")
+    expected = f"{tiny}:{line}: change.few.when.code_genrator: there is no part named 'code_genrator'; did you mean"
+    assert f"{expected} 'code_generator'?" in message(tiny)
+
+
 def test_what_a_change_sets_for_one_model_overrides_what_it_sets_for_all(tiny):
     tiny.write_text(tiny.read_text() + WHEN.replace("run.steps = 7", "run.steps = 7\nmodel.code_size = 11"))
     assert genprior.load_recipe(tiny, changes=["one"], rows=["AAE"]).row("AAE").model.code_size == 9
