@@ -219,7 +219,7 @@ def test_a_corrupt_result_is_measured_anew(copy, call, tmp_path, caches):
 
 def test_weights_of_other_content_are_another_network(tmp_path, monkeypatch, small, call):
     """The same settings with a file that changed in between, and one file under two paths."""
-    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3", Small)
+    stand_in(monkeypatch)
     folder = png_folder(tmp_path / "made", noise(30, 3))
     keys = []
     for place, seed in enumerate([1, 2]):
@@ -610,6 +610,23 @@ class Small(torch.nn.Module):
         return tuple(found[name] for name in self.features_list)
 
 
+class AsItIs:
+    """Stands for the folded Inception network where `Small` is what would be folded."""
+
+    version = "as-it-is"
+
+    def __init__(self, network):
+        self.network = network
+
+    def arranged_for(self, device):
+        return self.network.to(device)
+
+
+def stand_in(monkeypatch):
+    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3", Small)
+    monkeypatch.setattr("genprior_std.scores.inception.FoldedInception", AsItIs)
+
+
 def weights(path, seed):
     torch.manual_seed(seed)
     torch.save(Small().state_dict(), path)
@@ -677,7 +694,7 @@ def test_two_folders_score_as_torch_fidelity_scores_them(call, tmp_path, monkeyp
         def can_be_compiled():
             return False
 
-    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3", Small)
+    stand_in(monkeypatch)
     monkeypatch.setitem(torch_fidelity.registry.FEATURE_EXTRACTORS_REGISTRY, "small-for-bench", Registered)
     n = 60
     (made, real), path = two_folders(tmp_path, n), weights(tmp_path / "small.pth", 3)
