@@ -48,7 +48,7 @@ class Setting(NamedTuple):
 class Candidate(NamedTuple):
     """One loop; a run of it is so many training steps, or images whose likelihood is estimated."""
 
-    library: str
+    side: str
     prior: str
     does: str
     precision: str = "fp32"
@@ -162,7 +162,7 @@ def make(name: str, setting: Setting, folder: Path) -> Callable[[int], Any]:
     from pythae_vae import black_and_white, make_trainer
 
     candidate = CANDIDATES[name]
-    if candidate.library == "ours":
+    if candidate.side == "ours":
         trainer = our_trainer(setting, candidate.prior, candidate.precision, folder)
         if candidate.does == "train":
             return functools.partial(_repeat, trainer.one_step)

@@ -124,7 +124,7 @@ def test_critic_gives_the_named_layers_of_its_own_logit(side):
         assert h.shape == (4, width, side >> (i - 1), side >> (i - 1))
         h = bn_relu(h, s[f"layers.conv{i}.0.weight"], s[f"layers.conv{i}.0.bias"])
         expected[f"conv{i}"] = h
-    trunk = bn_relu(h.reshape(4, -1) @ s["to_trunk.0.weight"].T, s["to_trunk.1.weight"], s["to_trunk.1.bias"])
+    trunk = bn_relu(h.reshape(4, -1) @ s["to_trunk.1.weight"].T, s["to_trunk.2.weight"], s["to_trunk.2.bias"])
     logits = trunk @ s["head.weight"][0] + s["head.bias"][0]
     assert critic.feature_layers == tuple(expected)
     for layer, features in expected.items():

@@ -93,20 +93,17 @@ class OnlyImages(Model):
     generate = Linear.generate
 
 
-def test_set(n=N):
+def held_out(n=N):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(n, CODE)) @ W.T + B + S * rng.normal(size=(n, D))
     images = torch.tensor(np.rint(127.5 * (x + 1)).clip(0, 255).astype(np.uint8)).view(n, 1, 2, 3)
     return ImageSet(images, torch.zeros(n, dtype=torch.int64), ())
 
 
-test_set.__test__ = False
-
-
 @pytest.fixture
 def context_of(tmp_path):
     def make(model, images=None, seed=0):
-        images = images or test_set()
+        images = images or held_out()
 
         @contextlib.contextmanager
         def trained():
@@ -126,7 +123,7 @@ def measured(score, context, **config):
 
 
 def pixels(images=None):
-    return images_to_float((images or test_set()).images).double().flatten(1).numpy()
+    return images_to_float((images or held_out()).images).double().flatten(1).numpy()
 
 
 def true_log_p():
@@ -220,7 +217,7 @@ def test_scores_are_a_function_of_the_seed_alone(context_of, score):
 
 def test_the_second_block_has_noise_of_its_own(context_of):
     """Twice the same hundred images in another order: the same noise would give the same estimate."""
-    one = test_set(BLOCK)
+    one = held_out(BLOCK)
     twice = one._replace(images=one.images.repeat(2, 1, 1, 1), labels=one.labels.repeat(2))
     single = measured(NegativeLogLikelihood, context_of(Linear(), one), importance_samples=1)
     double = measured(NegativeLogLikelihood, context_of(Linear(), twice), importance_samples=1)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from genprior import FeatureCritic, PartConfig, PlanError, Sizes
-from genprior.errors import did_you_mean
-from genprior_std.networks.layers import divided, with_known_maps
+from genprior import PartConfig, Sizes
+from genprior_std.networks.layered_critic import LayeredCritic
+from genprior_std.networks.layers import divided
 from genprior_std.networks.spectral import normalise_spectrally
 
 __all__ = ["LarsenCritic"]
 
 
-class LarsenCritic(FeatureCritic):
+class LarsenCritic(LayeredCritic):
     """The discriminator of VAE/GAN, on logits.
 
     5x5 convolution (w/2), ReLU -> 5x5 convolution (2w) at stride 2, BN, ReLU -> 5x5 convolution (3w) at stride 2, BN,
@@ -66,6 +66,7 @@ class LarsenCritic(FeatureCritic):
             self.layers[f"conv{i}_pre"] = nn.Conv2d(before, after, 5, 2, padding=2, bias=False)
             self.layers[f"conv{i}"] = nn.Sequential(nn.BatchNorm2d(after), nn.ReLU(inplace=True))
         self.to_trunk = nn.Sequential(
+            nn.Flatten(),
             nn.Linear(channels[-1] * math.prod(sides), cfg.hidden, bias=False),
             nn.BatchNorm1d(cfg.hidden),
             nn.ReLU(inplace=True),
@@ -73,42 +74,3 @@ class LarsenCritic(FeatureCritic):
         self.head = nn.Linear(cfg.hidden, 1)
         if cfg.spectral_norm:
             normalise_spectrally(self)
-
-    @property
-    def feature_layers(self) -> tuple[str, ...]:
-        """`conv1`, then `conv2_pre`, `conv2`, and so on to `conv4`."""
-        return tuple(self.layers)
-
-    @property
-    def trunk_width(self) -> int:
-        """The width of the fully connected layer."""
-        return int(self.config.hidden)
-
-    def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
-        """The map after the named layer, flattened: [n, f]; a `_pre` layer is a bare convolution.
-
-        Raises:
-            PlanError: there is no such layer.
-        """
-        if layer not in self.layers:
-            raise PlanError(
-                f"critic '{self.name}' was asked for the features of layer '{layer}', which it has not"
-                f"{did_you_mean(layer, self.feature_layers)}"
-            )
-        if self.config.conditional:
-            x = with_known_maps(x, known)
-        for name, module in self.layers.items():
-            x = module(x)
-            if name == layer:
-                break
-        return x.flatten(1)
-
-    def trunk(self, x: Tensor, known: Tensor) -> Tensor:
-        """What the last layer sees: [n, hidden], after the activation."""
-        hidden: Tensor = self.to_trunk(self.features(x, known, self.feature_layers[-1]))
-        return hidden
-
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        """Logits [n] of images x [n, c, h, w] in [-1, 1] with known [n, k]."""
-        logits: Tensor = self.head(self.trunk(x, known))
-        return logits.squeeze(1)
