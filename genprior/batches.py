@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genprior.data import images_to_float, validate
 from genprior.errors import DataError, PlanError
+from genprior.labels import HIDDEN, balanced
 from genprior.parts import Batch, ImageSet
 
 __all__ = ["DeviceData"]
@@ -44,6 +45,8 @@ class DeviceData:
         flip: bool = False,
         channels_last: bool = False,
         stochastic: bool = False,
+        labels: int | None = None,
+        labelled_batch: int | None = None,
         rank: int = 0,
         world: int = 1,
         resident: bool | None = None,
@@ -58,12 +61,16 @@ class DeviceData:
             flip: mirror each image left to right with probability 1/2, drawn under (seed, step).
             channels_last: give batches in the channels-last memory format.
             stochastic: take a pixel as its probability of white, and draw black or white under (seed, step).
+            labels: how many images keep their label, as many of each class, drawn under the seed; None for all.
+            labelled_batch: images a step of the labelled stream, of all ranks together; by default as many as `batch`,
+                or as keep their label, if they are fewer.
             rank: which slice of each batch is given here.
             world: how many ranks share a batch.
             resident: whether the set lies on the device; None decides by its free memory.
 
         Raises:
-            DataError: the set is not valid, the batch is larger than it, or the ranks cannot share the batch equally.
+            DataError: the set is not valid, the batch is larger than it, the ranks cannot share the batch equally, or
+                so many labels cannot be kept.
         """
         validate(image_set, "data set")
         if not 1 <= batch <= len(image_set.images):
@@ -92,8 +99,11 @@ class DeviceData:
         home = self.device if self.resident else torch.device("cpu")
         self._images = images.to(home).contiguous()
         self._labels = image_set.labels.to(home)
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._orders: dict[str, tuple[int, Tensor]] = {}
+        self.labelled: Tensor | None = None
+        """The places [labels] of the images that keep their label, on the host; None where all do."""
+        if labels is not None:
+            self._hide_labels(image_set, labels, labelled_batch, rank, world)
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -113,14 +123,41 @@ class DeviceData:
         Returns:
             x float32 [n, c, h, w] in [-1, 1] and y int64 [n] on the device, n being batch / world.
         """
-        images, labels = self._gather(self._indices(step))
+        chosen = self._indices("order", step, len(self), self.batch_size)[self._mine]
+        batch = self._prepared(chosen, step, "", self.batch_size, self._mine)
+        if self.labelled is None:
+            return batch
+        among = self._indices("labelled order", step, len(self.labelled), self._labelled_batch)[self._my_labelled]
+        chosen = self._labelled_here.index_select(0, among)
+        labelled = self._prepared(chosen, step, "labelled ", self._labelled_batch, self._my_labelled)
+        return batch._replace(labelled=labelled)
+
+    def _prepared(self, chosen: Tensor, step: int, stream: str, of: int, mine: slice) -> Batch:
+        """The chosen images as they are trained on: slice `mine` of a stream that has `of` images a step."""
+        images, labels = self._gather(chosen)
         if self.flip:
-            drawn = torch.rand(self.batch_size, generator=_generator(self.seed, "flip", step))[self._mine]
+            drawn = torch.rand(of, generator=_generator(self.seed, f"{stream}flip", step))[mine]
             mirrored = self._send(drawn < 0.5)[:, None, None, None]
             images = torch.where(mirrored, images.flip(self._dim), images)
         if self.stochastic:
-            images = self._black_or_white(images, _generator(self.seed, "pixels", step))
+            images = self._black_or_white(images, _generator(self.seed, f"{stream}pixels", step), of, mine)
         return Batch(self._scaled(images), labels)
+
+    def _hide_labels(self, image_set: ImageSet, labels: int, labelled_batch: int | None, rank: int, world: int) -> None:
+        self.info = self.info._replace(labelled=labels)
+        self.labelled = balanced(image_set, labels, _generator(self.seed, "labels"))
+        self._labelled_batch = labelled_batch or max(world, min(self.batch_size, labels) // world * world)
+        if self._labelled_batch > labels or self._labelled_batch % world:
+            raise DataError(
+                f"labelled_batch = {self._labelled_batch}, and {labels} images keep their label; a multiple of the "
+                f"number of ranks, {world}, up to {labels} is possible"
+            )
+        share = self._labelled_batch // world
+        self._my_labelled = slice(rank * share, (rank + 1) * share)
+        known = torch.full_like(image_set.labels, HIDDEN)
+        known[self.labelled] = image_set.labels[self.labelled]
+        self._labels = known.to(self._labels.device)
+        self._labelled_here = self.labelled.to(self._labels.device)
 
     def draw(self, n: int) -> Batch:
         """N different images, chosen with torch's own generator on the host, as they are trained on.
@@ -140,17 +177,17 @@ class DeviceData:
             images = self._black_or_white(images, torch.Generator().manual_seed(seed), n)
         return Batch(self._scaled(images), labels)
 
-    def _black_or_white(self, images: Tensor, generator: torch.Generator, n: int | None = None) -> Tensor:
+    def _black_or_white(self, images: Tensor, generator: torch.Generator, of: int, mine: slice = slice(None)) -> Tensor:
         """Each byte v drawn as 255 with probability v / 255, else as 0: the same draw whatever device or layout.
 
         Args:
             images: bytes as they are stored.
-            generator: draws for the whole batch, of which this rank takes its slice.
-            n: how many images are drawn for, where they are not this rank's slice of a batch.
+            generator: draws for all ranks.
+            of: how many images are drawn for, of all ranks together.
+            mine: which of them these images are.
         """
         c, h, w = self.info.image
-        thresholds = torch.randint(255, (n or self.batch_size, c, h, w), dtype=torch.uint8, generator=generator)
-        thresholds = thresholds if n else thresholds[self._mine]
+        thresholds = torch.randint(255, (of, c, h, w), dtype=torch.uint8, generator=generator)[mine]
         thresholds = thresholds.permute(0, 2, 3, 1).contiguous() if self.channels_last else thresholds
         return (self._send(thresholds) < images).to(torch.uint8).mul_(255)
 
@@ -158,13 +195,13 @@ class DeviceData:
         # Stored as [n, h, w, c], a batch is in the channels-last format once it is looked at as [n, c, h, w].
         return images_to_float(images.permute(0, 3, 1, 2) if self.channels_last else images)
 
-    def _indices(self, step: int) -> Tensor:
-        """Which images this rank gets in `step`: [n], where the images are."""
-        epoch, place = divmod(step, self.batches_per_epoch)
-        if epoch != self._epoch:
-            order = torch.randperm(len(self), generator=_generator(self.seed, "order", epoch))
-            self._order, self._epoch = (self._send(order) if self.resident else order), epoch
-        return self._order[place * self.batch_size : (place + 1) * self.batch_size][self._mine]
+    def _indices(self, stream: str, step: int, n: int, batch: int) -> Tensor:
+        """Which of n images all ranks together get in `step`: [batch], where the images are."""
+        epoch, place = divmod(step, n // batch)
+        if self._orders.get(stream, (-1,))[0] != epoch:
+            order = torch.randperm(n, generator=_generator(self.seed, stream, epoch))
+            self._orders[stream] = epoch, (self._send(order) if self.resident else order)
+        return self._orders[stream][1][place * batch : (place + 1) * batch]
 
     def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen images and labels, on the device."""

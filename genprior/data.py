@@ -121,14 +121,15 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def as_trained(dataset: Dataset, train: ImageSet | None = None) -> DataInfo:
+def as_trained(dataset: Dataset, labels: int | None, train: ImageSet | None = None) -> DataInfo:
     """What a model may know of a data set before it is built: of the images as they are trained on.
 
     Args:
         dataset: the data set.
+        labels: how many training images keep their label; None for all.
         train: its split `train`, where it has been read already.
     """
-    info = (train or dataset.load("train")).info
+    info = (train or dataset.load("train")).info._replace(labelled=labels)
     return info._replace(binary=True) if dataset.stochastic else info
 
 

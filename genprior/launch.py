@@ -86,7 +86,7 @@ def jobs_of(recipe: Recipe, out: Path) -> list[Job]:
 
 
 def preflight(recipe: Recipe, device: str = "auto") -> None:
-    """Take one step of each row on four images, writing nothing, so that mistakes show before anything trains.
+    """Take one step of each row on a few images, writing nothing, so that mistakes show before anything trains.
 
     Raises:
         RecipeError: lists what is wrong with each row.
@@ -95,9 +95,8 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     with tempfile.TemporaryDirectory() as folder:
         images: dict[str, Any] = {}
         for plan in recipe.plans:
-            small = plan.model_copy(
-                update={"run": plan.run.model_copy(update={"batch": min(12, plan.run.batch), "steps": 1})}
-            )
+            few = {"batch": min(PREFLIGHT_BATCH, plan.run.batch), "labelled_batch": None, "steps": 1}
+            small = plan.model_copy(update={"run": plan.run.model_copy(update=few)})
             trainer = Trainer(small, plan.run.seeds[0], Path(folder), device=device)
             trainer._sets = images.setdefault(plan.data.model_dump_json(), trainer._sets)
             try:

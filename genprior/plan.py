@@ -21,6 +21,10 @@ class RunConfig(BaseModel):
     """Training steps; each runs every phase that is due."""
     batch: int = Field(64, gt=0)
     """Images a step, over all ranks."""
+    labels: int | None = Field(None, gt=0)
+    """How many training images keep their label, as many of each class, drawn under the seed; all if not given."""
+    labelled_batch: int | None = Field(None, gt=0)
+    """Labelled images a step where `labels` is given, over all ranks; as many as `batch`, or as there are, if not."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     """One run for each seed."""
     ema: float | None = Field(None, gt=0, lt=1)
@@ -92,7 +96,11 @@ def _under(path: str, other: str) -> bool:
 
 
 def _training_part(table: dict[str, Any]) -> dict[str, Any]:
-    run = {k: v for k, v in table.get("run", {}).items() if k in ("steps", "batch", "ema", "precision")}
+    run = {
+        k: v
+        for k, v in table.get("run", {}).items()
+        if k in ("steps", "batch", "labels", "labelled_batch", "ema", "precision")
+    }
     return {key: table.get(key, {}) for key in ("data", "model", "optimiser")} | {"run": run}
 
 

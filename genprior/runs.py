@@ -79,7 +79,7 @@ class Run:
             )
         saved = checkpoint.read(self.checkpoint)
         data = saved.facts["data"]
-        info = DataInfo(tuple(data["image"]), tuple(data["classes"]), data.get("binary", False))
+        info = DataInfo(tuple(data["image"]), tuple(data["classes"]), data.get("binary", False), data.get("labelled"))
         model = build_model(self.plan.model, info, self.seed)
         model.load_state_dict({**saved.under("model"), **saved.under("average")})
         return model.eval()

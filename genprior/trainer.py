@@ -117,7 +117,7 @@ class Trainer:
         if self._device.type == "cpu":
             keep_freed_memory()
         train, dataset = self.images("train"), plan.data.make()
-        self._info = as_trained(dataset, train)
+        self._info = as_trained(dataset, plan.run.labels, train)
         self.data = DeviceData(
             train,
             self._device,
@@ -125,6 +125,8 @@ class Trainer:
             seed=self.seed,
             channels_last=True,
             stochastic=dataset.stochastic,
+            labels=plan.run.labels,
+            labelled_batch=plan.run.labelled_batch,
             rank=self._rank,
             world=self._world,
         )
@@ -223,6 +225,8 @@ class Trainer:
             self._resume()
             write_text(self.folder / "recipe.toml", self.plan.as_toml())
             self._write_facts(finished=False)
+            if self.data.labelled is not None:
+                write_json(self.folder / "labelled.json", {"images": self.data.labelled.tolist()})
             self._registry.manager.hook.genprior_run_started(trainer=self)
             self._train(min(until or self.plan.run.steps, self.plan.run.steps))
             if self.step < self.plan.run.steps:
@@ -367,7 +371,7 @@ class Trainer:
         info = self._info
         facts = {
             "seconds": self.seconds,
-            "data": {"image": list(info.image), "classes": list(info.classes), "binary": info.binary},
+            "data": info._asdict(),
         }
         checkpoint.write(self.folder / "checkpoints", self.step, tensors, facts)
 

@@ -121,3 +121,36 @@ class Model(Part, nn.Module, ABC):
     def reconstruct(self, batch: Batch) -> Tensor | None:
         """The batch encoded and decoded, for pictures; None where a model has no encoder."""
         return None
+
+    def encode(self, batch: Batch) -> Tensor | None:
+        """The mean code [n, d] of each image, for pictures of the space of codes; None where a model has no encoder."""
+        return None
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
+        """Images [n, c, h, w] of codes z [n, d] as `encode` gives them; None where a model cannot decode at will."""
+        return None
+
+    def cluster_heads(self) -> Tensor | None:
+        """An image [K, c, h, w] of each cluster with the plainest style, z = 0; None where a model has none."""
+        return None
+
+    def classify(self, batch: Batch) -> Tensor | None:
+        """How likely each class is for each image, [n, classes] in label order; None where a model does not classify.
+
+        The labels of `batch` are not looked at.
+        """
+        return None
+
+    def log_likelihood(self, batch: Batch) -> Tensor | None:
+        """The natural logarithm of p(x), exact or a lower bound, [n] in nats; None where a model has none.
+
+        A model whose bound is a draw from q(z | x) is a `LikelihoodModel` and needs no such method.
+        """
+        return None
+
+    def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
+        """The natural logarithm of p(x | z) at the code z of each image, [n] in nats; None where a model has none.
+
+        It leaves out what the code itself costs: it says how well images are remembered, and is no bound of log p(x).
+        """
+        return None

@@ -30,6 +30,18 @@ class Prior(ModulePart, ABC):
             Codes [n, d] on the device and in the dtype of `asked`.
         """
 
+    def walk(self, columns: int, like: Tensor) -> Tensor | None:
+        """Codes along this prior, for a picture of what lies between them; None where a prior has no such order.
+
+        Args:
+            columns: how many codes a row.
+            like: any floating point tensor of the right device and dtype.
+
+        Returns:
+            [rows, columns, d]: neighbours in a row lie next to one another in the space of codes.
+        """
+        return None
+
 
 class DensityPrior(Prior):
     """A prior that knows its density: the capability that models trained by likelihood demand."""

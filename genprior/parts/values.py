@@ -37,10 +37,16 @@ class Condition(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images `x` [n, c, h, w] in [-1, 1] and their labels `y` [n] (int64; all zero where a data set has none)."""
+    """Images `x` [n, c, h, w] in [-1, 1] and their labels `y` [n] (int64; all zero where a data set has none).
+
+    Where training may see few labels alone (`run.labels`), y is -1 for an image whose label is hidden, and `labelled`
+    is a second stream: images whose labels are known, with them.
+    """
 
     x: Tensor
     y: Tensor
+    labelled: Batch | None = None
+    """Labelled images, [m, c, h, w] and [m], where most labels are hidden; None where none is."""
 
 
 class DataInfo(NamedTuple):
@@ -52,6 +58,8 @@ class DataInfo(NamedTuple):
     """Class names in label order; empty where there are no labels."""
     binary: bool = False
     """Whether every pixel that is trained on is black or white, -1 or 1."""
+    labelled: int | None = None
+    """How many training images have a label that training may see; None where no label is hidden."""
 
 
 class ImageSet(NamedTuple):

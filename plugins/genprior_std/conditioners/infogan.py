@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from genprior.errors import PlanError
 from genprior.parts import Batch, Borrowed, Condition, Conditioner, DataInfo, FeatureCritic, PartConfig, Sizes, Widths
+from genprior_std.conditioners.known_labels import check_labels_known
 
 __all__ = ["InfoGAN"]
 
@@ -74,6 +75,7 @@ class InfoGAN(Conditioner):
                 + (f"Set categorical[0] = {len(info.classes)}" if len(info.classes) > 1 else "Use labelled images")
                 + ", or supervised = false"
             )
+        check_labels_known(f"conditioner '{cls.name}' with supervised = true", info)
         return Widths(known=config.categorical[0], asked=asked)
 
     def __init__(self, config: PartConfig, sizes: Sizes, image_critic: Borrowed) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from genprior.errors import PlanError
 from genprior.parts import Batch, Condition, Conditioner, DataInfo, PartConfig, Widths
+from genprior_std.conditioners.known_labels import check_labels_known
 
 __all__ = ["Label"]
 
@@ -38,6 +39,7 @@ class Label(Conditioner):
                 f"conditioner '{cls.name}' needs labelled images; this data set has no classes. "
                 "Use conditioner 'none' or 'infogan', or a data set with labels"
             )
+        check_labels_known(f"conditioner '{cls.name}'", info)
         return Widths(known=len(info.classes), asked=len(info.classes))
 
     def _one_hot(self, y: Tensor, dtype: torch.dtype) -> Condition:

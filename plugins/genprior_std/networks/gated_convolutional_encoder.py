@@ -47,7 +47,7 @@ class GatedConvolutionalEncoder(Encoder):
         conditional: bool = False
         """Whether the encoder sees `known`, beside the last maps."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, or a Gaussian with a diagonal covariance."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, hardtanh
 
-from genprior import PointPosterior, Posterior
-from genprior_std.networks.posterior import GaussianPosterior, PosteriorForm, posterior_width
+from genprior import Posterior
+from genprior_std.networks.posterior import GaussianPosterior, PosteriorForm, posterior_from, posterior_width
 
 __all__ = ["GatedConvolution", "GatedDense", "GatedMlp", "PosteriorHead", "he_normal"]
 
@@ -127,7 +127,7 @@ class PosteriorHead(nn.Module):
         Args:
             inputs: width of what comes in.
             code: d.
-            form: a Gaussian, or the mean alone as a point.
+            form: a Gaussian, or the mean alone as a point, or a point of the simplex.
         """
         super().__init__()
         self.form: PosteriorForm = form
@@ -136,7 +136,7 @@ class PosteriorHead(nn.Module):
     def forward(self, h: Tensor) -> Posterior:
         """The posterior of codes [n, d] that h [n, inputs] describes."""
         out: Tensor = self.linear(h)
-        if self.form == "point":
-            return PointPosterior(out)
+        if self.form != "gaussian":
+            return posterior_from(self.form, out)
         mean, log_variance = out.chunk(2, dim=1)
         return GaussianPosterior(mean, hardtanh(log_variance, *LOG_VARIANCES))

@@ -35,7 +35,7 @@ class GatedMlpEncoder(Encoder):
         conditional: bool = False
         """Whether the encoder sees `known`, through a first layer of its own."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, or a Gaussian with a diagonal covariance."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

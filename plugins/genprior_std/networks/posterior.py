@@ -12,7 +12,7 @@ from genprior import DensityPosterior, PointPosterior, Posterior
 
 __all__ = ["GaussianPosterior", "PosteriorForm", "log_prob_of_each", "posterior_from", "posterior_width"]
 
-PosteriorForm = Literal["point", "gaussian"]
+PosteriorForm = Literal["point", "gaussian", "softmax"]
 
 
 class GaussianPosterior(DensityPosterior):
@@ -71,8 +71,8 @@ def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:
     """The posterior that an encoder's output describes.
 
     Args:
-        form: `"point"` or `"gaussian"`.
-        out: [n, d] codes of a point; [n, 2d] means and then log variances of a Gaussian.
+        form: `"point"`, `"gaussian"` or `"softmax"`, a point whose numbers are positive and sum to 1.
+        out: [n, d] codes of a point, or their logits; [n, 2d] means and then log variances of a Gaussian.
 
     Returns:
         A `PointPosterior` or a `GaussianPosterior`.
@@ -80,7 +80,8 @@ def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:
     if form == "gaussian":
         mean, log_variance = out.chunk(2, dim=1)
         return GaussianPosterior(mean, log_variance)
-    return PointPosterior(out)
+    # In at least single precision: bfloat16 knows no number between 0.996 and 1.
+    return PointPosterior(_at_least_single(out).softmax(1) if form == "softmax" else out)
 
 
 def log_prob_of_each(q: DensityPosterior, z: Tensor) -> Tensor:

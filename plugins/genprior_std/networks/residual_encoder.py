@@ -43,7 +43,7 @@ class ResidualEncoder(Encoder):
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, or a Gaussian with a diagonal covariance."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
