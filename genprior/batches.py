@@ -6,6 +6,7 @@ import hashlib
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from genprior.data import images_to_float, validate
 from genprior.errors import DataError, PlanError
@@ -43,6 +44,7 @@ class DeviceData:
         batch: int,
         seed: int,
         flip: bool = False,
+        shift: int = 0,
         channels_last: bool = False,
         stochastic: bool = False,
         labels: int | None = None,
@@ -59,6 +61,7 @@ class DeviceData:
             batch: images a step, of all ranks together.
             seed: the run's seed.
             flip: mirror each image left to right with probability 1/2, drawn under (seed, step).
+            shift: move each image by up to so many pixels, across and down, drawn under (seed, step); black comes in.
             channels_last: give batches in the channels-last memory format.
             stochastic: take a pixel as its probability of white, and draw black or white under (seed, step).
             labels: how many images keep their label, as many of each class, drawn under the seed; None for all.
@@ -88,6 +91,7 @@ class DeviceData:
         self.batch_size = batch
         self.seed = seed
         self.flip = flip
+        self.shift = shift
         self.channels_last = channels_last
         self.stochastic = stochastic
         self._pinned = self.device.type == "cuda"
@@ -139,6 +143,11 @@ class DeviceData:
             drawn = torch.rand(of, generator=_generator(self.seed, f"{stream}flip", step))[mine]
             mirrored = self._send(drawn < 0.5)[:, None, None, None]
             images = torch.where(mirrored, images.flip(self._dim), images)
+        if self.shift:
+            drawn = torch.randint(
+                2 * self.shift + 1, (2, of, 1), generator=_generator(self.seed, f"{stream}shift", step)
+            )
+            images = self._shifted(images, *self._send(drawn[:, mine]))
         if self.stochastic:
             images = self._black_or_white(images, _generator(self.seed, f"{stream}pixels", step), of, mine)
         return Batch(self._scaled(images), labels)
@@ -176,6 +185,17 @@ class DeviceData:
             seed = int(torch.randint(2**62, ()))
             images = self._black_or_white(images, torch.Generator().manual_seed(seed), n)
         return Batch(self._scaled(images), labels)
+
+    def _shifted(self, images: Tensor, down: Tensor, across: Tensor) -> Tensor:
+        """Each image's own window [n, 1] of the image with a black margin of `shift` pixels; `shift` is its middle."""
+        _, h, w = self.info.image
+        margin = (self.shift,) * 4
+        images = pad(images, (0, 0, *margin) if self.channels_last else margin)
+        images = images if self.channels_last else images.permute(0, 2, 3, 1)
+        each = torch.arange(len(images), device=images.device)[:, None, None]
+        rows, columns = (torch.arange(size, device=images.device) for size in (h, w))
+        windows = images[each, (down + rows)[:, :, None], (across + columns)[:, None]]
+        return windows if self.channels_last else windows.permute(0, 3, 1, 2)
 
     def _black_or_white(self, images: Tensor, generator: torch.Generator, of: int, mine: slice = slice(None)) -> Tensor:
         """Each byte v drawn as 255 with probability v / 255, else as 0: the same draw whatever device or layout.

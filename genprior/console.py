@@ -351,11 +351,10 @@ def check(recipe: Any, device: str) -> None:
         infos: dict[str, Any] = {}
         counts: dict[str, dict[str, int]] = {}
         for plan in recipe.plans:
-            key = plan.data.model_dump_json()
+            key = f"{plan.run.labels} of {plan.data.model_dump_json()}"
             if key not in infos:
-                infos[key] = as_trained(plan.data.make(), None)
-            info = infos[key]._replace(labelled=plan.run.labels)
-            model = build_model(plan.model, info, plan.run.seeds[0])
+                infos[key] = as_trained(plan.data.make(), plan.run.labels)
+            model = build_model(plan.model, infos[key], plan.run.seeds[0])
             modules = {name: sum(p.numel() for p in each.parameters()) for name, each in model.named_children()}
             counts[plan.label] = {name: count for name, count in modules.items() if count}
     names = list(dict.fromkeys(name for each in counts.values() for name in each))

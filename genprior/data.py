@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from genprior.errors import DataError
+from genprior.labels import count_of
 from genprior.parts import DataInfo, Dataset, ImageSet
 
 __all__ = [
@@ -121,15 +122,16 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def as_trained(dataset: Dataset, labels: int | None, train: ImageSet | None = None) -> DataInfo:
+def as_trained(dataset: Dataset, labels: float | None, train: ImageSet | None = None) -> DataInfo:
     """What a model may know of a data set before it is built: of the images as they are trained on.
 
     Args:
         dataset: the data set.
-        labels: how many training images keep their label; None for all.
+        labels: how many training images keep their label, or below 1 which share of them; None for all.
         train: its split `train`, where it has been read already.
     """
-    info = (train or dataset.load("train")).info._replace(labelled=labels)
+    train = train or dataset.load("train")
+    info = train.info._replace(labelled=count_of(labels, len(train.labels)))
     return info._replace(binary=True) if dataset.stochastic else info
 
 

@@ -8,10 +8,15 @@ from torch import Tensor
 from genprior.errors import DataError
 from genprior.parts import ImageSet
 
-__all__ = ["HIDDEN", "balanced"]
+__all__ = ["HIDDEN", "balanced", "count_of"]
 
 HIDDEN = -1
 """The label of an image whose label training may not see."""
+
+
+def count_of(labels: float | None, images: int) -> int | None:
+    """How many of so many images keep their label, where `labels` is a number, a share below 1, or None for all."""
+    return labels if labels is None or isinstance(labels, int) else round(labels * images)
 
 
 def balanced(image_set: ImageSet, count: int, generator: torch.Generator) -> Tensor:

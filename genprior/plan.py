@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,12 +21,15 @@ class RunConfig(BaseModel):
     """Training steps; each runs every phase that is due."""
     batch: int = Field(64, gt=0)
     """Images a step, over all ranks."""
-    labels: int | None = Field(None, gt=0)
-    """How many training images keep their label, as many of each class, drawn under the seed; all if not given."""
+    labels: Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """How many training images keep their label, or, below 1, which share of them: as many of each class, drawn under
+    the seed; all if not given."""
     labelled_batch: int | None = Field(None, gt=0)
     """Labelled images a step where `labels` is given, over all ranks; as many as `batch`, or as there are, if not."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     """One run for each seed."""
+    shift: int = Field(0, ge=0)
+    """Move each training image by up to so many pixels, across and down, drawn anew each time; black comes in."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of the averaged weights (and batch statistics) of the generating modules; they then make the samples."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -99,7 +102,7 @@ def _training_part(table: dict[str, Any]) -> dict[str, Any]:
     run = {
         k: v
         for k, v in table.get("run", {}).items()
-        if k in ("steps", "batch", "labels", "labelled_batch", "ema", "precision")
+        if k in ("steps", "batch", "labels", "labelled_batch", "shift", "ema", "precision")
     }
     return {key: table.get(key, {}) for key in ("data", "model", "optimiser")} | {"run": run}
 

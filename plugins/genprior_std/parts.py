@@ -8,6 +8,7 @@ from genprior import Part, hookimpl
 from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.conditioners.none import NoCondition
+from genprior_std.conditioners.partial_label import PartialLabel
 from genprior_std.datasets.arrays import Arrays
 from genprior_std.datasets.cifar10 import Cifar10
 from genprior_std.datasets.digits import Digits
@@ -16,6 +17,7 @@ from genprior_std.datasets.flowers102 import Flowers102
 from genprior_std.datasets.folder import Folder
 from genprior_std.datasets.mnist import Mnist
 from genprior_std.datasets.svhn import Svhn
+from genprior_std.exporters.code_grid import CodeGrid
 from genprior_std.exporters.grid import Grid
 from genprior_std.exporters.label_grid import LabelGrid
 from genprior_std.exporters.npz import Npz
@@ -28,10 +30,16 @@ from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
 from genprior_std.models.aae import AdversarialAutoencoder
+from genprior_std.models.aae_clustering import ClusteringAutoencoder
+from genprior_std.models.aae_dimension_reduction import DimensionReductionAutoencoder
+from genprior_std.models.aae_semi_supervised import SemiSupervisedAutoencoder
 from genprior_std.models.gan import GenerativeAdversarialNetwork
 from genprior_std.models.hvae import HierarchicalVariationalAutoencoder
 from genprior_std.models.iwae import ImportanceWeightedAutoencoder
 from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
+from genprior_std.models.pixelcnn import PixelConvolutionalNetwork
+from genprior_std.models.pixelgan import PixelGanAutoencoder
+from genprior_std.models.pixelgan_semi_supervised import SemiSupervisedPixelGan
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.models.vae_gan import VaeGan
 from genprior_std.networks.autoencoder_critic import AutoencoderCritic
@@ -52,10 +60,13 @@ from genprior_std.networks.larsen_decoder import LarsenDecoder
 from genprior_std.networks.larsen_encoder import LarsenEncoder
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.networks.pixelcnn_decoder import PixelCnnDecoder
 from genprior_std.networks.residual_decoder import ResidualDecoder
 from genprior_std.networks.residual_encoder import ResidualEncoder
+from genprior_std.networks.strided_encoder import StridedEncoder
 from genprior_std.networks.wgan_resnet_critic import WganResnetCritic
 from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
+from genprior_std.priors.categorical import Categorical
 from genprior_std.priors.categorical_gaussian import CategoricalGaussian
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
@@ -70,9 +81,11 @@ from genprior_std.reconstruction.discretised_logistic import DiscretisedLogistic
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 from genprior_std.reconstruction.pixel import Pixel
 from genprior_std.scores.active_units import ActiveUnits
+from genprior_std.scores.bits_per_dim import BitsPerDimension
 from genprior_std.scores.classifier_score import ClassifierScore
 from genprior_std.scores.cluster_error import ClusterError
 from genprior_std.scores.elbo import EvidenceLowerBound
+from genprior_std.scores.error_rate import ErrorRate
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
 from genprior_std.scores.kid import KID
@@ -86,6 +99,7 @@ PARTS: tuple[type[Part], ...] = (
     InfoGAN,
     Label,
     NoCondition,
+    PartialLabel,
     Arrays,
     Cifar10,
     Digits,
@@ -94,6 +108,7 @@ PARTS: tuple[type[Part], ...] = (
     Folder,
     Mnist,
     Svhn,
+    CodeGrid,
     Grid,
     LabelGrid,
     Npz,
@@ -106,10 +121,16 @@ PARTS: tuple[type[Part], ...] = (
     NonSaturating,
     WassersteinGradientPenalty,
     AdversarialAutoencoder,
+    ClusteringAutoencoder,
+    DimensionReductionAutoencoder,
+    SemiSupervisedAutoencoder,
     GenerativeAdversarialNetwork,
     HierarchicalVariationalAutoencoder,
     ImportanceWeightedAutoencoder,
     NestedCrpAutoencoder,
+    PixelConvolutionalNetwork,
+    PixelGanAutoencoder,
+    SemiSupervisedPixelGan,
     VariationalAutoencoder,
     VaeGan,
     AutoencoderCritic,
@@ -130,10 +151,13 @@ PARTS: tuple[type[Part], ...] = (
     LarsenEncoder,
     MlpDecoder,
     MlpEncoder,
+    PixelCnnDecoder,
     ResidualDecoder,
     ResidualEncoder,
+    StridedEncoder,
     WganResnetCritic,
     WganResnetDecoder,
+    Categorical,
     CategoricalGaussian,
     CodeGenerator,
     ConditionalGaussian,
@@ -148,9 +172,11 @@ PARTS: tuple[type[Part], ...] = (
     LearnedSimilarity,
     Pixel,
     ActiveUnits,
+    BitsPerDimension,
     ClassifierScore,
     ClusterError,
     EvidenceLowerBound,
+    ErrorRate,
     FID,
     InceptionScore,
     KID,

@@ -1,14 +1,16 @@
-"""Pictures of a run: sample grids while it trains, reconstructions, and the curves of its records."""
+"""Pictures of a run: sample grids while it trains; at its end curves, reconstructions, codes, walks and clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from genprior import hookimpl
+from genprior import code_pictures, hookimpl
 from genprior.data import images_to_float, to_uint8
-from genprior.parts import Batch
+from genprior.parts import Batch, Condition, ImageSet, Model, Prior
 from genprior.pictures import curves, grid
 from genprior.randomness import seeded
 from genprior.sampling import evaluating
@@ -16,6 +18,15 @@ from genprior.trainer import Trainer
 from genprior_std.priors.vampprior import VampPrior
 
 __all__ = ["genprior_run_finished", "genprior_run_started", "genprior_step_done"]
+
+IMAGES = 2000
+"""Test images in a picture of codes, and those among which the members of clusters are drawn."""
+COLUMNS = 20
+"""Images in a row of a walk."""
+CLUSTERS = 30
+MEMBERS = 10
+CHUNK = 500
+"""Images encoded or decoded at a time."""
 
 
 @hookimpl
@@ -43,7 +54,11 @@ def genprior_step_done(trainer: Trainer, step: int, metrics: Mapping[str, float]
 
 @hookimpl
 def genprior_run_finished(trainer: Trainer, scores: Mapping[str, float]) -> None:
-    """Draw the curves, and held-out images beside their reconstructions."""
+    """Draw the curves, held-out images beside their reconstructions, and what the model has of the following.
+
+    `codes.png`: the codes of 2,000 test images beside samples of the prior; of wide codes the first two principal
+    components. `walk.png`: images along the prior. `clusters.png`: the head of each cluster and 10 of its test images.
+    """
     curves(trainer.metrics, trainer.folder / "samples" / "curves.png")
     test = trainer.images("test")
     x, y = test.images[:50], test.labels[:50]
@@ -53,3 +68,78 @@ def genprior_run_finished(trainer: Trainer, scores: Mapping[str, float]) -> None
     if x_rec is not None:
         pairs = torch.stack([x, to_uint8(x_rec).cpu()], dim=1).flatten(0, 1)
         grid(pairs, trainer.folder / "samples" / "reconstructions.png")
+    folder = trainer.folder / "samples"
+    with trainer.trained() as model:
+        with seeded(trainer.seed, "codes"):
+            _draw_codes(model, test, folder / "codes.png")
+        with seeded(trainer.seed, "walk"):
+            _draw_walk(model, folder / "walk.png")
+        with seeded(trainer.seed, "clusters"):
+            _draw_clusters(model, test, folder / "clusters.png")
+
+
+def _draw_codes(model: Model, test: ImageSet, path: Path) -> None:
+    """Draw where the images of each class are encoded, if the model encodes to at least two numbers."""
+    some = ImageSet(test.images[:IMAGES], test.labels[:IMAGES], test.classes)
+    codes = _of_each(model, some, model.encode)
+    if codes is None or min(codes.shape) < 2 or not bool(codes.isfinite().all()):
+        return
+    prior = getattr(model, "prior", None)
+    drawn = None
+    if isinstance(prior, Prior):
+        like = torch.zeros(len(codes), device=next(model.parameters()).device)
+        drawn = prior.sample(model.condition(like).asked).cpu()
+        # The codes of a model of several levels are wider than those of the prior of one.
+        drawn = drawn if drawn.shape[1] == codes.shape[1] and bool(drawn.isfinite().all()) else None
+    if codes.shape[1] == 2:
+        code_pictures.scatter(codes, some.labels, some.classes, path, drawn)
+        return
+    plane = code_pictures.principal_plane(codes)
+    shown = None if drawn is None else plane.coordinates(drawn)
+    named = tuple(f"principal component {i} of {codes.shape[1]}" for i in (1, 2))
+    code_pictures.scatter(plane.coordinates(codes), some.labels, some.classes, path, shown, (named[0], named[1]))
+
+
+def _draw_walk(model: Model, path: Path) -> None:
+    """Draw images along the prior, all under one condition, if the prior has a walk and the model decodes at will."""
+    prior = getattr(model, "prior", None)
+    like = next(model.parameters()).new_zeros(1)
+    codes = prior.walk(COLUMNS, like) if isinstance(prior, Prior) else None
+    if codes is None:
+        return
+    told = model.condition(like)
+    images = []
+    for z in torch.split(codes.flatten(0, 1), CHUNK):
+        decoded = model.decode(z, Condition(*(part.expand(len(z), -1) for part in told)))
+        if decoded is None:
+            return
+        images.append(to_uint8(decoded).cpu())
+    shown = torch.cat(images)
+    code_pictures.walk(shown.view(-1, COLUMNS, *shown.shape[1:]), path)
+
+
+def _draw_clusters(model: Model, test: ImageSet, path: Path) -> None:
+    """Draw the head and some images of each of the first clusters, if the model has clusters."""
+    chosen = torch.randperm(len(test.images))[:IMAGES]
+    some = ImageSet(test.images[chosen], test.labels[chosen], test.classes)
+    found = _of_each(model, some, model.clusters)
+    if found is None:
+        return
+    shown = min(found.shape[1], CLUSTERS)
+    cluster = found.argmax(1)
+    members = [some.images[cluster == k][:MEMBERS] for k in range(shown)]
+    if not any(len(images) for images in members):
+        return
+    heads = model.cluster_heads()
+    code_pictures.clusters(None if heads is None else to_uint8(heads[:shown]).cpu(), members, path)
+
+
+def _of_each(model: Model, images: ImageSet, ask: Callable[[Batch], Tensor | None]) -> Tensor | None:
+    """What `ask` says of all images, on the host; None where it says nothing."""
+    device, said = next(model.parameters()).device, []
+    for x, y in zip(torch.split(images.images, CHUNK), torch.split(images.labels, CHUNK), strict=True):
+        part = ask(Batch(images_to_float(x.to(device)), y.to(device)))
+        if part is None:
+            return None
+        said.append(part.cpu())
+    return torch.cat(said)

@@ -257,6 +257,38 @@ def test_drawn_pixels_are_white_as_often_as_they_are_bright():
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
+def test_shifts_move_each_image_by_itself_and_black_comes_in(channels_last):
+    images = random_images(40)
+    data = DeviceData(images, "cpu", batch=20, seed=4, shift=2, channels_last=channels_last)
+    still = DeviceData(images, "cpu", batch=20, seed=4)
+    seen = set()
+    for step in range(4):
+        moved, there = (((each.batch(step).x + 1) * 127.5).round() for each in (data, still))
+        for image, original in zip(moved, there, strict=True):
+            padded = np.pad(original.numpy(), ((0, 0), (2, 2), (2, 2)))
+            found = [
+                (down, across)
+                for down in range(5) for across in range(5)
+                if np.array_equal(padded[:, down : down + 4, across : across + 6], image.numpy())
+            ]  # fmt: skip
+            assert found
+            seen.add(found[0])
+    # Of 25 shifts one is missing after 80 draws with probability below 25 (24/25)^80 = 0.95: most are there.
+    assert len(seen) > 18
+
+
+def test_shifts_are_a_function_of_seed_and_step_and_shared_by_ranks():
+    def batch(**more):
+        images = random_images()._replace(labels=torch.arange(24) % 3, classes=("a", "b", "c"))
+        return DeviceData(images, "cpu", batch=8, seed=3, shift=1, labels=6, labelled_batch=4, **more).batch(5)
+
+    whole, parts = batch(), [batch(rank=rank, world=2) for rank in range(2)]
+    assert torch.equal(torch.cat([part.x for part in parts]), whole.x) and torch.equal(batch().x, whole.x)
+    assert torch.equal(torch.cat([part.labelled.x for part in parts]), whole.labelled.x)
+    assert torch.equal(batch(channels_last=True).x, whole.x)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
 def test_a_draw_does_not_depend_on_the_batch_or_the_rank(channels_last):
     def drawn(**settings):
         torch.manual_seed(8)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from genprior import load_recipe
 from genprior.batches import DeviceData
@@ -15,7 +16,9 @@ from genprior.errors import DataError, PlanError
 from genprior.labels import HIDDEN, balanced
 from genprior.launch import train
 from genprior.parts import DataInfo, ImageSet
+from genprior.plan import RunConfig
 from genprior.runs import load_run
+from genprior.trainer import Trainer
 from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.datasets.digits import Digits
@@ -181,3 +184,18 @@ def test_another_number_of_labels_is_another_run(tmp_path):
     plan = recipe(tmp_path).plans[0]
     other = plan.model_copy(update={"run": plan.run.model_copy(update={"labels": 30})})
     assert plan.differences(other.as_table()) == ["run.labels: was 30, is 20"]
+
+
+def test_a_share_of_the_labels_is_kept(tmp_path):
+    plan = recipe(tmp_path).plans[0]
+    share = type(plan.run).model_validate(plan.run.model_dump() | {"labels": 0.2})
+    trainer = Trainer(plan.model_copy(update={"run": share}), 0, tmp_path / "run")
+    trainer.prepare()
+    assert len(trainer.data.labelled) == round(0.2 * 1437) == trainer.data.info.labelled
+    assert as_trained(Digits(Digits.Config()), 0.2).labelled == 287
+
+
+@pytest.mark.parametrize("labels", [0, -3, 1.5, 1.0, 0.0])
+def test_neither_a_number_nor_a_share_is_refused(labels):
+    with pytest.raises(ValidationError, match="labels"):
+        RunConfig(steps=1, labels=labels)

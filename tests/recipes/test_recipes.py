@@ -19,6 +19,12 @@ TABLE_3 = next(path for path in RECIPES if path.stem == "table3_ablation")
 
 def test_all_recipes_are_here():
     assert [path.relative_to(ROOT).as_posix() for path in RECIPES] == [
+        "aae_clustering.toml",
+        "aae_dim_reduction.toml",
+        "aae_label_info.toml",
+        "aae_mnist_codes.toml",
+        "aae_semi_supervised.toml",
+        "aae_supervised.toml",
         "gans/began.toml",
         "gans/catgan.toml",
         "gans/dcgan.toml",
@@ -28,6 +34,9 @@ def test_all_recipes_are_here():
         "infogan_mnist.toml",
         "iwae_mnist.toml",
         "ncrp_digits.toml",
+        "pixelgan_clustering.toml",
+        "pixelgan_gaussian.toml",
+        "pixelgan_semi_supervised.toml",
         "table1_priors.toml",
         "table2_gans.toml",
         "table3_ablation.toml",

@@ -181,3 +181,14 @@ class AdversarialAutoencoder(Model):
         known, _ = self.conditioner(batch)
         images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
         return images
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The posterior's mean, [n, d]."""
+        known, _ = self.conditioner(batch)
+        z: Tensor = self.encoder(batch.x, known).mean
+        return z
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor:
+        """dec(z), told what is known."""
+        images: Tensor = self.decoder(z, condition.known)
+        return images

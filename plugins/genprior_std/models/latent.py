@@ -120,6 +120,17 @@ class LatentModel(LikelihoodModel):
         images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
         return images
 
+    def encode(self, batch: Batch) -> Tensor:
+        """The posterior's mean [n, d]; of a model with several levels, all of them side by side."""
+        return self.infer(batch).mean
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
+        """dec(z), told what is known; None where the decoder is told a code of another level besides."""
+        if condition.known.shape[1] != self.decoder.sizes.known:
+            return None
+        images: Tensor = self.decoder(z, condition.known)
+        return images
+
 
 class CodeInference(Inference):
     """What a model of one level of codes infers: the encoder runs once, the decoder and the prior at each draw."""

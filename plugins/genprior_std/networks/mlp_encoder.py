@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from genprior import Encoder, PartConfig, Posterior, Sizes
 from genprior_std.networks.layers import Activation, Start, fully_connected, glorot, with_known
@@ -20,8 +22,13 @@ class MlpEncoder(Encoder):
     With `hidden = [200, 200]`, `activation = "tanh"`, `init = "glorot"` and `posterior = "gaussian"` it is that of the
     importance weighted autoencoder with one stochastic layer.
 
+    While it trains, noise may be added to the pixels and numbers of the first hidden layer may be dropped:
+
+        x + input_noise e,  e ~ N(0, I);    h_1 m / (1 - dropout),  m ~ Bernoulli(1 - dropout)
+
     References:
-        Makhzani et al., Adversarial Autoencoders, 2015, appendix A (two hidden layers of 1000 ReLU units).
+        Makhzani et al., Adversarial Autoencoders, 2015, appendix A (two hidden layers of 1000 ReLU units; noise on the
+        input and dropout regularise its semi-supervised model).
         Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2015, section 5.
     """
 
@@ -39,9 +46,13 @@ class MlpEncoder(Encoder):
         conditional: bool = False
         """Whether the encoder sees `known`, beside the pixels."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, or a Gaussian with a diagonal covariance."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
         init: Start = "default"
         """Where the layers start: torch's own draw, or Glorot's uniform weights with biases of zero."""
+        input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+        """Standard deviation of Gaussian noise on the pixels, on their scale [-1, 1], in training alone."""
+        dropout: float = Field(default=0.0, ge=0, lt=1)
+        """How likely each number of the first hidden layer is dropped, in training alone."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
@@ -61,7 +72,16 @@ class MlpEncoder(Encoder):
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:
         """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""
+        cfg = self.config
         x = x.flatten(1)
-        if self.config.conditional:
+        if self.training and cfg.input_noise:
+            x = x + cfg.input_noise * torch.randn_like(x)
+        if cfg.conditional:
             x = with_known(x, known)
-        return posterior_from(self.config.posterior, self.to_code(self.layers(x)))
+        first, *others = self.layers
+        x = first(x)
+        if self.training and cfg.dropout:
+            x = dropout(x, cfg.dropout)
+        for layer in others:
+            x = layer(x)
+        return posterior_from(cfg.posterior, self.to_code(x))

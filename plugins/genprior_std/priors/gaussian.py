@@ -32,6 +32,23 @@ class Gaussian(DensityPrior):
         noise = torch.randn(len(asked), self.sizes.code, device=asked.device, dtype=asked.dtype)
         return noise.mul_(self.config.sigma)
 
+    def walk(self, columns: int, like: Tensor) -> Tensor | None:
+        """A square of codes in the plane, each in the middle of an equal share of the mass: [columns, columns, 2].
+
+            z_ij = sigma (q_j, -q_i),  q_i = Phi^-1((i + 1/2) / columns)
+
+        The first number rises along a row, and the second falls from row to row, as in a drawing of the plane. None
+        where a code has other than 2 numbers.
+
+        Source: the grid of figure 4 of Kingma and Welling, "Auto-encoding variational Bayes".
+        """
+        if self.sizes.code != 2:
+            return None
+        # Half precision knows no inverse of Phi.
+        middle = (torch.arange(columns, device=like.device, dtype=torch.float32) + 0.5) / columns
+        q = self.config.sigma * torch.special.ndtri(middle.to(torch.promote_types(like.dtype, torch.float32)))
+        return torch.stack(torch.meshgrid(q, -q, indexing="xy"), -1).to(like.dtype)
+
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
         """The log-density -|z|^2 / (2 sigma^2) - d log(sigma sqrt(2 pi)): [n] in nats for z [n, d]."""
         sigma: float = self.config.sigma

@@ -77,6 +77,16 @@ class Mixture(DensityPrior):
         tau: Tensor = self.config.tangential * noise[1]
         return torch.stack([rho * cos - tau * sin, rho * sin + tau * cos], 1)
 
+    def walk(self, columns: int, like: Tensor) -> Tensor:
+        """Each component as a row, along the radius from -2 to 2 standard deviations: [K, columns, 2].
+
+        z_kj = rho_j (cos phi_k, sin phi_k), rho_j from shift - 2 radial to shift + 2 radial in equal steps, tau = 0.
+        """
+        cos, sin = self._angles(torch.arange(self.config.components, device=like.device), like)
+        steps = torch.linspace(-2, 2, columns, device=like.device, dtype=like.dtype)
+        rho = self.config.shift + self.config.radial * steps
+        return torch.stack([cos[:, None] * rho, sin[:, None] * rho], -1)
+
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
         """The log-density, log mean_k N(rho_k; shift, radial^2) N(tau_k; 0, tangential^2): [n] in nats.
 

@@ -16,6 +16,8 @@ __all__ = ["SwissRoll"]
 
 RADIUS = 3.0
 TURN = 4 * math.pi
+ROWS = 10
+"""Segments of a walk where nothing is asked, as many as in figure 4 of the paper."""
 NODES, WEIGHTS = (array.tolist() for array in numpy.polynomial.legendre.leggauss(8))
 
 
@@ -72,6 +74,15 @@ class SwissRoll(DensityPrior):
         noise = torch.randn(n, 2, device=asked.device, dtype=asked.dtype)
         sigma: float = self.config.sigma
         return self._roll(t) + sigma * noise
+
+    def walk(self, columns: int, like: Tensor) -> Tensor:
+        """The roll without its noise from the middle outwards, each of K segments of equal u a row: [K, columns, 2].
+
+        z_kj = c(sqrt(u)), u = (k + (j + 1/2) / columns) / K; K is the width of what is asked, or 10.
+        """
+        rows = self.sizes.asked or ROWS
+        u = (torch.arange(rows * columns, device=like.device, dtype=like.dtype) + 0.5) / (rows * columns)
+        return self._roll(u.sqrt().view(rows, columns))
 
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
         """The log-density, log int 2 K t N(z; c(t), sigma^2 I) dt over the segment: [n] in nats for z [n, 2].

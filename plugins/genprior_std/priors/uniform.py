@@ -41,6 +41,18 @@ class Uniform(DensityPrior):
         noise = torch.rand(len(asked), self.sizes.code, device=asked.device, dtype=asked.dtype)
         return noise.mul_(self.config.high - self.config.low).add_(self.config.low)
 
+    def walk(self, columns: int, like: Tensor) -> Tensor | None:
+        """The middles of the cells of a square of columns x columns cells: [columns, columns, 2].
+
+        The first number rises along a row, and the second falls from row to row, as in a drawing of the plane. None
+        where a code has other than 2 numbers.
+        """
+        if self.sizes.code != 2:
+            return None
+        middle = (torch.arange(columns, device=like.device, dtype=like.dtype) + 0.5) / columns
+        z = self.config.low + (self.config.high - self.config.low) * middle
+        return torch.stack(torch.meshgrid(z, z.flip(0), indexing="xy"), -1)
+
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
         """The log-density: -d log(high - low) inside the cube, minus infinity outside: [n] in nats for z [n, d]."""
         inside = ((z >= self.config.low) & (z <= self.config.high)).all(1)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from genprior.parts import PartConfig, Reconstruction, Sizes
 from genprior_std.reconstruction.spread import Spread, SpreadForm
 
-__all__ = ["DiscretisedLogistic"]
+__all__ = ["FLOOR", "DiscretisedLogistic", "negative_log_probability"]
 
 HALF = 1 / 255
 """Half of a bin's width on the [-1, 1] scale."""
@@ -75,11 +75,11 @@ class DiscretisedLogistic(Reconstruction):
         dtype = torch.promote_types(x_rec.dtype, torch.float32)
         x, x_rec = x.to(dtype), x_rec.to(dtype)
         log_scale = self._scale.log(x_rec)
-        error = _negative_log_probability(x, x_rec, log_scale).flatten(1)
+        error = negative_log_probability(x, x_rec, log_scale).flatten(1)
         return error.mean(1) if self.config.reduction == "mean" else error.sum(1)
 
 
-def _negative_log_probability(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+def negative_log_probability(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """-log P(x), [n, c, h, w], of a log scale that broadcasts."""
     per_scale = (-log_scale).exp()
     # The outer edges of the first and the last bin are moved far off, where their terms and slopes are zero.

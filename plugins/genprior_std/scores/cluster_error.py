@@ -7,14 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from genprior.data import images_to_float
 from genprior.errors import ScoreError
-from genprior.parts import Batch, ImageSet, PartConfig, Score, ScoreContext
+from genprior.parts import ImageSet, PartConfig, Score, ScoreContext
 from genprior.score import Column
+from genprior_std.scores.by_chunks import by_chunks
 
 __all__ = ["ClusterError"]
-
-CHUNK = 500
 
 
 class ClusterError(Score):
@@ -84,13 +82,11 @@ def named_by_the_majority(q: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def _clusters(context: ScoreContext, images: ImageSet) -> Tensor:
     with context.trained() as model:
-        found = []
-        for x, y in zip(torch.split(images.images, CHUNK), torch.split(images.labels, CHUNK), strict=True):
-            q = model.clusters(Batch(images_to_float(x.to(context.device)), y.to(context.device)))
-            if q is None:
-                raise ScoreError(
-                    f"model '{model.name}' sorts images into no clusters, so there is no cluster error. "
-                    "Models that do say so by `clusters`: 'ncrp_vae', and any model with conditioner 'infogan'"
-                )
-            found.append(q.cpu())
-    return torch.cat(found)
+        q = by_chunks(context, images, model.clusters)
+        if q is None:
+            raise ScoreError(
+                f"model '{model.name}' sorts images into no clusters, so there is no cluster error. Models that do say "
+                "so by `clusters`: 'ncrp_vae', 'aae_clustering', 'pixelgan' with an encoder of posterior \"softmax\", "
+                "and any model with conditioner 'infogan'"
+            )
+        return q

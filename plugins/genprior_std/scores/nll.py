@@ -12,7 +12,7 @@ from genprior.parts import LikelihoodModel, PartConfig, Score, ScoreContext
 from genprior.score import Column
 from genprior_std.scores.likelihood import drawn, inferred, likelihood_model, log_sum_exp, standard_error
 
-__all__ = ["NegativeLogLikelihood"]
+__all__ = ["NegativeLogLikelihood", "level_width"]
 
 LEVEL_WIDTH = 2 / 255
 """From one byte to the next on the [-1, 1] scale."""
@@ -80,7 +80,7 @@ class NegativeLogLikelihood(Score):
                     for inference in inferred(context, model, self.config.images)
                 ]
             )
-            width = _level_width(model)
+            width = level_width(model)
         nll = -float(log_p.mean())
         dimensions = context.real("test").images[0].numel()
         return {
@@ -90,6 +90,7 @@ class NegativeLogLikelihood(Score):
         }
 
 
-def _level_width(model: LikelihoodModel) -> float:
+def level_width(model: LikelihoodModel) -> float:
+    """How wide one of 256 grey levels is where log p(x | z) is a density of pixels in [-1, 1]; 1 of probabilities."""
     metric = getattr(getattr(model.config, "reconstruction", None), "metric", None)
     return LEVEL_WIDTH if metric == "gaussian" else 1.0

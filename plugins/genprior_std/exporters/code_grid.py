@@ -1,0 +1,107 @@
+"""One category a row, and a continuous code from left to right: what InfoGAN's codes mean."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genprior.data import to_uint8
+from genprior.errors import DataError, PlanError
+from genprior.parts import Condition, Exporter, Model, PartConfig
+from genprior.pictures import grid
+from genprior.randomness import seeded
+from genprior.sampling import evaluating
+from genprior_std.conditioners.infogan import InfoGAN
+
+__all__ = ["CodeGrid"]
+
+CHUNK = 500
+"""Images made at a time."""
+
+
+class CodeGrid(Exporter):
+    """A PNG with a panel for each continuous code, one below the other: row = category, column = value of that code.
+
+    The category is the first categorical code. From left to right a continuous code goes from -2 to 2, beyond the
+    [-1, 1] that it is drawn from; everything else about a row stays: its noise and its other codes, drawn once, and
+    the same in every panel.
+
+    Source: Chen et al., "InfoGAN", 2016, figure 2 (continuous codes from -2 to 2 on MNIST).
+    """
+
+    name = "code_grid"
+
+    class Config(PartConfig):
+        """How far the codes go, and in how many steps."""
+
+        columns: int = Field(default=10, ge=2)
+        """How many values of the continuous code."""
+        reach: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+        """The largest value; the smallest is its negative."""
+
+    def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
+        """Write all categories, as often, each time with other noise, as it takes to show n images.
+
+        Raises:
+            DataError: n is less than 1.
+            PlanError: a label is given, or the model has not both kinds of codes.
+        """
+        if label is not None:
+            raise PlanError(f"'code_grid' shows every category, and label {label} was asked; use 'grid' for one label")
+        if n < 1:
+            raise DataError(f"{n} images were asked for; ask for at least 1")
+        codes = _codes_of(model)
+        categories: int = codes.categorical[0]
+        first, columns = sum(codes.categorical), self.config.columns
+        turns = math.ceil(n / (categories * columns * codes.continuous))
+        values = torch.linspace(-self.config.reach, self.config.reach, columns).tolist()
+        panels = []
+        with evaluating(model):
+            for code in range(codes.continuous):
+                shown = [_column(model, turns * categories, categories, seed, first + code, value) for value in values]
+                panels.append(torch.stack(shown, dim=1).flatten(0, 1))
+        grid(torch.cat(panels), path, columns=columns)
+
+
+def _codes_of(model: Model) -> Any:
+    """The settings of the codes of `model`.
+
+    Raises:
+        PlanError: it has not both kinds.
+    """
+    conditioner: Any = getattr(model, "conditioner", None)
+    if isinstance(conditioner, InfoGAN) and conditioner.config.categorical and conditioner.config.continuous:
+        return conditioner.config
+    has = "no conditioner"
+    if isinstance(conditioner, InfoGAN):
+        settings = conditioner.config
+        has = f"categorical = {list(settings.categorical)} and continuous = {settings.continuous}"
+    elif conditioner is not None:
+        has = f"conditioner '{conditioner.name}'"
+    raise PlanError(
+        "'code_grid' shows a category a row and a continuous code from left to right, and so needs both kinds of "
+        f"codes; model '{model.name}' has {has}. "
+        'Train with conditioner = { name = "infogan", categorical = [10], continuous = 2 }, '
+        "or use exporter 'grid', or 'label_grid' for a model that takes labels"
+    )
+
+
+def _column(model: Model, rows: int, categories: int, seed: int, place: int, value: float) -> Tensor:
+    """Images whose continuous code at `place` of what is asked is `value`, uint8 [rows, c, h, w].
+
+    The seeds leave place and value out, so that each row keeps its noise from column to column.
+    """
+    device = next(model.parameters()).device
+    y = torch.arange(rows, device=device) % categories
+    chunks = []
+    for number, some in enumerate(torch.split(y, CHUNK)):
+        with seeded(seed, "code_grid condition", number):
+            known, asked = model.condition(torch.zeros(len(some), device=device), some)
+        asked[:, place] = value
+        with seeded(seed, "code_grid noise", number):
+            chunks.append(to_uint8(model.generate(Condition(known, asked))).cpu())
+    return torch.cat(chunks)

@@ -1,0 +1,101 @@
+"""A conditional PixelCNN alone: a likelihood of images without a code.
+
+van den Oord et al. 2016 ("Conditional image generation with PixelCNN decoders"). It is what Makhzani and Frey 2017
+("PixelGAN autoencoders", figure 2b) compare model `pixelgan` with, at a receptive field of the same size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from genprior import (
+    AutoregressiveDecoder,
+    Batch,
+    Build,
+    Condition,
+    ConditionerSpec,
+    DataInfo,
+    DecoderSpec,
+    Model,
+    Objectives,
+    PartConfig,
+    Phase,
+    PlanError,
+    Sizes,
+)
+
+__all__ = ["PixelConvolutionalNetwork", "check_autoregressive"]
+
+
+class PixelConvolutionalNetwork(Model):
+    """An autoregressive decoder alone, trained by its exact likelihood.
+
+        loss = E[-log p(x)] / (c h w),    log p(x) = sum_i log p(x_i | x_1, ..., x_{i-1})
+
+    in nats of a sub-pixel. The decoder is made for codes of width 0. With a condition all of it is p(x | condition),
+    where the decoder looks at what is told.
+
+    References:
+        van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, equations 1 and 3.
+    """
+
+    name = "pixelcnn"
+    generating: ClassVar[tuple[str, ...]] = ("decoder",)
+
+    class Config(PartConfig):
+        """The parts of a PixelCNN."""
+
+        decoder: DecoderSpec
+        """p(x), an autoregressive decoder."""
+        conditioner: ConditionerSpec
+        """What is told and asked."""
+
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the parts.
+
+        Raises:
+            PlanError: the decoder knows no likelihood, or parts do not fit.
+        """
+        super().__init__(config)
+        check_autoregressive(self.name, config.decoder)
+        sizes = Sizes(info.image, 0, *config.conditioner.part.widths(config.conditioner, info))
+        self.decoder = build("decoder", config.decoder, sizes)
+        self.conditioner = build("conditioner", config.conditioner, sizes)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: the decoder ascends the likelihood."""
+        return (Phase("likelihood", self.likelihood),)
+
+    def likelihood(self, batch: Batch) -> Objectives:
+        """The negative log-likelihood in nats of a sub-pixel."""
+        return Objectives({"decoder": -self.log_likelihood(batch).mean() / batch.x[0].numel()})
+
+    def log_likelihood(self, batch: Batch) -> Tensor:
+        """The natural logarithm of p(x), exact, [n] in nats; of p(x | condition) where something is told."""
+        known, _ = self.conditioner(batch)
+        log_p: Tensor = self.decoder.log_prob(batch.x, _no_code(known), known)
+        return log_p
+
+    def generate(self, condition: Condition) -> Tensor:
+        """Images drawn pixel by pixel, [n, c, h, w]."""
+        images: Tensor = self.decoder(_no_code(condition.known), condition.known)
+        return images
+
+
+def _no_code(like: Tensor) -> Tensor:
+    return like.new_empty(len(like), 0)
+
+
+def check_autoregressive(model: str, decoder: PartConfig) -> None:
+    """Refuse a decoder that makes images and knows no likelihood of them.
+
+    Raises:
+        PlanError: it is no `AutoregressiveDecoder`.
+    """
+    if not issubclass(decoder.part, AutoregressiveDecoder):
+        raise PlanError(
+            f"model '{model}' needs a decoder with log_prob, an AutoregressiveDecoder; decoder '{decoder.name}' makes "
+            "images and knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
+        )

@@ -1,0 +1,208 @@
+"""The PixelGAN autoencoder: an adversarial autoencoder whose decoder is a PixelCNN.
+
+Makhzani and Frey 2017 ("PixelGAN autoencoders"). With a `gaussian` prior the code holds what is global in an image and
+the decoder adds what is local; with a `categorical` prior, and an encoder that ends in a softmax, the code is the kind
+of image and the decoder holds the whole style.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genprior import (
+    Batch,
+    Build,
+    Condition,
+    ConditionerSpec,
+    CriticSpec,
+    DataInfo,
+    DecoderSpec,
+    EncoderSpec,
+    GameSpec,
+    Model,
+    Objectives,
+    PartConfig,
+    Phase,
+    PlanError,
+    PriorSpec,
+    Sizes,
+)
+from genprior.step import remember
+from genprior_std.models.pixelcnn import check_autoregressive
+from genprior_std.models.plain_games import check_plain
+from genprior_std.priors.categorical import Categorical
+
+__all__ = ["PixelGanAutoencoder", "ends_in_softmax"]
+
+
+class PixelGanAutoencoder(Model):
+    """Adversarial autoencoder whose decoder is autoregressive, with any prior that learns nothing.
+
+        E log p(x) >= E[log p(x | z)] - KL(q(z) || p(z)) - I(z; x)
+
+    The last term, which would part code and image, is dropped, and a code critic does the second. So what is trained
+    is no bound of log p(x). Each pixel is predicted from the true ones before it and from z, the encoder's code of the
+    true image: that is the only way on which a reconstruction's gradient reaches the encoder.
+
+    The paper takes the reconstruction and the adversarial phase in turn. Here both losses are taken at the same
+    parameters, in one phase with one forward and one backward pass.
+
+    A learned prior such as `code_generator` cannot be had: it descends an image critic's verdict on what it decodes
+    to, and an image that is drawn pixel by pixel passes no gradient to its code.
+
+    With prior `categorical` log p(x) is exact, log 1/K sum_k p(x | e_k). The encoder plays no part
+    in it.
+
+    References:
+        Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2 (equations 1 and 2, figure 1) and section 3
+        (figures 2 to 4).
+    """
+
+    name = "pixelgan"
+    # The encoder sorts and scores images beside the decoder, so both should be of one average.
+    generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
+
+    class Config(PartConfig):
+        """The parts of a PixelGAN autoencoder."""
+
+        code_size: int = Field(64, gt=0)
+        """d, the width of a code; with prior `categorical` the number of categories."""
+        prior: PriorSpec
+        """p(z), one that learns nothing."""
+        encoder: EncoderSpec
+        """q(z | x); with prior `categorical` one with posterior = "softmax"."""
+        decoder: DecoderSpec
+        """p(x | z), an autoregressive decoder."""
+        code_critic: CriticSpec
+        """Tells codes of the prior from codes of images."""
+        conditioner: ConditionerSpec
+        """What is told and asked."""
+        code_game: GameSpec
+        """The game of the code critic and the encoder."""
+        rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+        """Weight of -log p(x | z) / (c h w), in nats of a sub-pixel, so that it does not depend on the images' size."""
+        adversarial_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+        """Weight of the code game in the encoder's step, the paper's cost multiplier."""
+
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the parts.
+
+        Raises:
+            PlanError: the decoder knows no likelihood, the prior would have to learn, the game learns or has a state of
+                its own, or parts do not fit.
+        """
+        super().__init__(config)
+        check_autoregressive(self.name, config.decoder)
+        self.sorts = ends_in_softmax(config.encoder)
+        known, asked = config.conditioner.part.widths(config.conditioner, info)
+        sizes = Sizes(info.image, config.code_size, known, asked)
+        self.encoder = build("encoder", config.encoder, sizes)
+        self.decoder = build("decoder", config.decoder, sizes)
+        self.prior = build("prior", config.prior, sizes)
+        self.conditioner = build("conditioner", config.conditioner, sizes)
+        self.make_game(config, sizes, build)
+        if any(True for _ in self.prior.parameters()):
+            raise PlanError(
+                f"prior '{self.prior.name}' would not learn in model '{self.name}': its decoder draws pixels one by "
+                "one, so that no gradient of an image game reaches the codes. Use a prior without parameters, such as "
+                "'gaussian', 'mixture' or 'categorical', or model 'aae' with improves.prior = true"
+            )
+
+    def make_game(self, config: Any, sizes: Sizes, build: Build) -> None:
+        """Make the code critic and its game."""
+        self.code_critic = build("code_critic", config.code_critic, sizes)
+        self.code_game = build("code_game", config.code_game, sizes)
+        check_plain(self.name, "code_game", self.code_game)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: images are predicted from their codes, and codes are drawn to the prior."""
+        return (Phase("regularise", self.regularise),)
+
+    def regularise(self, batch: Batch) -> Objectives:
+        """The reconstruction and the adversarial phase of the paper, at the same parameters."""
+        known, asked = self.conditioner(batch)
+        with torch.no_grad():
+            z_prior = self.prior.sample(asked)
+        z = self.encoder(batch.x, known).rsample()
+        rec = -self.decoder.log_prob(batch.x, z, known).mean() / batch.x[0].numel()
+        critic = remember(self.code_critic)
+        fool = self.code_game.generator_loss(critic, (z, known))
+        # The code game does not depend on the decoder, so one loss and one backward pass serve both.
+        autoencoder = self.config.rec_weight * rec + self.config.adversarial_weight * fool
+        return Objectives(
+            {
+                "code_critic": self.code_game.critic_loss(critic, (z_prior, known), (z, known)),
+                "encoder": autoencoder,
+                "decoder": autoencoder,
+            },
+            note={"reconstruction": rec, "fool": fool},
+        )
+
+    def generate(self, condition: Condition) -> Tensor:
+        """Images drawn from p(x | z) with z ~ p(z)."""
+        known, asked = condition
+        images: Tensor = self.decoder(self.prior.sample(asked), known)
+        return images
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Images drawn from p(x | z) at the mean code of each image of the batch."""
+        known, _ = self.conditioner(batch)
+        images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
+        return images
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The mean code of each image, [n, d]."""
+        known, _ = self.conditioner(batch)
+        z: Tensor = self.encoder(batch.x, known).mean
+        return z
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor:
+        """Images drawn from p(x | z) for codes z [n, d]."""
+        images: Tensor = self.decoder(z, condition.known)
+        return images
+
+    def clusters(self, batch: Batch) -> Tensor | None:
+        """The soft category of each image, [n, d]; None where the encoder does not end in a softmax."""
+        return self.encode(batch) if self.sorts else super().clusters(batch)
+
+    def cluster_heads(self) -> Tensor | None:
+        """An image drawn from each category, [d, c, h, w]; None without categories, or where something must be told."""
+        known = self.conditioner.sizes.known
+        if not self.sorts or known:
+            return None
+        like = next(self.decoder.parameters())
+        codes = torch.eye(self.config.code_size, device=like.device, dtype=like.dtype)
+        images: Tensor = self.decoder(codes, codes.new_empty(len(codes), 0))
+        return images
+
+    def log_likelihood(self, batch: Batch) -> Tensor | None:
+        """The natural logarithm of p(x) = 1/K sum_k p(x | e_k), exact, [n]; None where the prior is not `categorical`.
+
+        K passes of the decoder, one category at a time. Where a category is asked, it is p(x | e_k) of that one.
+        """
+        if not isinstance(self.prior, Categorical):
+            return None
+        known, asked = self.conditioner(batch)
+        if asked.shape[1]:
+            given: Tensor = self.decoder.log_prob(batch.x, asked, known)
+            return given
+        categories = self.config.code_size
+        codes = torch.eye(categories, device=batch.x.device, dtype=batch.x.dtype)
+        each = [self.decoder.log_prob(batch.x, code.expand(len(batch.x), -1), known) for code in codes]
+        return torch.stack(each).logsumexp(0) - math.log(categories)
+
+    def log_likelihood_given_code(self, batch: Batch) -> Tensor:
+        """The natural logarithm of p(x | z) at the mean code of each image, [n] in nats; no bound of log p(x)."""
+        known, _ = self.conditioner(batch)
+        log_p: Tensor = self.decoder.log_prob(batch.x, self.encoder(batch.x, known).mean, known)
+        return log_p
+
+
+def ends_in_softmax(encoder: PartConfig) -> bool:
+    """Whether the settings of an encoder say that its codes are soft categories."""
+    return getattr(encoder, "posterior", None) == "softmax"

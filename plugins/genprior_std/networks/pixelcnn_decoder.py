@@ -1,0 +1,213 @@
+"""The conditional gated PixelCNN, a decoder that draws an image pixel by pixel and knows its exact likelihood."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from genprior import AutoregressiveDecoder, PartConfig, PlanError, Sizes
+from genprior_std.networks.layers import divided, with_known
+from genprior_std.networks.masked_layers import GatedLayer, LeftConvolution, gate
+from genprior_std.networks.pixel_distributions import PixelForm, distribution_of
+from genprior_std.networks.pixelcnn_sampling import sample_rows
+
+__all__ = ["PixelCnnDecoder", "ReceptiveField"]
+
+SHRUNK = 4
+"""How many times smaller than the image the first map of a code is."""
+
+
+class ReceptiveField(NamedTuple):
+    """How far a pixel sees: `rows` up, and `columns` to the left and, in the rows above, to the right."""
+
+    rows: int
+    columns: int
+
+
+class PixelCnnDecoder(AutoregressiveDecoder):
+    """The conditional gated PixelCNN: p(x | z) = prod_i p(x_i | x_<i, z), in the order of rows, columns, and R, G, B.
+
+    A gated layer with a kernel of 7 that sees earlier pixels alone (mask A), `blocks` gated layers with residuals
+    (mask B), ReLU, a 1x1 convolution, ReLU, and a 1x1 convolution to the distribution of each colour of each pixel. The
+    code enters each layer as a bias: a vector that is the same everywhere (`code = "invariant"`), or a map
+    ("dependent"): FC to maps of a quarter of the sides, ReLU, an up-convolution, ReLU and another to the whole image,
+    and from there a 1x1 convolution for each layer. Without a code (of width 0) it is a plain PixelCNN.
+
+    The probabilities of all images add up to one: of all black and white images for "bernoulli", which takes a pixel
+    of any other grey for white if it is above 0 and for black if not, so grey images need one of the other two; of all
+    images of bytes for "softmax" and "discretised_logistic", which take a pixel for the nearest byte.
+
+    A small receptive field (`receptive_field`) makes a PixelGAN autoencoder: what is farther apart can only come
+    through the code. `forward` draws images, so no gradient passes it; learn by `log_prob`.
+
+    References:
+        van den Oord et al., Conditional image generation with PixelCNN decoders, 2016, sections 2.2 to 2.4.
+        Makhzani and Frey, PixelGAN autoencoders, 2017, section 2 (both forms of the code; a small receptive field).
+    """
+
+    name = "pixelcnn"
+
+    class Config(PartConfig):
+        """Settings of the conditional gated PixelCNN."""
+
+        width: int = Field(default=32, gt=0)
+        """Feature maps of each stack of a layer; a multiple of the number of colours, so 33 for colour images."""
+        blocks: int = Field(default=3, ge=0)
+        """Gated layers with residuals behind the first layer."""
+        first_kernel: int = Field(default=7, ge=3)
+        """Side of the uncut kernel of the first layer, odd."""
+        kernel: int = Field(default=3, gt=0)
+        """Side of the uncut kernels of the other layers, odd."""
+        head_width: int = Field(default=32, gt=0)
+        """Maps of the 1x1 convolution in front of the last; a multiple of the number of colours."""
+        distribution: PixelForm = "bernoulli"
+        """Of one colour of one pixel: black or white, a softmax over 256 bytes, or a logistic density in 256 bins."""
+        code: Literal["invariant", "dependent"] = "invariant"
+        """Whether the code is the same bias for all pixels, or a bias that depends on where a pixel is."""
+        code_maps: int = Field(default=8, gt=0)
+        """Maps that describe the code where it is "dependent"."""
+        conditional: bool = False
+        """Whether the decoder sees `known`, beside the code."""
+
+        @field_validator("first_kernel", "kernel")
+        @classmethod
+        def _check_odd(cls, value: int) -> int:
+            """Refuse a kernel without a middle."""
+            if value % 2 == 0:
+                raise ValueError(f"a kernel is around a pixel, so its side is odd; {value} is not, {value + 1} is")
+            return value
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Make the network.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it depends on.
+
+        Raises:
+            PlanError: a width is not a multiple of the number of colours, or `code = "dependent"` and a side of the
+                image is not a multiple of 4.
+        """
+        super().__init__(config, sizes)
+        cfg = self.config
+        colours = sizes.image[0]
+        _check_widths(colours, {"width": cfg.width, "head_width": cfg.head_width})
+        self.distribution = distribution_of(cfg.distribution)
+        inputs = sizes.code + (sizes.known if cfg.conditional else 0)
+        self.code_map = None
+        if inputs and cfg.code == "dependent":
+            self.code_map = _code_map(inputs, cfg.code_maps, sizes.image)
+        describing = inputs if self.code_map is None else cfg.code_maps
+        layers = [GatedLayer(colours, cfg.width, cfg.first_kernel, colours, describing, first=True)]
+        for _ in range(cfg.blocks):
+            layers.append(GatedLayer(cfg.width, cfg.width, cfg.kernel, colours, describing, first=False))
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.ModuleList(
+            LeftConvolution(before, after, 0, colours, own_colour=True)
+            for before, after in ((cfg.width, cfg.head_width), (cfg.head_width, colours * self.distribution.count))
+        )
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        """How far a pixel sees."""
+        reach = self.config.first_kernel // 2 + self.config.blocks * (self.config.kernel // 2)
+        return ReceptiveField(reach, reach)
+
+    def described(self, z: Tensor, known: Tensor) -> Tensor | None:
+        """What describes a code: [n, d, 1, 1], or [n, code_maps, h, w] where it depends on the place; None without one.
+
+        Args:
+            z: codes [n, d].
+            known: [n, k].
+        """
+        z = with_known(z, known) if self.config.conditional else z
+        if not z.shape[1]:
+            return None
+        code: Tensor = z[:, :, None, None] if self.code_map is None else self.code_map(z)
+        return code
+
+    def numbers(self, x: Tensor, z: Tensor, known: Tensor) -> Tensor:
+        """The numbers of each pixel's distribution given the earlier ones, [n, c, m, h, w], at least single precision.
+
+        Args:
+            x: images [n, c, h, w]; pixel i of the result depends on the pixels before it alone.
+            z: codes [n, d].
+            known: [n, k].
+        """
+        code = self.described(z, known)
+        u: Tensor
+        s: Tensor
+        u, s = self.layers[0](x, x, code)
+        for layer in self.layers[1:]:
+            u, s = layer(gate(u), s, code)
+        for layer in self.head:
+            s = layer(s.relu())
+        s = s.to(torch.promote_types(s.dtype, torch.float32))
+        return s.view(len(s), *x.shape[1:2], self.distribution.count, *x.shape[2:])
+
+    def log_prob(self, x: Tensor, z: Tensor, known: Tensor) -> Tensor:
+        """The exact log p(x | z, known), [n] in nats, of the possible image that is nearest to x.
+
+        Args:
+            x: images [n, c, h, w] in [-1, 1].
+            z: codes [n, d].
+            known: [n, k].
+        """
+        x = self.distribution.nearest(x)
+        return self.distribution.log_prob(x, self.numbers(x, z, known)).flatten(1).sum(1)
+
+    def forward(self, z: Tensor, known: Tensor) -> Tensor:
+        """Images [n, c, h, w] in [-1, 1], drawn from p(x | z, known), for codes z [n, d] and known [n, k]."""
+        return self.sample(z, known)
+
+    @torch.no_grad()
+    def sample(self, z: Tensor, known: Tensor, uniforms: Tensor | None = None) -> Tensor:
+        """Images [n, c, h, w] in [-1, 1] from p(x | z, known), without a gradient, in at least single precision.
+
+        Args:
+            z: codes [n, d].
+            known: [n, k].
+            uniforms: [n, c, h, w] in [0, 1), one number for each pixel; drawn where none are given.
+        """
+        dtype = torch.promote_types(z.dtype, torch.float32)
+        if uniforms is None:
+            uniforms = torch.rand(len(z), *self.sizes.image, device=z.device, dtype=dtype)
+        # Half precision would make matrices this small slower, and let a pixel's draw depend on the cast.
+        with _without_autocast(z.device.type):
+            own = next(self.head.parameters()).dtype
+            code = self.described(z.to(own), known.to(own))
+            return sample_rows(self.layers, self.head, self.distribution, code, uniforms)
+
+
+def _without_autocast(device: str) -> contextlib.AbstractContextManager[object]:
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return contextlib.nullcontext()
+
+
+def _check_widths(colours: int, widths: dict[str, int]) -> None:
+    for setting, width in widths.items():
+        if width % colours:
+            below, above = width // colours * colours, -(-width // colours) * colours
+            possible = f"{below} and {above}" if below else f"{above}"
+            raise PlanError(
+                f"decoder 'pixelcnn' was asked for {setting} = {width}, but each of the {colours} colours of a pixel "
+                f"needs the same number of maps; possible are multiples of {colours}, such as {possible}. "
+                f"Set {setting} = {below or above}"
+            )
+
+
+def _code_map(inputs: int, maps: int, image: tuple[int, int, int]) -> nn.Sequential:
+    h, w = divided("decoder 'pixelcnn' with code = \"dependent\"", image, SHRUNK, 'code = "invariant"')
+    return nn.Sequential(
+        nn.Linear(inputs, maps * h * w),
+        nn.ReLU(inplace=True),
+        nn.Unflatten(1, (maps, h, w)),
+        nn.ConvTranspose2d(maps, maps, 4, 2, 1),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(maps, maps, 4, 2, 1),
+    )

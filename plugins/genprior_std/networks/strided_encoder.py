@@ -1,0 +1,76 @@
+"""An encoder of strided convolutions, for images of any size."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from genprior import Encoder, PartConfig, Posterior, Sizes
+from genprior_std.networks.layers import Activation, activation, with_known_maps
+from genprior_std.networks.posterior import PosteriorForm, posterior_from, posterior_width
+
+__all__ = ["StridedEncoder"]
+
+
+class StridedEncoder(Encoder):
+    """3x3 convolutions at stride 2, each halving the sides (rounded up), and one fully connected layer to the code.
+
+    3x3 convolution (64), BN, ReLU -> 3x3 convolution (128), BN, ReLU -> 3x3 convolution (256), BN, ReLU -> FC by
+    default. A layer that is normalised has no bias: the normalisation would subtract it again.
+
+    `input_noise` makes the code a random function z = f(x, n) of the image, with n added to the pixels: an implicit
+    q(z | x), without a density. It is drawn in training mode alone.
+
+    References:
+        Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2 (z = f(x, n)). The text names no layers; these are
+        the usual ones.
+    """
+
+    name = "strided"
+
+    class Config(PartConfig):
+        """Settings of the encoder of strided convolutions."""
+
+        widths: tuple[PositiveInt, ...] = Field(default=(64, 128, 256), min_length=1)
+        """Channels of each convolution."""
+        activation: Activation = "relu"
+        """What follows each convolution."""
+        batch_norm: bool = True
+        """Batch normalisation between a convolution and its activation."""
+        conditional: bool = False
+        """Whether the encoder sees `known`, as constant maps beside the image."""
+        posterior: PosteriorForm = "point"
+        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+        """Standard deviation of Gaussian noise on the pixels, which lie in [-1, 1], while training."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Make the network.
+
+        Args:
+            config: this part's settings.
+            sizes: every size that it depends on.
+        """
+        super().__init__(config, sizes)
+        cfg = self.config
+        inputs, *sides = sizes.image
+        channels = (inputs + (sizes.known if cfg.conditional else 0), *cfg.widths)
+        layers: list[nn.Module] = []
+        for before, after in zip(channels, channels[1:], strict=False):
+            layers.append(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=not cfg.batch_norm))
+            layers += [nn.BatchNorm2d(after)] if cfg.batch_norm else []
+            layers.append(activation(cfg.activation))
+            sides = [math.ceil(side / 2) for side in sides]
+        self.convolutions = nn.Sequential(*layers)
+        self.to_code = nn.Linear(channels[-1] * math.prod(sides), posterior_width(cfg.posterior, sizes.code))
+
+    def forward(self, x: Tensor, known: Tensor) -> Posterior:
+        """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""
+        if self.training and self.config.input_noise:
+            x = x + self.config.input_noise * torch.randn_like(x)
+        if self.config.conditional:
+            x = with_known_maps(x, known)
+        return posterior_from(self.config.posterior, self.to_code(self.convolutions(x).flatten(1)))

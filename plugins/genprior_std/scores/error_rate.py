@@ -1,0 +1,66 @@
+"""How often a model that classifies is wrong."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from genprior.errors import ScoreError
+from genprior.labels import HIDDEN
+from genprior.parts import Batch, PartConfig, Score, ScoreContext
+from genprior.score import Column
+from genprior_std.scores.by_chunks import by_chunks
+
+__all__ = ["ErrorRate"]
+
+
+class ErrorRate(Score):
+    """The share of test images, in percent, whose most likely class is not their label; lower is better.
+
+        error_rate = 100 / N sum_n [argmax_y q(y | x_n) != y_n]
+
+    q(y | x) is the model's own, in evaluation mode. The model is given images alone: their labels are hidden from it.
+    With few labels the error hangs on which images kept theirs, so published numbers are means over several draws.
+
+    References:
+        Makhzani et al., Adversarial Autoencoders, 2015, section 5 and table 2; Makhzani and Frey, PixelGAN
+        Autoencoders, 2017, table 1.
+    """
+
+    name = "error_rate"
+    higher_is_better = False
+
+    class Config(PartConfig):
+        """Which images."""
+
+        split: Literal["test", "validation"] = "test"
+        """The images that are classified."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """How tables show it."""
+        return (Column("error_rate", "error %", False),)
+
+    def measure(self, context: ScoreContext) -> dict[str, float]:
+        """The error in percent.
+
+        Raises:
+            ScoreError: the model does not classify, or the data has no labels.
+        """
+        images = context.real(self.config.split)
+        if not images.classes:
+            raise ScoreError("an error rate compares classes with labels, and this data set has no labels")
+        with context.trained() as model:
+            q = by_chunks(context, images, lambda batch: model.classify(_unlabelled(batch)))
+            if q is None:
+                raise ScoreError(
+                    f"model '{model.name}' does not classify images, so it has no error rate. Models that do say so by "
+                    "`classify`: 'aae_semi_supervised' and 'pixelgan_semi_supervised'. Clusters that were found "
+                    "without labels are scored by 'cluster_error'"
+                )
+        return {"error_rate": 100 * float((q.argmax(1) != images.labels).double().mean())}
+
+
+def _unlabelled(batch: Batch) -> Batch:
+    return Batch(batch.x, torch.full_like(batch.y, HIDDEN))

@@ -1,0 +1,87 @@
+"""The autoregressive decoder alone: its loss, its likelihood, its samples, what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from genprior.build import build_model
+from genprior.errors import PlanError
+from genprior.parts import Batch, Condition
+from genprior.testing import check_decoder, check_model
+from genprior_std.conditioners.label import Label
+from genprior_std.conditioners.none import NoCondition
+from genprior_std.models.pixelcnn import PixelConvolutionalNetwork
+from genprior_std.networks.mlp_decoder import MlpDecoder
+
+from .small_autoregressive import INFO, Independent, batch_of, bernoulli_by_hand, moved_by, phase_of
+
+
+def config(**changes):
+    parts = {"decoder": Independent.Config(), "conditioner": NoCondition.Config()}
+    return PixelConvolutionalNetwork.Config(**{**parts, **changes})
+
+
+LABELLED = {"decoder": Independent.Config(conditional=True), "conditioner": Label.Config()}
+
+
+def test_the_helper_is_a_decoder():
+    check_decoder(Independent.Config(), image=INFO.image)
+
+
+@pytest.mark.parametrize("changes", [{}, LABELLED], ids=["none", "label"])
+def test_the_contract_of_a_model(changes):
+    check_model(config(**changes), INFO)
+
+
+def test_the_decoder_is_made_for_no_code_and_moves_alone():
+    model = build_model(config(), INFO, 0)
+    assert model.decoder.sizes == (INFO.image, 0, 0, 0)
+    assert [phase.name for phase in model.phases()] == ["likelihood"]
+    assert moved_by(model, phase_of(model, "likelihood"), batch_of()) == {"decoder"}
+
+
+def test_the_loss_is_nats_of_a_sub_pixel_and_the_likelihood_nats_of_an_image():
+    model, batch = build_model(config(), INFO, 0), batch_of()
+    by_hand = bernoulli_by_hand(batch.x, model.decoder.bias.detach().expand(6, -1))
+    torch.testing.assert_close(model.log_likelihood(batch).double(), by_hand, atol=1e-5, rtol=1e-5)
+    loss = model.likelihood(batch)["decoder"]
+    assert float(loss.detach()) == pytest.approx(float(-by_hand.mean()) / 12, rel=1e-5)
+
+
+def test_the_likelihoods_of_all_images_sum_to_one():
+    info = INFO._replace(image=(1, 2, 3))
+    model = build_model(config(), info, 0)
+    x = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=6))).view(-1, 1, 2, 3)
+    y = torch.zeros(len(x), dtype=torch.int64)
+    assert float(model.log_likelihood(Batch(x, y)).detach().double().exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_condition_reaches_likelihood_and_images():
+    model, batch = build_model(config(**LABELLED), INFO, 0), batch_of()
+    logits = model.decoder.weight.detach()[:, batch.y].T + model.decoder.bias.detach()
+    torch.testing.assert_close(
+        model.log_likelihood(batch).double(), bernoulli_by_hand(batch.x, logits), atol=1e-4, rtol=1e-4
+    )
+    with torch.no_grad():
+        model.decoder.weight.copy_(100 * torch.tensor([1.0, -1.0, 1.0]))
+        images = model.generate(model.condition(torch.zeros(3), torch.tensor([0, 1, 2])))
+    assert images.flatten(1)[:, 0].tolist() == [1, -1, 1] and bool((images[1] == -1).all())
+
+
+def test_it_has_no_code():
+    model, batch = build_model(config(), INFO, 0), batch_of()
+    assert model.encode(batch) is None and model.reconstruct(batch) is None and model.clusters(batch) is None
+    assert model.log_likelihood_given_code(batch) is None
+    assert model.generate(Condition(torch.zeros(4, 0), torch.zeros(4, 0))).shape == (4, *INFO.image)
+
+
+def test_a_decoder_without_a_likelihood_is_refused():
+    with pytest.raises(PlanError) as caught:
+        build_model(config(decoder=MlpDecoder.Config()), INFO, 0)
+    assert str(caught.value) == (
+        "model 'pixelcnn' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and "
+        "knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
+    )
