@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 from genprior.data import images_to_float, validate
 from genprior.errors import DataError, PlanError
@@ -45,6 +46,8 @@ class DeviceData:
         seed: int,
         flip: bool = False,
         shift: int = 0,
+        rotate: float = 0.0,
+        zoom: float = 0.0,
         channels_last: bool = False,
         stochastic: bool = False,
         labels: int | None = None,
@@ -62,6 +65,8 @@ class DeviceData:
             seed: the run's seed.
             flip: mirror each image left to right with probability 1/2, drawn under (seed, step).
             shift: move each image by up to so many pixels, across and down, drawn under (seed, step); black comes in.
+            rotate: turn each image by an angle drawn from -rotate to rotate, in degrees, under (seed, step).
+            zoom: scale each image by a factor drawn from 1 - zoom to 1 + zoom, under (seed, step).
             channels_last: give batches in the channels-last memory format.
             stochastic: take a pixel as its probability of white, and draw black or white under (seed, step).
             labels: how many images keep their label, as many of each class, drawn under the seed; None for all.
@@ -92,6 +97,7 @@ class DeviceData:
         self.seed = seed
         self.flip = flip
         self.shift = shift
+        self.rotate, self.zoom = rotate, zoom
         self.channels_last = channels_last
         self.stochastic = stochastic
         self._pinned = self.device.type == "cuda"
@@ -148,6 +154,9 @@ class DeviceData:
                 2 * self.shift + 1, (2, of, 1), generator=_generator(self.seed, f"{stream}shift", step)
             )
             images = self._shifted(images, *self._send(drawn[:, mine]))
+        if self.rotate or self.zoom:
+            drawn = torch.rand(2, of, generator=_generator(self.seed, f"{stream}turn", step))[:, mine]
+            images = self._turned(images, *self._send(2 * drawn - 1))
         if self.stochastic:
             images = self._black_or_white(images, _generator(self.seed, f"{stream}pixels", step), of, mine)
         return Batch(self._scaled(images), labels)
@@ -196,6 +205,16 @@ class DeviceData:
         rows, columns = (torch.arange(size, device=images.device) for size in (h, w))
         windows = images[each, (down + rows)[:, :, None], (across + columns)[:, None]]
         return windows if self.channels_last else windows.permute(0, 3, 1, 2)
+
+    def _turned(self, images: Tensor, turn: Tensor, growth: Tensor) -> Tensor:
+        """Each image turned and scaled about its middle, by `turn` and `growth` [n] in -1..1 of what is allowed."""
+        angle, scale = turn * math.radians(self.rotate), 1 / (1 + growth * self.zoom)
+        cos, sin, zero = scale * angle.cos(), scale * angle.sin(), torch.zeros_like(angle)
+        theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+        x = (images.permute(0, 3, 1, 2) if self.channels_last else images).float()
+        x = grid_sample(x, affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
+        x = x.round_().to(torch.uint8)
+        return x.permute(0, 2, 3, 1) if self.channels_last else x
 
     def _black_or_white(self, images: Tensor, generator: torch.Generator, of: int, mine: slice = slice(None)) -> Tensor:
         """Each byte v drawn as 255 with probability v / 255, else as 0: the same draw whatever device or layout.

@@ -30,6 +30,10 @@ class RunConfig(BaseModel):
     """One run for each seed."""
     shift: int = Field(0, ge=0)
     """Move each training image by up to so many pixels, across and down, drawn anew each time; black comes in."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Turn each training image by up to so many degrees, either way, drawn anew each time."""
+    zoom: float = Field(0.0, ge=0, lt=1)
+    """Scale each training image by a factor of 1 - zoom to 1 + zoom, drawn anew each time."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of the averaged weights (and batch statistics) of the generating modules; they then make the samples."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -40,6 +44,11 @@ class RunConfig(BaseModel):
     """Steps between lines of metrics.jsonl."""
     sample_every: int = Field(1000, gt=0)
     """Steps between sample grids."""
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """What is done to each training image."""
+        return {"shift": self.shift, "rotate": self.rotate, "zoom": self.zoom}
 
 
 class Plan(BaseModel):
@@ -102,7 +111,7 @@ def _training_part(table: dict[str, Any]) -> dict[str, Any]:
     run = {
         k: v
         for k, v in table.get("run", {}).items()
-        if k in ("steps", "batch", "labels", "labelled_batch", "shift", "ema", "precision")
+        if k in ("steps", "batch", "labels", "labelled_batch", "shift", "rotate", "zoom", "ema", "precision")
     }
     return {key: table.get(key, {}) for key in ("data", "model", "optimiser")} | {"run": run}
 

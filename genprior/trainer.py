@@ -123,7 +123,7 @@ class Trainer:
             self._device,
             batch=plan.run.batch,
             seed=self.seed,
-            shift=plan.run.shift,
+            **plan.run.augmentation,
             channels_last=True,
             stochastic=dataset.stochastic,
             labels=self._info.labelled,

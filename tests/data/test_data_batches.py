@@ -277,10 +277,57 @@ def test_shifts_move_each_image_by_itself_and_black_comes_in(channels_last):
     assert len(seen) > 18
 
 
+def bar(n, side=17):
+    """n images of a white upright bar in the middle."""
+    images = torch.zeros(n, 1, side, side, dtype=torch.uint8)
+    images[:, :, 2:-2, side // 2 - 1 : side // 2 + 2] = 255
+    return ImageSet(images, torch.zeros(n, dtype=torch.int64), ())
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_turns_stay_within_the_angle_and_go_both_ways(channels_last):
+    data = DeviceData(bar(64), "cpu", batch=64, seed=0, rotate=30.0, channels_last=channels_last)
+    x = (data.batch(0).x + 1) / 2
+    place = torch.arange(17.0) - 8
+    down, across = place[:, None].expand(17, 17), place[None].expand(17, 17)
+    mass = x.sum((1, 2, 3))
+    assert torch.allclose(mass, mass.mean(), rtol=0.05)
+    # The direction of the longer axis by second moments, 0 for upright.
+    moments = [(x[:, 0] * product).sum((1, 2)) for product in (down * across, down**2 - across**2)]
+    angles = torch.rad2deg(0.5 * torch.atan2(2 * moments[0], moments[1]))
+    assert angles.abs().max() < 31 and angles.max() > 15 and angles.min() < -15
+
+
+def test_zooms_stay_within_the_factor():
+    x = (DeviceData(bar(64), "cpu", batch=64, seed=0, zoom=0.2).batch(0).x + 1) / 2
+    areas = x.sum((1, 2, 3)) / (13 * 3)
+    assert areas.max() < 1.2**2 + 0.05 and areas.min() > 0.8**2 - 0.05
+    assert areas.max() > 1.2 and areas.min() < 0.85
+
+
+def test_turned_bytes_are_those_of_torchvision():
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import affine
+
+    images = random_images(6, 9, 9)
+    data = DeviceData(images, "cpu", batch=6, seed=0, rotate=25.0, zoom=0.3)
+    turn = torch.tensor([0.0, 1.0, -1.0, 0.5, 0.3, -0.7])
+    growth = torch.tensor([1.0, 0.0, 0.4, -1.0, -0.2, 0.9])
+    ours = data._turned(images.images, turn, growth)
+    for image, a, g, mine in zip(images.images, turn.tolist(), growth.tolist(), ours, strict=True):
+        theirs = affine(
+            image.float(), angle=-25.0 * a, translate=[0, 0], scale=1 + 0.3 * g, shear=[0, 0],
+            interpolation=InterpolationMode.BILINEAR,
+        )  # fmt: skip
+        assert (mine.float() - theirs).abs().max() <= 1
+
+
 def test_shifts_are_a_function_of_seed_and_step_and_shared_by_ranks():
     def batch(**more):
         images = random_images()._replace(labels=torch.arange(24) % 3, classes=("a", "b", "c"))
-        return DeviceData(images, "cpu", batch=8, seed=3, shift=1, labels=6, labelled_batch=4, **more).batch(5)
+        return DeviceData(
+            images, "cpu", batch=8, seed=3, shift=1, rotate=20.0, labels=6, labelled_batch=4, **more
+        ).batch(5)
 
     whole, parts = batch(), [batch(rank=rank, world=2) for rank in range(2)]
     assert torch.equal(torch.cat([part.x for part in parts]), whole.x) and torch.equal(batch().x, whole.x)
