@@ -75,7 +75,10 @@ def test_every_link_of_the_readme_leads_somewhere(link):
     assert (ROOT / link).exists()
 
 
-@pytest.mark.parametrize("page", ["docs/paper.md", "docs/likelihood.md", "docs/gans.md"])
+PAGES = ["docs/paper.md", "docs/likelihood.md", "docs/gans.md", "docs/adversarial_autoencoders.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_line_that_a_map_of_papers_quotes_stands_in_its_file(page):
     rows = re.findall(r"^\| .* \| `(.+)` \| `([^`]+)` \|$", (ROOT / page).read_text(), re.M)
     assert len(rows) >= 15

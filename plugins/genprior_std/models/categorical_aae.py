@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +34,7 @@ from genprior.step import remember
 from genprior_std.models.aae import Improves
 from genprior_std.models.plain_games import check_plain
 
-__all__ = ["CategoricalAutoencoder", "check_classes"]
+__all__ = ["CategoricalAutoencoder", "check_classes", "check_enough_images"]
 
 
 class CategoricalAutoencoder(Model):
@@ -103,6 +104,15 @@ class CategoricalAutoencoder(Model):
         self.categories = self.count_categories(config, info)
         self.make_autoencoder(config, info, build)
         self.make_games(config, info, build)
+
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Start from training images, of which there must be one for each category at least.
+
+        Raises:
+            PlanError: there are more categories than training images.
+        """
+        super().begin(draw)
+        check_enough_images(self.name, self.categories, draw, None if self.supervised else "categories")
 
     @abstractmethod
     def count_categories(self, config: Any, info: DataInfo) -> int:
@@ -339,6 +349,28 @@ def check_classes(model: str, info: DataInfo) -> int:
             "labels, or a data set with labels"
         )
     return len(info.classes)
+
+
+def check_enough_images(model: str, categories: int, draw: Callable[[int], Batch], setting: str | None) -> None:
+    """Refuse more categories than there are training images, of which some would stay empty.
+
+    Args:
+        model: who sorts images, for the message.
+        categories: K.
+        draw: gives n different training images, as `Model.begin` has it.
+        setting: what says K, for the message; None where the classes of the data do.
+
+    Raises:
+        PlanError: there are fewer than K training images.
+    """
+    try:
+        draw(categories)
+    except PlanError as error:
+        asked = f"was asked for {setting} = {categories}" if setting else f"has {categories} categories, one a class"
+        raise PlanError(
+            f"model '{model}' {asked}, and each category needs an image of its own: {error}. "
+            f"{f'Set {setting} to less, or use' if setting else 'Use'} a data set with more images"
+        ) from error
 
 
 def _nothing(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ of image and the decoder holds the whole style.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -33,6 +34,7 @@ from genprior import (
     Sizes,
 )
 from genprior.step import remember
+from genprior_std.models.categorical_aae import check_enough_images
 from genprior_std.models.pixelcnn import check_autoregressive
 from genprior_std.models.plain_games import check_plain
 from genprior_std.priors.categorical import Categorical
@@ -118,6 +120,16 @@ class PixelGanAutoencoder(Model):
         self.code_critic = build("code_critic", config.code_critic, sizes)
         self.code_game = build("code_game", config.code_game, sizes)
         check_plain(self.name, "code_game", self.code_game)
+
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Start from training images, of which there must be one for each category at least.
+
+        Raises:
+            PlanError: the encoder ends in a softmax, over more categories than there are training images.
+        """
+        super().begin(draw)
+        if self.sorts:
+            check_enough_images(self.name, self.config.code_size, draw, "code_size")
 
     def phases(self) -> tuple[Phase, ...]:
         """One phase: images are predicted from their codes, and codes are drawn to the prior."""
