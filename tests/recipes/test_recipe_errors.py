@@ -67,7 +67,7 @@ MISTAKES = {
     "misspelt part": (
         'prior = { name = "gaussian" }',
         'prior = { name = "gausian" }',
-        "model.prior: there is no prior named 'gausian'; did you mean 'gaussian'? Possible: categorical, categorical_gaussian,",
+        "model.prior: there is no prior named 'gausian'; did you mean 'gaussian'? Possible: categorical,",
         "prior",
     ),
     "a part of another kind": (
