@@ -28,13 +28,12 @@ from genprior import (
     Objectives,
     PartConfig,
     Phase,
-    PlanError,
     PriorSpec,
     ReconstructionSpec,
     Sizes,
 )
 from genprior.step import remember
-from genprior_std.models.plain_games import check_plain
+from genprior_std.models.plain_games import check_fixed, check_learns, check_plain
 
 __all__ = ["AdversarialAutoencoder", "Improves"]
 
@@ -110,17 +109,9 @@ class AdversarialAutoencoder(Model):
         self.conditioner = build("conditioner", config.conditioner, sizes)
         self.code_game = build("code_game", config.code_game, sizes)
         check_plain(self.name, "code_game", self.code_game)
-        if any(True for _ in self.reconstruction.parameters()):
-            raise PlanError(
-                f"reconstruction '{self.reconstruction.name}' learns how wide its density is, which only a bound of a "
-                f"likelihood can teach it; model '{self.name}' has none. Set its variance (or learned) to \"fixed\", "
-                "or use model 'vae'"
-            )
-        if config.improves.prior and not any(True for _ in self.prior.parameters()):
-            raise PlanError(
-                f"improves.prior = true asks for a prior that can be trained; '{self.prior.name}' has no parameters. "
-                'Use prior = { name = "code_generator" }, or leave improves.prior out.'
-            )
+        check_fixed(self.name, self.reconstruction)
+        if config.improves.prior:
+            check_learns(self.prior)
 
     def phases(self) -> tuple[Phase, ...]:
         """The AAE phase and, where there is an image critic, the prior-improvement phase (Algorithm 1)."""

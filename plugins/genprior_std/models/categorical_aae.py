@@ -32,7 +32,7 @@ from genprior import (
 )
 from genprior.step import remember
 from genprior_std.models.aae import Improves
-from genprior_std.models.plain_games import check_plain
+from genprior_std.models.plain_games import check_fixed, check_learns, check_plain
 
 __all__ = ["CategoricalAutoencoder", "check_classes", "check_enough_images"]
 
@@ -179,17 +179,9 @@ class CategoricalAutoencoder(Model):
             self.image_game = build("image_game", config.image_game, seen)
             check_plain(self.name, "image_game", self.image_game)
         self.reconstruction = build("reconstruction", config.reconstruction, seen)
-        if any(True for _ in self.reconstruction.parameters()):
-            raise PlanError(
-                f"reconstruction '{self.reconstruction.name}' learns how wide its density is, which only a bound of a "
-                f"likelihood can teach it; model '{self.name}' has none. Set its variance (or learned) to \"fixed\", "
-                "or use model 'vae'"
-            )
-        if improves.prior and not any(True for _ in self.prior.parameters()):
-            raise PlanError(
-                f"improves.prior = true asks for a prior that can be trained; '{self.prior.name}' has no parameters. "
-                'Use prior = { name = "code_generator" }, or leave improves.prior out.'
-            )
+        check_fixed(self.name, self.reconstruction)
+        if improves.prior:
+            check_learns(self.prior)
 
     def phases(self) -> tuple[Phase, ...]:
         """The AAE phase, that of the labels where the model has one, and the prior's where there is an image critic."""
