@@ -1,11 +1,13 @@
-"""Conditions that need every label, where training may see few."""
+"""What conditioners of labels check: that all labels may be seen, and that those asked for exist."""
 
 from __future__ import annotations
+
+from torch import Tensor
 
 from genprior.errors import PlanError
 from genprior.parts import DataInfo
 
-__all__ = ["check_labels_known"]
+__all__ = ["check_asked", "check_labels_known"]
 
 
 def check_labels_known(what: str, info: DataInfo) -> None:
@@ -22,4 +24,22 @@ def check_labels_known(what: str, info: DataInfo) -> None:
         raise PlanError(
             f"{what} is told the label of every image, and run.labels = {info.labelled} hides all others. "
             "Leave run.labels out, or use conditioner 'partial_label' or model 'aae_semi_supervised'"
+        )
+
+
+def check_asked(conditioner: str, y: Tensor, classes: int) -> None:
+    """Refuse to ask for labels y [n] that are not among so many classes.
+
+    Args:
+        conditioner: its name, for the message.
+        y: the labels asked for.
+        classes: how many the data has.
+
+    Raises:
+        PlanError: a label is not one of them.
+    """
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise PlanError(
+            f"conditioner '{conditioner}' was asked for labels from {int(y.min())} to {int(y.max())}; the data has "
+            f"{classes} classes. Ask for labels from 0 to {classes - 1}"
         )

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from genprior.errors import PlanError
 from genprior.parts import Batch, Condition, Conditioner, DataInfo, PartConfig, Widths
-from genprior_std.conditioners.known_labels import check_labels_known
+from genprior_std.conditioners.known_labels import check_asked, check_labels_known
 
 __all__ = ["Label"]
 
@@ -61,10 +61,5 @@ class Label(Conditioner):
         Raises:
             PlanError: a label is not one of the data's.
         """
-        classes = self.sizes.asked
-        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
-            raise PlanError(
-                f"conditioner '{self.name}' was asked for labels from {int(y.min())} to {int(y.max())}; the data has "
-                f"{classes} classes. Ask for labels from 0 to {classes - 1}"
-            )
+        check_asked(self.name, y, self.sizes.asked)
         return self._one_hot(y.long(), torch.get_default_dtype())
