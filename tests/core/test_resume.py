@@ -109,6 +109,7 @@ def test_the_folder_says_what_was_run(tiny_plan, tmp_path):
     assert facts["parameters"]["prior"] == 2 * 3 * 3 + 6 + 2 * 6 + 6 * 4 + 4 + 2 * 4  # FC 3 -> 6, BN, FC 6 -> 4, BN
     assert not plan.differences(tomllib.loads((tmp_path / "recipe.toml").read_text()))
     assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        "codes.png",
         "curves.png",
         "real.png",
         "reconstructions.png",
