@@ -13,6 +13,7 @@ from genprior.errors import PlanError, RecipeError
 from genprior.launch import preflight
 from genprior.parts import Batch, DataInfo
 from genprior.randomness import seeded
+from genprior.trainer import Trainer
 
 TRAIN = 1_437
 """Training images of the digits."""
@@ -106,6 +107,20 @@ def told(folder, model, **options):
     return text.removeprefix(start).removesuffix(" [row row]")
 
 
+def taken(folder, model, **options):
+    """The trainer of a recipe that is not refused, after one step of it."""
+    recipe = load(folder, model, **options)
+    preflight(recipe, device="cpu")
+    trainer = Trainer(recipe.plans[0], 0, folder / "run", device="cpu")
+    trainer.prepare()
+    before = [p.clone() for p in trainer.model.parameters()]
+    trainer.one_step()
+    moved = [not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True)]
+    assert any(moved)
+    assert all(bool(p.isfinite().all()) for p in trainer.model.parameters())
+    return trainer
+
+
 def archive(folder, labels=None, classes=None, images=20):
     """The table of data of an archive of black images of 8 x 8, all of which train."""
     arrays = {"images": numpy.zeros((images, 8, 8), dtype=numpy.uint8)}
@@ -133,13 +148,14 @@ SEMI_SUPERVISED = {
 @pytest.mark.parametrize("name", SEMI_SUPERVISED)
 def test_what_is_right_is_not_refused(name, tmp_path):
     model, changes = SEMI_SUPERVISED[name]
-    preflight(load(tmp_path, model, changes=changes, run="labels = 10"), device="cpu")
-    preflight(load(tmp_path, model), device="cpu")
+    few = taken(tmp_path, model, changes=changes, run="labels = 10").data.batch(0).labelled
+    assert sorted(few.y.tolist()) == sorted(few.y.unique().tolist())
+    assert taken(tmp_path, model).data.batch(0).labelled is None
 
 
-def test_the_other_models_of_this_file_are_right_too(tmp_path):
-    preflight(load(tmp_path, AAE), device="cpu")
-    preflight(load(tmp_path, GAN), device="cpu")
+@pytest.mark.parametrize(("model", "name"), [(AAE, "aae"), (GAN, "gan")])
+def test_the_other_models_of_this_file_are_right_too(model, name, tmp_path):
+    assert taken(tmp_path, model).model.name == name
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -256,13 +272,16 @@ def test_no_more_classes_than_training_images(tmp_path):
 def test_as_many_clusters_as_images_are_not_refused(tmp_path):
     data = archive(tmp_path, images=6)
     whole = [("code_size = 2", "code_size = 2\ncategories = 6")]
-    preflight(load(tmp_path, CATEGORICAL, changes=whole, data=data), device="cpu")
-    preflight(load(tmp_path, PIXELGAN, changes=[("code_size = 10", "code_size = 6")], data=data), device="cpu")
+    black = Batch(torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))
+    assert taken(tmp_path, CATEGORICAL, changes=whole, data=data).model.clusters(black).shape == (4, 6)
+    fewer = [("code_size = 10", "code_size = 6")]
+    assert taken(tmp_path, PIXELGAN, changes=fewer, data=data).model.clusters(black).shape == (4, 6)
 
 
 def test_a_code_that_is_no_category_may_be_wider_than_there_are_images(tmp_path):
     wide = [("code_size = 10", "code_size = 30"), ("categorical", "gaussian"), (', posterior = "softmax"', "")]
-    preflight(load(tmp_path, PIXELGAN, changes=wide, data=archive(tmp_path)), device="cpu")
+    model = taken(tmp_path, PIXELGAN, changes=wide, data=archive(tmp_path)).model
+    assert model.encode(Batch(torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))).shape == (4, 30)
 
 
 @pytest.mark.parametrize("model", [CATEGORICAL, PIXELGAN], ids=["aae_clustering", "pixelgan"])
@@ -297,12 +316,12 @@ def test_a_code_for_each_place_needs_sides_that_are_multiples_of_four(tmp_path):
         "to 1/4 of their sides; possible are sides that are multiples of 4. Set the data set's `size = 8`, or use "
         'code = "invariant", which takes any size'
     )
-    preflight(load(tmp_path, PIXELGAN, changes=dependent, size=8), device="cpu")
+    assert taken(tmp_path, PIXELGAN, changes=dependent, size=8).model.decoder.code_map is not None
 
 
 def test_codes_that_are_the_same_everywhere_and_strided_encoders_take_any_size(tmp_path):
     strided = [('{ name = "mlp", hidden = [8], posterior', '{ name = "strided", widths = [4, 4], posterior')]
-    preflight(load(tmp_path, PIXELGAN, changes=strided, size=10), device="cpu")
+    assert taken(tmp_path, PIXELGAN, changes=strided, size=10).sample(2).shape == (2, 1, 10, 10)
 
 
 @pytest.mark.parametrize("semi_supervised", [False, True])

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genprior.build import build_model
 from genprior.errors import PlanError
-from genprior.parts import AutoregressiveDecoder, Batch, DataInfo, Objectives, Phase
+from genprior.parts import Batch, DataInfo, Objectives, Phase
 from genprior.step import run_phase
 from genprior.testing import check_model
 from genprior_std.games.began import BoundaryEquilibrium
@@ -19,6 +19,7 @@ from genprior_std.models.aae_clustering import ClusteringAutoencoder
 from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.networks.pixelcnn_decoder import PixelCnnDecoder
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.mixture import Mixture
 from genprior_std.priors.vampprior import VampPrior
@@ -306,16 +307,6 @@ def test_two_kinds_of_images_become_two_clusters():
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class Drawing(AutoregressiveDecoder):
-    name = "drawing"
-
-    def forward(self, z, known):
-        raise NotImplementedError
-
-    def log_prob(self, x, z, known):
-        raise NotImplementedError
-
-
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -329,7 +320,7 @@ class Drawing(AutoregressiveDecoder):
             {"encoder": MlpEncoder.Config(posterior="softmax")},
             r"'mlp' takes that of all.*posterior = \"point\"",
         ),
-        ({"decoder": Drawing.Config()}, r"decoder 'drawing' draws its pixels.*Use a decoder such as 'mlp'"),
+        ({"decoder": PixelCnnDecoder.Config()}, r"decoder 'pixelcnn' draws its pixels.*Use a decoder such as 'mlp'"),
         ({"category_game": BoundaryEquilibrium.Config()}, r"category_game 'began' has parameters"),
         ({"style_game": BoundaryEquilibrium.Config()}, r"style_game 'began' has parameters"),
         ({"prior": Mixture.Config(components=10)}, r"prior 'mixture' has 10 components.*width 4"),
