@@ -12,19 +12,16 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from genprior import (
     Batch,
     Build,
-    Condition,
     ConditionerSpec,
     CriticSpec,
     DataInfo,
     DecoderSpec,
     EncoderSpec,
     GameSpec,
-    Model,
     Objectives,
     PartConfig,
     Phase,
@@ -33,6 +30,7 @@ from genprior import (
     Sizes,
 )
 from genprior.step import remember
+from genprior_std.models.one_code import OneCode
 from genprior_std.models.plain_games import check_fixed, check_learns, check_plain
 
 __all__ = ["AdversarialAutoencoder", "Improves"]
@@ -48,7 +46,7 @@ class Improves(BaseModel):
     """C: the decoder descends it too (paper, footnote 2)."""
 
 
-class AdversarialAutoencoder(Model):
+class AdversarialAutoencoder(OneCode):
     """AAE with a choice of prior, reconstruction metric and condition."""
 
     name = "aae"
@@ -160,26 +158,3 @@ class AdversarialAutoencoder(Model):
             fool = self.image_game.generator_loss(critic, *fakes) + self.config.info_weight * info  # -L_I
             losses |= {part: fool for part, on in improves if on}
         return Objectives(losses, note={"info": info})
-
-    def generate(self, condition: Condition) -> Tensor:
-        """dec(z_c) with z_c from the prior, the same `sample` that training uses."""
-        known, asked = condition
-        images: Tensor = self.decoder(self.prior.sample(asked), known)
-        return images
-
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """dec(enc(x)) at the posterior's mean."""
-        known, _ = self.conditioner(batch)
-        images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
-        return images
-
-    def encode(self, batch: Batch) -> Tensor:
-        """The posterior's mean, [n, d]."""
-        known, _ = self.conditioner(batch)
-        z: Tensor = self.encoder(batch.x, known).mean
-        return z
-
-    def decode(self, z: Tensor, condition: Condition) -> Tensor:
-        """dec(z), told what is known."""
-        images: Tensor = self.decoder(z, condition.known)
-        return images

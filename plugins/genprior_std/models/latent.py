@@ -29,6 +29,7 @@ from genprior import (
     ReconstructionSpec,
     Sizes,
 )
+from genprior_std.models.one_code import OneCode
 from genprior_std.networks.posterior import GaussianPosterior, log_prob_of_each
 
 __all__ = [
@@ -46,7 +47,7 @@ ROWS = 128
 """Images that a CPU decodes at a time where no gradient is wanted, so that they stay in its cache."""
 
 
-class LatentModel(LikelihoodModel):
+class LatentModel(OneCode, LikelihoodModel):
     """A model of one level of codes: p(x, z) = p(z) p(x | z), with q(z | x) beside it."""
 
     # A VampPrior samples through the encoder, and a reconstruction should be made by networks of one average.
@@ -107,18 +108,6 @@ class LatentModel(LikelihoodModel):
     def learned(self) -> tuple[str, ...]:
         """The names of the modules with parameters, which all ascend the bound."""
         return tuple(name for name, module in self.named_children() if any(True for _ in module.parameters()))
-
-    def generate(self, condition: Condition) -> Tensor:
-        """dec(z) with z ~ p(z), the mean of p(x | z)."""
-        known, asked = condition
-        images: Tensor = self.decoder(self.prior.sample(asked), known)
-        return images
-
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """dec(z) at the posterior's mean."""
-        known, _ = self.conditioner(batch)
-        images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
-        return images
 
     def encode(self, batch: Batch) -> Tensor:
         """The posterior's mean [n, d]; of a model with several levels, all of them side by side."""

@@ -18,14 +18,12 @@ from torch import Tensor
 from genprior import (
     Batch,
     Build,
-    Condition,
     ConditionerSpec,
     CriticSpec,
     DataInfo,
     DecoderSpec,
     EncoderSpec,
     GameSpec,
-    Model,
     Objectives,
     PartConfig,
     Phase,
@@ -35,6 +33,7 @@ from genprior import (
 )
 from genprior.step import remember
 from genprior_std.models.categorical_aae import check_enough_images
+from genprior_std.models.one_code import OneCode
 from genprior_std.models.pixelcnn import check_autoregressive
 from genprior_std.models.plain_games import check_plain
 from genprior_std.priors.categorical import Categorical
@@ -42,7 +41,7 @@ from genprior_std.priors.categorical import Categorical
 __all__ = ["PixelGanAutoencoder", "ends_in_softmax"]
 
 
-class PixelGanAutoencoder(Model):
+class PixelGanAutoencoder(OneCode):
     """Adversarial autoencoder whose decoder is autoregressive, with any prior that learns nothing.
 
         E log p(x) >= E[log p(x | z)] - KL(q(z) || p(z)) - I(z; x)
@@ -154,29 +153,6 @@ class PixelGanAutoencoder(Model):
             },
             note={"reconstruction": rec, "fool": fool},
         )
-
-    def generate(self, condition: Condition) -> Tensor:
-        """Images drawn from p(x | z) with z ~ p(z)."""
-        known, asked = condition
-        images: Tensor = self.decoder(self.prior.sample(asked), known)
-        return images
-
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """Images drawn from p(x | z) at the mean code of each image of the batch."""
-        known, _ = self.conditioner(batch)
-        images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
-        return images
-
-    def encode(self, batch: Batch) -> Tensor:
-        """The mean code of each image, [n, d]."""
-        known, _ = self.conditioner(batch)
-        z: Tensor = self.encoder(batch.x, known).mean
-        return z
-
-    def decode(self, z: Tensor, condition: Condition) -> Tensor:
-        """Images drawn from p(x | z) for codes z [n, d]."""
-        images: Tensor = self.decoder(z, condition.known)
-        return images
 
     def clusters(self, batch: Batch) -> Tensor | None:
         """The soft category of each image, [n, d]; None where the encoder does not end in a softmax."""

@@ -118,7 +118,8 @@ class SemiSupervisedPixelGan(PixelGanAutoencoder):
     def generate(self, condition: Condition) -> Tensor:
         """Images drawn from p(x | z), with the class that is asked as z, or one drawn from the prior."""
         if condition.asked.shape[1]:
-            return self.decode(condition.asked, condition)
+            images: Tensor = self.decoder(condition.asked, condition.known)
+            return images
         return super().generate(condition)
 
 

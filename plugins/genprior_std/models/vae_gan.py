@@ -16,14 +16,12 @@ from torch.nn.functional import softplus
 from genprior import (
     Batch,
     Build,
-    Condition,
     ConditionerSpec,
     CriticSpec,
     DataInfo,
     DecoderSpec,
     EncoderSpec,
     GameSpec,
-    Model,
     Objectives,
     PartConfig,
     Phase,
@@ -35,13 +33,14 @@ from genprior import (
 from genprior.step import remember
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.latent import check_density, dense
+from genprior_std.models.one_code import OneCode
 from genprior_std.models.plain_games import check_plain
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
 __all__ = ["VaeGan"]
 
 
-class VaeGan(Model):
+class VaeGan(OneCode):
     """VAE/GAN with any prior that knows its density.
 
         L_prior = KL(q(z | x) || p(z)),    L_llike = -E_q log N(F(x); F(x_rec), I),    x_rec = dec(z),  z ~ q(z | x)
@@ -184,18 +183,6 @@ class VaeGan(Model):
         both = critic_ahead & decoder_ahead
         # Tensors, and no `if`: the host need not wait for the costs.
         return (~critic_ahead | both).to(on_real.dtype), (~decoder_ahead | both).to(on_real.dtype)
-
-    def generate(self, condition: Condition) -> Tensor:
-        """dec(z_p) with z_p ~ p(z)."""
-        known, asked = condition
-        images: Tensor = self.decoder(self.prior.sample(asked), known)
-        return images
-
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """dec(z) at the posterior's mean."""
-        known, _ = self.conditioner(batch)
-        images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
-        return images
 
 
 def _check_sum(reconstruction: PartConfig) -> None:
