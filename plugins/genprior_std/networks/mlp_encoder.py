@@ -11,7 +11,7 @@ from torch.nn.functional import dropout
 
 from genprior import Encoder, PartConfig, Posterior, Sizes
 from genprior_std.networks.layers import Activation, Start, fully_connected, glorot, with_known
-from genprior_std.networks.posterior import PosteriorForm, posterior_from, posterior_width
+from genprior_std.networks.posterior import PosteriorForm, code_norm, posterior_from, posterior_width
 
 __all__ = ["MlpEncoder"]
 
@@ -47,6 +47,8 @@ class MlpEncoder(Encoder):
         """Whether the encoder sees `known`, beside the pixels."""
         posterior: PosteriorForm = "point"
         """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        normalise_code: bool = False
+        """Batch normalisation, with a learned scale and shift, of the code's numbers: before a softmax, its logits."""
         init: Start = "default"
         """Where the layers start: torch's own draw, or Glorot's uniform weights with biases of zero."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -60,12 +62,18 @@ class MlpEncoder(Encoder):
         Args:
             config: this part's settings.
             sizes: every size that it depends on.
+
+        Raises:
+            PlanError: the numbers of a Gaussian are to be normalised.
         """
         super().__init__(config, sizes)
         cfg = self.config
         inputs = math.prod(sizes.image) + (sizes.known if cfg.conditional else 0)
         self.layers = nn.Sequential(*fully_connected(inputs, cfg.hidden, cfg.activation, cfg.batch_norm))
-        self.to_code = nn.Linear(cfg.hidden[-1], posterior_width(cfg.posterior, sizes.code))
+        self.to_code = nn.Linear(
+            cfg.hidden[-1], posterior_width(cfg.posterior, sizes.code), bias=not cfg.normalise_code
+        )
+        self.code_norm = code_norm(self.name, cfg.posterior, sizes.code, cfg.normalise_code)
         if cfg.init == "glorot":
             glorot(self.layers)
             glorot(self.to_code, pieces=posterior_width(cfg.posterior, 1))
@@ -84,4 +92,4 @@ class MlpEncoder(Encoder):
             x = dropout(x, cfg.dropout)
         for layer in others:
             x = layer(x)
-        return posterior_from(cfg.posterior, self.to_code(x))
+        return posterior_from(cfg.posterior, self.code_norm(self.to_code(x)))

@@ -6,11 +6,19 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genprior import DensityPosterior, PointPosterior, Posterior
+from genprior import DensityPosterior, PlanError, PointPosterior, Posterior
 
-__all__ = ["GaussianPosterior", "PosteriorForm", "log_prob_of_each", "posterior_from", "posterior_width"]
+__all__ = [
+    "CodeNorm",
+    "GaussianPosterior",
+    "PosteriorForm",
+    "code_norm",
+    "log_prob_of_each",
+    "posterior_from",
+    "posterior_width",
+]
 
 PosteriorForm = Literal["point", "gaussian", "softmax"]
 
@@ -60,6 +68,38 @@ class GaussianPosterior(DensityPosterior):
         """
         m, v = self._mean, self._log_variance
         return -0.5 * (math.log(2 * math.pi) + v + (z - m).square() * (-v).exp()).sum(1)
+
+
+class CodeNorm(nn.BatchNorm1d):
+    """Batch normalisation of codes [n, d], each number by itself, in at least single precision."""
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(u - mean) / deviation * scale + shift, over the batch while training: [n, d]."""
+        return super().forward(_at_least_single(u))
+
+
+def code_norm(encoder: str, form: PosteriorForm, code: int, on: bool) -> nn.Module:
+    """What stands between the last layer of an encoder and its posterior: a `CodeNorm`, or nothing.
+
+    A category that all images of a batch prefer is preferred by none when its logit is normalised over the batch. So an
+    encoder that ends in a softmax cannot put everything into one category, the way in which it loses to its critic.
+
+    Args:
+        encoder: its name, for the message.
+        form: the form of its posterior.
+        code: d, the width of a code.
+        on: whether codes are normalised.
+
+    Raises:
+        PlanError: the posterior is Gaussian; to normalise its variances would make them depend on the other images.
+    """
+    if on and form == "gaussian":
+        raise PlanError(
+            f"encoder '{encoder}' was asked for normalise_code = true and posterior = \"gaussian\", whose variances "
+            'should not depend on the other images of a batch. Use posterior = "point" or "softmax", or leave '
+            "normalise_code out"
+        )
+    return CodeNorm(code) if on else nn.Identity()
 
 
 def posterior_width(form: PosteriorForm, code: int) -> int:

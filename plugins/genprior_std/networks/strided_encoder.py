@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genprior import Encoder, PartConfig, Posterior, Sizes
 from genprior_std.networks.layers import Activation, activation, with_known_maps
-from genprior_std.networks.posterior import PosteriorForm, posterior_from, posterior_width
+from genprior_std.networks.posterior import PosteriorForm, code_norm, posterior_from, posterior_width
 
 __all__ = ["StridedEncoder"]
 
@@ -44,6 +44,8 @@ class StridedEncoder(Encoder):
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "point"
         """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        normalise_code: bool = False
+        """Batch normalisation, with a learned scale and shift, of the code's numbers: before a softmax, its logits."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
         """Standard deviation of Gaussian noise on the pixels, which lie in [-1, 1], while training."""
 
@@ -53,6 +55,9 @@ class StridedEncoder(Encoder):
         Args:
             config: this part's settings.
             sizes: every size that it depends on.
+
+        Raises:
+            PlanError: the numbers of a Gaussian are to be normalised.
         """
         super().__init__(config, sizes)
         cfg = self.config
@@ -65,7 +70,10 @@ class StridedEncoder(Encoder):
             layers.append(activation(cfg.activation))
             sides = [math.ceil(side / 2) for side in sides]
         self.convolutions = nn.Sequential(*layers)
-        self.to_code = nn.Linear(channels[-1] * math.prod(sides), posterior_width(cfg.posterior, sizes.code))
+        self.to_code = nn.Linear(
+            channels[-1] * math.prod(sides), posterior_width(cfg.posterior, sizes.code), bias=not cfg.normalise_code
+        )
+        self.code_norm = code_norm(self.name, cfg.posterior, sizes.code, cfg.normalise_code)
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:
         """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""
@@ -73,4 +81,5 @@ class StridedEncoder(Encoder):
             x = x + self.config.input_noise * torch.randn_like(x)
         if self.config.conditional:
             x = with_known_maps(x, known)
-        return posterior_from(self.config.posterior, self.to_code(self.convolutions(x).flatten(1)))
+        code = self.code_norm(self.to_code(self.convolutions(x).flatten(1)))
+        return posterior_from(self.config.posterior, code)
