@@ -102,11 +102,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
             try:
                 with torch.random.fork_rng():
                     trainer.prepare()
-                    if plan.run.batch > len(trainer.images("train").labels):
-                        raise PlanError(
-                            f"run.batch = {plan.run.batch} is more than the {len(trainer.images('train').labels)} "
-                            "images of the training split; choose a smaller batch"
-                        )
+                    _check_batches(plan, trainer)
                     trainer.one_step()
                     trainer.recorder.check(plan.label)
             except GenpriorError as error:
@@ -114,6 +110,21 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     if wrong:
         lines = [f"  {text} [row {', '.join(rows)}]" for text, rows in wrong.items()]
         raise RecipeError(f"the recipe '{recipe.name}' cannot be trained:\n" + "\n".join(lines))
+
+
+def _check_batches(plan: Plan, trainer: Trainer) -> None:
+    """Refuse batches of more images than there are, which a step on a few images would not see."""
+    images, labelled, asked = len(trainer.images("train").labels), trainer.data.info.labelled, plan.run.labelled_batch
+    if plan.run.batch > images:
+        raise PlanError(
+            f"run.batch = {plan.run.batch} is more than the {images} images of the training split; choose a smaller "
+            "batch"
+        )
+    if asked is not None and labelled is not None and asked > labelled:
+        raise PlanError(
+            f"run.labelled_batch = {asked} is more than the {labelled} images that keep their label; choose 1 to "
+            f"{labelled}, raise run.labels, or leave run.labelled_batch out"
+        )
 
 
 def train(

@@ -178,6 +178,17 @@ def test_a_share_of_labels_is_counted_before_it_is_refused(tmp_path):
     assert told(tmp_path, model, changes=changes, run="labels = 0.005").startswith("run.labels = 7 is to keep")
 
 
+@pytest.mark.parametrize("name", SEMI_SUPERVISED)
+def test_a_labelled_batch_is_no_larger_than_the_images_with_labels(name, tmp_path):
+    model, changes = SEMI_SUPERVISED[name]
+    assert told(tmp_path, model, changes=changes, run="labels = 20\nlabelled_batch = 21") == (
+        "run.labelled_batch = 21 is more than the 20 images that keep their label; choose 1 to 20, raise run.labels, "
+        "or leave run.labelled_batch out"
+    )
+    trainer = taken(tmp_path, model, changes=changes, run="labels = 20\nlabelled_batch = 20")
+    assert len(trainer.data.batch(0).labelled.y) == 20
+
+
 def test_few_labels_of_data_without_labels_are_refused(tmp_path):
     assert told(tmp_path, CATEGORICAL, data=archive(tmp_path), run="labels = 5") == (
         "run.labels = 5 keeps the labels of so many images, and this data set has no labels; use a labelled one, or "
