@@ -107,11 +107,13 @@ def test_known_is_not_seen_unless_conditional():
     assert torch.equal(decoder.log_prob(x, z, rows(3, 2, 4)), decoder.log_prob(x, z, rows(3, 2, 5)))
 
 
-def test_an_invariant_code_treats_all_pixels_alike_and_a_dependent_one_does_not():
+@pytest.mark.parametrize("d", [3, 0])
+def test_an_invariant_code_treats_all_pixels_alike_and_a_dependent_one_does_not(d):
+    """Also where there is no code: a PixelCNN to compare with should know as much of where a pixel is."""
     image = (1, 8, 8)
-    z, none = rows(1, 3), torch.zeros(1, 0, dtype=torch.float64)
+    z, none = rows(1, d), torch.zeros(1, 0, dtype=torch.float64)
     for code, alike in (("invariant", True), ("dependent", False)):
-        decoder = small(image, code=code)
+        decoder = small(image, d, code=code)
         logits = decoder.numbers(torch.zeros(1, *image, dtype=torch.float64), z, none)[0, 0, 0]
         inner = logits[3:, 3:5]  # far from the borders, whose padding also tells where a pixel is
         assert torch.allclose(inner, inner[0, 0].expand_as(inner), atol=1e-9) == alike
@@ -242,6 +244,14 @@ def test_draws_at_the_ends_are_pixels(form):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_without_a_code_a_map_is_that_of_a_code_of_one():
+    x, nothing = images(3, (1, 4, 8)), torch.zeros(3, 0, dtype=torch.float64)
+    without, told = (small(d=d, code="dependent") for d in (0, 1))
+    told.load_state_dict(without.state_dict())
+    one = torch.ones(3, 1, dtype=torch.float64)
+    assert torch.equal(without.log_prob(x, nothing, nothing), told.log_prob(x, one, nothing))
+
+
 @pytest.mark.parametrize(("image", "blocks"), [((1, 2, 3), 1), ((1, 3, 3), 0), ((3, 1, 2), 2), ((2, 2, 2), 1)])
 def test_the_probabilities_of_all_binary_images_add_up_to_one(image, blocks):
     decoder, x = small(image, blocks=blocks), all_binary(image)
@@ -352,9 +362,9 @@ def test_fewer_maps_than_colours_are_told_the_least():
 
 def test_a_dependent_code_needs_sides_that_are_multiples_of_four():
     message = re.escape('code = "dependent" was asked to take images of 6 x 8 pixels')
-    with pytest.raises(PlanError, match=message + r".* possible are sides that are multiples of 4\. .*invariant"):
-        PixelCnnDecoder.Config(code="dependent").make(Sizes((1, 6, 8), 2, 0, 0))
-    PixelCnnDecoder.Config(code="dependent").make(Sizes((1, 6, 8), 0, 0, 0))  # without a code there is no map
+    for d in (2, 0):
+        with pytest.raises(PlanError, match=message + r".* possible are sides that are multiples of 4\. .*invariant"):
+            PixelCnnDecoder.Config(code="dependent").make(Sizes((1, 6, 8), d, 0, 0))
 
 
 @pytest.mark.parametrize("setting", ["first_kernel", "kernel"])

@@ -53,6 +53,12 @@ def test_the_cache_changes_no_image(image, code, form):
     assert len(drawn.unique()) >= 2
 
 
+def test_the_cache_changes_no_image_where_a_map_stands_for_no_code():
+    decoder, u = small((1, 4, 8), 0, code="dependent"), uniforms(4, (1, 4, 8))
+    nothing = torch.zeros(4, 0, dtype=torch.float64)
+    assert torch.allclose(decoder.sample(nothing, nothing, u), sampled_plainly(decoder, nothing, nothing, u), atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "settings", [{"kernel": 1}, {"blocks": 0}, {"kernel": 5, "first_kernel": 3}, {"first_kernel": 9}, {"head_width": 3}]
 )

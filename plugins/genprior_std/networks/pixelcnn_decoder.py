@@ -35,7 +35,8 @@ class PixelCnnDecoder(AutoregressiveDecoder):
     (mask B), ReLU, a 1x1 convolution, ReLU, and a 1x1 convolution to the distribution of each colour of each pixel. The
     code enters each layer as a bias: a vector that is the same everywhere (`code = "invariant"`), or a map
     ("dependent"): FC to maps of a quarter of the sides, ReLU, an up-convolution, ReLU and another to the whole image,
-    and from there a 1x1 convolution for each layer. Without a code (of width 0) it is a plain PixelCNN.
+    and from there a 1x1 convolution for each layer. Without a code (of width 0) it is a plain PixelCNN; "dependent" then
+    takes the map of the number 1, so that it knows where a pixel is, as every decoder with such a code does.
 
     The probabilities of all images add up to one: of all black and white images for "bernoulli", which takes a pixel
     of any other grey for white if it is above 0 and for black if not, so grey images need one of the other two; of all
@@ -99,8 +100,8 @@ class PixelCnnDecoder(AutoregressiveDecoder):
         self.distribution = distribution_of(cfg.distribution)
         inputs = sizes.code + (sizes.known if cfg.conditional else 0)
         self.code_map = None
-        if inputs and cfg.code == "dependent":
-            self.code_map = _code_map(inputs, cfg.code_maps, sizes.image)
+        if cfg.code == "dependent":
+            self.code_map = _code_map(max(inputs, 1), cfg.code_maps, sizes.image)
         describing = inputs if self.code_map is None else cfg.code_maps
         layers = [GatedLayer(colours, cfg.width, cfg.first_kernel, colours, describing, first=True)]
         for _ in range(cfg.blocks):
@@ -118,7 +119,7 @@ class PixelCnnDecoder(AutoregressiveDecoder):
         return ReceptiveField(reach, reach)
 
     def described(self, z: Tensor, known: Tensor) -> Tensor | None:
-        """What describes a code: [n, d, 1, 1], or [n, code_maps, h, w] where it depends on the place; None without one.
+        """What describes a code: [n, d, 1, 1], or [n, code_maps, h, w] where it depends on the place; None for nothing.
 
         Args:
             z: codes [n, d].
@@ -126,7 +127,9 @@ class PixelCnnDecoder(AutoregressiveDecoder):
         """
         z = with_known(z, known) if self.config.conditional else z
         if not z.shape[1]:
-            return None
+            if self.code_map is None:
+                return None
+            z = z.new_ones(len(z), 1)
         code: Tensor = z[:, :, None, None] if self.code_map is None else self.code_map(z)
         return code
 
