@@ -210,7 +210,9 @@ class DeviceData:
         """Each image turned and scaled about its middle, by `turn` and `growth` [n] in -1..1 of what is allowed."""
         angle, scale = turn * math.radians(self.rotate), 1 / (1 + growth * self.zoom)
         cos, sin, zero = scale * angle.cos(), scale * angle.sin(), torch.zeros_like(angle)
-        theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+        # Both sides are 2 long to `affine_grid`, which would shear an image that is not square.
+        _, h, w = self.info.image
+        theta = torch.stack([torch.stack([cos, -sin * h / w, zero], 1), torch.stack([sin * w / h, cos, zero], 1)], 1)
         x = (images.permute(0, 3, 1, 2) if self.channels_last else images).float()
         x = grid_sample(x, affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
         x = x.round_().to(torch.uint8)

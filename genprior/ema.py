@@ -65,5 +65,8 @@ def _tensors(modules: Mapping[str, nn.Module]) -> Iterable[tuple[str, Tensor]]:
     for role, module in modules.items():
         for name, parameter in module.named_parameters():
             yield f"{role}.{name}", parameter
+        kept = module.state_dict().keys()
         for name, buffer in module.named_buffers():
-            yield f"{role}.{name}", buffer
+            # A buffer that no checkpoint keeps follows from the settings, and a model that is read back refuses it.
+            if name in kept:
+                yield f"{role}.{name}", buffer

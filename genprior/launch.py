@@ -20,11 +20,12 @@ from typing import Any, Protocol
 
 import torch
 
-from genprior.errors import GenpriorError, Interrupted, PlanError, RecipeError
+from genprior.errors import GenpriorError, Interrupted, PlanError, RecipeError, ScoreError
 from genprior.plan import Plan
 from genprior.recipe import Recipe
 from genprior.registry import installed
 from genprior.report import Table, write_table
+from genprior.score import needed
 from genprior.trainer import Trainer
 
 __all__ = ["Job", "Reporter", "default_jobs", "jobs_of", "preflight", "train"]
@@ -103,6 +104,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                 with torch.random.fork_rng():
                     trainer.prepare()
                     _check_batches(plan, trainer)
+                    _check_scores(plan, trainer)
                     trainer.one_step()
                     trainer.recorder.check(plan.label)
             except GenpriorError as error:
@@ -125,6 +127,16 @@ def _check_batches(plan: Plan, trainer: Trainer) -> None:
             f"run.labelled_batch = {asked} is more than the {labelled} images that keep their label; choose 1 to "
             f"{labelled}, raise run.labels, or leave run.labelled_batch out"
         )
+
+
+def _check_scores(plan: Plan, trainer: Trainer) -> None:
+    """Refuse a score that lacks images, which would show after training."""
+    for score in (config.make() for config in plan.scores):
+        try:
+            for split in score.needs:
+                needed(score, split, trainer.images)
+        except ScoreError as error:
+            raise ScoreError(f"score '{score.name}': {error}") from error
 
 
 def train(

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genprior.errors import ScoreError
+from genprior.errors import DataError, ScoreError
 from genprior.files import whole
 from genprior.parts import ImageSet, Model, Score, ScoreContext
 
@@ -34,6 +34,7 @@ __all__ = [
     "digest",
     "keep_on_disk",
     "measure_all",
+    "needed",
     "sample_context",
 ]
 
@@ -240,6 +241,26 @@ def columns_of(scores: Sequence[Score]) -> dict[str, Column]:
         own = getattr(score, "columns", None) or [Column(score.name, score.name, score.higher_is_better)]
         columns.update({column.key: column for column in own})
     return columns
+
+
+def needed(score: Score, split: str, load: Callable[[str], ImageSet]) -> ImageSet:
+    """A split that a score reads.
+
+    Args:
+        score: whose `needs` says what to do where there is none.
+        split: its name.
+        load: gives a split of the data set.
+
+    Raises:
+        DataError: there is no such split.
+        ScoreError: there is none, and the score says what to do.
+    """
+    try:
+        return load(split)
+    except DataError as error:
+        if split not in score.needs:
+            raise
+        raise ScoreError(f"it needs the split '{split}': {error}. {score.needs[split]}") from error
 
 
 def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -71,6 +72,11 @@ class Score(Part, ABC):
     def __init__(self, config: PartConfig) -> None:
         """Remember the settings."""
         self.config: Any = config
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """Splits that it cannot do without, beside `"test"`, each with what to do where the data set has none."""
+        return {}
 
     @abstractmethod
     def measure(self, context: ScoreContext) -> dict[str, float]:

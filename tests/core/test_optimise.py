@@ -139,3 +139,12 @@ def test_averages_may_be_lent_within_a_block_that_lends_them():
             assert module.weight.item() == averaged
         assert module.weight.item() == averaged
     assert module.weight.item() == 7.0
+
+
+def test_averages_keep_what_a_checkpoint_keeps_and_nothing_else():
+    """A mask that follows from the settings is a buffer that is not saved, and would be refused when read back."""
+    module = nn.Linear(2, 1)
+    module.register_buffer("mask", torch.ones(2), persistent=False)
+    module.register_buffer("count", torch.zeros(1))
+    average = AveragedWeights({"decoder": module}, 0.5)
+    assert set(average.tensors) == {f"decoder.{name}" for name in module.state_dict()}

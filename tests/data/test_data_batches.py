@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -296,6 +298,20 @@ def test_turns_stay_within_the_angle_and_go_both_ways(channels_last):
     moments = [(x[:, 0] * product).sum((1, 2)) for product in (down * across, down**2 - across**2)]
     angles = torch.rad2deg(0.5 * torch.atan2(2 * moments[0], moments[1]))
     assert angles.abs().max() < 31 and angles.max() > 15 and angles.min() < -15
+
+
+@pytest.mark.parametrize("sides", [(32, 64), (64, 32)])
+def test_images_that_are_not_square_are_turned_and_not_sheared(sides):
+    """A disc stays a disc under any turn: its second moments are equal, and none of its area goes."""
+    h, w = sides
+    down, across = torch.arange(h)[:, None] - (h - 1) / 2, torch.arange(w)[None] - (w - 1) / 2
+    disc = (255 * (down**2 + across**2 < 12**2)).to(torch.uint8).expand(16, 1, h, w)
+    images = ImageSet(disc.contiguous(), torch.zeros(16, dtype=torch.int64), ())
+    x = (DeviceData(images, "cpu", batch=16, seed=0, rotate=90.0).batch(0).x[:, 0] + 1) / 2
+    mass = x.sum((1, 2))
+    ratio = (x * down**2).sum((1, 2)) / (x * across**2).sum((1, 2))
+    assert torch.allclose(ratio, torch.ones(16), atol=0.02)
+    assert torch.allclose(mass, torch.full_like(mass, math.pi * 12**2), rtol=0.02)
 
 
 def test_zooms_stay_within_the_factor():

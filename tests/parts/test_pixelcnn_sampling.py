@@ -56,7 +56,9 @@ def test_the_cache_changes_no_image(image, code, form):
 def test_the_cache_changes_no_image_where_a_map_stands_for_no_code():
     decoder, u = small((1, 4, 8), 0, code="dependent"), uniforms(4, (1, 4, 8))
     nothing = torch.zeros(4, 0, dtype=torch.float64)
-    assert torch.allclose(decoder.sample(nothing, nothing, u), sampled_plainly(decoder, nothing, nothing, u), atol=1e-12)
+    assert torch.allclose(
+        decoder.sample(nothing, nothing, u), sampled_plainly(decoder, nothing, nothing, u), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(

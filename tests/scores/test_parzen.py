@@ -144,11 +144,11 @@ def test_without_validation_images_it_says_how_to_get_them(tmp_path):
     assert isinstance(caught.value.__cause__.__cause__, DataError)
     text = str(caught.value)
     assert text.startswith(
-        "AAE: score 'parzen': the width of the window is chosen on images that are held back from training, the split "
-        "'validation': data set 'digits' has no split 'validation'"
+        "AAE: score 'parzen': it needs the split 'validation': data set 'digits' has no split 'validation'"
     )
     assert text.endswith(
-        "Data sets mnist, fashion_mnist and digits have the setting for it in [data], for example validation = 10_000"
+        ". Hold images back from training by `validation` in [data], which data sets mnist, fashion_mnist and digits "
+        "have"
     )
 
 

@@ -35,8 +35,8 @@ class PixelCnnDecoder(AutoregressiveDecoder):
     (mask B), ReLU, a 1x1 convolution, ReLU, and a 1x1 convolution to the distribution of each colour of each pixel. The
     code enters each layer as a bias: a vector that is the same everywhere (`code = "invariant"`), or a map
     ("dependent"): FC to maps of a quarter of the sides, ReLU, an up-convolution, ReLU and another to the whole image,
-    and from there a 1x1 convolution for each layer. Without a code (of width 0) it is a plain PixelCNN; "dependent" then
-    takes the map of the number 1, so that it knows where a pixel is, as every decoder with such a code does.
+    and from there a 1x1 convolution for each layer. Without a code (of width 0) it is a plain PixelCNN; with
+    "dependent" it then takes the map of the number 1, and knows where a pixel is, as every decoder with such a code.
 
     The probabilities of all images add up to one: of all black and white images for "bernoulli", which takes a pixel
     of any other grey for white if it is above 0 and for black if not, so grey images need one of the other two; of all

@@ -11,10 +11,15 @@ from genprior.data import images_to_float
 from genprior.parts import Batch, ImageSet, ScoreContext
 from genprior.randomness import seeded
 
-__all__ = ["CHUNK", "by_chunks"]
+__all__ = ["CHUNK", "HOLD_BACK", "by_chunks"]
 
 CHUNK = 500
 """Images that a model sees at a time; part of what a seed means, so it is fixed."""
+
+HOLD_BACK = (
+    "Hold images back from training by `validation` in [data], which data sets mnist, fashion_mnist and digits have"
+)
+"""What to do where a score needs the split `validation`."""
 
 
 def by_chunks(

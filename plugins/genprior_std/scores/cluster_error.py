@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from genprior.errors import ScoreError
 from genprior.parts import ImageSet, PartConfig, Score, ScoreContext
-from genprior.score import Column
-from genprior_std.scores.by_chunks import by_chunks
+from genprior.score import Column, needed
+from genprior_std.scores.by_chunks import HOLD_BACK, by_chunks
 
 __all__ = ["ClusterError"]
 
@@ -48,13 +49,18 @@ class ClusterError(Score):
             Column("cluster_error_majority", "cluster error % (majority)", False),
         )
 
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """The split that names the clusters."""
+        return {self.config.named_by: f'{HOLD_BACK}, or set named_by = "train"'}
+
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """Both errors in percent, and how many clusters are used.
 
         Raises:
-            ScoreError: the model has no clusters, or the data no labels.
+            ScoreError: the model has no clusters, or the data no labels or no images to name clusters by.
         """
-        names, test = context.real(self.config.named_by), context.real("test")
+        names, test = needed(self, self.config.named_by, context.real), context.real("test")
         if not test.classes:
             raise ScoreError("cluster errors compare clusters with classes, and this data set has no labels")
         by_image, of_test = _clusters(context, names), _clusters(context, test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -9,8 +10,8 @@ import torch
 from genprior.errors import ScoreError
 from genprior.labels import HIDDEN
 from genprior.parts import Batch, PartConfig, Score, ScoreContext
-from genprior.score import Column
-from genprior_std.scores.by_chunks import by_chunks
+from genprior.score import Column, needed
+from genprior_std.scores.by_chunks import HOLD_BACK, by_chunks
 
 __all__ = ["ErrorRate"]
 
@@ -42,13 +43,18 @@ class ErrorRate(Score):
         """How tables show it."""
         return (Column("error_rate", "error %", False),)
 
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """The split that is classified."""
+        return {} if self.config.split == "test" else {self.config.split: f'{HOLD_BACK}, or set split = "test"'}
+
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The error in percent.
 
         Raises:
-            ScoreError: the model does not classify, or the data has no labels.
+            ScoreError: the model does not classify, or the data has no labels or not the split.
         """
-        images = context.real(self.config.split)
+        images = needed(self, self.config.split, context.real)
         if not images.classes:
             raise ScoreError("an error rate compares classes with labels, and this data set has no labels")
         with context.trained() as model:
@@ -56,8 +62,8 @@ class ErrorRate(Score):
             if q is None:
                 raise ScoreError(
                     f"model '{model.name}' does not classify images, so it has no error rate. Models that do say so by "
-                    "`classify`: 'aae_semi_supervised' and 'pixelgan_semi_supervised'. Clusters that were found "
-                    "without labels are scored by 'cluster_error'"
+                    "`classify`: 'aae_semi_supervised', 'aae_dimension_reduction' with labels = true, and "
+                    "'pixelgan_semi_supervised'. Clusters that were found without labels are scored by 'cluster_error'"
                 )
         return {"error_rate": 100 * float((q.argmax(1) != images.labels).double().mean())}
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.errors import DataError, ScoreError
 from genprior.parts import PartConfig, Score, ScoreContext
-from genprior.score import Column
+from genprior.score import Column, needed
+from genprior_std.scores.by_chunks import HOLD_BACK
 from genprior_std.scores.entropy import some
 from genprior_std.scores.likelihood import standard_error
 
@@ -79,20 +79,18 @@ class Parzen(Score):
         """How tables show it."""
         return (Column("parzen", "Parzen log-likelihood (nats)", True),)
 
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """The split that chooses the width of the window."""
+        return {"validation": HOLD_BACK}
+
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The mean over test images, its standard error, the width, and the mean under training images.
 
         Raises:
             ScoreError: the data set has no split `validation`.
         """
-        try:
-            validation = context.real("validation").images[: self.config.validation]
-        except DataError as error:
-            raise ScoreError(
-                "the width of the window is chosen on images that are held back from training, the split "
-                f"'validation': {error}. Data sets mnist, fashion_mnist and digits have the setting for it in [data], "
-                "for example validation = 10_000"
-            ) from error
+        validation = needed(self, "validation", context.real).images[: self.config.validation]
         test = context.real("test").images
         train = some(context.real("train").images, self.config.samples)
         validation, test, train = (images.to(context.device) for images in (validation, test, train))
