@@ -1,4 +1,4 @@
-"""The published numbers: each says what it is, where it stands, and how well it is known."""
+"""The published numbers: what each is, where it stands, how well it is known, and beside which of our rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any
 
 import pytest
 
+import genprior
+from genprior.plan import Plan
+from genprior.published import matching, of_plugins
+from genprior.registry import installed
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 FILE = Path(__file__).parents[2] / "plugins" / "genprior_std" / "expected.toml"
 READ = {"read in the paper", "read in the authors' repository", "read in a second-hand table"}
 NEEDED = {"id": str, "paper": str, "where": str, "method": str, "data": str | dict, "metric": str, "value": float}
@@ -66,3 +72,72 @@ def test_numbers_of_the_paper_are_those_of_its_table(numbers: list[dict[str, Any
     table = {"DCGAN": 6.16, "WGAN-GP": 7.86, "BEGAN": 5.62, "DFM": 7.72}
     found = {n["method"]: n["value"] for n in numbers if n["where"] == "Table 1" and n["method"] in table}
     assert found == table
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Beside our rows
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[str, list[Plan]]:
+    """The rows of all recipes that ship, as they are written, by the recipe's path."""
+    return {
+        path.relative_to(RECIPES).as_posix(): list(genprior.load_recipe(path).plans)
+        for path in sorted(RECIPES.rglob("*.toml"))
+    }
+
+
+def test_every_row_that_a_number_names_is_in_a_recipe_and_measures_it(
+    numbers: list[dict[str, Any]], plans: dict[str, list[Plan]]
+) -> None:
+    measured = {
+        (plan.label, plan.data.name, score.name) for each in plans.values() for plan in each for score in plan.scores
+    }
+    for number in numbers:
+        data = number["data"] if isinstance(number["data"], str) else number["data"]["name"]
+        for label in number.get("rows", ()):
+            assert (label, data, number["metric"]) in measured, (number["id"], label)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "label", "metric", "values"),
+    [
+        ("infogan_mnist", "InfoGAN", "cluster_error", {5.0}),
+        ("gans/dcgan", "DCGAN", "inception_score", {6.16}),
+        ("gans/lsgan", "LSGAN", "inception_score", set()),
+        ("gans/wgan_gp", "WGAN-GP", "inception_score", {7.86}),
+        ("gans/wgan_gp", "WGAN-GP", "fid", set()),
+        ("gans/wgan_gp_plain", "WGAN-GP plain", "inception_score", {6.68}),
+        ("gans/wgan_gp_plain", "WGAN-GP plain", "fid", {40.2}),
+        ("gans/began", "BEGAN", "inception_score", {5.62}),
+        ("gans/dfm", "DFM", "inception_score", {7.72}),
+        ("gans/catgan", "CatGAN", "inception_score", set()),
+        ("table2_gans", "WGAN-GP plain", "inception_score", {6.68}),
+        ("table2_gans", "DFM", "inception_score", {7.72}),
+        ("table2_gans", "proposed", "inception_score", {7.31}),
+    ],
+)
+def test_a_gan_has_its_own_published_number_beside_it(
+    plans: dict[str, list[Plan]], recipe: str, label: str, metric: str, values: set[float]
+) -> None:
+    """LSGAN's score on CIFAR-10 is not known, and CatGAN has published none."""
+    (plan,) = [plan for plan in plans[f"{recipe}.toml"] if plan.label == label]
+    assert metric in {score.name for score in plan.scores}
+    found = matching(of_plugins(installed()), label, plan.data.model_dump(), metric)
+    assert {number.value for number in found} == values
+
+
+def test_a_label_of_wgan_gp_means_one_kind_of_network(plans: dict[str, list[Plan]]) -> None:
+    networks = {"WGAN-GP": "wgan_resnet", "WGAN-GP plain": "dcgan"}
+    rows = [plan for each in plans.values() for plan in each if plan.label.startswith("WGAN-GP")]
+    assert {plan.label for plan in rows} == set(networks)
+    for plan in rows:
+        model = plan.model.model_dump()
+        assert {model["decoder"]["name"], model["image_critic"]["name"]} == {networks[plan.label]}
+
+
+def test_rows_of_different_gans_are_not_called_alike(plans: dict[str, list[Plan]]) -> None:
+    labels = [plan.label for recipe, each in plans.items() if recipe.startswith("gans/") for plan in each]
+    assert len(labels) == len(set(labels)) == 7
+    assert "base" not in {plan.label for each in plans.values() for plan in each}

@@ -31,6 +31,7 @@ def test_all_recipes_are_here():
         "gans/dfm.toml",
         "gans/lsgan.toml",
         "gans/wgan_gp.toml",
+        "gans/wgan_gp_plain.toml",
         "infogan_mnist.toml",
         "iwae_mnist.toml",
         "ncrp_digits.toml",
