@@ -42,7 +42,7 @@ def test_a_walk_shows_each_category():
 def test_a_category_of_one_and_a_condition_of_another_width_are_refused():
     with pytest.raises(PlanError, match="draws one of code_size categories, and code_size = 1; set 2 or more"):
         prior(code=1)
-    with pytest.raises(PlanError, match=r"has code_size = 5 .*width 3. Set code_size = 3, or use conditioner"):
+    with pytest.raises(PlanError, match=r"has code_size = 5 .*width 3. Set code_size = 3, or ask for nothing"):
         prior(asked=3)
 
 

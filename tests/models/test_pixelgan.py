@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from genprior.build import build_model
 from genprior.errors import PlanError
-from genprior.parts import Batch, DataInfo
+from genprior.parts import Batch, DataInfo, PointPosterior
 from genprior.randomness import seeded
 from genprior.testing import check_model
 from genprior_std.conditioners.infogan import InfoGAN
@@ -22,6 +22,7 @@ from genprior_std.models.pixelgan_semi_supervised import SemiSupervisedPixelGan
 from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.networks.posterior import SoftCategory, log_category
 from genprior_std.networks.strided_encoder import StridedEncoder
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
@@ -293,6 +294,23 @@ def test_the_labels_alone_train_the_encoder_and_nothing_else_is_made_to_judge():
     assert [phase.name for phase in model.phases()] == ["classify"]
     assert set(dict(model.named_children())) == {"encoder", "decoder", "prior", "conditioner"}
     assert moved_by(model, model.phases()[0], batch_of(8, labelled=5)) == {"encoder"}
+    batch = batch_of()
+    assert model.classify(batch).shape == (6, K)
+    # The decoder knows nothing, so nothing is shown or scored of it.
+    assert model.reconstruct(batch) is None and model.cluster_heads() is None
+    assert model.decode(model.encode(batch), model.condition(batch.x)) is None
+    assert model.log_likelihood(batch) is None and model.log_likelihood_given_code(batch) is None
+
+
+def test_an_image_whose_class_is_taken_for_impossible_is_still_learnt_from():
+    """Logits so far apart that the probability is 0: the gradient of the cross-entropy is q - y all the same."""
+    logits = torch.tensor([[0.0, 200.0, 0.0]], requires_grad=True)
+    assert SoftCategory(logits).mean[0, 0] == 0
+    (slope,) = torch.autograd.grad(-log_category(SoftCategory(logits))[0, 0], logits)
+    torch.testing.assert_close(slope, torch.tensor([[-1.0, 1.0, 0.0]]))
+    plain = PointPosterior(torch.tensor([[0.25, 0.75, 0.0]]))
+    torch.testing.assert_close(log_category(plain)[0, :2], torch.tensor([0.25, 0.75]).log())
+    assert log_category(plain).isfinite().all()
 
 
 def test_the_class_is_the_code():

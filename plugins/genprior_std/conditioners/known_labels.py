@@ -27,11 +27,11 @@ def check_labels_known(what: str, info: DataInfo) -> None:
         )
 
 
-def check_asked(conditioner: str, y: Tensor, classes: int) -> None:
+def check_asked(what: str, y: Tensor, classes: int) -> None:
     """Refuse to ask for labels y [n] that are not among so many classes.
 
     Args:
-        conditioner: its name, for the message.
+        what: who was asked, as in "model 'x'", for the message.
         y: the labels asked for.
         classes: how many the data has.
 
@@ -40,6 +40,6 @@ def check_asked(conditioner: str, y: Tensor, classes: int) -> None:
     """
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise PlanError(
-            f"conditioner '{conditioner}' was asked for labels from {int(y.min())} to {int(y.max())}; the data has "
+            f"{what} was asked for labels from {int(y.min())} to {int(y.max())}; the data has "
             f"{classes} classes. Ask for labels from 0 to {classes - 1}"
         )

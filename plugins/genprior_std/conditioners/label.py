@@ -61,5 +61,5 @@ class Label(Conditioner):
         Raises:
             PlanError: a label is not one of the data's.
         """
-        check_asked(self.name, y, self.sizes.asked)
+        check_asked(f"conditioner '{self.name}'", y, self.sizes.asked)
         return self._one_hot(y.long(), torch.get_default_dtype())

@@ -69,7 +69,7 @@ class PartialLabel(Conditioner):
         Raises:
             PlanError: a label is not one of the data's.
         """
-        check_asked(self.name, y, self.sizes.asked)
+        check_asked(f"conditioner '{self.name}'", y, self.sizes.asked)
         return self._one_hots(y.long(), y.long(), torch.get_default_dtype())
 
     def _one_hots(self, told: Tensor, asked: Tensor, dtype: torch.dtype) -> Condition:

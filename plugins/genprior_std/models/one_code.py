@@ -25,7 +25,7 @@ class OneCode(Model):
         images: Tensor = self.decoder(self.prior.sample(asked), known)
         return images
 
-    def reconstruct(self, batch: Batch) -> Tensor:
+    def reconstruct(self, batch: Batch) -> Tensor | None:
         """dec(z) at the posterior's mean."""
         known, _ = self.conditioner(batch)
         images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)

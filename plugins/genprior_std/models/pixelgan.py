@@ -67,6 +67,8 @@ class PixelGanAutoencoder(OneCode):
     name = "pixelgan"
     # The encoder sorts and scores images beside the decoder, so both should be of one average.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
+    counted_by: ClassVar[str | None] = "code_size"
+    """The setting that says how many categories there are; None where the classes of the data do."""
 
     class Config(PartConfig):
         """The parts of a PixelGAN autoencoder."""
@@ -100,6 +102,7 @@ class PixelGanAutoencoder(OneCode):
         super().__init__(config)
         check_autoregressive(self.name, config.decoder)
         self.sorts = ends_in_softmax(config.encoder)
+        """Whether codes are soft categories."""
         known, asked = config.conditioner.part.widths(config.conditioner, info)
         sizes = Sizes(info.image, config.code_size, known, asked)
         self.encoder = build("encoder", config.encoder, sizes)
@@ -128,7 +131,7 @@ class PixelGanAutoencoder(OneCode):
         """
         super().begin(draw)
         if self.sorts:
-            check_enough_images(self.name, self.config.code_size, draw, "code_size")
+            check_enough_images(self.name, self.config.code_size, draw, self.counted_by)
 
     def phases(self) -> tuple[Phase, ...]:
         """One phase: images are predicted from their codes, and codes are drawn to the prior."""
@@ -184,7 +187,7 @@ class PixelGanAutoencoder(OneCode):
         each = [self.decoder.log_prob(batch.x, code.expand(len(batch.x), -1), known) for code in codes]
         return torch.stack(each).logsumexp(0) - math.log(categories)
 
-    def log_likelihood_given_code(self, batch: Batch) -> Tensor:
+    def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
         """The natural logarithm of p(x | z) at the mean code of each image, [n] in nats; no bound of log p(x)."""
         known, _ = self.conditioner(batch)
         log_p: Tensor = self.decoder.log_prob(batch.x, self.encoder(batch.x, known).mean, known)

@@ -5,9 +5,8 @@ Makhzani and Frey 2017 ("PixelGAN autoencoders"), the semi-supervised part of se
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -24,8 +23,10 @@ from genprior import (
     PriorSpec,
     Sizes,
 )
+from genprior_std.conditioners.known_labels import check_asked
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.pixelgan import PixelGanAutoencoder, ends_in_softmax
+from genprior_std.networks.posterior import log_category
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["SemiSupervisedPixelGan"]
@@ -45,6 +46,7 @@ class SemiSupervisedPixelGan(PixelGanAutoencoder):
     """
 
     name = "pixelgan_semi_supervised"
+    counted_by: ClassVar[str | None] = None
 
     class Config(PixelGanAutoencoder.Config):
         """The parts of a semi-supervised PixelGAN autoencoder."""
@@ -88,11 +90,30 @@ class SemiSupervisedPixelGan(PixelGanAutoencoder):
     def fit_labels(self, batch: Batch) -> Objectives:
         """The cross-entropy of the labels that are known, -log q(y | x)."""
         labelled = batch if batch.labelled is None else batch.labelled
-        q = self.classify(labelled)
-        # The logits are behind the encoder's softmax, and a class can be so unlikely that its probability is 0.
-        log_q = q.clamp(min=torch.finfo(q.dtype).tiny).log()
+        known, _ = self.conditioner(labelled)
+        log_q = log_category(self.encoder(labelled.x, known))
         cross_entropy = functional.nll_loss(log_q, labelled.y)
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
+
+    def reconstruct(self, batch: Batch) -> Tensor | None:
+        """Images drawn from p(x | z) at the soft class of each image; None where the decoder is not trained."""
+        return None if self.config.labels_alone else super().reconstruct(batch)
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
+        """Images drawn from p(x | z) for codes z [n, K]; None where the decoder is not trained."""
+        return None if self.config.labels_alone else super().decode(z, condition)
+
+    def cluster_heads(self) -> Tensor | None:
+        """An image drawn from each class, [K, c, h, w]; None where the decoder is not trained."""
+        return None if self.config.labels_alone else super().cluster_heads()
+
+    def log_likelihood(self, batch: Batch) -> Tensor | None:
+        """The natural logarithm of p(x), exact, [n]; None where the decoder is not trained."""
+        return None if self.config.labels_alone else super().log_likelihood(batch)
+
+    def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
+        """The natural logarithm of p(x | z) at each image's soft class, [n]; None where the decoder is not trained."""
+        return None if self.config.labels_alone else super().log_likelihood_given_code(batch)
 
     def classify(self, batch: Batch) -> Tensor:
         """How likely each class is for each image, q(y | x), [n, classes]."""
@@ -108,11 +129,7 @@ class SemiSupervisedPixelGan(PixelGanAutoencoder):
         if y is None:
             return nothing
         classes = self.config.code_size
-        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
-            raise PlanError(
-                f"model '{self.name}' was asked for labels from {int(y.min())} to {int(y.max())}; the data has "
-                f"{classes} classes. Ask for labels from 0 to {classes - 1}"
-            )
+        check_asked(f"model '{self.name}'", y, classes)
         return Condition(known=nothing.known, asked=functional.one_hot(y.long(), classes).to(nothing.known.dtype))
 
     def generate(self, condition: Condition) -> Tensor:

@@ -14,7 +14,9 @@ __all__ = [
     "CodeNorm",
     "GaussianPosterior",
     "PosteriorForm",
+    "SoftCategory",
     "code_norm",
+    "log_category",
     "log_prob_of_each",
     "posterior_from",
     "posterior_width",
@@ -70,6 +72,30 @@ class GaussianPosterior(DensityPosterior):
         return -0.5 * (math.log(2 * math.pi) + v + (z - m).square() * (-v).exp()).sum(1)
 
 
+class SoftCategory(PointPosterior):
+    """A soft category: all mass on the one code softmax(u) of logits u [n, K]."""
+
+    def __init__(self, logits: Tensor) -> None:
+        """Put all mass on the softmax of `logits`."""
+        # In at least single precision: bfloat16 knows no number between 0.996 and 1.
+        self.logits = _at_least_single(logits)
+        super().__init__(self.logits.softmax(1))
+
+
+def log_category(q: Posterior) -> Tensor:
+    """The logarithm of a soft category, [n, K].
+
+    Of a `SoftCategory` it is the log softmax of its logits, whose gradient pulls even where a probability is rounded to
+    0. Of another posterior it is that of its mean, cut off at the smallest number, where the gradient ends.
+
+    Args:
+        q: what an encoder says whose codes are soft categories.
+    """
+    if isinstance(q, SoftCategory):
+        return q.logits.log_softmax(1)
+    return q.mean.clamp(min=torch.finfo(q.mean.dtype).tiny).log()
+
+
 class CodeNorm(nn.BatchNorm1d):
     """Batch normalisation of codes [n, d], each number by itself, in at least single precision."""
 
@@ -81,8 +107,9 @@ class CodeNorm(nn.BatchNorm1d):
 def code_norm(encoder: str, form: PosteriorForm, code: int, on: bool) -> nn.Module:
     """What stands between the last layer of an encoder and its posterior: a `CodeNorm`, or nothing.
 
-    A category that all images of a batch prefer is preferred by none when its logit is normalised over the batch. So an
-    encoder that ends in a softmax cannot put everything into one category, the way in which it loses to its critic.
+    A category that all images of a batch prefer is preferred by none when its logit is normalised over the batch. So no
+    weights of an encoder put everything into one category, the way in which it loses to its critic; only the shift
+    that is learned could, and it moves slowly.
 
     Args:
         encoder: its name, for the message.
@@ -115,13 +142,12 @@ def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:
         out: [n, d] codes of a point, or their logits; [n, 2d] means and then log variances of a Gaussian.
 
     Returns:
-        A `PointPosterior` or a `GaussianPosterior`.
+        A `PointPosterior`, a `GaussianPosterior` or a `SoftCategory`.
     """
     if form == "gaussian":
         mean, log_variance = out.chunk(2, dim=1)
         return GaussianPosterior(mean, log_variance)
-    # In at least single precision: bfloat16 knows no number between 0.996 and 1.
-    return PointPosterior(_at_least_single(out).softmax(1) if form == "softmax" else out)
+    return SoftCategory(out) if form == "softmax" else PointPosterior(out)
 
 
 def log_prob_of_each(q: DensityPosterior, z: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ class Categorical(Prior):
         if sizes.asked not in (0, sizes.code):
             raise PlanError(
                 f"prior '{self.name}' has code_size = {sizes.code} categories, and is asked with a one-hot of as many "
-                f"or not at all; what is asked has width {sizes.asked}. Set code_size = {sizes.asked}, or use "
-                "conditioner 'none'"
+                f"or not at all; what is asked has width {sizes.asked}. Set code_size = {sizes.asked}, or ask for "
+                "nothing (conditioner 'none', where the model has one)"
             )
 
     def sample(self, asked: Tensor) -> Tensor:
