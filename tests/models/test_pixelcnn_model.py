@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import numpy
 import pytest
 import torch
 
+import genprior
 from genprior.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, Condition
@@ -85,3 +87,36 @@ def test_a_decoder_without_a_likelihood_is_refused():
         "model 'pixelcnn' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and "
         "knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
     )
+
+
+def test_a_run_of_colour_images_with_averaged_weights_is_read_back(tmp_path):
+    """The masks of colours are in no checkpoint, so the averages must not hold them either."""
+    pixels = numpy.random.default_rng(0).integers(0, 256, (16, 3, 4, 4), dtype=numpy.uint8)
+    numpy.savez(tmp_path / "own.npz", images=pixels)
+    recipe = tmp_path / "colours.toml"
+    recipe.write_text(
+        f"""
+title = "colours"
+[run]
+steps = 3
+batch = 4
+ema = 0.9
+[data]
+name = "arrays"
+path = "{(tmp_path / "own.npz").as_posix()}"
+test_fraction = 0.25
+size = 4
+[optimiser.default]
+lr = 1e-2
+[model]
+name = "pixelcnn"
+decoder = {{ name = "pixelcnn", width = 3, head_width = 3, blocks = 1, first_kernel = 3, distribution = "softmax" }}
+conditioner = {{ name = "none" }}
+"""
+    )
+    genprior.train(genprior.load_recipe(recipe), out=tmp_path / "runs", device="cpu")
+    run = genprior.load_run(tmp_path / "runs" / "base" / "seed-0")
+    images = run.sample(2)
+    assert images.shape == (2, 3, 4, 4) and torch.equal(images, run.sample(2))
+    masked = run.model.decoder.layers[0].horizontal
+    assert masked.mask is not None and (masked.mask == 0).any()
