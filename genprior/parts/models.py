@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genprior.errors import PlanError
 from genprior.parts.base import ModulePart, Part, PartConfig
+from genprior.parts.priors import Prior
 from genprior.parts.training import Conditioner
 from genprior.parts.values import Batch, Condition, Sizes
 
@@ -129,6 +130,26 @@ class Model(Part, nn.Module, ABC):
     def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
         """Images [n, c, h, w] of codes z [n, d] as `encode` gives them; None where a model cannot decode at will."""
         return None
+
+    def draw_codes(self, condition: Condition) -> Tensor | None:
+        """New codes [n, d] as `encode` gives those of images, one for each row of the condition, for pictures.
+
+        Draws of the prior, unless a model encodes to something else; None where it has no prior.
+        """
+        prior = getattr(self, "prior", None)
+        return prior.sample(condition.asked) if isinstance(prior, Prior) else None
+
+    def walk(self, columns: int, like: Tensor) -> Tensor | None:
+        """Codes [rows, columns, d] that `decode` takes, neighbours next to one another, for a picture of images.
+
+        The walk of the prior, unless a model decodes something else; None where it has none.
+
+        Args:
+            columns: how many codes a row.
+            like: any floating point tensor of the right device and dtype.
+        """
+        prior = getattr(self, "prior", None)
+        return prior.walk(columns, like) if isinstance(prior, Prior) else None
 
     def cluster_heads(self) -> Tensor | None:
         """An image [K, c, h, w] of each cluster with the plainest style, z = 0; None where a model has none."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genprior import code_pictures, hookimpl
 from genprior.data import images_to_float, to_uint8
-from genprior.parts import Batch, Condition, ImageSet, Model, Prior
+from genprior.parts import Batch, Condition, ImageSet, Model
 from genprior.pictures import curves, grid
 from genprior.randomness import seeded
 from genprior.sampling import evaluating
@@ -56,8 +56,9 @@ def genprior_step_done(trainer: Trainer, step: int, metrics: Mapping[str, float]
 def genprior_run_finished(trainer: Trainer, scores: Mapping[str, float]) -> None:
     """Draw the curves, held-out images beside their reconstructions, and what the model has of the following.
 
-    `codes.png`: the codes of 2,000 test images beside samples of the prior; of wide codes the first two principal
-    components. `walk.png`: images along the prior. `clusters.png`: the head of each cluster and 10 of its test images.
+    `codes.png`: the codes of 2,000 test images beside codes drawn with the prior; of wide codes the first two principal
+    components. `walk.png`: images along the model's walk, as a rule the prior's. `clusters.png`: the head of each
+    cluster and 10 of its test images.
     """
     curves(trainer.metrics, trainer.folder / "samples" / "curves.png")
     test = trainer.images("test")
@@ -84,11 +85,9 @@ def _draw_codes(model: Model, test: ImageSet, path: Path) -> None:
     codes = _of_each(model, some, model.encode)
     if codes is None or min(codes.shape) < 2 or not bool(codes.isfinite().all()):
         return
-    prior = getattr(model, "prior", None)
-    drawn = None
-    if isinstance(prior, Prior):
-        like = torch.zeros(len(codes), device=next(model.parameters()).device)
-        drawn = prior.sample(model.condition(like).asked).cpu()
+    drawn = model.draw_codes(model.condition(torch.zeros(len(codes), device=next(model.parameters()).device)))
+    if drawn is not None:
+        drawn = drawn.cpu()
         # The codes of a model of several levels are wider than those of the prior of one.
         drawn = drawn if drawn.shape[1] == codes.shape[1] and bool(drawn.isfinite().all()) else None
     if codes.shape[1] == 2:
@@ -101,10 +100,9 @@ def _draw_codes(model: Model, test: ImageSet, path: Path) -> None:
 
 
 def _draw_walk(model: Model, path: Path) -> None:
-    """Draw images along the prior, all under one condition, if the prior has a walk and the model decodes at will."""
-    prior = getattr(model, "prior", None)
+    """Draw images along the model's walk, all under one condition, if it has one and decodes at will."""
     like = next(model.parameters()).new_zeros(1)
-    codes = prior.walk(COLUMNS, like) if isinstance(prior, Prior) else None
+    codes = model.walk(COLUMNS, like)
     if codes is None:
         return
     told = model.condition(like)

@@ -262,14 +262,27 @@ def options(command: list[str], name: str) -> list[str]:
     return [command[i + 1] for i, word in enumerate(command) if word == name]
 
 
+NOISY = ("aae_semi_supervised", "aae_clustering", "pixelgan_clustering", "pixelgan_semi_supervised")
+"""Recipes that train under three seeds, by jobs 11 and 13 of the plan."""
+ONCE = ("aae_mnist_codes", "aae_dim_reduction", "aae_label_info", "aae_supervised", "pixelgan_gaussian")
+"""Recipes that train under one seed, by job 12 of the plan."""
+
+
+@pytest.mark.parametrize(("job", "recipes", "seeds"), [(11, NOISY, 1), (12, ONCE, 1), (13, NOISY, 2)])
+def test_the_plan_says_how_many_runs_whole_recipes_are(job: int, recipes: tuple[str, ...], seeds: int) -> None:
+    import genprior
+
+    (line,) = [line for line in (GPU / "PLAN.md").read_text().splitlines() if line.startswith(f"| {job} |")]
+    rows = sum(len(genprior.load_recipe(ROOT / "recipes" / f"{name}.toml").plans) for name in recipes)
+    assert int(line.split(" | ")[2]) == seeds * rows
+
+
 def test_the_plan_holds_every_row_under_three_seeds_and_the_variants() -> None:
     table3 = [job["name"] for job in JOBS if job["name"].startswith("table3-")]
     assert len(table3) == 8 * 3
     assert table3[:8] == [f"table3-{row}-seed0" for row in ("AAE", "A", "B", "C", "A+B", "A+C", "B+C", "A+B+C")]
     assert len([job for job in JOBS if job["name"].startswith(("supervised-", "unsupervised-"))]) == 2 * 2 * 3
-    noisy = ("aae_semi_supervised", "aae_clustering", "pixelgan_clustering", "pixelgan_semi_supervised")
-    once = ("aae_mnist_codes", "aae_dim_reduction", "aae_label_info", "aae_supervised", "pixelgan_gaussian")
-    recipes = [f"{name}-seed{seed}" for name in noisy for seed in (0, 1, 2)] + [f"{name}-seed0" for name in once]
+    recipes = [f"{name}-seed{seed}" for name in NOISY for seed in (0, 1, 2)] + [f"{name}-seed0" for name in ONCE]
     assert sorted(job["name"] for job in JOBS if job["name"].startswith(("aae_", "pixelgan_"))) == sorted(recipes)
     assert len({job["name"] for job in JOBS}) == len(JOBS)
 

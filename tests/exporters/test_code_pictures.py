@@ -301,6 +301,79 @@ def test_a_model_of_two_levels_shows_all_its_codes_and_no_walk(tiny, tmp_path, f
     assert [axis.get_xlabel() for axis in figure.axes] == ["principal component 1 of 5"]
 
 
+REDUCING = [
+    'model={name="aae_dimension_reduction",code_size=CODE,CHANGES,prior={name="gaussian"},'
+    'encoder={name="mlp",hidden=[16]},decoder={name="mlp",hidden=[16]},category_critic={name="code_mlp",hidden=[8]},'
+    'style_critic={name="code_mlp",hidden=[8]},image_critic={name="image_mlp",hidden=[8]},'
+    'reconstruction={name="pixel"},category_game={name="nonsaturating"},style_game={name="nonsaturating"},'
+    'image_game={name="nonsaturating"}}'
+]
+
+
+def reducing(code, changes):
+    return [setting.replace("CODE", str(code)).replace("CHANGES", changes) for setting in REDUCING]
+
+
+def drawn_of(figures):
+    """The two panels of the picture of codes, as points."""
+    (figure,) = (figure for figure in figures if figure.axes[0].get_title() == "codes of images")
+    return [np.concatenate([np.ma.getdata(p.get_offsets()) for p in axis.collections]) for axis in figure.axes]
+
+
+@pytest.mark.parametrize(("code", "changes"), [(2, "eta=9"), (6, "eta=9,labels=true,on_circle=true")])
+def test_a_model_that_encodes_to_more_than_its_prior_draws_is_shown_beside_its_own_codes(
+    tiny, tmp_path, figures, code, changes
+):
+    """Heads that are far apart: codes and samples lie about them, and the walk leads over them all."""
+    trainer, made = trained(tiny, tmp_path / "run", *reducing(code, changes))
+    codes, samples = drawn_of(figures)
+    test = trainer.images("test")
+    assert codes.shape == samples.shape == (len(test.images), 2)
+    model = trainer.model.eval()
+    with torch.no_grad():
+        heads = model.heads.weight.double().numpy()
+        plane = np.eye(2)
+        if code > 2:
+            turn = 2 * np.pi * np.arange(10) / 10
+            plane = np.linalg.lstsq(heads, np.stack([np.cos(turn), np.sin(turn)], axis=1), rcond=None)[0]
+        out = model.encoder(images_to_float(test.images), torch.zeros(len(test.images), 0)).mean.double()
+    places = len(heads)
+    r = out[:, :places].softmax(1).numpy() @ heads + out[:, places:].numpy()
+    assert codes[np.lexsort(codes.T)] == pytest.approx((r @ plane)[np.lexsort((r @ plane).T)], abs=1e-4)
+    # A sample is a head and a style N(0, 1): every head has samples, and none lies 6 deviations from all.
+    scale = np.linalg.norm(plane, 2)
+    distance = np.linalg.norm(samples[:, None] - (heads @ plane)[None], axis=2)
+    assert distance.min(1).max() < 6 * scale and (distance.min(0) < 6 * scale).all()
+    assert ("walk.png" in made) == (code == 2)
+
+
+def test_the_walk_of_a_model_is_what_is_decoded(tiny, tmp_path, monkeypatch):
+    walked = torch.arange(2 * 20 * 2.0).view(2, 20, 2) / 40 - 1
+    seen, decode = [], AdversarialAutoencoder.decode
+    monkeypatch.setattr(AdversarialAutoencoder, "walk", lambda self, columns, like: walked)
+    monkeypatch.setattr(
+        AdversarialAutoencoder, "decode", lambda self, z, given: seen.append(z) or decode(self, z, given)
+    )
+    _, made = trained(tiny, tmp_path / "run", *PLAIN)
+    assert "walk.png" in made
+    assert torch.equal(torch.cat(seen), walked.flatten(0, 1))
+    assert picture_of(tmp_path / "run" / "samples" / "walk.png").shape == (2 * 10 + 2, 20 * 10 + 2, 3)
+
+
+def test_a_model_draws_codes_and_walks_as_its_prior_does(tiny, tmp_path):
+    trainer, _ = trained(tiny, tmp_path / "run", *PLAIN)
+    model, like = trainer.model.eval(), torch.zeros(5)
+    condition = model.condition(like)
+    drawn = []
+    for draw in (lambda: model.draw_codes(condition), lambda: model.prior.sample(condition.asked)):
+        torch.manual_seed(0)
+        drawn.append(draw())
+    assert torch.equal(*drawn)
+    assert torch.equal(model.walk(7, like), model.prior.walk(7, like))
+    del model.prior
+    assert model.draw_codes(condition) is None and model.walk(7, like) is None
+
+
 def test_a_walk_is_under_one_condition(tiny, tmp_path, monkeypatch):
     told, decode = [], AdversarialAutoencoder.decode
     monkeypatch.setattr(

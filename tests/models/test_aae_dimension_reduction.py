@@ -9,6 +9,8 @@ import numpy
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy.optimize import brentq
+from scipy.stats import norm
 from torch.nn.functional import cross_entropy
 
 from genprior.errors import PlanError
@@ -56,6 +58,7 @@ CASES = {
     "labels": {"labels": True},
     "circle": {"labels": True, "code_size": 4, "on_circle": True},
     "learned prior": {"categories": K, **LEARNED},
+    "labels and learned prior": {"labels": True, **LEARNED},
 }
 
 
@@ -77,6 +80,34 @@ def test_each_phase_moves_what_the_paper_moves(changes):
         before = snapshot(model)
         run_phase(phase, batch_of(), dict(model.named_children()), sgd(model))
         assert moved(model, before) == expected[phase.name]
+
+
+def test_with_labels_alone_it_keeps_the_contract_of_a_model():
+    alone = config(DimensionReductionAutoencoder, labels=True, labels_alone=True)
+    check_model(alone, frozen=("decoder", "heads"))
+
+
+def test_with_labels_alone_nothing_but_the_encoder_moves_and_there_are_no_critics():
+    model = reducing(labels=True, labels_alone=True)
+    assert set(dict(model.named_children())) == {"encoder", "decoder", "prior", "heads"}
+    batch, before = hidden(batch_of(), batch_of(4, seed=5)), snapshot(model)
+    for phase in model.phases():
+        run_phase(phase, batch, dict(model.named_children()), sgd(model))
+    assert [phase.name for phase in model.phases()] == ["classify"]
+    assert moved(model, before) == {"encoder"}
+    for shown in (model.encode(batch), model.reconstruct(batch), model.cluster_heads()):
+        assert shown is None
+    assert model.decode(torch.zeros(6, 2).double(), model.condition(batch.x)) is None
+    assert model.classify(batch).shape == (6, 3)
+
+
+def test_labels_alone_are_learnt_as_in_the_whole_model():
+    """Both start from the same weights, so that the phase of the labels has the same gradient in both."""
+    batch = batch_of()
+    whole, alone = reducing(labels=True), reducing(labels=True, labels_alone=True)
+    pairs = [gradients(phase_of(m, "classify").objectives(batch)["encoder"], m.encoder) for m in (whole, alone)]
+    for a, b in zip(*pairs, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_labels_are_learnt_by_cross_entropy():
@@ -218,6 +249,73 @@ def test_on_a_circle_codes_are_two_numbers_and_cannot_be_decoded():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Where its codes lie
+# ---------------------------------------------------------------------------------------------------------------------
+
+SPREAD = [[-9.0, 1.0], [2.0, 6.0], [7.0, -4.0], [3.0, 3.0]]
+
+
+@pytest.mark.parametrize("on_circle", [False, True])
+def test_codes_are_drawn_about_the_heads_that_are_asked_for(on_circle):
+    """8,000 codes of one category: their mean is its head but for 5 standard errors in each of n or 2 numbers."""
+    rows = numpy.random.default_rng(1).normal(size=(4, 5)) * 6
+    model = with_heads(rows.tolist(), on_circle=on_circle)
+    like, plane = torch.zeros(8_000).double(), numpy.eye(5)
+    if on_circle:
+        turn = numpy.pi / 2 * numpy.arange(4)
+        plane = numpy.linalg.lstsq(rows, numpy.stack([numpy.cos(turn), numpy.sin(turn)], axis=1), rcond=None)[0]
+    for k in range(4):
+        asked = torch.zeros(8_000, 4).double()
+        asked[:, k] = 1
+        torch.manual_seed(k)
+        drawn = model.draw_codes(model.condition(like)._replace(asked=asked)).detach().numpy()
+        assert drawn.shape == (8_000, plane.shape[1])
+        # A style is N(0, I), so that codes are N(w P, P^T P).
+        error = numpy.sqrt((plane**2).sum(0) / 8_000)
+        assert (abs(drawn.mean(0) - rows[k] @ plane) < 5 * error).all()
+        assert drawn.std(0) == pytest.approx(error * 8_000**0.5, rel=5 / (2 * 8_000) ** 0.5)
+
+
+def test_codes_are_drawn_about_all_heads():
+    model = with_heads(SPREAD)
+    torch.manual_seed(0)
+    drawn = model.draw_codes(model.condition(torch.zeros(2_000).double())).detach()
+    nearest = torch.cdist(drawn, model.heads.weight.detach()).argmin(1)
+    # Binomial of 2,000 and 1/4 but for the few styles that lead to another head: 5 standard deviations and 40.
+    assert (nearest.bincount(minlength=4) - 500).abs().max() < 5 * (2_000 * 3 / 16) ** 0.5 + 40
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_walk_leads_over_all_heads(dtype):
+    """Of a mixture of four unit Gaussians: the numbers of a code have the quantiles that scipy finds of it."""
+    model, ask = with_heads(SPREAD).to(dtype), numpy.array([0.01, 0.99])
+    torch.manual_seed(0)
+    grid = model.walk(9, torch.zeros(1, dtype=dtype))
+    assert grid.shape == (9, 9, 2) and grid.dtype == dtype
+    walk = grid.detach().double().numpy()
+    assert (walk == walk[:1]).all(axis=0)[:, 0].all() and (walk == walk[:, :1]).all(axis=1)[:, 1].all()
+    across, up = walk[0, :, 0], walk[:, 0, 1]
+    rough = 0.1 if dtype is torch.bfloat16 else 1e-5
+    assert numpy.diff(across) == pytest.approx((across[-1] - across[0]) / 8, abs=rough)
+    assert numpy.diff(up) == pytest.approx((up[-1] - up[0]) / 8, abs=rough)
+    for low, high, heads in ((across[0], across[-1], 0), (up[-1], up[0], 1)):
+        centres = numpy.array(SPREAD)[:, heads]
+        for found, share in zip((low, high), ask, strict=True):
+            exact = brentq(lambda t, c=centres, p=share: norm.cdf(t - c).mean() - p, -20, 20)
+            density = norm.pdf(exact - centres).mean()
+            # The standard error of a quantile of 1,000 draws, of which 5, and the steps of half precision.
+            assert abs(found - exact) < 5 * (0.01 * 0.99 / 1_000) ** 0.5 / density + rough
+        assert low < centres.min() and high > centres.max()
+
+
+def test_there_is_a_walk_in_the_plane_alone():
+    like = torch.zeros(1).double()
+    assert reducing(code_size=3).walk(4, like) is None
+    assert reducing(code_size=3, on_circle=True).walk(4, like) is None
+    assert reducing(code_size=1).walk(4, like) is None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # How many categories, and what is refused
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -245,6 +343,11 @@ def test_a_class_can_be_asked_for_with_labels_alone():
     with pytest.raises(PlanError, match=r"'aae_dimension_reduction' finds its 5 categories without labels"):
         reducing().condition(torch.zeros(2), y)
     assert reducing().classify(batch_of()) is None
+
+
+def test_labels_alone_without_labels_are_refused():
+    with pytest.raises(ValidationError, match=r"labels_alone = true .* labels = false\. Set labels = true, or leave"):
+        config(DimensionReductionAutoencoder, labels_alone=True)
 
 
 def test_a_circle_in_the_plane_is_refused():

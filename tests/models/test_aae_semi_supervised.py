@@ -120,7 +120,8 @@ def test_with_labels_alone_nothing_but_the_encoder_moves_and_there_are_no_critic
     condition = model.condition(batch.x)
     assert model.reconstruct(batch) is None
     assert model.cluster_heads() is None
-    assert model.decode(model.encode(batch), condition) is None
+    assert model.encode(batch) is None
+    assert model.decode(torch.zeros(6, STYLE).double(), condition) is None
     assert model.generate(condition).shape == (6, 1, 4, 4)
     assert model.classify(batch).shape == (6, CLASSES)
 

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genprior import Batch, Condition, DataInfo, ModulePart, Objectives, PartConfig, PlanError, Sizes
-from genprior_std.models.categorical_aae import CategoricalAutoencoder, check_classes
+from genprior_std.models.categorical_aae import check_classes
+from genprior_std.models.labelled_aae import LabelledAutoencoder
 
 __all__ = ["ClusterHeads", "DimensionReductionAutoencoder"]
 
 CLUSTERS = 20
 """How many clusters the paper lays out where there are no labels."""
+DRAWN = 1_000
+"""Points that are drawn to find the box of a walk."""
 
 
 class ClusterHeads(ModulePart):
@@ -66,7 +69,7 @@ class ClusterHeads(ModulePart):
         return plane
 
 
-class DimensionReductionAutoencoder(CategoricalAutoencoder):
+class DimensionReductionAutoencoder(LabelledAutoencoder):
     """AAE for pictures of a data set: the decoder sees a category and a style as one point of n dimensions.
 
         r = W_C^T y + z,    x_rec = dec(r),    cost of heads = sum_(i<j) max(0, eta - |w_i - w_j|)
@@ -86,7 +89,7 @@ class DimensionReductionAutoencoder(CategoricalAutoencoder):
     name = "aae_dimension_reduction"
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior", "heads")
 
-    class Config(CategoricalAutoencoder.Config):
+    class Config(LabelledAutoencoder.Config):
         """The parts of an adversarial autoencoder that reduces dimensions."""
 
         code_size: int = Field(2, gt=0)
@@ -95,8 +98,6 @@ class DimensionReductionAutoencoder(CategoricalAutoencoder):
         """K, how many clusters there are; 20 if not given, and with labels as many as classes."""
         labels: bool = False
         """Whether the categories are the classes, learnt from the labels that training may see."""
-        label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
-        """Weight of the cross-entropy of labelled images."""
         eta: float = Field(2.0, gt=0, allow_inf_nan=False)
         """How far apart two heads must be to cost nothing."""
         repulsion_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -111,6 +112,16 @@ class DimensionReductionAutoencoder(CategoricalAutoencoder):
                 raise ValueError(
                     f"on_circle = true maps codes of more than two numbers to a plane, and code_size = "
                     f"{self.code_size}. Set code_size to 3 or more, or leave on_circle out"
+                )
+            return self
+
+        @model_validator(mode="after")
+        def _check_labels(self) -> Self:
+            """Refuse a baseline of labels that are not learnt."""
+            if self.labels_alone and not self.labels:
+                raise ValueError(
+                    "labels_alone = true learns from nothing but labels, and labels = false. Set labels = true, or "
+                    "leave labels_alone out"
                 )
             return self
 
@@ -164,18 +175,47 @@ class DimensionReductionAutoencoder(CategoricalAutoencoder):
         plane: Tensor = self.heads.to_plane()
         return plane
 
-    def encode(self, batch: Batch) -> Tensor:
-        """The point r at the mean style, [n_images, n]; with `on_circle`, r P, [n_images, 2]."""
+    def encode(self, batch: Batch) -> Tensor | None:
+        """The point r at the mean style, [n_images, n]; with `on_circle`, r P, [n_images, 2].
+
+        None where labels alone are learnt from, which train neither heads nor styles.
+        """
+        if self.config.labels_alone:
+            return None
         logits, z = self.codes(batch.x)
-        r = self.representation(logits.softmax(1), z)
+        return self._shown(self.representation(logits.softmax(1), z))
+
+    def draw_codes(self, condition: Condition) -> Tensor:
+        """Points r of the categories that are asked for and of styles from the prior, [n, n_dim]; r P on a circle."""
+        return self._shown(self.representation(condition.asked, self.prior.sample(condition.asked)))
+
+    def walk(self, columns: int, like: Tensor) -> Tensor | None:
+        """A grid over the heads and what lies about them, [columns, columns, 2]; None but for n = 2.
+
+        Of 1,000 points r that are drawn, 1 in 100 lies beyond each side of its box. The first number rises along a row,
+        and the second falls from row to row, as in a drawing of the plane.
+        """
+        if self.config.code_size != 2:
+            return None
+        r = self.draw_codes(self.condition(like.new_empty(DRAWN)))
+        # Quantiles of half precision cannot be had.
+        r = r.to(torch.promote_types(r.dtype, torch.float32))
+        low, high = r.quantile(r.new_tensor([0.01, 0.99]), dim=0)
+        share = torch.linspace(0, 1, columns, device=r.device, dtype=r.dtype)
+        across, up = torch.lerp(low[:, None], high[:, None], share)
+        return torch.stack(torch.meshgrid(across, up.flip(0), indexing="xy"), -1).to(like.dtype)
+
+    def _shown(self, r: Tensor) -> Tensor:
+        """Where points r [n_images, n] are shown: where they are, or with `on_circle` in the plane."""
         return r @ self.to_plane() if self.config.on_circle else r
 
     def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
         """Images of points r [n_images, n], whatever is asked; None with `on_circle`, where r is more than its place.
 
-        Points of the plane have no one point of the n dimensions that they stand for.
+        Points of the plane have no one point of the n dimensions that they stand for. None too where the decoder is not
+        trained, for labels alone are learnt from.
         """
-        if self.config.on_circle:
+        if self.config.on_circle or self.config.labels_alone:
             return None
         images: Tensor = self.decoder(z, condition.known)
         return images

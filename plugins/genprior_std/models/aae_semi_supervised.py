@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-from torch import Tensor
-
-from genprior import Batch, Build, Condition, DataInfo, Phase
-from genprior_std.models.categorical_aae import CategoricalAutoencoder, check_classes
+from genprior import DataInfo
+from genprior_std.models.categorical_aae import check_classes
+from genprior_std.models.labelled_aae import LabelledAutoencoder
 
 __all__ = ["SemiSupervisedAutoencoder"]
 
 
-class SemiSupervisedAutoencoder(CategoricalAutoencoder):
+class SemiSupervisedAutoencoder(LabelledAutoencoder):
     """AAE whose category is the class: reconstruction and the games on all images, cross-entropy on labelled ones.
 
         classify:  q(y | x) = softmax(enc(x)[:K])  <-  -log q(y | x) of labelled images,  K = classes of the data
@@ -32,14 +30,8 @@ class SemiSupervisedAutoencoder(CategoricalAutoencoder):
 
     name = "aae_semi_supervised"
 
-    class Config(CategoricalAutoencoder.Config):
+    class Config(LabelledAutoencoder.Config):
         """The parts of a semi-supervised adversarial autoencoder."""
-
-        label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
-        """Weight of the cross-entropy of labelled images."""
-        labels_alone: bool = False
-        """Only the phase of the labels: the baseline that learns from nothing but the labelled images. It has no
-        critics, and its decoder and its prior are not trained."""
 
     def count_categories(self, config: Any, info: DataInfo) -> int:
         """The number of classes of the data.
@@ -53,24 +45,3 @@ class SemiSupervisedAutoencoder(CategoricalAutoencoder):
     def supervised(self) -> bool:
         """Always."""
         return True
-
-    def make_games(self, config: Any, info: DataInfo, build: Build) -> None:
-        """Make the critics, their games and the reconstruction, unless labels alone are learnt from."""
-        if not config.labels_alone:
-            super().make_games(config, info, build)
-
-    def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase, that of the labels and, with an image critic, the prior's; or that of the labels alone."""
-        return (Phase("classify", self.learn_labels),) if self.config.labels_alone else super().phases()
-
-    def reconstruct(self, batch: Batch) -> Tensor | None:
-        """The image of the soft category and the mean style of each image; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().reconstruct(batch)
-
-    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """Images of styles z [n, d] in the classes asked for; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().decode(z, condition)
-
-    def cluster_heads(self) -> Tensor | None:
-        """The image of each class with style z = 0, [K, c, h, w]; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().cluster_heads()

@@ -184,10 +184,9 @@ class CategoricalAutoencoder(Model):
             check_learns(self.prior)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase, that of the labels where the model has one, and the prior's where there is an image critic."""
-        classify = (Phase("classify", self.learn_labels),) if self.supervised else ()
+        """The AAE phase and, where there is an image critic, the prior's."""
         improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
-        return (Phase("regularise", self.regularise), *classify, *improve)
+        return (Phase("regularise", self.regularise), *improve)
 
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are drawn to their priors, and images are reconstructed."""
@@ -213,13 +212,6 @@ class CategoricalAutoencoder(Model):
             },
             note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z},
         )
-
-    def learn_labels(self, batch: Batch) -> Objectives:
-        """The phase of the labels: q(y | x) learns those that are known, by cross-entropy."""
-        labelled = batch.labelled or batch
-        logits, _ = self.codes(labelled.x)
-        cross_entropy = functional.cross_entropy(logits, labelled.y)
-        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: what the prior decodes to, in a category drawn, is drawn to the images."""
@@ -298,7 +290,7 @@ class CategoricalAutoencoder(Model):
         images: Tensor = self.decoder(self.representation(logits.softmax(1), z), _nothing(batch.x))
         return images
 
-    def encode(self, batch: Batch) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor | None:
         """The mean style z, [n, d]."""
         return self.codes(batch.x)[1]
 
