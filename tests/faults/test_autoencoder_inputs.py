@@ -270,24 +270,14 @@ def test_no_more_clusters_than_training_images(tmp_path):
     )
 
 
-def test_no_more_classes_than_training_images(tmp_path):
+@pytest.mark.parametrize("name", SEMI_SUPERVISED)
+def test_no_more_classes_than_training_images(name, tmp_path):
+    """The categories are the classes, so there is no setting to be told to lower."""
     data = archive(tmp_path, [0, 1], [str(k) for k in range(21)])
-    model, changes = SEMI_SUPERVISED["aae_semi_supervised"]
+    model, changes = SEMI_SUPERVISED[name]
     assert told(tmp_path, model, changes=changes, data=data) == (
-        "model 'aae_semi_supervised' has 21 categories, one a class, and each category needs an image of "
-        "its own: 21 different training images were asked for, and the data set has 20; ask for 1 to 20. "
-        "Use a data set with more images"
-    )
-
-
-def test_no_more_classes_of_a_pixelgan_than_training_images(tmp_path):
-    """Its categories are the classes, so there is no setting to be told to lower."""
-    data = archive(tmp_path, [0, 1], [str(k) for k in range(21)])
-    model, changes = SEMI_SUPERVISED["pixelgan_semi_supervised"]
-    assert told(tmp_path, model, changes=changes, data=data) == (
-        "model 'pixelgan_semi_supervised' has 21 categories, one a class, and each category needs an image of "
-        "its own: 21 different training images were asked for, and the data set has 20; ask for 1 to 20. "
-        "Use a data set with more images"
+        f"model '{name}' has 21 categories, one a class, and each category needs an image of its own: 21 different "
+        "training images were asked for, and the data set has 20; ask for 1 to 20. Use a data set with more images"
     )
 
 
