@@ -58,8 +58,9 @@ class Mixture(DensityPrior):
         if sizes.asked not in (0, components):
             raise PlanError(
                 f"prior '{self.name}' has {components} components, and is asked with a one-hot of {components} or not "
-                f"at all; what is asked has width {sizes.asked}. Set components = {sizes.asked}, use a prior that can be "
-                "asked anything ('gaussian', 'code_generator'), or ask for nothing (conditioner 'none', where the model has one)"
+                f"at all; what is asked has width {sizes.asked}. Set components = {sizes.asked}, use a prior that can "
+                "be asked anything ('gaussian', 'code_generator'), or ask for nothing (conditioner 'none', where the "
+                "model has one)"
             )
 
     def _angles(self, k: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
