@@ -9,34 +9,8 @@ import genprior
 from genprior.errors import RecipeError
 from genprior.launch import preflight
 
-RECIPE = """
-title = "splits"
-scores = [{score}]
-[run]
-steps = 2
-batch = 4
-[data]
-{data}
-[optimiser.default]
-lr = 1e-3
-[[row]]
-label = "row"
-changes = []
-[model]
-name = "aae_clustering"
-code_size = 2
-categories = 3
-prior = {{ name = "gaussian" }}
-encoder = {{ name = "mlp", hidden = [8] }}
-decoder = {{ name = "mlp", hidden = [8] }}
-category_critic = {{ name = "code_mlp", hidden = [8] }}
-style_critic = {{ name = "code_mlp", hidden = [8] }}
-image_critic = {{ name = "image_mlp", hidden = [8] }}
-reconstruction = {{ name = "pixel" }}
-category_game = {{ name = "nonsaturating" }}
-style_game = {{ name = "nonsaturating" }}
-image_game = {{ name = "nonsaturating" }}
-"""
+from .test_autoencoder_inputs import CATEGORICAL, HEAD
+
 HOLD_BACK = (
     "Hold images back from training by `validation` in [data], which data sets mnist, fashion_mnist and digits have"
 )
@@ -48,7 +22,7 @@ INSTEAD = [
 
 def load(folder, score, data):
     path = folder / "splits.toml"
-    path.write_text(RECIPE.format(score=score, data=data))
+    path.write_text(f"scores = [{score}]\n{HEAD.format(run='', data=data)}{CATEGORICAL}categories = 3\n")
     return genprior.load_recipe(path)
 
 
