@@ -8,13 +8,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import Batch, Build, Condition, DataInfo, Objectives, Phase
+from genprior import Batch, Build, DataInfo, Objectives, Phase
 from genprior_std.models.categorical_aae import CategoricalAutoencoder
+from genprior_std.models.labels_alone import LabelsAlone
 
 __all__ = ["LabelledAutoencoder"]
 
 
-class LabelledAutoencoder(CategoricalAutoencoder):
+class LabelledAutoencoder(LabelsAlone, CategoricalAutoencoder):
     """AAE with a phase of the labels, where it is supervised: cross-entropy on the images whose label is known.
 
         classify:  q(y | x) = softmax(enc(x)[:K])  <-  -log q(y | x) of labelled images,  K = classes of the data
@@ -54,18 +55,6 @@ class LabelledAutoencoder(CategoricalAutoencoder):
         cross_entropy = functional.cross_entropy(logits, labelled.y)
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
-    def reconstruct(self, batch: Batch) -> Tensor | None:
-        """The image of the soft category and the mean style of each image; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().reconstruct(batch)
-
     def encode(self, batch: Batch) -> Tensor | None:
         """The mean style z, [n, d]; None where styles are not trained."""
         return None if self.config.labels_alone else super().encode(batch)
-
-    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """Images of styles z [n, d] in the categories asked for; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().decode(z, condition)
-
-    def cluster_heads(self) -> Tensor | None:
-        """The image of each category with style z = 0, [K, c, h, w]; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().cluster_heads()

@@ -25,6 +25,7 @@ from genprior import (
 )
 from genprior_std.conditioners.known_labels import check_asked
 from genprior_std.conditioners.none import NoCondition
+from genprior_std.models.labels_alone import LabelsAlone
 from genprior_std.models.pixelgan import PixelGanAutoencoder, ends_in_softmax
 from genprior_std.networks.posterior import log_category
 from genprior_std.priors.categorical import Categorical
@@ -32,7 +33,7 @@ from genprior_std.priors.categorical import Categorical
 __all__ = ["SemiSupervisedPixelGan"]
 
 
-class SemiSupervisedPixelGan(PixelGanAutoencoder):
+class SemiSupervisedPixelGan(LabelsAlone, PixelGanAutoencoder):
     """PixelGAN autoencoder whose code is a class, which some images tell.
 
         classify:  encoder descends label_weight E[-log q(y | x)] over labelled images
@@ -94,26 +95,6 @@ class SemiSupervisedPixelGan(PixelGanAutoencoder):
         log_q = log_category(self.encoder(labelled.x, known))
         cross_entropy = functional.nll_loss(log_q, labelled.y)
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
-
-    def reconstruct(self, batch: Batch) -> Tensor | None:
-        """Images drawn from p(x | z) at the soft class of each image; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().reconstruct(batch)
-
-    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """Images drawn from p(x | z) for codes z [n, K]; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().decode(z, condition)
-
-    def cluster_heads(self) -> Tensor | None:
-        """An image drawn from each class, [K, c, h, w]; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().cluster_heads()
-
-    def log_likelihood(self, batch: Batch) -> Tensor | None:
-        """The natural logarithm of p(x), exact, [n]; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().log_likelihood(batch)
-
-    def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
-        """The natural logarithm of p(x | z) at each image's soft class, [n]; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().log_likelihood_given_code(batch)
 
     def classify(self, batch: Batch) -> Tensor:
         """How likely each class is for each image, q(y | x), [n, classes]."""
