@@ -20,12 +20,12 @@ __version__ = "0.1.0"
 _HOME = {
     **dict.fromkeys(
         [
-            "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "Condition", "Conditioner", "ConditionerSpec",
-            "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder", "DecoderSpec", "DensityPosterior",
-            "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Game", "GameSpec",
-            "ImageSet", "Inference", "LikelihoodModel", "Model", "ModelSpec", "ModulePart", "Objectives", "Part",
-            "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec", "Reconstruction",
-            "ReconstructionSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes", "Widths",
+            "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Condition", "Conditioner",
+            "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder", "DecoderSpec",
+            "DensityPosterior", "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic",
+            "Game", "GameSpec", "ImageSet", "Inference", "LikelihoodModel", "Model", "ModelSpec", "ModulePart",
+            "Objectives", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec",
+            "Reconstruction", "ReconstructionSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes", "Widths",
         ],
         "genprior.parts",
     ),

@@ -30,6 +30,7 @@ from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
 from genprior.parts.models import Build, Model, Objectives, Phase
 from genprior.parts.networks import (
     AutoregressiveDecoder,
+    CategoricalPosterior,
     Critic,
     Decoder,
     DensityPosterior,
@@ -47,6 +48,7 @@ __all__ = [
     "Batch",
     "Borrowed",
     "Build",
+    "CategoricalPosterior",
     "Condition",
     "Conditioner",
     "ConditionerSpec",

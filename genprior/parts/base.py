@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, SerializeAsAny, ValidationInfo, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationInfo,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 from torch import nn
 
 from genprior.parts.values import Batch, Sizes
@@ -34,8 +43,24 @@ class PartConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     part: ClassVar[type[Part]]
     """The class that these settings belong to."""
+    retired: ClassVar[Mapping[str, Any]] = {}
+    """Settings that the part once had, each with the value that it has for good; old run folders hold them."""
     name: str = ""
     """Which part; set by the part that owns this configuration."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_retired(cls, table: Any) -> Any:
+        """Leave out a retired setting that has the value which is left; refuse another value."""
+        if not isinstance(table, Mapping):
+            return table
+        for key in cls.retired.keys() & table.keys():
+            if table[key] != cls.retired[key]:
+                raise ValueError(
+                    f"'{key}' is no setting any more: it is always {cls.retired[key]!r}, and {table[key]!r} is asked "
+                    f"for. Leave '{key}' out, or use the version of genprior that the recipe was written for"
+                )
+        return {key: value for key, value in table.items() if key not in cls.retired}
 
     def make(self, *args: Any, **borrowed: Any) -> Any:
         """Make the part that these settings describe: `config.make(sizes)` for a part nested in another part."""

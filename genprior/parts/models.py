@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, cast
 
 from torch import Tensor, nn
@@ -69,6 +69,29 @@ class Build:
     def __call__(self, role: str, config: PartConfig, sizes: Sizes) -> Any:
         """Make the part of `config` for `role`, under a seed of its own, lending it the roles that it borrows."""
         raise PlanError("a model is built by genprior.build")
+
+    def parts(
+        self, model: Model, sizes: Sizes, *, of: Mapping[str, Sizes] | None = None, without: Collection[str] = ()
+    ) -> None:
+        """Make every part that the model's settings name: field `encoder` becomes `model.encoder`.
+
+        Parts are made in the order of the fields, but that a part which borrows waits for those it borrows.
+
+        Args:
+            model: its `config` holds the parts' settings.
+            sizes: the sizes of each part that `of` does not name.
+            of: sizes by field, where a part has others than the rest.
+            without: fields whose parts are not made.
+
+        Raises:
+            PlanError: a part borrows a role that the model does not make.
+        """
+        fields = {role: getattr(model.config, role) for role in type(model.config).model_fields}
+        waiting = {role: it for role, it in fields.items() if isinstance(it, PartConfig) and role not in without}
+        while waiting:
+            ready = (role for role, config in waiting.items() if not waiting.keys() & {*config.part.borrows})
+            role = next(ready, next(iter(waiting)))
+            setattr(model, role, self(role, waiting.pop(role), (of or {}).get(role, sizes)))
 
 
 class Model(Part, nn.Module, ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from genprior.parts.base import ModulePart
 
 __all__ = [
     "AutoregressiveDecoder",
+    "CategoricalPosterior",
     "Critic",
     "Decoder",
     "DensityPosterior",
@@ -58,10 +60,27 @@ class PointPosterior(Posterior):
         return self._z
 
 
+class CategoricalPosterior(Posterior):
+    """A posterior whose codes are soft categories: K positive numbers that sum to 1."""
+
+    @property
+    @abstractmethod
+    def log_mean(self) -> Tensor:
+        """The natural logarithm of the soft category, [n, K], whose gradient does not end where it is nearly 0."""
+
+
 class Encoder(ModulePart, ABC):
     """From images to a posterior over codes."""
 
     kind = "encoder"
+
+    @classmethod
+    def posterior_of(cls, config: Any) -> type[Posterior]:
+        """The kind of posterior that an encoder of these settings gives, so that models can refuse it in time.
+
+        `Posterior` itself, the default, says nothing: a model then finds out at the first batch.
+        """
+        return Posterior
 
     @abstractmethod
     def forward(self, x: Tensor, known: Tensor) -> Posterior:

@@ -130,3 +130,49 @@ def test_a_score_sees_averaged_weights_in_evaluation_mode_without_gradients(tiny
     assert not torch.equal(inside, live)
     assert torch.equal(trainer.model.decoder.to_image[0].weight, live) and trainer.model.training
     assert torch.equal(trainer.sample(3), images)
+
+
+def test_all_parts_of_the_settings_are_made_and_a_borrower_waits():
+    class Config(genprior.PartConfig):
+        reconstruction: genprior.ReconstructionSpec
+        encoder: genprior.EncoderSpec
+        weight: float = 1.0
+        image_critic: genprior.CriticSpec
+        prior: genprior.PriorSpec
+
+    model = torch.nn.Module()
+    model.config = Config(
+        reconstruction=LearnedSimilarity.Config(layer="hidden1"),
+        encoder=MlpEncoder.Config(),
+        image_critic=MlpImageCritic.Config(),
+        prior=CodeGenerator.Config(),
+    )
+    Builder("m", 0).parts(model, SIZES, of={"prior": SIZES._replace(code=7)}, without=("encoder",))
+    assert [name for name, _ in model.named_children()] == ["image_critic", "reconstruction", "prior"]
+    assert model.prior.sizes.code == 7 and model.image_critic.sizes.code == SIZES.code
+
+
+def test_parts_refuse_to_borrow_what_is_left_out():
+    class Config(genprior.PartConfig):
+        reconstruction: genprior.ReconstructionSpec
+        image_critic: genprior.CriticSpec
+
+    model = torch.nn.Module()
+    model.config = Config(reconstruction=LearnedSimilarity.Config(), image_critic=MlpImageCritic.Config())
+    with pytest.raises(PlanError, match="'learned_similarity' borrows 'image_critic'"):
+        Builder("m", 0).parts(model, SIZES, without=("image_critic",))
+
+
+def test_a_retired_setting_is_read_at_the_value_it_always_has_and_refused_at_another():
+    class Old(genprior.Prior):
+        name = "old"
+
+        class Config(genprior.PartConfig):
+            retired = {"spread": 2.0}
+
+        def sample(self, asked):
+            return asked
+
+    assert Old.Config.model_validate({"name": "old", "spread": 2.0}) == Old.Config()
+    with pytest.raises(ValueError, match="'spread' is no setting any more: it is always 2.0, and 3.0 is asked for"):
+        Old.Config.model_validate({"name": "old", "spread": 3.0})

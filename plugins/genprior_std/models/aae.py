@@ -30,8 +30,8 @@ from genprior import (
     Sizes,
 )
 from genprior.step import remember
+from genprior_std.models.checks import check_fixed, check_learns, check_plain
 from genprior_std.models.one_code import OneCode
-from genprior_std.models.plain_games import check_fixed, check_learns, check_plain
 
 __all__ = ["AdversarialAutoencoder", "Improves"]
 

@@ -32,7 +32,7 @@ from genprior import (
 )
 from genprior.step import remember
 from genprior_std.models.aae import Improves
-from genprior_std.models.plain_games import check_fixed, check_learns, check_plain
+from genprior_std.models.checks import check_fixed, check_learns, check_plain
 
 __all__ = ["CategoricalAutoencoder", "check_classes", "check_enough_images"]
 

@@ -33,9 +33,9 @@ from genprior import (
 )
 from genprior.step import remember
 from genprior_std.models.categorical_aae import check_enough_images
+from genprior_std.models.checks import check_plain
 from genprior_std.models.one_code import OneCode
 from genprior_std.models.pixelcnn import check_autoregressive
-from genprior_std.models.plain_games import check_plain
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["PixelGanAutoencoder", "ends_in_softmax"]

@@ -32,9 +32,9 @@ from genprior import (
 )
 from genprior.step import remember
 from genprior_std.games.nonsaturating import NonSaturating
+from genprior_std.models.checks import check_plain
 from genprior_std.models.latent import check_density, dense
 from genprior_std.models.one_code import OneCode
-from genprior_std.models.plain_games import check_plain
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
 __all__ = ["VaeGan"]

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Encoder, PartConfig, Posterior, Sizes
+from genprior import PartConfig, Posterior, Sizes
 from genprior_std.networks.gated_layers import GatedConvolution, GatedDense, PosteriorHead
 from genprior_std.networks.layers import divided
-from genprior_std.networks.posterior import PosteriorForm
+from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm
 
 __all__ = ["GatedConvolutionalEncoder"]
 
@@ -19,7 +19,7 @@ LAYERS = ((7, 1), (3, 2), (5, 1), (3, 2), (3, 1))
 """Kernel and stride of each convolution."""
 
 
-class GatedConvolutionalEncoder(Encoder):
+class GatedConvolutionalEncoder(PosteriorEncoder):
     """Gated convolutions down to a quarter of the sides, then a Gaussian over codes.
 
     7x7 convolution (32) -> 3x3 (32) at stride 2 -> 5x5 (64) -> 3x3 (64) at stride 2 -> 3x3 (6), all gated; the maps,

@@ -7,14 +7,14 @@ import math
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from genprior import Encoder, PartConfig, Posterior, Sizes
+from genprior import PartConfig, Posterior, Sizes
 from genprior_std.networks.gated_layers import GatedMlp, PosteriorHead
-from genprior_std.networks.posterior import PosteriorForm
+from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm
 
 __all__ = ["GatedMlpEncoder"]
 
 
-class GatedMlpEncoder(Encoder):
+class GatedMlpEncoder(PosteriorEncoder):
     """Gated layers from the pixels to a Gaussian over codes, for images of any size.
 
     x - 300 - 300 - mean and log variance, the latter in [-6, 2]; a gated layer is (W h + b) * sigmoid(V h + c). With a

@@ -7,14 +7,14 @@ import math
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Encoder, PartConfig, Posterior, Sizes
+from genprior import PartConfig, Posterior, Sizes
 from genprior_std.networks.layers import divided, with_known_maps
-from genprior_std.networks.posterior import PosteriorForm, posterior_from, posterior_width
+from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
 
 __all__ = ["LarsenEncoder"]
 
 
-class LarsenEncoder(Encoder):
+class LarsenEncoder(PosteriorEncoder):
     """The encoder of VAE/GAN: three 5x5 convolutions at stride 2 and two fully connected layers.
 
     5x5 convolution (w), BN, ReLU -> 5x5 convolution (2w), BN, ReLU -> 5x5 convolution (4w), BN, ReLU -> FC 1024, BN,

@@ -9,14 +9,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from genprior import Encoder, PartConfig, Posterior, Sizes
+from genprior import PartConfig, Posterior, Sizes
 from genprior_std.networks.layers import Activation, Start, fully_connected, glorot, with_known
-from genprior_std.networks.posterior import PosteriorForm, code_norm, posterior_from, posterior_width
+from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
 
 __all__ = ["MlpEncoder"]
 
 
-class MlpEncoder(Encoder):
+class MlpEncoder(PosteriorEncoder):
     """A multilayer perceptron from the pixels to the code; two layers of 1000 by default.
 
     With `hidden = [200, 200]`, `activation = "tanh"`, `init = "glorot"` and `posterior = "gaussian"` it is that of the

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from genprior import DensityPosterior, PlanError, PointPosterior, Posterior
+from genprior import CategoricalPosterior, DensityPosterior, Encoder, PlanError, PointPosterior, Posterior
 
 __all__ = [
+    "POSTERIORS",
     "CodeNorm",
     "GaussianPosterior",
+    "PosteriorEncoder",
     "PosteriorForm",
     "SoftCategory",
     "code_norm",
@@ -72,7 +74,7 @@ class GaussianPosterior(DensityPosterior):
         return -0.5 * (math.log(2 * math.pi) + v + (z - m).square() * (-v).exp()).sum(1)
 
 
-class SoftCategory(PointPosterior):
+class SoftCategory(PointPosterior, CategoricalPosterior):
     """A soft category: all mass on the one code softmax(u) of logits u [n, K]."""
 
     def __init__(self, logits: Tensor) -> None:
@@ -81,18 +83,40 @@ class SoftCategory(PointPosterior):
         self.logits = _at_least_single(logits)
         super().__init__(self.logits.softmax(1))
 
+    @property
+    def log_mean(self) -> Tensor:
+        """The log softmax of the logits, [n, K], whose gradient pulls even where a probability is rounded to 0."""
+        return self.logits.log_softmax(1)
+
+
+POSTERIORS: dict[PosteriorForm, type[Posterior]] = {
+    "point": PointPosterior,
+    "gaussian": GaussianPosterior,
+    "softmax": SoftCategory,
+}
+"""The posterior of each form."""
+
+
+class PosteriorEncoder(Encoder):
+    """An encoder whose setting `posterior` says which posterior it gives."""
+
+    @classmethod
+    def posterior_of(cls, config: Any) -> type[Posterior]:
+        """As its setting says: a `PointPosterior`, a `GaussianPosterior` or a `SoftCategory`."""
+        return POSTERIORS[config.posterior]
+
 
 def log_category(q: Posterior) -> Tensor:
     """The logarithm of a soft category, [n, K].
 
-    Of a `SoftCategory` it is the log softmax of its logits, whose gradient pulls even where a probability is rounded to
-    0. Of another posterior it is that of its mean, cut off at the smallest number, where the gradient ends.
+    Of a `CategoricalPosterior` it is its own. Of another posterior it is that of its mean, cut off at the smallest
+    number, where the gradient ends.
 
     Args:
         q: what an encoder says whose codes are soft categories.
     """
-    if isinstance(q, SoftCategory):
-        return q.logits.log_softmax(1)
+    if isinstance(q, CategoricalPosterior):
+        return q.log_mean
     return q.mean.clamp(min=torch.finfo(q.mean.dtype).tiny).log()
 
 

@@ -7,15 +7,15 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Encoder, PartConfig, Posterior, Sizes
+from genprior import PartConfig, Posterior, Sizes
 from genprior_std.networks.layers import doublings, with_known_maps
-from genprior_std.networks.posterior import PosteriorForm, posterior_from, posterior_width
+from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
 from genprior_std.networks.residual_blocks import DownBlock, pyramid
 
 __all__ = ["ResidualEncoder"]
 
 
-class ResidualEncoder(Encoder):
+class ResidualEncoder(PosteriorEncoder):
     """The encoder of Table 2: residual blocks down to 4 x 4, an average pool and two fully connected layers.
 
     3x3 convolution (w), ReLU -> residual block (w) -> one down-sampling residual block for each factor of two down to

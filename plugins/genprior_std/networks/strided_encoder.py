@@ -8,14 +8,14 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from genprior import Encoder, PartConfig, Posterior, Sizes
+from genprior import PartConfig, Posterior, Sizes
 from genprior_std.networks.layers import Activation, activation, with_known_maps
-from genprior_std.networks.posterior import PosteriorForm, code_norm, posterior_from, posterior_width
+from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
 
 __all__ = ["StridedEncoder"]
 
 
-class StridedEncoder(Encoder):
+class StridedEncoder(PosteriorEncoder):
     """3x3 convolutions at stride 2, each halving the sides (rounded up), and one fully connected layer to the code.
 
     3x3 convolution (64), BN, ReLU -> 3x3 convolution (128), BN, ReLU -> 3x3 convolution (256), BN, ReLU -> FC by

@@ -1,4 +1,4 @@
-"""What a model that moves networks alone can use: games of two losses, errors that learn nothing, priors that learn."""
+"""Checks of parts that models share: each refuses, when the model is built, what the model could not train."""
 
 from __future__ import annotations
 
