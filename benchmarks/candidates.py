@@ -15,9 +15,9 @@ from pythae_aae import ReadyBatches, make_trainer
 from torch import Tensor
 
 import genprior
-from genprior.data import images_to_float
+from genprior.data.images import images_to_float
 from genprior.parts import Batch, ImageSet
-from genprior.trainer import Trainer
+from genprior.runs.trainer import Trainer
 
 __all__ = ["BATCH", "CANDIDATES", "COMPARISONS", "Setting", "make", "our_trainer"]
 
@@ -78,7 +78,7 @@ def our_trainer(
     trainer = Trainer(plan, 0, folder, device=setting.device)
     images = _pictures(setting)
     trainer._sets["train"] = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ())
-    with mock.patch("genprior.trainer.keep_freed_memory") if lends_networks else contextlib.nullcontext():
+    with mock.patch("genprior.runs.trainer.keep_freed_memory") if lends_networks else contextlib.nullcontext():
         trainer.prepare()
     trainer.model.train()
     if ready:

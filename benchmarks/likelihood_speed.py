@@ -119,7 +119,7 @@ def our_trainer(setting: Setting, prior: str, precision: str, folder: Path, test
 
     import genprior
     from genprior.parts import ImageSet
-    from genprior.trainer import Trainer
+    from genprior.runs.trainer import Trainer
 
     hidden = list(setting.hidden)
     settings = [
@@ -202,7 +202,7 @@ def _untrained(setting: Setting, prior: str, folder: Path) -> Any:
     from unittest import mock
 
     # A process that only takes the weights keeps its memory settings as they are.
-    with mock.patch("genprior.trainer.keep_freed_memory"):
+    with mock.patch("genprior.runs.trainer.keep_freed_memory"):
         return our_trainer(setting, prior, "fp32", folder).model
 
 

@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from genprior import Batch, DataInfo, PartConfig
-from genprior.build import build_model
-from genprior.optimise import OptimiserConfig, make_optimiser
+from genprior.engine.build import build_model
+from genprior.engine.optimise import make_optimiser
+from genprior.engine.sampling import evaluating
+from genprior.engine.step import run_phase
 from genprior.parts import Model
 from genprior.randomness import reseed, seeded
-from genprior.sampling import evaluating
-from genprior.step import run_phase
+from genprior.recipe.optimiser import OptimiserConfig
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.games.catgan import CategoricalGame
 from genprior_std.games.dfm import DenoisingFeatureMatching

@@ -133,7 +133,8 @@ def ours(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
     import torch
 
     from genprior.parts import ImageSet
-    from genprior.score import SampleContext, measure_all
+    from genprior.scoring.context import SampleContext
+    from genprior.scoring.measure import measure_all
     from genprior_std.scores.fid import FID
     from genprior_std.scores.inception_score import InceptionScore
 

@@ -15,40 +15,76 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from genprior.version import __version__
 
-_HOME = {
-    **dict.fromkeys(
-        [
-            "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Condition", "Conditioner",
-            "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder", "DecoderSpec",
-            "DensityPosterior", "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic",
-            "Game", "GameSpec", "ImageSet", "Inference", "LikelihoodModel", "Model", "ModelSpec", "ModulePart",
-            "Objectives", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec",
-            "Reconstruction", "ReconstructionSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes", "Widths",
-        ],
-        "genprior.parts",
-    ),
-    **dict.fromkeys(
-        [
-            "CheckpointError", "DataError", "GenpriorError", "Interrupted", "NameTaken", "NotFinite", "PlanError",
-            "PluginError", "RecipeError", "RunError", "ScoreError",
-        ],
-        "genprior.errors",
-    ),
-    "hookimpl": "genprior.hookspecs",
-    "load_recipe": "genprior.recipe",
-    "load_run": "genprior.runs",
-    "train": "genprior.launch",
+_HOMES = {
+    "genprior.parts": [
+        "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Condition", "Conditioner",
+        "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder", "DecoderSpec",
+        "DensityPosterior", "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Game",
+        "GameSpec", "ImageSet", "Inference", "LikelihoodModel", "Model", "ModelSpec", "ModulePart", "Objectives",
+        "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec", "Reconstruction",
+        "ReconstructionSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes", "TrainingRun", "Widths",
+    ],
+    "genprior.errors": [
+        "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "Interrupted", "NameTaken", "NotFinite",
+        "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
+    ],
+    "genprior.hookspecs": ["hookimpl"],
+    "genprior.data.images": ["check_images", "fit_images", "images_to_float", "to_uint8"],
+    "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
+    "genprior.data.labels": ["HIDDEN_LABEL"],
+    "genprior.engine.sampling": ["evaluating", "generate"],
+    "genprior.engine.step": ["remember"],
+    "genprior.launch.train": ["train"],
+    "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
+    "genprior.pictures.grids": ["draw_curves", "draw_grid"],
+    "genprior.randomness": ["seeded"],
+    "genprior.recipe.load": ["load_recipe"],
+    "genprior.runs.run": ["load_run"],
+    "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
+    "genprior.scoring.measure": ["Column", "needed_split"],
+    "genprior.storage.cache": ["cache_folder", "content_hash", "keep_on_disk"],
+    "genprior.storage.files": ["whole_file"],
 }  # fmt: skip
+"""The module that each public name comes from."""
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from genprior.data.cache import cache_file as cache_file
+    from genprior.data.cache import read_cache as read_cache
+    from genprior.data.cache import write_cache as write_cache
+    from genprior.data.images import check_images as check_images
+    from genprior.data.images import fit_images as fit_images
+    from genprior.data.images import images_to_float as images_to_float
+    from genprior.data.images import to_uint8 as to_uint8
+    from genprior.data.labels import HIDDEN_LABEL as HIDDEN_LABEL
+    from genprior.engine.sampling import evaluating as evaluating
+    from genprior.engine.sampling import generate as generate
+    from genprior.engine.step import remember as remember
     from genprior.errors import *  # noqa: F403
     from genprior.hookspecs import hookimpl as hookimpl
-    from genprior.launch import train as train
+    from genprior.launch.train import train as train
     from genprior.parts import *  # noqa: F403
-    from genprior.recipe import load_recipe as load_recipe
-    from genprior.runs import load_run as load_run
+    from genprior.pictures.codes import draw_clusters as draw_clusters
+    from genprior.pictures.codes import draw_codes as draw_codes
+    from genprior.pictures.codes import draw_walk as draw_walk
+    from genprior.pictures.codes import principal_plane as principal_plane
+    from genprior.pictures.grids import draw_curves as draw_curves
+    from genprior.pictures.grids import draw_grid as draw_grid
+    from genprior.randomness import seeded as seeded
+    from genprior.recipe.load import load_recipe as load_recipe
+    from genprior.runs.run import load_run as load_run
+    from genprior.scoring.context import Extractor as Extractor
+    from genprior.scoring.context import Features as Features
+    from genprior.scoring.context import SampleContext as SampleContext
+    from genprior.scoring.context import sample_context as sample_context
+    from genprior.scoring.measure import Column as Column
+    from genprior.scoring.measure import needed_split as needed_split
+    from genprior.storage.cache import cache_folder as cache_folder
+    from genprior.storage.cache import content_hash as content_hash
+    from genprior.storage.cache import keep_on_disk as keep_on_disk
+    from genprior.storage.files import whole_file as whole_file
 
 __all__ = ["__version__", *_HOME]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genprior.cli import main
+from genprior.cli.app import main
 
 __all__: list[str] = []
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from genprior.parts import Part
-    from genprior.trainer import Trainer
+    from genprior.parts import Part, TrainingRun
 
 __all__ = ["genprior_parts", "genprior_run_finished", "genprior_run_started", "genprior_step_done", "hookimpl"]
 
@@ -27,15 +26,15 @@ def genprior_parts(register: Callable[[type[Part]], None]) -> None:
 
 
 @hookspec
-def genprior_run_started(trainer: Trainer) -> None:
+def genprior_run_started(trainer: TrainingRun) -> None:
     """A row starts or resumes training; `trainer.folder`, `trainer.plan` and `trainer.step` say which and where."""
 
 
 @hookspec
-def genprior_step_done(trainer: Trainer, step: int, metrics: Mapping[str, float] | None) -> None:
+def genprior_step_done(trainer: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
     """`step` steps are done; `metrics` holds the means since the last record, or None between records."""
 
 
 @hookspec
-def genprior_run_finished(trainer: Trainer, scores: Mapping[str, float]) -> None:
+def genprior_run_finished(trainer: TrainingRun, scores: Mapping[str, float]) -> None:
     """A row is trained and scored."""

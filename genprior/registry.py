@@ -16,9 +16,9 @@ from typing import Any
 import pluggy
 from packaging.requirements import Requirement
 
-import genprior
 from genprior import hookspecs, parts
 from genprior.errors import NameTaken, PluginError, did_you_mean
+from genprior.version import __version__
 
 __all__ = ["GROUP", "Broken", "Origin", "Registry", "installed", "load"]
 
@@ -100,7 +100,7 @@ class Registry:
             # pluggy may have refused it before it was registered, or because another one has its name.
             if self.manager.get_plugin(str(origin)) is plugin:
                 self.manager.unregister(plugin)
-            raise PluginError(f"{origin} does not fit the hooks of genprior {genprior.__version__}: {error}") from error
+            raise PluginError(f"{origin} does not fit the hooks of genprior {__version__}: {error}") from error
         try:
             mine = self.manager.subset_hook_caller(
                 "genprior_parts", [other for other in self.manager.get_plugins() if other is not plugin]
@@ -183,12 +183,8 @@ def _refused_version(entry: importlib.metadata.EntryPoint) -> str | None:
     for line in (entry.dist.requires if entry.dist is not None else None) or ():
         wanted = Requirement(line)
         applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if (
-            wanted.name == "genprior"
-            and applies
-            and not wanted.specifier.contains(genprior.__version__, prereleases=True)
-        ):
-            return f"it asks for genprior{wanted.specifier}, and this is genprior {genprior.__version__}"
+        if wanted.name == "genprior" and applies and not wanted.specifier.contains(__version__, prereleases=True):
+            return f"it asks for genprior{wanted.specifier}, and this is genprior {__version__}"
     return None
 
 

@@ -41,6 +41,7 @@ from genprior.parts.networks import (
 )
 from genprior.parts.priors import DensityPrior, Prior
 from genprior.parts.training import Conditioner, Game, Reconstruction
+from genprior.parts.training_run import TrainingRun
 from genprior.parts.values import Batch, Condition, DataInfo, ImageSet, Sizes, Widths
 
 __all__ = [
@@ -88,5 +89,6 @@ __all__ = [
     "ScoreContext",
     "ScoreSpec",
     "Sizes",
+    "TrainingRun",
     "Widths",
 ]

@@ -64,11 +64,11 @@ class Phase(NamedTuple):
 
 
 class Build:
-    """How a model makes its parts; the real one is `genprior.build.Builder`."""
+    """How a model makes its parts; the real one is `genprior.engine.build.Builder`."""
 
     def __call__(self, role: str, config: PartConfig, sizes: Sizes) -> Any:
         """Make the part of `config` for `role`, under a seed of its own, lending it the roles that it borrows."""
-        raise PlanError("a model is built by genprior.build")
+        raise PlanError("a model is built by genprior.engine.build")
 
     def parts(
         self, model: Model, sizes: Sizes, *, of: Mapping[str, Sizes] | None = None, without: Collection[str] = ()

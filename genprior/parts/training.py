@@ -73,7 +73,7 @@ class Game(ModulePart, ABC):
     """An adversarial game, stated as losses to minimise, on logits.
 
     A sample is a pair (x, known). `critic` is called as `critic(x, known)`; both losses are given the same critic and
-    the same tensors, so that a model may let them share one forward pass (see `genprior.step.remember`).
+    the same tensors, so that a model may let them share one forward pass (see `genprior.engine.step.remember`).
     """
 
     kind = "game"

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Batch, Condition, DataInfo, Model, Objectives, PartConfig, Phase
 from genprior.randomness import seeded
-from genprior.step import run_phase
 from genprior.testing.making import check_config, config_of
 from genprior.testing.report import Contract, describe
 

@@ -8,13 +8,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genprior import code_pictures, hookimpl
-from genprior.data import images_to_float, to_uint8
-from genprior.parts import Batch, Condition, ImageSet, Model
-from genprior.pictures import curves, grid
-from genprior.randomness import seeded
-from genprior.sampling import evaluating
-from genprior.trainer import Trainer
+from genprior import (
+    Batch,
+    Condition,
+    ImageSet,
+    Model,
+    TrainingRun,
+    draw_clusters,
+    draw_codes,
+    draw_curves,
+    draw_grid,
+    draw_walk,
+    evaluating,
+    hookimpl,
+    images_to_float,
+    principal_plane,
+    seeded,
+    to_uint8,
+)
 from genprior_std.priors.vampprior import VampPrior
 
 __all__ = ["genprior_run_finished", "genprior_run_started", "genprior_step_done"]
@@ -30,37 +41,39 @@ CHUNK = 500
 
 
 @hookimpl
-def genprior_run_started(trainer: Trainer) -> None:
+def genprior_run_started(trainer: TrainingRun) -> None:
     """Draw real images once, for comparison."""
     path = trainer.folder / "samples" / "real.png"
     if not path.exists():
-        grid(trainer.images("train").images[:100], path)
+        draw_grid(trainer.images("train").images[:100], path)
 
 
 @hookimpl
-def genprior_step_done(trainer: Trainer, step: int, metrics: Mapping[str, float] | None) -> None:
+def genprior_step_done(trainer: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
     """Draw a grid of samples every `run.sample_every` steps and at the end, always of the same codes.
 
     A VampPrior also shows its first 100 pseudo-inputs, in one file that is always of the latest of these steps.
     """
     run = trainer.plan.run
     if step % run.sample_every == 0 or step == run.steps:
-        grid(trainer.sample(100), trainer.folder / "samples" / f"step-{step:08d}.png")
+        draw_grid(trainer.sample(100), trainer.folder / "samples" / f"step-{step:08d}.png")
         with trainer.trained() as model:
             prior = getattr(model, "prior", None)
             if isinstance(prior, VampPrior):
-                grid(to_uint8(prior.first_pseudo_inputs(100)).cpu(), trainer.folder / "samples" / "pseudo_inputs.png")
+                draw_grid(
+                    to_uint8(prior.first_pseudo_inputs(100)).cpu(), trainer.folder / "samples" / "pseudo_inputs.png"
+                )
 
 
 @hookimpl
-def genprior_run_finished(trainer: Trainer, scores: Mapping[str, float]) -> None:
+def genprior_run_finished(trainer: TrainingRun, scores: Mapping[str, float]) -> None:
     """Draw the curves, held-out images beside their reconstructions, and what the model has of the following.
 
     `codes.png`: the codes of 2,000 test images beside codes drawn with the prior; of wide codes the first two principal
     components. `walk.png`: images along the model's walk, as a rule the prior's. `clusters.png`: the head of each
     cluster and 10 of its test images.
     """
-    curves(trainer.metrics, trainer.folder / "samples" / "curves.png")
+    draw_curves(trainer.metrics, trainer.folder / "samples" / "curves.png")
     test = trainer.images("test")
     x, y = test.images[:50], test.labels[:50]
     device = next(trainer.model.parameters()).device
@@ -68,7 +81,7 @@ def genprior_run_finished(trainer: Trainer, scores: Mapping[str, float]) -> None
         x_rec = trainer.model.reconstruct(Batch(images_to_float(x.to(device)), y.to(device)))
     if x_rec is not None:
         pairs = torch.stack([x, to_uint8(x_rec).cpu()], dim=1).flatten(0, 1)
-        grid(pairs, trainer.folder / "samples" / "reconstructions.png")
+        draw_grid(pairs, trainer.folder / "samples" / "reconstructions.png")
     folder = trainer.folder / "samples"
     with trainer.trained() as model:
         with seeded(trainer.seed, "codes"):
@@ -91,12 +104,12 @@ def _draw_codes(model: Model, test: ImageSet, path: Path) -> None:
         # The codes of a model of several levels are wider than those of the prior of one.
         drawn = drawn if drawn.shape[1] == codes.shape[1] and bool(drawn.isfinite().all()) else None
     if codes.shape[1] == 2:
-        code_pictures.scatter(codes, some.labels, some.classes, path, drawn)
+        draw_codes(codes, some.labels, some.classes, path, drawn)
         return
-    plane = code_pictures.principal_plane(codes)
+    plane = principal_plane(codes)
     shown = None if drawn is None else plane.coordinates(drawn)
     named = tuple(f"principal component {i} of {codes.shape[1]}" for i in (1, 2))
-    code_pictures.scatter(plane.coordinates(codes), some.labels, some.classes, path, shown, (named[0], named[1]))
+    draw_codes(plane.coordinates(codes), some.labels, some.classes, path, shown, (named[0], named[1]))
 
 
 def _draw_walk(model: Model, path: Path) -> None:
@@ -113,7 +126,7 @@ def _draw_walk(model: Model, path: Path) -> None:
             return
         images.append(to_uint8(decoded).cpu())
     shown = torch.cat(images)
-    code_pictures.walk(shown.view(-1, COLUMNS, *shown.shape[1:]), path)
+    draw_walk(shown.view(-1, COLUMNS, *shown.shape[1:]), path)
 
 
 def _draw_clusters(model: Model, test: ImageSet, path: Path) -> None:
@@ -129,7 +142,7 @@ def _draw_clusters(model: Model, test: ImageSet, path: Path) -> None:
     if not any(len(images) for images in members):
         return
     heads = model.cluster_heads()
-    code_pictures.clusters(None if heads is None else to_uint8(heads[:shown]).cpu(), members, path)
+    draw_clusters(None if heads is None else to_uint8(heads[:shown]).cpu(), members, path)
 
 
 def _of_each(model: Model, images: ImageSet, ask: Callable[[Batch], Tensor | None]) -> Tensor | None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import genprior
-from genprior.plan import Plan
-from genprior.published import matching, of_plugins
+from genprior.recipe.plan import Plan
 from genprior.registry import installed
+from genprior.tables.published import matching, of_plugins
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILE = Path(__file__).parents[2] / "plugins" / "genprior_std" / "expected.toml"

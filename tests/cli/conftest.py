@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from genprior.cli import app
+from genprior.cli.app import app
 
 TINY = """\
 title = "Tiny [two rows]"

@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-import genprior.rescore
-from genprior.bench import FILES, Bench
+import genprior.bench.rescore
+from genprior.bench.bench import FILES, Bench
+from genprior.bench.rescore import Real
 from genprior.errors import ScoreError
-from genprior.published import of_plugins, read_published
 from genprior.registry import installed
-from genprior.rescore import Real
-from genprior.runs import load_run
+from genprior.runs.run import load_run
+from genprior.tables.published import of_plugins, read_published
 
 RECIPE = """\
 title = "Small"
@@ -180,7 +180,7 @@ def test_a_number_is_computed_once_wherever_the_run_lies(small, copy, call, tmp_
     def never(*args, **kwargs):
         raise AssertionError("it was measured a second time")
 
-    monkeypatch.setattr(genprior.rescore, "generate", never)
+    monkeypatch.setattr(genprior.bench.rescore, "generate", never)
     assert table_of(call, tmp_path, moved, "--score", PARZEN)[0]["rows"] == first["rows"]
     # Other settings, or another run, are another number.
     with pytest.raises(AssertionError, match="second time"):
@@ -188,7 +188,7 @@ def test_a_number_is_computed_once_wherever_the_run_lies(small, copy, call, tmp_
 
 
 def test_what_training_measured_is_not_measured_again(small, call, monkeypatch):
-    monkeypatch.setattr(genprior.rescore.Scorer, "of_run", None)
+    monkeypatch.setattr(genprior.bench.rescore.Scorer, "of_run", None)
     table = Bench([small / "runs"], scores=["parzen"]).table().table
     assert {row.label: list(row.scores["parzen"].values) for row in table.rows} == values(small / "runs")
 
@@ -283,10 +283,10 @@ def test_a_network_that_cannot_be_had_is_asked_for_once_and_its_reason_told(smal
 
 
 def test_images_of_a_folder_are_flat_or_in_sub_folders(tmp_path):
-    flat = Real.of_images(genprior.rescore.Images(tmp_path, noise(6)))
+    flat = Real.of_images(genprior.bench.rescore.Images(tmp_path, noise(6)))
     png_folder(tmp_path / "deep" / "0", noise(3))
     png_folder(tmp_path / "deep" / "1", noise(6)[3:])
-    deep = genprior.image_sources.read_images(tmp_path / "deep")
+    deep = genprior.data.foreign.read_images(tmp_path / "deep")
     assert torch.equal(deep.images[:3], noise(3)) and torch.equal(deep.images[3:], noise(6)[3:])
     assert torch.equal(flat.load("train").images, flat.load("test").images)
 

@@ -9,7 +9,7 @@ import types
 import pytest
 import typer
 
-from genprior import cli
+from genprior.cli import app as cli
 from genprior.errors import GenpriorError, NotFinite
 
 
@@ -22,7 +22,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_import_no_torch_and_no_plugin(option):
     done = python(
-        "import sys\nfrom genprior.cli import app\n"
+        "import sys\nfrom genprior.cli.app import app\n"
         f"try:\n    app([{option!r}], prog_name='genprior')\nexcept SystemExit as end:\n    assert end.code == 0\n"
         "heavy = {'torch', 'pydantic', 'numpy', 'genprior_std', 'rich.progress'} & sys.modules.keys()\n"
         "print('heavy:', sorted(heavy))"
@@ -54,7 +54,7 @@ def test_an_error_is_one_line_and_an_exit_code(call, monkeypatch, error, code):
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("genprior.recipe.load_recipe", fail)
+    monkeypatch.setattr("genprior.recipe.load.load_recipe", fail)
     result = call("check", "x.toml")
     assert (result.exit_code, result.stderr, result.stdout) == (code, "error: a [row A] [/b]\n", "")
 
@@ -63,7 +63,7 @@ def test_any_other_exception_keeps_its_traceback(call, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("genprior.recipe.load_recipe", fail)
+    monkeypatch.setattr("genprior.recipe.load.load_recipe", fail)
     result = call("check", "x.toml")
     assert result.exit_code == 1 and isinstance(result.exception, ZeroDivisionError)
 
@@ -72,7 +72,7 @@ def test_ctrl_c_outside_of_training_exits_130(call, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("genprior.recipe.load_recipe", interrupted)
+    monkeypatch.setattr("genprior.recipe.load.load_recipe", interrupted)
     result = call("check", "x.toml")
     assert (result.exit_code, result.stderr) == (130, "\ninterrupted\n")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genprior.collect import collect, ranked
+from genprior.bench.collect import collect, ranked
 from genprior.errors import RunError, ScoreError
 from genprior.registry import Broken, Origin, Registry, installed
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from genprior.recipe.schema import DIALECT, recipe_schema
 from genprior.registry import installed
-from genprior.schema import DIALECT, recipe_schema
 
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 KEYWORDS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from genprior import checkpoint
+from genprior.storage import checkpoint
 
 
 def files(folder: Path) -> set[str]:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import genprior
-from genprior.build import Builder
+from genprior.engine.build import Builder
+from genprior.engine.device import choose_device, choose_precision
 from genprior.errors import PlanError
 from genprior.parts import Borrowed, Phase, Sizes
 from genprior.randomness import derive, seeded
-from genprior.trainer import Trainer, choose_device, choose_precision
+from genprior.runs.trainer import Trainer
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors.code_generator import CodeGenerator

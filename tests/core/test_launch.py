@@ -8,12 +8,13 @@ import pytest
 from safetensors.torch import load_file
 
 import genprior
-from genprior import launch
 from genprior.errors import GenpriorError, NotFinite, RecipeError
-from genprior.trainer import Trainer
+from genprior.launch.preflight import preflight
+from genprior.launch.reporter import Reporter
+from genprior.runs.trainer import Trainer
 
 
-class Heard(launch._Silent):
+class Heard(Reporter):
     def __init__(self):
         self.events = []
 
@@ -86,7 +87,7 @@ def test_preflight_leaves_the_generators_as_they_were(tiny):
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    launch.preflight(genprior.load_recipe(tiny))
+    preflight(genprior.load_recipe(tiny))
     assert torch.equal(torch.rand(3), expected)
 
 

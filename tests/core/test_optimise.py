@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from genprior.ema import AveragedWeights
-from genprior.optimise import OptimiserConfig, ScheduleConfig, learning_rate, make_optimiser
+from genprior.engine.ema import AveragedWeights
+from genprior.engine.optimise import learning_rate, make_optimiser
+from genprior.recipe.optimiser import OptimiserConfig, ScheduleConfig
 
 
 def rates(schedule, steps=20):

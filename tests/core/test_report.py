@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genprior.formats import as_csv, as_latex, escaped
-from genprior.published import Published
-from genprior.report import Cell, Row, Table
-from genprior.score import Column
+from genprior.scoring.measure import Column
+from genprior.tables.formats import as_csv, as_latex, escaped
+from genprior.tables.published import Published
+from genprior.tables.table import Cell, Row, Table
 
 UP, DOWN = Column("up", "up", True), Column("down", "down", False)
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import genprior
 from genprior.errors import Interrupted
-from genprior.trainer import Trainer
+from genprior.runs.trainer import Trainer
 
 PLANS = {
     "aae": ("AAE", ()),

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from genprior.engine.recorder import Recorder
+from genprior.engine.step import remember, run_phase
 from genprior.errors import NotFinite, PlanError
 from genprior.parts import Batch, Critic, Objectives, PartConfig, Phase, Sizes
-from genprior.step import Recorder, remember, run_phase
 
 BATCH = Batch(torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(8, dtype=torch.int64))
 
@@ -213,7 +214,7 @@ def test_what_is_not_finite_is_named_with_its_first_step(bad):
 
 RANK = """
 import sys, torch
-from genprior.step import average_over_ranks
+from genprior.engine.ranks import average_over_ranks
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
 gradients = [torch.full((2, 3), float(rank)), torch.full((4,), 10.0 * rank, dtype=torch.float64)]

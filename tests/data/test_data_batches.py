@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from genprior import batches
-from genprior.batches import DeviceData
-from genprior.data import images_to_float
+from genprior.data import batches
+from genprior.data.batches import DeviceData
+from genprior.data.images import images_to_float
 from genprior.errors import DataError, PlanError
 from genprior.parts import ImageSet
 

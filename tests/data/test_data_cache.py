@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from genprior.data import cache_file, cache_folder, fit, images_to_float, read_cache, to_uint8, validate, write_cache
+from genprior.data.cache import cache_file, read_cache, write_cache
+from genprior.data.images import check_images, fit_images, images_to_float, to_uint8
 from genprior.errors import DataError
 from genprior.parts import DataInfo, ImageSet
+from genprior.storage.cache import cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -190,9 +192,9 @@ def test_an_invalid_set_is_not_written(cache):
 )
 def test_what_cannot_be_trained_on_is_refused(change, message):
     good = some()
-    assert validate(good, "it") is good
+    assert check_images(good, "it") is good
     with pytest.raises(DataError, match=message):
-        validate(good._replace(**change), "it")
+        check_images(good._replace(**change), "it")
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
@@ -203,20 +205,20 @@ def test_padding_puts_zeros_around_the_middle(h, w, size, top, left):
     images = some(2, 3, h, w).images
     wanted = np.zeros((2, 3, size, size), np.uint8)
     wanted[:, :, top : top + h, left : left + w] = images.numpy()
-    assert np.array_equal(fit(images, size, "pad").numpy(), wanted)
+    assert np.array_equal(fit_images(images, size, "pad").numpy(), wanted)
 
 
 def test_padding_to_a_smaller_size_is_refused():
     with pytest.raises(
         DataError, match=r'^images of 28x30 cannot be padded to size = 16; .* >= 30, or how = "resize"$'
     ):
-        fit(some(1, 1, 28, 30).images, 16, "pad")
+        fit_images(some(1, 1, 28, 30).images, 16, "pad")
 
 
 @pytest.mark.parametrize("how", ["pad", "resize"])
 def test_the_size_they_have_or_none_leaves_images_alone(how):
     images = some(1, 3, 4, 4).images
-    assert fit(images, 4, how) is images and fit(images, None, how) is images
+    assert fit_images(images, 4, how) is images and fit_images(images, None, how) is images
 
 
 @pytest.mark.parametrize(("h", "w", "size"), [(8, 8, 32), (28, 28, 16), (64, 64, 24), (30, 50, 16), (41, 20, 32)])
@@ -226,7 +228,7 @@ def test_resizing_agrees_with_pillow(h, w, size, c):
     scale = size / min(h, w)
     new_w, new_h = max(size, round(w * scale)), max(size, round(h * scale))
     top, left = (new_h - size) // 2, (new_w - size) // 2
-    for image, ours in zip(images, fit(images, size, "resize"), strict=True):
+    for image, ours in zip(images, fit_images(images, size, "resize"), strict=True):
         picture = Image.fromarray(image.permute(1, 2, 0).numpy().squeeze())
         scaled = np.atleast_3d(np.asarray(picture.resize((new_w, new_h), Image.Resampling.BILINEAR)))
         wanted = scaled[top : top + size, left : left + size].transpose(2, 0, 1).astype(int)
@@ -236,9 +238,9 @@ def test_resizing_agrees_with_pillow(h, w, size, c):
 
 def test_resizing_in_chunks_is_resizing_one_by_one():
     images = some(1500, 1, 4, 4).images
-    together = fit(images, 8, "resize")
+    together = fit_images(images, 8, "resize")
     for place in (0, 1023, 1024, 1499):
-        assert torch.equal(together[place], fit(images[place : place + 1], 8, "resize")[0])
+        assert torch.equal(together[place], fit_images(images[place : place + 1], 8, "resize")[0])
 
 
 # --- bytes and numbers ------------------------------------------------------------------------------------------------

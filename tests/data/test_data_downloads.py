@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from scipy.io import savemat
 from sklearn.datasets import load_digits
 
-from genprior.data import read_cache, write_cache
+from genprior.data.cache import read_cache, write_cache
 from genprior.errors import DataError
 from genprior.parts import DataInfo, ImageSet
 from genprior_std.datasets.cifar10 import Cifar10

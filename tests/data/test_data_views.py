@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from scipy import stats
 from torch.nn.functional import pad
 
-from genprior.data import images_to_float, write_cache
+from genprior.data.cache import write_cache
+from genprior.data.images import images_to_float
 from genprior.errors import DataError
 from genprior.parts import ImageSet
 from genprior_std.datasets.cifar10 import Cifar10
@@ -227,7 +228,7 @@ def test_dynamic_leaves_only_training_grey(part):
 
 
 def test_a_dynamic_run_trains_on_black_and_white(tiny_plan, tmp_path):
-    from genprior.trainer import Trainer
+    from genprior.runs.trainer import Trainer
 
     trainer = Trainer(tiny_plan("AAE", 'data.binarise="dynamic"', "data.validation=37"), 0, tmp_path / "run")
     trainer.prepare()

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from genprior import load_recipe
-from genprior.batches import DeviceData
-from genprior.console import check
-from genprior.data import as_trained
+from genprior.cli.train import check
+from genprior.data.batches import DeviceData
+from genprior.data.images import as_trained
+from genprior.data.labels import HIDDEN_LABEL, balanced
 from genprior.errors import DataError, PlanError
-from genprior.labels import HIDDEN, balanced
-from genprior.launch import train
+from genprior.launch.train import train
 from genprior.parts import DataInfo, ImageSet
-from genprior.plan import RunConfig
-from genprior.runs import load_run
-from genprior.trainer import Trainer
+from genprior.recipe.plan import RunConfig
+from genprior.runs.run import load_run
+from genprior.runs.trainer import Trainer
 from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.datasets.digits import Digits
@@ -88,7 +88,7 @@ def test_the_second_stream_has_labelled_images_and_the_first_hides_the_other_lab
     x, y, labelled = data.batch(step)
     mine = places(x)
     known = torch.isin(mine, data.labelled)
-    assert torch.equal(y, torch.where(known, images.labels[mine], HIDDEN))
+    assert torch.equal(y, torch.where(known, images.labels[mine], HIDDEN_LABEL))
     assert len(labelled.y) == 4 and labelled.labelled is None and torch.isin(places(labelled.x), data.labelled).all()
     assert torch.equal(labelled.y, images.labels[places(labelled.x)])
     fresh = DeviceData(images, "cpu", batch=8, seed=seed, labels=9, labelled_batch=4).batch(step)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scipy import stats
 from sklearn.datasets import make_moons
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, DensityPrior, Sizes
 from genprior.testing import check_model, check_prior

@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import genprior
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Borrowed, DensityPosterior, Encoder, Sizes
-from genprior.step import run_phase
+from genprior.runs.trainer import Trainer
 from genprior.testing import check_prior
-from genprior.trainer import Trainer
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.networks.posterior import GaussianPosterior
 from genprior_std.priors.vampprior import VampPrior

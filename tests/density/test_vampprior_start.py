@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from torch import nn
 
 import genprior
-from genprior.batches import DeviceData
+from genprior.data.batches import DeviceData
 from genprior.errors import PlanError, RecipeError
 from genprior.parts import Borrowed, ImageSet, Sizes
-from genprior.trainer import Trainer
+from genprior.runs.trainer import Trainer
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors import vampprior
 from genprior_std.priors.vampprior import VampPrior

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.errors import DataError, PlanError
 from genprior.parts import DataInfo, Decoder, PartConfig
 from genprior_std.conditioners.infogan import InfoGAN

@@ -11,10 +11,10 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 import genprior
-from genprior import code_pictures
-from genprior.data import images_to_float
+from genprior.data.images import images_to_float
 from genprior.errors import DataError
-from genprior.trainer import Trainer
+from genprior.pictures import codes as code_pictures
+from genprior.runs.trainer import Trainer
 from genprior_std.models.aae import AdversarialAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
 
@@ -56,7 +56,7 @@ def test_clusters_stand_in_rows_behind_their_heads(tmp_path):
         noise(3, 1, 5, 5, seed=1),
         [noise(4, 1, 5, 5, seed=2), noise(0, 1, 5, 5), noise(2, 1, 5, 5, seed=3)],
     )
-    code_pictures.clusters(heads, members, tmp_path / "clusters.png")
+    code_pictures.draw_clusters(heads, members, tmp_path / "clusters.png")
     picture = picture_of(tmp_path / "clusters.png")
     assert picture.shape == (3 * 7 + 2, 5 * 7 + 2, 3)
     for k in range(3):
@@ -71,7 +71,7 @@ def test_clusters_stand_in_rows_behind_their_heads(tmp_path):
 @pytest.mark.parametrize("stacked", [True, False])
 def test_clusters_without_heads_have_no_column_for_them(tmp_path, stacked):
     members = noise(2, 3, 3, 4, 4)
-    code_pictures.clusters(None, members if stacked else list(members), tmp_path / "clusters.png")
+    code_pictures.draw_clusters(None, members if stacked else list(members), tmp_path / "clusters.png")
     picture = picture_of(tmp_path / "clusters.png")
     assert picture.shape == (2 * 6 + 2, 3 * 6 + 2, 3)
     assert np.array_equal(tile(picture, 1, 2, 4), as_pixels(members[1, 2]))
@@ -79,7 +79,7 @@ def test_clusters_without_heads_have_no_column_for_them(tmp_path, stacked):
 
 def test_a_walk_is_a_grid_of_its_rows(tmp_path):
     images = noise(3, 5, 1, 4, 4)
-    code_pictures.walk(images, tmp_path / "walk.png")
+    code_pictures.draw_walk(images, tmp_path / "walk.png")
     picture = picture_of(tmp_path / "walk.png")
     assert picture.shape == (3 * 6 + 2, 5 * 6 + 2, 3)
     for row, column in ((0, 0), (0, 4), (1, 2), (2, 4)):
@@ -90,7 +90,7 @@ def test_codes_are_drawn_by_class_beside_the_prior(tmp_path, figures):
     torch.manual_seed(0)
     codes, prior, labels = torch.randn(60, 2), 3 * torch.randn(40, 2), torch.arange(60) % 3
     names = ("$cat", "_dog", "bird")
-    code_pictures.scatter(codes, labels, names, tmp_path / "codes.png", prior, ("first", "second"))
+    code_pictures.draw_codes(codes, labels, names, tmp_path / "codes.png", prior, ("first", "second"))
     left, right = figures[0].axes
     assert [points.get_offsets().shape for points in left.collections] == [(20, 2)] * 3
     colours = [tuple(points.get_facecolor()[0]) for points in left.collections]
@@ -111,7 +111,7 @@ def test_codes_are_drawn_by_class_beside_the_prior(tmp_path, figures):
 def test_codes_of_any_number_of_classes_without_a_prior(tmp_path, figures, classes):
     torch.manual_seed(0)
     names = [str(k) for k in range(classes)]
-    code_pictures.scatter(torch.randn(50, 2), torch.arange(50) % max(classes, 1), names, tmp_path / "codes.png")
+    code_pictures.draw_codes(torch.randn(50, 2), torch.arange(50) % max(classes, 1), names, tmp_path / "codes.png")
     (axis,) = figures[0].axes
     assert len(axis.collections) == max(classes, 1)
     assert len({tuple(points.get_facecolor()[0]) for points in axis.collections}) == max(classes, 1)
@@ -122,8 +122,8 @@ def test_a_picture_of_codes_is_a_function_of_them(tmp_path):
     torch.manual_seed(0)
     codes, labels = torch.randn(30, 2), torch.arange(30) % 2
     for name in ("a", "b"):
-        code_pictures.scatter(codes, labels, ("x", "y"), tmp_path / f"{name}.png", codes)
-    code_pictures.scatter(-codes, labels, ("x", "y"), tmp_path / "c.png", codes)
+        code_pictures.draw_codes(codes, labels, ("x", "y"), tmp_path / f"{name}.png", codes)
+    code_pictures.draw_codes(-codes, labels, ("x", "y"), tmp_path / "c.png", codes)
     a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert a == b != c
 
@@ -143,26 +143,26 @@ def test_the_principal_plane_is_that_of_scikit_learn():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda path: code_pictures.scatter(torch.zeros(3, 5), torch.zeros(3), (), path), r"the codes are \[3, 5\]"),
-        (lambda path: code_pictures.scatter(torch.zeros(0, 2), torch.zeros(0), (), path), r"the codes are \[0, 2\]"),
+        (lambda path: code_pictures.draw_codes(torch.zeros(3, 5), torch.zeros(3), (), path), r"the codes are \[3, 5\]"),
+        (lambda path: code_pictures.draw_codes(torch.zeros(0, 2), torch.zeros(0), (), path), r"the codes are \[0, 2\]"),
         (
-            lambda path: code_pictures.scatter(torch.zeros(3, 2), torch.zeros(3), (), path, torch.zeros(2, 3)),
+            lambda path: code_pictures.draw_codes(torch.zeros(3, 2), torch.zeros(3), (), path, torch.zeros(2, 3)),
             r"the samples of the prior are \[2, 3\]",
         ),
         (
-            lambda path: code_pictures.scatter(torch.zeros(3, 2), torch.tensor([0, 1, 2]), ("a", "b"), path),
+            lambda path: code_pictures.draw_codes(torch.zeros(3, 2), torch.tensor([0, 1, 2]), ("a", "b"), path),
             r"3 codes in 2 classes needs a label from 0 to 1 for each; got labels \[3\]",
         ),
         (
-            lambda path: code_pictures.walk(noise(4, 1, 4, 4), path),
+            lambda path: code_pictures.draw_walk(noise(4, 1, 4, 4), path),
             r"images \[rows, columns, c, h, w\]; got torch.uint8",
         ),
         (
-            lambda path: code_pictures.clusters(noise(3, 1, 4, 4), noise(2, 5, 1, 4, 4), path),
+            lambda path: code_pictures.draw_clusters(noise(3, 1, 4, 4), noise(2, 5, 1, 4, 4), path),
             "got 3 heads and the images of 2 clusters",
         ),
         (
-            lambda path: code_pictures.clusters(None, noise(2, 0, 1, 4, 4), path),
+            lambda path: code_pictures.draw_clusters(None, noise(2, 0, 1, 4, 4), path),
             "needs an image in at least one; all 2 are empty",
         ),
         (lambda path: code_pictures.principal_plane(torch.zeros(1, 4)), r"at least two codes .* got \[1, 4\]$"),

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from genprior.engine.sampling import generate
 from genprior.errors import DataError, PlanError
 from genprior.parts import Condition, Model, PartConfig
-from genprior.sampling import generate
 from genprior_std.exporters.grid import Grid
 from genprior_std.exporters.label_grid import LabelGrid
 from genprior_std.exporters.npz import Npz

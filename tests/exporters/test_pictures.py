@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 import genprior
-from genprior import pictures
 from genprior.errors import DataError, RunError
-from genprior.pictures import curves, grid, side_by_side
-from genprior.trainer import Trainer
+from genprior.pictures import grids as pictures
+from genprior.pictures.grids import draw_curves, draw_grid, side_by_side
+from genprior.runs.trainer import Trainer
 
 
 def picture_of(path):
@@ -28,7 +28,7 @@ def noise(n, c=3, size=32):
 
 def test_a_hundred_images_make_the_papers_picture(tmp_path):
     images = noise(100)
-    grid(images, tmp_path / "deep" / "grid.png")
+    draw_grid(images, tmp_path / "deep" / "grid.png")
     picture = picture_of(tmp_path / "deep" / "grid.png")
     assert picture.shape == (342, 342, 3)
     for place in (0, 9, 10, 57, 99):
@@ -40,7 +40,7 @@ def test_a_hundred_images_make_the_papers_picture(tmp_path):
 @pytest.mark.parametrize(("n", "shape"), [(1, (36, 36, 3)), (3, (36, 104, 3)), (11, (70, 342, 3))])
 def test_any_number_of_images(tmp_path, n, shape):
     images = noise(n, c=1)
-    grid(images, tmp_path / "grid.png")
+    draw_grid(images, tmp_path / "grid.png")
     picture = picture_of(tmp_path / "grid.png")
     assert picture.shape == shape
     assert np.array_equal(picture[2:34, 2:34], images[0].permute(1, 2, 0).expand(-1, -1, 3).numpy())
@@ -49,18 +49,18 @@ def test_any_number_of_images(tmp_path, n, shape):
 @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), noise(2, c=4), noise(1)[0], noise(2)[:0]])
 def test_what_is_no_picture_is_refused(tmp_path, images):
     with pytest.raises(DataError, match=r"uint8 \[n, c, h, w\] with c = 1 or 3; got"):
-        grid(images, tmp_path / "grid.png")
+        draw_grid(images, tmp_path / "grid.png")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_columns_are_refused(tmp_path):
     with pytest.raises(DataError, match="at least one column; got 0"):
-        grid(noise(2), tmp_path / "grid.png", columns=0)
+        draw_grid(noise(2), tmp_path / "grid.png", columns=0)
 
 
 def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     path = tmp_path / "grid.png"
-    grid(noise(2), path)
+    draw_grid(noise(2), path)
     old = path.read_bytes()
 
     def full(*args):
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        grid(noise(3), path)
+        draw_grid(noise(3), path)
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
 
 
@@ -107,7 +107,7 @@ def test_curves_are_the_rows(tmp_path, monkeypatch):
         {"loss": 9.0},
         {"step": 4, "loss": 1},
     ]
-    curves(rows, tmp_path / "curves.png")
+    draw_curves(rows, tmp_path / "curves.png")
     lines = {axis.get_title(): axis.lines[0] for axis in drawn[0].axes}
     assert set(lines) == {"loss", "critic"}
     assert lines["loss"].get_xdata() == pytest.approx([1, 2, 3, 4])
@@ -119,7 +119,7 @@ def test_curves_are_the_rows(tmp_path, monkeypatch):
 @pytest.mark.parametrize("rows", [[], [{"step": 1}], [{"loss": 1.0}], [{"step": 1, "phase": "a"}]])
 def test_nothing_to_draw_is_refused(tmp_path, rows):
     with pytest.raises(RunError, match="no curves to draw"):
-        curves(rows, tmp_path / "curves.png")
+        draw_curves(rows, tmp_path / "curves.png")
 
 
 @pytest.mark.parametrize("ema", ["", "run.ema=0.5"])

@@ -10,10 +10,10 @@ import torch
 
 import genprior
 from genprior.errors import PlanError, RecipeError
-from genprior.launch import preflight
+from genprior.launch.preflight import preflight
 from genprior.parts import Batch, DataInfo
 from genprior.randomness import seeded
-from genprior.trainer import Trainer
+from genprior.runs.trainer import Trainer
 
 TRAIN = 1_437
 """Training images of the digits."""
@@ -299,7 +299,7 @@ def test_a_code_that_is_no_category_may_be_wider_than_there_are_images(tmp_path)
 @pytest.mark.parametrize("model", [CATEGORICAL, PIXELGAN], ids=["aae_clustering", "pixelgan"])
 def test_parts_still_begin_from_training_images(model, tmp_path, monkeypatch):
     """The check of categories comes beside what parts do with training images, not in its place."""
-    from genprior.build import build_model
+    from genprior.engine.build import build_model
 
     built = build_model(load(tmp_path, model).plans[0].model, DataInfo((1, 8, 8), ()), 0)
     asked = []

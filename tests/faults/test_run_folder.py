@@ -12,10 +12,10 @@ import torch
 from filelock import FileLock
 
 import genprior
-from genprior import checkpoint, files
 from genprior.errors import CheckpointError, NotFinite, RunError
 from genprior.parts import Objectives, Phase
-from genprior.trainer import Trainer
+from genprior.runs.trainer import Trainer
+from genprior.storage import checkpoint, files
 
 STEPS = ("run.steps=6", "run.checkpoint_every=2")
 
@@ -160,7 +160,7 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, moment):
     path = tmp_path / "file.json"
     files.write_json(path, {"old": True})
 
-    with pytest.raises(RuntimeError), files.whole(path) as partial:
+    with pytest.raises(RuntimeError), files.whole_file(path) as partial:
         if moment == "after":
             partial.write_text("{")
         raise RuntimeError

@@ -7,7 +7,7 @@ import pytest
 
 import genprior
 from genprior.errors import RecipeError
-from genprior.launch import preflight
+from genprior.launch.preflight import preflight
 
 from .test_autoencoder_inputs import CATEGORICAL, HEAD
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genprior.engine.step import remember
 from genprior.errors import PlanError
-from genprior.step import remember
 from genprior_std.games.hinge import Hinge
 from genprior_std.games.least_squares import LeastSquares
 from genprior_std.games.minimax import Minimax

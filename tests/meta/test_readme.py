@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import genprior
-from genprior.cli import app
+from genprior.cli.app import app
 from genprior.testing import check_prior
 
 ROOT = Path(__file__).parents[2]

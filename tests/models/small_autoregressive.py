@@ -86,7 +86,7 @@ def bernoulli_by_hand(x, logits):
 
 def moved_by(model, phase, batch):
     """The names of the modules that a phase changes, by plain gradient descent."""
-    from genprior.step import run_phase
+    from genprior.engine.step import run_phase
 
     modules = dict(model.named_children())
     optimisers = {n: torch.optim.SGD(m.parameters(), lr=0.1) for n, m in modules.items() if list(m.parameters())}

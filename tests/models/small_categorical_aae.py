@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.parts import Batch, DataInfo
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.networks.code_mlp import CodeCritic

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.parts import Batch, DataInfo
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.games.minimax import Minimax

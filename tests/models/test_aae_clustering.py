@@ -7,10 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, Objectives, Phase
-from genprior.step import run_phase
 from genprior.testing import check_model
 from genprior_std.games.began import BoundaryEquilibrium
 from genprior_std.games.minimax import Minimax

@@ -13,9 +13,9 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from torch.nn.functional import cross_entropy
 
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import DataInfo
-from genprior.step import run_phase
 from genprior.testing import check_model
 from genprior_std.models.aae_clustering import ClusteringAutoencoder
 from genprior_std.models.aae_dimension_reduction import DimensionReductionAutoencoder

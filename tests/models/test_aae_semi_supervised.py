@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo
-from genprior.step import run_phase
 from genprior.testing import check_model
 from genprior_std.models.aae_semi_supervised import SemiSupervisedAutoencoder
 from genprior_std.networks.code_mlp import CodeCritic

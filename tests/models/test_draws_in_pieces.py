@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genprior import Batch, DataInfo
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.latent import ROWS
 from genprior_std.models.vae import VariationalAutoencoder

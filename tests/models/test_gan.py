@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
-from genprior.optimise import OptimiserConfig
 from genprior.parts import Batch, Critic, DataInfo, Sizes
-from genprior.plan import Plan, RunConfig
-from genprior.step import run_phase
+from genprior.recipe.optimiser import OptimiserConfig
+from genprior.recipe.plan import Plan, RunConfig
+from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
-from genprior.trainer import Trainer
 from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.conditioners.none import NoCondition

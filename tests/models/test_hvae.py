@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, Decoder, DensityPrior, Encoder
 from genprior.testing import check_model

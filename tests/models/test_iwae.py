@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.parts import Batch, DataInfo, Decoder, Encoder
 from genprior.testing import check_model
 from genprior_std.conditioners.none import NoCondition

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 import genprior
-from genprior.build import build_model
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, DensityPosterior, Encoder
-from genprior.step import run_phase
+from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
-from genprior.trainer import Trainer
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
 from genprior_std.networks.mlp_decoder import MlpDecoder

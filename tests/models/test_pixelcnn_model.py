@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genprior
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, Condition
 from genprior.testing import check_decoder, check_model

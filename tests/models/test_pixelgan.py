@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, PointPosterior
 from genprior.randomness import seeded
@@ -151,7 +151,7 @@ def test_clusters_are_found_where_images_are_of_two_kinds():
     model = build_model(config(code_size=2, encoder=encoder, adversarial_weight=0.1), INFO, 0)
     modules = dict(model.named_children())
     optimisers = {n: torch.optim.Adam(m.parameters(), lr=0.01) for n, m in modules.items() if list(m.parameters())}
-    from genprior.step import run_phase
+    from genprior.engine.step import run_phase
 
     for _ in range(300):
         run_phase(model.phases()[0], batch, modules, optimisers)

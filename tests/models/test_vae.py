@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 import genprior
-from genprior.build import build_model
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError, RecipeError
-from genprior.launch import preflight
+from genprior.launch.preflight import preflight
 from genprior.parts import Batch, DataInfo, Decoder, Encoder
-from genprior.step import run_phase
+from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
-from genprior.trainer import Trainer
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.mlp_decoder import MlpDecoder

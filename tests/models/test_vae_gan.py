@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.parts import Batch, Objectives, Phase
-from genprior.step import run_phase
 from genprior.testing import check_reconstruction
 from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating

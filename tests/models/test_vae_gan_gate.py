@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genprior.optimise import OptimiserConfig, make_optimiser
+from genprior.engine.optimise import make_optimiser
+from genprior.engine.step import run_phase
 from genprior.parts import Batch, FeatureCritic
-from genprior.step import run_phase
+from genprior.recipe.optimiser import OptimiserConfig
 from genprior_std.games.minimax import Minimax
 
 from .small_vae_gan import (

@@ -9,13 +9,13 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from genprior.build import build_model
+from genprior.engine.build import build_model
 from genprior.errors import PlanError
-from genprior.optimise import OptimiserConfig
 from genprior.parts import Batch, Critic
-from genprior.plan import Plan, RunConfig
+from genprior.recipe.optimiser import OptimiserConfig
+from genprior.recipe.plan import Plan, RunConfig
+from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
-from genprior.trainer import Trainer
 from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.datasets.digits import Digits

@@ -12,12 +12,12 @@ import torch
 from scipy import stats
 from torch.nn.functional import one_hot
 
-from genprior.batches import DeviceData
-from genprior.build import build_model
+from genprior.data.batches import DeviceData
+from genprior.data.labels import HIDDEN_LABEL
+from genprior.engine.build import build_model
+from genprior.engine.step import run_phase
 from genprior.errors import PlanError
-from genprior.labels import HIDDEN
 from genprior.parts import Batch, DataInfo, ImageSet, Sizes, Widths
-from genprior.step import run_phase
 from genprior.testing import check_conditioner
 from genprior_std.conditioners.partial_label import PartialLabel
 from genprior_std.games.nonsaturating import NonSaturating
@@ -62,7 +62,7 @@ def batch_of(n, hidden):
     generator = torch.Generator().manual_seed(n)
     x = 2 * torch.rand(n, *INFO.image, generator=generator) - 1
     y = torch.randint(K, (n,), generator=generator)
-    y[hidden:] = HIDDEN
+    y[hidden:] = HIDDEN_LABEL
     return Batch(x, y)
 
 
@@ -98,13 +98,13 @@ def test_widths_are_one_more_than_the_classes_and_the_classes():
 
 def test_labels_are_told_and_asked_and_hidden_ones_are_told_as_hidden():
     torch.manual_seed(0)
-    y = torch.tensor([2, HIDDEN, 0, HIDDEN])
+    y = torch.tensor([2, HIDDEN_LABEL, 0, HIDDEN_LABEL])
     known, asked = conditioner()(Batch(torch.zeros(4, *INFO.image, dtype=torch.float64), y))
     assert known.tolist() == [[0, 0, 1, 0, 0], [0, 0, 0, 0, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]
     assert asked[0].tolist() == [0, 0, 1, 0] and asked[2].tolist() == [1, 0, 0, 0]
     assert asked.sum(1).tolist() == [1, 1, 1, 1]
     assert known.dtype == asked.dtype == torch.float64
-    assert y.tolist() == [2, HIDDEN, 0, HIDDEN]
+    assert y.tolist() == [2, HIDDEN_LABEL, 0, HIDDEN_LABEL]
 
 
 def test_with_all_labels_known_it_tells_and_asks_the_label():
@@ -130,7 +130,7 @@ def test_a_label_that_is_asked_is_told():
     assert asked.tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
 
 
-@pytest.mark.parametrize("y", [HIDDEN, K])
+@pytest.mark.parametrize("y", [HIDDEN_LABEL, K])
 def test_a_label_that_is_not_there_is_refused(y):
     with pytest.raises(PlanError) as caught:
         conditioner().of_label(torch.tensor([0, y]))

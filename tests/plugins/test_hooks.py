@@ -8,7 +8,7 @@ from typing import Any
 
 from genprior import hookimpl, load_recipe
 from genprior.registry import Origin, load
-from genprior.trainer import Trainer
+from genprior.runs.trainer import Trainer
 
 RECIPE = """
 title = "hooks"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import genprior
 from genprior.errors import RecipeError
-from genprior.launch import preflight
-from genprior.toml_lines import line_of, lines
+from genprior.launch.preflight import preflight
+from genprior.recipe.toml_lines import line_of, lines
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

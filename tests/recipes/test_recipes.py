@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import genprior
-from genprior.launch import preflight
+from genprior.launch.preflight import preflight
 from genprior.parts import ImageSet
-from genprior.trainer import Trainer
+from genprior.runs.trainer import Trainer
 
 ROOT = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(ROOT.rglob("*.toml"))

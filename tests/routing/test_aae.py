@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import genprior
+from genprior.engine.step import run_phase
 from genprior.errors import RecipeError
-from genprior.launch import preflight
-from genprior.step import run_phase
-from genprior.trainer import Trainer
+from genprior.launch.preflight import preflight
+from genprior.runs.trainer import Trainer
 
 CONDITIONERS = {
     "none": '{name="none"}',

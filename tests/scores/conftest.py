@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genprior.parts import ImageSet
-from genprior.score import Features, SampleContext
+from genprior.scoring.context import Features, SampleContext
 
 CLASSES = ("dark", "light", "left")
 

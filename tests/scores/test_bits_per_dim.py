@@ -12,7 +12,8 @@ from torch.distributions import Normal
 
 from genprior.errors import ScoreError
 from genprior.parts import Draws, ImageSet, Inference, LikelihoodModel
-from genprior.score import SampleContext, columns_of
+from genprior.scoring.context import SampleContext
+from genprior.scoring.measure import columns_of
 from genprior_std.scores.bits_per_dim import BitsPerDimension
 from genprior_std.scores.likelihood import BLOCK
 

@@ -10,7 +10,8 @@ import torch
 
 from genprior.errors import ScoreError
 from genprior.parts import ImageSet
-from genprior.score import SampleContext, measure_all
+from genprior.scoring.context import SampleContext
+from genprior.scoring.measure import measure_all
 from genprior_std.datasets.digits import Digits
 from genprior_std.scores import classifier as module
 from genprior_std.scores.classifier import ClassifierNet, classifier, content_key, fit
@@ -128,7 +129,7 @@ TRAIN_ONE = """
 import sys
 from pathlib import Path
 import torch
-from genprior.score import SampleContext
+from genprior.scoring.context import SampleContext
 from genprior_std.datasets.digits import Digits
 from genprior_std.scores import classifier as module
 torch.set_num_threads(1)

@@ -10,7 +10,7 @@ import torch
 
 from genprior.errors import ScoreError
 from genprior.parts import ImageSet
-from genprior.score import SampleContext
+from genprior.scoring.context import SampleContext
 from genprior_std.scores.cluster_error import ClusterError, named_by_the_majority, named_by_the_surest
 
 # Cluster 0 holds two images of class 1 and one, the surest, of class 2; nobody is in cluster 2.

@@ -9,7 +9,9 @@ import torch
 
 from genprior.errors import ScoreError
 from genprior.parts import PartConfig, Score, ScoreContext
-from genprior.score import Features, SampleContext, columns_of, digest, keep_on_disk, measure_all
+from genprior.scoring.context import Features, SampleContext
+from genprior.scoring.measure import columns_of, measure_all
+from genprior.storage.cache import content_hash, keep_on_disk
 from genprior_std.scores.classifier_score import ClassifierScore
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
@@ -128,7 +130,7 @@ def test_another_context_is_refused():
         def trained(self):
             pytest.fail("a score that is refused must ask for nothing")
 
-    with pytest.raises(ScoreError, match=r"needs a genprior\.score\.SampleContext; got Other"):
+    with pytest.raises(ScoreError, match=r"needs a genprior\.SampleContext; got Other"):
         ClassifierScore(ClassifierScore.Config()).measure(Other())
 
 
@@ -153,12 +155,18 @@ def test_columns_keep_the_classifier_apart_from_inception():
 def test_digest_changes_with_value_shape_dtype_order_and_name():
     ones = torch.ones(4)
     variants = [
-        digest(ones), digest(ones.double()), digest(ones.view(2, 2)), digest(ones * 2), digest(ones, ones),
-        digest({"a": ones}), digest({"b": ones}), digest("a"), digest("a", "b"), digest("b", "a"), digest("ab"),
-    ]  # fmt: skip
-    assert len(set(variants)) == len(variants)
-    assert digest({"a": ones, "b": ones * 2}) == digest({"b": ones * 2, "a": ones})
-    assert digest(torch.arange(6).view(2, 3).T) == digest(torch.tensor([[0, 3], [1, 4], [2, 5]]))
+        (ones,),
+        (ones.double(),),
+        (ones.view(2, 2),),
+        (ones * 2,),
+        (ones, ones),
+        ({"a": ones},),
+        ({"b": ones},),
+    ]
+    hashes = [content_hash(*items) for items in [*variants, ("a",), ("a", "b"), ("b", "a"), ("ab",)]]
+    assert len(set(hashes)) == len(hashes) == 11
+    assert content_hash({"a": ones, "b": ones * 2}) == content_hash({"b": ones * 2, "a": ones})
+    assert content_hash(torch.arange(6).view(2, 3).T) == content_hash(torch.tensor([[0, 3], [1, 4], [2, 5]]))
 
 
 def test_slow_features_of_real_images_outlive_the_process(tmp_path, sampler, load_shapes, counting):

@@ -10,7 +10,8 @@ import torch
 
 from genprior.errors import ScoreError
 from genprior.parts import Batch, ImageSet
-from genprior.score import SampleContext, columns_of
+from genprior.scoring.context import SampleContext
+from genprior.scoring.measure import columns_of
 from genprior_std.scores.by_chunks import CHUNK, by_chunks
 from genprior_std.scores.error_rate import ErrorRate
 

@@ -10,7 +10,7 @@ import torch_fidelity.feature_extractor_inceptionv3 as upstream
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from genprior.errors import ScoreError
-from genprior.score import digest
+from genprior.storage.cache import content_hash
 from genprior_std.scores.inception import inception
 from genprior_std.scores.inception_network import FoldedInception, resize_like_tensorflow
 from genprior_std.scores.inception_score import InceptionScore
@@ -78,7 +78,7 @@ def test_the_key_follows_the_weights_and_the_network_is_loaded_once(small, make_
     first, second = saved(tmp_path / "1.pth", 1), saved(tmp_path / "2.pth", 2)
     context = make_context()
     a, b = inception(context, first), inception(context, second)
-    assert a.key != b.key and a.key.endswith(digest(torch.load(first)))
+    assert a.key != b.key and a.key.endswith(content_hash(torch.load(first)))
     assert inception(context, first) is a
     copy = tmp_path / "copy.pth"
     copy.write_bytes(first.read_bytes())
@@ -134,7 +134,7 @@ def test_features_and_logits_are_those_of_torch_fidelity(whole, make_context):
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     torch.testing.assert_close(logits, expected_logits, rtol=1e-4, atol=1e-5 * expected_logits.abs().max().item())
     torch.testing.assert_close(logits, features @ network.fc.weight.T)
-    assert extractor.key.endswith(digest(network.state_dict()))
+    assert extractor.key.endswith(content_hash(network.state_dict()))
 
 
 def test_only_weights_and_the_way_of_computing_are_in_the_key(small, make_context, tmp_path, monkeypatch):

@@ -20,12 +20,13 @@ from pydantic import ValidationError
 from scipy.stats import multivariate_normal, norm
 from torch.distributions import Normal
 
-from genprior.build import build_model
-from genprior.data import images_to_float
+from genprior.data.images import images_to_float
+from genprior.engine.build import build_model
+from genprior.engine.sampling import evaluating
 from genprior.errors import ScoreError
 from genprior.parts import DataInfo, Draws, ImageSet, Inference, LikelihoodModel, Model
-from genprior.sampling import evaluating
-from genprior.score import SampleContext, columns_of, measure_all
+from genprior.scoring.context import SampleContext
+from genprior.scoring.measure import columns_of, measure_all
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.mlp_decoder import MlpDecoder

@@ -15,7 +15,8 @@ from scipy.stats import gaussian_kde, norm
 
 from genprior.errors import DataError, ScoreError
 from genprior.parts import ImageSet
-from genprior.score import SampleContext, columns_of, measure_all
+from genprior.scoring.context import SampleContext
+from genprior.scoring.measure import columns_of, measure_all
 from genprior_std.datasets.digits import Digits
 from genprior_std.scores.parzen import SIGMAS, Parzen, parzen_log_likelihood
 

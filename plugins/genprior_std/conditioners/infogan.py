@@ -9,8 +9,18 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genprior.errors import PlanError
-from genprior.parts import Batch, Borrowed, Condition, Conditioner, DataInfo, FeatureCritic, PartConfig, Sizes, Widths
+from genprior import (
+    Batch,
+    Borrowed,
+    Condition,
+    Conditioner,
+    DataInfo,
+    FeatureCritic,
+    PartConfig,
+    PlanError,
+    Sizes,
+    Widths,
+)
 from genprior_std.conditioners.known_labels import check_labels_known
 
 __all__ = ["InfoGAN"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from genprior.errors import PlanError
-from genprior.parts import DataInfo
+from genprior import DataInfo, PlanError
 
 __all__ = ["check_asked", "check_labels_known"]
 

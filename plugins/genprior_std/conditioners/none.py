@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genprior.parts import Batch, Condition, Conditioner, DataInfo, PartConfig, Widths
+from genprior import Batch, Condition, Conditioner, DataInfo, PartConfig, Widths
 
 __all__ = ["NoCondition"]
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genprior.errors import PlanError
-from genprior.parts import Batch, Condition, Conditioner, DataInfo, PartConfig, Widths
+from genprior import Batch, Condition, Conditioner, DataInfo, PartConfig, PlanError, Widths
 from genprior_std.conditioners.known_labels import check_asked
 
 __all__ = ["PartialLabel"]

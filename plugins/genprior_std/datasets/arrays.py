@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator
 
-from genprior.data import fit, validate
-from genprior.errors import DataError
-from genprior.parts import Dataset, ImageSet, PartConfig
+from genprior import DataError, Dataset, ImageSet, PartConfig, check_images, fit_images
 from genprior_std.datasets.shared import check_split, hold_out
 
 __all__ = ["Arrays"]
@@ -65,9 +63,9 @@ class Arrays(Dataset):
         check_split(self.name, split)
         path = self.config.path.expanduser()
         content = _read(path)
-        images = fit(self._images(content, path), self.config.size, self.config.how)
+        images = fit_images(self._images(content, path), self.config.size, self.config.how)
         labels, classes = _labels(content, path, len(images))
-        whole = validate(ImageSet(images, labels, classes), str(path))
+        whole = check_images(ImageSet(images, labels, classes), str(path))
         return hold_out(whole, split, fraction=self.config.test_fraction, seed=self.config.split_seed, name=str(path))
 
     def _images(self, content: dict[str, Any], path: Path) -> torch.Tensor:

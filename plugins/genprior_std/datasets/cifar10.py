@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from genprior.parts import ImageSet
+from genprior import ImageSet
 from genprior_std.datasets.download import FittedDownload
 
 __all__ = ["Cifar10"]

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from genprior.data import fit
-from genprior.parts import Dataset, ImageSet
+from genprior import Dataset, ImageSet, fit_images
 from genprior_std.datasets.download import DIGIT_NAMES
 from genprior_std.datasets.views import ViewConfig, binarised, check_view, held_back, is_drawn_once
 
@@ -62,7 +61,7 @@ class Digits(Dataset):
 
         scans = load_digits()
         bytes_ = np.rint(scans.images * (255 / 16)).astype(np.uint8)
-        images = fit(torch.from_numpy(bytes_)[:, None], config.size, "resize")
+        images = fit_images(torch.from_numpy(bytes_)[:, None], config.size, "resize")
         if is_drawn_once(config.binarise, split):
             images = binarised(images, place=0)
         labels = torch.from_numpy(scans.target.astype(np.int64))

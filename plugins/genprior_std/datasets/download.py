@@ -11,9 +11,17 @@ from typing import ClassVar, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from genprior.data import cache_file, cache_folder, fit, read_cache, write_cache
-from genprior.errors import DataError
-from genprior.parts import Dataset, ImageSet, PartConfig
+from genprior import (
+    DataError,
+    Dataset,
+    ImageSet,
+    PartConfig,
+    cache_file,
+    cache_folder,
+    fit_images,
+    read_cache,
+    write_cache,
+)
 from genprior_std.datasets.shared import check_split
 from genprior_std.datasets.views import ViewConfig, binarised, check_size, check_view, held_back, is_drawn_once
 
@@ -109,7 +117,7 @@ class FittedDownload(Downloaded):
             DataError: as `Downloaded.load`; or the images cannot be padded to the size.
         """
         images, labels, classes = super().load(split)
-        return ImageSet(fit(images, self.config.size, self.config.how), labels, classes)
+        return ImageSet(fit_images(images, self.config.size, self.config.how), labels, classes)
 
 
 class ViewedDownload(Downloaded):
@@ -154,4 +162,4 @@ class ViewedDownload(Downloaded):
         if official == "train":
             mine = held_back(len(images), split, config.validation, self.name)
             images, labels = images[mine], labels[mine]
-        return ImageSet(fit(images, config.size, config.how), labels, classes)
+        return ImageSet(fit_images(images, config.size, config.how), labels, classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genprior.parts import ImageSet
+from genprior import ImageSet
 from genprior_std.datasets.download import ViewedDownload
 
 __all__ = ["FashionMnist"]

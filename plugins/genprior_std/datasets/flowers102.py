@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
-from genprior.parts import ImageSet, PartConfig
+from genprior import ImageSet, PartConfig
 from genprior_std.datasets.download import Downloaded
 from genprior_std.datasets.shared import decode
 

@@ -9,9 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import Field
 
-from genprior.data import read_cache, write_cache
-from genprior.errors import DataError
-from genprior.parts import Dataset, ImageSet, PartConfig
+from genprior import DataError, Dataset, ImageSet, PartConfig, read_cache, write_cache
 from genprior_std.datasets.shared import check_split, decode, hold_out
 
 __all__ = ["Folder"]

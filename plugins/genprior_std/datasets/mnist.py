@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from genprior.parts import ImageSet
+from genprior import ImageSet
 from genprior_std.datasets.download import DIGIT_NAMES, ViewedDownload
 
 __all__ = ["Mnist"]

@@ -11,8 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genprior.errors import DataError, did_you_mean
-from genprior.parts import ImageSet
+from genprior import DataError, ImageSet, did_you_mean
 
 __all__ = ["check_split", "decode", "hold_out"]
 

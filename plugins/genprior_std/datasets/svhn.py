@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from genprior.parts import ImageSet
+from genprior import ImageSet
 from genprior_std.datasets.download import DIGIT_NAMES, FittedDownload
 
 __all__ = ["Svhn"]

@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.errors import DataError
-from genprior.parts import PartConfig
+from genprior import DataError, PartConfig
 from genprior_std.datasets.shared import check_split
 
 __all__ = ["Binarise", "ViewConfig", "binarised", "check_size", "check_view", "held_back", "is_drawn_once"]

@@ -9,12 +9,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.data import to_uint8
-from genprior.errors import DataError, PlanError
-from genprior.parts import Condition, Exporter, Model, PartConfig
-from genprior.pictures import grid
-from genprior.randomness import seeded
-from genprior.sampling import evaluating
+from genprior import (
+    Condition,
+    DataError,
+    Exporter,
+    Model,
+    PartConfig,
+    PlanError,
+    draw_grid,
+    evaluating,
+    seeded,
+    to_uint8,
+)
 from genprior_std.conditioners.infogan import InfoGAN
 
 __all__ = ["CodeGrid"]
@@ -64,7 +70,7 @@ class CodeGrid(Exporter):
             for code in range(codes.continuous):
                 shown = [_column(model, turns * categories, categories, seed, first + code, value) for value in values]
                 panels.append(torch.stack(shown, dim=1).flatten(0, 1))
-        grid(torch.cat(panels), path, columns=columns)
+        draw_grid(torch.cat(panels), path, columns=columns)
 
 
 def _codes_of(model: Model) -> Any:

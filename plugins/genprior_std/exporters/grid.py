@@ -6,10 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from genprior.errors import DataError
-from genprior.parts import Exporter, Model, PartConfig
-from genprior.pictures import grid
-from genprior.sampling import generate
+from genprior import DataError, Exporter, Model, PartConfig, draw_grid, generate
 
 __all__ = ["Grid"]
 
@@ -34,4 +31,4 @@ class Grid(Exporter):
         """
         if n < 1:
             raise DataError(f"{n} images were asked for; ask for at least 1")
-        grid(generate(model, n, seed=seed, label=label), path, columns=self.config.columns)
+        draw_grid(generate(model, n, seed=seed, label=label), path, columns=self.config.columns)

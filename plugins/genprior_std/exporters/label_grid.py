@@ -9,12 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.data import to_uint8
-from genprior.errors import DataError, PlanError
-from genprior.parts import Exporter, Model, PartConfig
-from genprior.pictures import grid
-from genprior.randomness import seeded
-from genprior.sampling import evaluating
+from genprior import DataError, Exporter, Model, PartConfig, PlanError, draw_grid, evaluating, seeded, to_uint8
 
 __all__ = ["LabelGrid"]
 
@@ -50,7 +45,7 @@ class LabelGrid(Exporter):
             raise DataError(f"{n} images were asked for; ask for at least 1")
         rows = math.ceil(n / self.config.labels)
         columns = [_column(model, rows, seed, shown) for shown in range(self.config.labels)]
-        grid(torch.stack(columns, dim=1).flatten(0, 1), path, columns=self.config.labels)
+        draw_grid(torch.stack(columns, dim=1).flatten(0, 1), path, columns=self.config.labels)
 
 
 def _column(model: Model, rows: int, seed: int, label: int) -> Tensor:

@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from genprior.errors import DataError
-from genprior.files import whole
-from genprior.parts import Exporter, Model, PartConfig
-from genprior.sampling import generate
+from genprior import DataError, Exporter, Model, PartConfig, generate, whole_file
 
 __all__ = ["Npz"]
 
@@ -37,5 +34,5 @@ class Npz(Exporter):
         if label is not None:
             arrays["labels"] = np.full(n, label, dtype=np.int64)
         # An open file, as NumPy adds an ending of its own to a name.
-        with whole(Path(path)) as partial, partial.open("wb") as file:
+        with whole_file(Path(path)) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.parts import Game, PartConfig, Sizes
+from genprior import Game, PartConfig, Sizes
 
 __all__ = ["BoundaryEquilibrium"]
 

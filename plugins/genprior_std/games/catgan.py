@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior.errors import PlanError
-from genprior.parts import Borrowed, FeatureCritic, Game, PartConfig, Sizes
+from genprior import Borrowed, FeatureCritic, Game, PartConfig, PlanError, Sizes
 
 __all__ = ["CategoricalGame"]
 

@@ -9,8 +9,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from genprior.errors import PlanError, did_you_mean
-from genprior.parts import Borrowed, FeatureCritic, Game, PartConfig, Sizes
+from genprior import Borrowed, FeatureCritic, Game, PartConfig, PlanError, Sizes, did_you_mean
 from genprior_std.games.penalties import LogitGameConfig, zero_centred
 
 __all__ = ["DenoisingFeatureMatching"]

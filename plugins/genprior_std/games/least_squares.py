@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genprior.parts import Game
+from genprior import Game
 from genprior_std.games.penalties import LogitGameConfig, zero_centred
 
 __all__ = ["LeastSquares"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genprior.parts import Game
+from genprior import Game
 from genprior_std.games.penalties import LogitGameConfig, zero_centred
 
 __all__ = ["NonSaturating"]

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.parts import PartConfig
+from genprior import PartConfig
 
 __all__ = ["LogitGameConfig", "slopes", "zero_centred"]
 

@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.errors import PlanError
-from genprior.parts import Game, PartConfig, Sizes
+from genprior import Game, PartConfig, PlanError, Sizes
 from genprior_std.games.penalties import slopes
 
 __all__ = ["WassersteinGradientPenalty"]

@@ -28,8 +28,8 @@ from genprior import (
     PriorSpec,
     ReconstructionSpec,
     Sizes,
+    remember,
 )
-from genprior.step import remember
 from genprior_std.models.checks import check_fixed, check_learns, check_plain
 from genprior_std.models.one_code import OneCode
 

@@ -29,8 +29,8 @@ from genprior import (
     PriorSpec,
     ReconstructionSpec,
     Sizes,
+    remember,
 )
-from genprior.step import remember
 from genprior_std.models.aae import Improves
 from genprior_std.models.checks import check_fixed, check_learns, check_plain
 

@@ -30,8 +30,8 @@ from genprior import (
     PlanError,
     PriorSpec,
     Sizes,
+    remember,
 )
-from genprior.step import remember
 
 __all__ = ["GenerativeAdversarialNetwork"]
 

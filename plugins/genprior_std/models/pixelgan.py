@@ -30,8 +30,8 @@ from genprior import (
     PlanError,
     PriorSpec,
     Sizes,
+    remember,
 )
-from genprior.step import remember
 from genprior_std.models.categorical_aae import check_enough_images
 from genprior_std.models.checks import check_plain
 from genprior_std.models.one_code import OneCode

@@ -11,18 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import (
-    Batch,
-    Build,
-    Condition,
-    ConditionerSpec,
-    DataInfo,
-    Objectives,
-    Phase,
-    PlanError,
-    PriorSpec,
-    Sizes,
-)
+from genprior import Batch, Build, Condition, ConditionerSpec, DataInfo, Objectives, Phase, PlanError, PriorSpec, Sizes
 from genprior_std.conditioners.known_labels import check_asked
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.labels_alone import LabelsAlone

@@ -29,8 +29,8 @@ from genprior import (
     PriorSpec,
     ReconstructionSpec,
     Sizes,
+    remember,
 )
-from genprior.step import remember
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.checks import check_plain
 from genprior_std.models.latent import check_density, dense

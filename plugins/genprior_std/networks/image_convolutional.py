@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import FeatureCritic, PartConfig, PlanError, Sizes
-from genprior.errors import did_you_mean
+from genprior import FeatureCritic, PartConfig, PlanError, Sizes, did_you_mean
 from genprior_std.networks.layers import LEAK, doublings, with_known_maps
 from genprior_std.networks.spectral import normalise_spectrally
 

@@ -7,8 +7,7 @@ import math
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from genprior import FeatureCritic, PartConfig, PlanError, Sizes
-from genprior.errors import did_you_mean
+from genprior import FeatureCritic, PartConfig, PlanError, Sizes, did_you_mean
 from genprior_std.networks.layers import Activation, fully_connected, with_known
 from genprior_std.networks.spectral import normalise_spectrally
 

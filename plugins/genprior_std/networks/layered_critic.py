@@ -6,8 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from genprior import FeatureCritic, PlanError
-from genprior.errors import did_you_mean
+from genprior import FeatureCritic, PlanError, did_you_mean
 from genprior_std.networks.layers import with_known_maps
 
 __all__ = ["LayeredCritic"]

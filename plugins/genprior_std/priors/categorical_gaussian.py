@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from genprior.errors import PlanError
-from genprior.parts import PartConfig, Prior, Sizes
+from genprior import PartConfig, PlanError, Prior, Sizes
 
 __all__ = ["CategoricalGaussian"]
 

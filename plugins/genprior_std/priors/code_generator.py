@@ -6,8 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior.errors import PlanError
-from genprior.parts import PartConfig, Prior, PriorSpec, Sizes
+from genprior import PartConfig, PlanError, Prior, PriorSpec, Sizes
 from genprior_std.priors.gaussian import Gaussian
 
 __all__ = ["CodeGenerator"]

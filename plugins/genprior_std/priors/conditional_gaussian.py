@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from genprior.errors import PlanError
-from genprior.parts import DensityPrior, PartConfig, Sizes
+from genprior import DensityPrior, PartConfig, PlanError, Sizes
 from genprior_std.networks.gated_layers import GatedMlp, PosteriorHead
 from genprior_std.networks.posterior import GaussianPosterior
 

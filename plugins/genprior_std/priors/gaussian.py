@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.parts import DensityPrior, PartConfig
+from genprior import DensityPrior, PartConfig
 
 __all__ = ["Gaussian"]
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from genprior.parts import DensityPrior, PartConfig, Sizes
+from genprior import DensityPrior, PartConfig, Sizes
 from genprior_std.networks.posterior import GaussianPosterior, log_prob_of_each
 from genprior_std.priors.nested_crp_tree import Tree, TreeFamily
 

@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.errors import PlanError
-from genprior.parts import DensityPrior, PartConfig, Sizes
+from genprior import DensityPrior, PartConfig, PlanError, Sizes
 
 __all__ = ["SwissRoll"]
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from genprior.parts import DensityPrior, PartConfig
+from genprior import DensityPrior, PartConfig
 
 __all__ = ["Uniform"]
 

@@ -13,8 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import hardtanh
 
-from genprior.errors import PlanError
-from genprior.parts import Batch, Borrowed, DensityPosterior, DensityPrior, PartConfig, Sizes
+from genprior import Batch, Borrowed, DensityPosterior, DensityPrior, PartConfig, PlanError, Sizes
 from genprior_std.networks.posterior import GaussianPosterior, log_prob_of_each
 
 __all__ = ["VampPrior"]

@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from genprior.errors import PlanError, did_you_mean
-from genprior.parts import Borrowed, FeatureCritic, PartConfig, Reconstruction, Sizes
+from genprior import Borrowed, FeatureCritic, PartConfig, PlanError, Reconstruction, Sizes, did_you_mean
 
 __all__ = ["LearnedSimilarity"]
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from genprior.parts import PartConfig, Reconstruction, Sizes
+from genprior import PartConfig, Reconstruction, Sizes
 from genprior_std.reconstruction.spread import Spread, SpreadForm
 
 __all__ = ["Pixel"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from genprior.parts import PartConfig, Score, ScoreContext
-from genprior.score import Column
+from genprior import Column, PartConfig, Score, ScoreContext
 from genprior_std.scores.likelihood import inferred, likelihood_model
 
 __all__ = ["ActiveUnits"]

@@ -9,9 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.errors import ScoreError
-from genprior.parts import ImageSet, LikelihoodModel, PartConfig, Score, ScoreContext
-from genprior.score import Column
+from genprior import Column, ImageSet, LikelihoodModel, PartConfig, Score, ScoreContext, ScoreError
 from genprior_std.scores.by_chunks import by_chunks
 from genprior_std.scores.entropy import some
 from genprior_std.scores.likelihood import BLOCK, drawn, inferred, standard_error

@@ -7,9 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genprior.data import images_to_float
-from genprior.parts import Batch, ImageSet, ScoreContext
-from genprior.randomness import seeded
+from genprior import Batch, ImageSet, ScoreContext, images_to_float, seeded
 
 __all__ = ["CHUNK", "HOLD_BACK", "by_chunks"]
 

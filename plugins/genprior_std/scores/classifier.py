@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genprior.errors import ScoreError
-from genprior.parts import ImageSet
-from genprior.score import Features, SampleContext, digest, keep_on_disk
+from genprior import Features, ImageSet, SampleContext, ScoreError, content_hash, keep_on_disk
 
 __all__ = ["ClassifierExtractor", "ClassifierNet", "classifier", "content_key", "fit"]
 
@@ -81,7 +79,7 @@ class ClassifierExtractor:
         self._device = device
         self.classes = classes
         self.accuracy = accuracy
-        self.key = f"classifier-{digest(network.state_dict())}"
+        self.key = f"classifier-{content_hash(network.state_dict())}"
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Features:
@@ -100,7 +98,7 @@ class _Known(NamedTuple):
 
 def content_key(train: ImageSet) -> str:
     """What identifies the classifier of this training split: its images, labels, classes, and how it is trained."""
-    return digest(ARCHITECTURE, str(SEED), str(len(train.classes)), train.images, train.labels)
+    return content_hash(ARCHITECTURE, str(SEED), str(len(train.classes)), train.images, train.labels)
 
 
 def classifier(context: SampleContext) -> ClassifierExtractor:

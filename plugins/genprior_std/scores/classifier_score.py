@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from genprior.parts import PartConfig, Score, ScoreContext
-from genprior.score import Column, sample_context
+from genprior import Column, PartConfig, Score, ScoreContext, sample_context
 from genprior_std.scores.classifier import classifier
 from genprior_std.scores.entropy import score_samples_and_real
 

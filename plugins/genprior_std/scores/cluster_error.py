@@ -8,9 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from genprior.errors import ScoreError
-from genprior.parts import ImageSet, PartConfig, Score, ScoreContext
-from genprior.score import Column, needed
+from genprior import Column, ImageSet, PartConfig, Score, ScoreContext, ScoreError, needed_split
 from genprior_std.scores.by_chunks import HOLD_BACK, by_chunks
 
 __all__ = ["ClusterError"]
@@ -60,7 +58,7 @@ class ClusterError(Score):
         Raises:
             ScoreError: the model has no clusters, or the data no labels or no images to name clusters by.
         """
-        names, test = needed(self, self.config.named_by, context.real), context.real("test")
+        names, test = needed_split(self, self.config.named_by, context.real), context.real("test")
         if not test.classes:
             raise ScoreError("cluster errors compare clusters with classes, and this data set has no labels")
         by_image, of_test = _clusters(context, names), _clusters(context, test)

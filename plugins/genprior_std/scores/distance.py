@@ -9,8 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from genprior.parts import PartConfig, Score, ScoreContext
-from genprior.score import Column, Extractor, SampleContext, sample_context
+from genprior import Column, Extractor, PartConfig, SampleContext, Score, ScoreContext, sample_context
 from genprior_std.scores.classifier import classifier
 from genprior_std.scores.inception import inception
 

@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.parts import Inference, PartConfig, Score, ScoreContext
-from genprior.score import Column
+from genprior import Column, Inference, PartConfig, Score, ScoreContext
 from genprior_std.scores.likelihood import drawn, inferred, likelihood_model, log_sum_exp, standard_error
 
 __all__ = ["EvidenceLowerBound"]

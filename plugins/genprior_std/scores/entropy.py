@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genprior.errors import ScoreError
-from genprior.score import Extractor, SampleContext
+from genprior import Extractor, SampleContext, ScoreError
 
 __all__ = ["entropy_score", "score_samples_and_real", "some"]
 

@@ -7,10 +7,7 @@ from typing import Literal
 
 import torch
 
-from genprior.errors import ScoreError
-from genprior.labels import HIDDEN
-from genprior.parts import Batch, PartConfig, Score, ScoreContext
-from genprior.score import Column, needed
+from genprior import HIDDEN_LABEL, Batch, Column, PartConfig, Score, ScoreContext, ScoreError, needed_split
 from genprior_std.scores.by_chunks import HOLD_BACK, by_chunks
 
 __all__ = ["ErrorRate"]
@@ -54,7 +51,7 @@ class ErrorRate(Score):
         Raises:
             ScoreError: the model does not classify, or the data has no labels or not the split.
         """
-        images = needed(self, self.config.split, context.real)
+        images = needed_split(self, self.config.split, context.real)
         if not images.classes:
             raise ScoreError("an error rate compares classes with labels, and this data set has no labels")
         with context.trained() as model:
@@ -69,4 +66,4 @@ class ErrorRate(Score):
 
 
 def _unlabelled(batch: Batch) -> Batch:
-    return Batch(batch.x, torch.full_like(batch.y, HIDDEN))
+    return Batch(batch.x, torch.full_like(batch.y, HIDDEN_LABEL))

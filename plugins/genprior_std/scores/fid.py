@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from genprior.errors import ScoreError
+from genprior import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
 
 __all__ = ["FID", "frechet_distance"]

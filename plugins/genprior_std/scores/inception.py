@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genprior.errors import ScoreError
-from genprior.score import Features, SampleContext, digest
+from genprior import Features, SampleContext, ScoreError, content_hash
 from genprior_std.scores.inception_network import FoldedInception
 
 __all__ = ["InceptionExtractor", "inception"]
@@ -56,7 +55,7 @@ class InceptionExtractor:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ScoreError(f"the Inception weights cannot be {what} ({reason[0]}); {_ways_out()}") from error
         # The weights as they are in the file: folded ones could differ in their last bit from machine to machine.
-        self.key = f"inception-v3-compat-{FoldedInception.version}-{digest(network.state_dict())}"
+        self.key = f"inception-v3-compat-{FoldedInception.version}-{content_hash(network.state_dict())}"
         self._network = FoldedInception(network).arranged_for(device)
         self._device = device
         self.batch = 16 if device.type == "cpu" else 250

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from genprior.parts import PartConfig, Score, ScoreContext
-from genprior.score import Column, sample_context
+from genprior import Column, PartConfig, Score, ScoreContext, sample_context
 from genprior_std.scores.entropy import score_samples_and_real
 from genprior_std.scores.inception import inception
 

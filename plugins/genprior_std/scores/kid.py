@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.errors import ScoreError
+from genprior import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
 
 __all__ = ["KID", "kernel_distance"]

@@ -13,10 +13,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from genprior.data import images_to_float
-from genprior.errors import ScoreError
-from genprior.parts import Batch, Draws, Inference, LikelihoodModel, ScoreContext
-from genprior.randomness import seeded
+from genprior import Batch, Draws, Inference, LikelihoodModel, ScoreContext, ScoreError, images_to_float, seeded
 from genprior_std.scores.entropy import some
 
 __all__ = ["BLOCK", "PIECE", "drawn", "inferred", "likelihood_model", "log_sum_exp", "standard_error"]

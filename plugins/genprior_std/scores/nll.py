@@ -7,9 +7,7 @@ import math
 import torch
 from pydantic import Field
 
-from genprior.errors import ScoreError
-from genprior.parts import LikelihoodModel, PartConfig, Score, ScoreContext
-from genprior.score import Column
+from genprior import Column, LikelihoodModel, PartConfig, Score, ScoreContext, ScoreError
 from genprior_std.scores.likelihood import drawn, inferred, likelihood_model, log_sum_exp, standard_error
 
 __all__ = ["NegativeLogLikelihood", "level_width"]

@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.parts import PartConfig, Score, ScoreContext
-from genprior.score import Column, needed
+from genprior import Column, PartConfig, Score, ScoreContext, needed_split
 from genprior_std.scores.by_chunks import HOLD_BACK
 from genprior_std.scores.entropy import some
 from genprior_std.scores.likelihood import standard_error
@@ -90,7 +89,7 @@ class Parzen(Score):
         Raises:
             ScoreError: the data set has no split `validation`.
         """
-        validation = needed(self, "validation", context.real).images[: self.config.validation]
+        validation = needed_split(self, "validation", context.real).images[: self.config.validation]
         test = context.real("test").images
         train = some(context.real("train").images, self.config.samples)
         validation, test, train = (images.to(context.device) for images in (validation, test, train))

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior.errors import ScoreError
+from genprior import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
 from genprior_std.scores.entropy import some
 

@@ -1,0 +1,58 @@
+"""The real images that a command names: a data set, a recipe's, or a folder or file of images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from genprior.bench.requests import read_table, wrong_settings
+from genprior.bench.rescore import Real
+from genprior.data.foreign import read_images
+from genprior.errors import ScoreError, did_you_mean
+from genprior.parts import PartConfig
+from genprior.recipe.load import load_recipe
+from genprior.registry import Registry
+
+__all__ = ["read_real"]
+
+
+def read_real(text: str, registry: Registry, changes: Sequence[str] = (), settings: Sequence[str] = ()) -> Real:
+    """The real images that a text names.
+
+    Args:
+        text: a data set's name, a table of its settings in TOML, a recipe (whose rows have one data set), or a folder
+            or .npz of images, which is compared with as a whole.
+        registry: where data sets are found.
+        changes: named changes of the recipe.
+        settings: `PATH=VALUE` settings of the recipe.
+
+    Raises:
+        GenpriorError: there is no such thing, or it is not valid; says what is possible.
+    """
+    if text.lstrip().startswith("{"):
+        return Real.of_dataset(read_table(text, "dataset", registry, "--data"))
+    if text in registry.names("dataset"):
+        try:
+            return Real.of_dataset(registry.find("dataset", text).Config())
+        except ValidationError as error:
+            raise ScoreError(
+                f"--data {text}: data set '{text}' has settings that must be given ({wrong_settings(error)}): "
+                f"--data '{{ name = \"{text}\", ... }}' (`genprior parts dataset {text}` lists them)"
+            ) from None
+    path = Path(text)
+    if path.suffix == ".toml":
+        datas: dict[str, PartConfig] = {}
+        for plan in load_recipe(path, changes=changes, settings=settings).plans:
+            datas[json.dumps(plan.data.model_dump(mode="json"), sort_keys=True)] = plan.data
+        if len(datas) > 1:
+            raise ScoreError(f"--data {path}: its rows have {len(datas)} data sets; name one: {'; '.join(datas)}")
+        return Real.of_dataset(next(iter(datas.values())))
+    if path.is_dir() or path.is_file():
+        return Real.of_images(read_images(path))
+    raise ScoreError(
+        f"--data {text} is no data set and no recipe, folder or .npz that exists"
+        f"{did_you_mean(text, registry.names('dataset'))}"
+    )

@@ -1,0 +1,285 @@
+"""Measures scores of finished runs and of images from anywhere, each number once: results are kept by content.
+
+A result's key is a hash of the checkpoint (or of the images), the score's settings, the content of files that they
+name, the real images, and the versions that the arithmetic depends on. What cannot be measured gives its reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from genprior.data.foreign import Images
+from genprior.engine.sampling import evaluating, generate
+from genprior.errors import DataError, GenpriorError, ScoreError
+from genprior.parts import ImageSet, Model, PartConfig
+from genprior.registry import installed
+from genprior.runs.run import Run
+from genprior.scoring.context import Extractor, Features, SampleContext, Source
+from genprior.scoring.measure import measure_all
+from genprior.storage.cache import content_hash
+from genprior.storage.files import write_json
+from genprior.tables.columns import Measured, Missed, settings_of
+from genprior.version import __version__
+
+__all__ = ["Real", "Scorer"]
+
+T = TypeVar("T")
+
+
+class Real:
+    """The real images that a score compares with, read once, and what was computed of them."""
+
+    def __init__(self, said: Mapping[str, Any], load: Callable[[str], ImageSet], *, divided: bool) -> None:
+        """Take a way to read them.
+
+        Args:
+            said: name and settings, for tables.
+            load: reads a split.
+            divided: whether there are held-out images beside those for training.
+        """
+        self.said = said
+        self.divided = divided
+        self.made: dict[str, Any] = {}
+        self.failed: dict[str, GenpriorError] = {}
+        self.features: dict[tuple[str, str], Features] = {}
+        self._load = load
+        self._splits: dict[str, ImageSet] = {}
+
+    @classmethod
+    def of_dataset(cls, config: PartConfig) -> Real:
+        """A data set by its settings."""
+        return cls(config.model_dump(mode="json"), config.make().load, divided=True)
+
+    @classmethod
+    def of_images(cls, images: Images) -> Real:
+        """A folder or a file of images, whole, whatever split is asked for."""
+
+        def load(split: str) -> ImageSet:
+            if split not in ("train", "test"):
+                raise DataError(f"{images.path} is not divided, so it has no split '{split}'")
+            return ImageSet(images.images, torch.zeros(len(images.images), dtype=torch.int64), ())
+
+        said = {"name": str(images.path), "images": len(images.images), "hash": images.key}
+        return cls(said, load, divided=False)
+
+    def load(self, split: str) -> ImageSet:
+        """A split, read once.
+
+        Raises:
+            DataError: there is none, or it cannot be read.
+        """
+        if split not in self._splits:
+            self._splits[split] = self._load(split)
+        return self._splits[split]
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of all splits."""
+        parts: list[Tensor | str] = []
+        for split in ("train", "test", "validation"):
+            with contextlib.suppress(DataError):
+                images = self.load(split)
+                parts += [split, images.images, images.labels, *images.classes]
+        return content_hash(*parts)
+
+    def settings(self, config: PartConfig) -> PartConfig:
+        """A score's settings on these images: a set that is not divided is compared with as a whole."""
+        if self.divided or getattr(config, "reference", "test") == "test":
+            return config
+        return type(config).model_validate(config.model_dump() | {"reference": "test"})
+
+
+class _Context(SampleContext):
+    """A context that shares what is computed of real images with others, and notes the networks looked through."""
+
+    def __init__(self, real: Real, sampler: Callable[[int], Tensor], **more: Any) -> None:
+        super().__init__(sampler, real.load, **more)
+        self._real = real
+        self._made = real.made
+        self.extractors: dict[str, None] = {}
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        # A network that cannot be had is not asked for again: a download may take long to fail.
+        if key in self._real.failed:
+            raise self._real.failed[key]
+        try:
+            return super().once(key, make)
+        except GenpriorError as error:
+            self._real.failed[key] = error
+            raise
+
+    def features(self, extractor: Extractor, source: Source, n: int | None = None) -> Features:
+        self.extractors[extractor.key] = None
+        if source in ("generated", "all"):
+            return super().features(extractor, source, n)
+        place = (extractor.key, source if self._real.divided else "whole")
+        if place not in self._real.features:
+            self._real.features[place] = super().features(extractor, source, n)
+        return self._real.features[place]
+
+
+class Scorer:
+    """Measures, and remembers: in the cache folder what was measured, in the process what could not be."""
+
+    def __init__(self, device: torch.device, cache: Path) -> None:
+        """Say where to compute and where results are kept.
+
+        Args:
+            device: where models and extractors run.
+            cache: the folder of caches; results go into `scores` in it.
+        """
+        self.device = device
+        self.cache = cache
+        self._missed: dict[str, str] = {}
+
+    def of_run(self, run: Run, real: Real, configs: Sequence[PartConfig]) -> list[Measured | Missed]:
+        """Scores of a finished run, from its newest checkpoint and under its seed, as training itself measures them."""
+        checkpoint = run.checkpoint
+        if checkpoint is None:
+            reason = f"the finished run {run.folder} has no checkpoint left to draw from; train it anew"
+            return [Missed(config, real.said, reason) for config in configs]
+
+        def model() -> Model:
+            return run.model.to(self.device)
+
+        @contextlib.contextmanager
+        def trained() -> Iterator[Model]:
+            with evaluating(model()):
+                yield model()
+
+        context = _Context(
+            real,
+            lambda n: generate(model(), n, seed=run.seed),
+            device=self.device,
+            seed=run.seed,
+            cache=self.cache,
+            trained=trained,
+        )
+        weights = json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
+        subject = (
+            "run",
+            str(weights),
+            json.dumps(run.plan.model.model_dump(mode="json"), sort_keys=True),
+            str(run.seed),
+        )
+        return self._all(context, real, configs, subject)
+
+    def of_images(self, images: Images, real: Real, configs: Sequence[PartConfig]) -> list[Measured | Missed]:
+        """Scores of images: the first n of them stand for n samples of a model."""
+        have = len(images.images)
+
+        def sampler(n: int) -> Tensor:
+            if n > have:
+                raise ScoreError(f"has {have:,} images, {n:,} are needed")
+            return _fitted(images.images, real.load("train").images, real)[:n]
+
+        def trained() -> contextlib.AbstractContextManager[Model]:
+            raise ScoreError("this score needs the model, and here are only images")
+
+        context = _Context(real, sampler, device=self.device, seed=0, cache=self.cache, trained=trained)
+        return self._all(context, real, configs, ("images", images.key))
+
+    def _all(
+        self, context: _Context, real: Real, configs: Sequence[PartConfig], subject: tuple[str, ...]
+    ) -> list[Measured | Missed]:
+        # The score that asks for most images comes first, so that the model samples once.
+        order = sorted(range(len(configs)), key=lambda place: -(getattr(configs[place], "samples", None) or 0))
+        found = {place: self._one(context, real, real.settings(configs[place]), subject) for place in order}
+        return [found[place] for place in range(len(configs))]
+
+    def _one(self, context: _Context, real: Real, config: PartConfig, subject: tuple[str, ...]) -> Measured | Missed:
+        settings = json.dumps(settings_of(config), sort_keys=True)
+        try:
+            key = content_hash(*subject, settings, real.key, *_versions(config))
+        except GenpriorError as error:
+            return Missed(config, real.said, " ".join(str(error).split()))
+        if key in self._missed:
+            return Missed(config, real.said, self._missed[key])
+
+        def make() -> dict[str, Any]:
+            context.extractors.clear()
+            try:
+                values = measure_all([config.make()], context, "")
+            except OSError as error:
+                raise ScoreError(f"a file that it needs cannot be read or written: {error}") from error
+            return {
+                "score": json.loads(settings),
+                "values": values,
+                "extractor": " and ".join(context.extractors),
+                "subject": list(subject),
+            }
+
+        try:
+            kept = _kept(self.cache / "scores" / f"{key}.json", make)
+        except GenpriorError as error:
+            reason = re.sub(r"^: (score '[^']*': )?", "", str(error))
+            self._missed[key] = " ".join(reason.split())
+            return Missed(config, real.said, self._missed[key])
+        return Measured(config, real.said, kept["values"], kept["extractor"])
+
+
+def _versions(config: PartConfig) -> tuple[str, ...]:
+    """What a number depends on beside its inputs."""
+    return (
+        __version__,
+        metadata.version("torch-fidelity"),
+        installed().origin(config.part).distribution,
+    )
+
+
+def _fitted(images: Tensor, real: Tensor, of: Real) -> Tensor:
+    """Images with as many channels as the real ones: grey ones repeated, colourless ones of three made one.
+
+    Raises:
+        ScoreError: they have colours that the real ones have not, or another size.
+    """
+    (c, *size), (wanted, *real_size) = images.shape[1:], real.shape[1:]
+    if size != real_size:
+        raise ScoreError(
+            f"its images are {size[0]}x{size[1]} and those of {of.said['name']} {real_size[0]}x{real_size[1]}; "
+            "scores compare images of one size"
+        )
+    if c == wanted:
+        return images
+    if c == 1:
+        return images.expand(-1, wanted, -1, -1)
+    if bool((images == images[:, :1]).all()):
+        return images[:, :1]
+    raise ScoreError(f"its images have colours, and those of {of.said['name']} are grey")
+
+
+def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result in a file, or a new one that is then kept there; other processes wait for it."""
+    if (found := _read(path)) is not None:
+        return found
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if (found := _read(path)) is None:
+                found = make()
+                write_json(path, found)
+            return found
+    except OSError as error:
+        raise ScoreError(
+            f"cannot write '{path}' ({error.strerror or error}); free some space, or set GENPRIOR_DATA to a folder "
+            "that can be written"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found["values"], dict) and isinstance(found["extractor"], str) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,388 @@
+"""The command line.
+
+`genprior --help` imports neither torch nor a plugin: commands import what they need when they run.
+
+Every `GenpriorError` is printed as `error: <message>` without a traceback, and ends the process with the error's
+`exit_code`: 2 for a mistake of the user's (as usage errors do), 1 for a run that failed, 130 for an interruption.
+
+A plugin adds a command by an entry point of the group `genprior.commands`; its name is the subcommand, its object a
+`typer.Typer` or a click command::
+
+    [project.entry-points."genprior.commands"]
+    embed = "genprior_text.cli:app"
+
+`--help` lists such commands from the metadata of the installed packages. A command is loaded when it is called, and
+everything behind its name on the command line, `--help` included, is its own.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from genprior.errors import GenpriorError, NameTaken, PluginError
+
+__all__ = ["COMMANDS", "app", "main"]
+
+COMMANDS = "genprior.commands"
+"""The entry-point group of plugins' subcommands."""
+
+
+class Device(enum.StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Layout(enum.StrEnum):
+    """How a PNG of samples is laid out."""
+
+    PLAIN = "plain"
+    LABELS = "labels"
+
+
+class Commands(TyperGroup):
+    """The built-in commands and those of plugins; prints the errors of all of them."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; a `GenpriorError` ends it with a message and the error's exit code."""
+        try:
+            return super().main(*args, **kwargs)
+        except GenpriorError as error:
+            _print_error(error)
+            sys.exit(error.exit_code)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command; Ctrl-C outside of training ends it with a line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("\ninterrupted", err=True)
+            sys.exit(130)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands: the built-in ones, then those of plugins."""
+        own = list(self.commands)
+        return [*own, *sorted(_plugin_commands(frozenset(own)))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name; one of a plugin is not imported yet."""
+        entry = _plugin_commands(frozenset(self.commands)).get(cmd_name)
+        return _of_plugin(entry) if entry is not None else super().get_command(ctx, cmd_name)
+
+
+@functools.cache
+def _plugin_commands(own: frozenset[str]) -> dict[str, metadata.EntryPoint]:
+    found: dict[str, metadata.EntryPoint] = {}
+    for entry in metadata.entry_points(group=COMMANDS):
+        if entry.name in own or entry.name in found:
+            other = _from(found[entry.name]) if entry.name in found else "genprior itself"
+            raise NameTaken(
+                f"the command '{entry.name}' is offered twice: by {other} and by {_from(entry)}. "
+                "Uninstall one of the two packages, or rename the command in one of them."
+            )
+        found[entry.name] = entry
+    return found
+
+
+def _from(entry: metadata.EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown package"
+
+
+def _of_plugin(entry: metadata.EntryPoint) -> Any:
+    """A command that hands its arguments, untouched, to the plugin's own."""
+    wrapper = typer.Typer(add_completion=False)
+
+    @wrapper.command(
+        entry.name,
+        help=f"A command of {_from(entry)}.",
+        context_settings={
+            "allow_extra_args": True,
+            "ignore_unknown_options": True,
+            "allow_interspersed_args": False,
+            "help_option_names": [],
+        },
+    )
+    def run(ctx: typer.Context) -> None:
+        try:
+            loaded = entry.load()
+        except Exception as error:  # a plugin may fail in any way at all
+            raise PluginError(
+                f"the command '{entry.name}' of {_from(entry)} cannot be loaded: {type(error).__name__}: {error}. "
+                "Update or uninstall that package."
+            ) from error
+        command: Any = typer.main.get_command(loaded) if isinstance(loaded, typer.Typer) else loaded
+        command.main(args=ctx.args, prog_name=ctx.command_path)
+
+    return typer.main.get_command(wrapper)
+
+
+def _print_error(error: GenpriorError) -> None:
+    from genprior.cli.console import print_error
+
+    print_error(str(error))
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Generative models whose prior is a choice: train recipes, compare their rows, draw new images.",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/table3_ablation.toml.")]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME", help="Apply a change of the recipe to every row; may be repeated."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Set one key, as in run.steps=800; may be repeated."),
+]
+Rows = Annotated[
+    list[str] | None,
+    typer.Option("--rows", metavar="LABELS", help="Only these rows, separated by commas; may be repeated."),
+]
+OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU where there is one.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from genprior import __version__
+
+        typer.echo(f"genprior {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _genprior(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options of the program itself."""
+
+
+def _labels(rows: list[str] | None) -> list[str] | None:
+    if rows is None or not rows:
+        return None
+    return list(dict.fromkeys(label.strip() for text in rows for label in text.split(",") if label.strip()))
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        seeds = [int(each) for each in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{text}' is no list of whole numbers such as 0,1,2", param_hint="'--seeds'"
+        ) from None
+    if min(seeds) < 0:
+        raise typer.BadParameter(f"'{text}' holds a negative number", param_hint="'--seeds'")
+    return list(dict.fromkeys(seeds))
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    changes: With = None,
+    settings: Set = None,
+    rows: Rows = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="Seeds in place of run.seeds, as in 0,1,2.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="For runs and table; runs/<recipe>[-<with>...] by default.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Rows side by side; one for each core, or one on a GPU, by default.")
+    ] = None,
+    device: OnDevice = Device.AUTO,
+) -> None:
+    """Train and score every row of a recipe, and write the table.
+
+    Finished rows are skipped and interrupted ones go on where they stopped: give the same command again. Ctrl-C stops
+    after the running steps and keeps them; a second Ctrl-C ends at once.
+    """
+    from genprior.cli.train import train as run
+    from genprior.launch.reporter import default_jobs
+    from genprior.recipe.load import load_recipe
+
+    found = load_recipe(
+        recipe, changes=changes or (), settings=settings or (), rows=_labels(rows), seeds=_numbers(seeds)
+    )
+    folder = out if out is not None else Path("runs", "-".join([found.name, *dict.fromkeys(changes or ())]))
+    workers = jobs if jobs is not None else default_jobs(device.value)
+    raise typer.Exit(run(found, folder, jobs=workers, device=device.value))
+
+
+@app.command()
+def check(
+    recipe: Recipe, changes: With = None, settings: Set = None, rows: Rows = None, device: OnDevice = Device.AUTO
+) -> None:
+    """Validate a recipe and take one step of each row, writing nothing."""
+    from genprior.cli.train import check as run
+    from genprior.recipe.load import load_recipe
+
+    found = load_recipe(recipe, changes=changes or (), settings=settings or (), rows=_labels(rows))
+    run(found, device.value)
+
+
+@app.command()
+def bench(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, recipes, folders of images, .npz files.")
+    ],
+    score: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|TABLE", help="Show this score, measured where it is lacking; may be repeated."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|TABLE|PATH", help="Real images for images: a data set, a recipe, or a folder."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Images a score takes, in place of its own number.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write table.json, .md, .csv, .tex and .html there.")
+    ] = None,
+    watch: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Look again so often, until all runs are finished.")
+    ] = None,
+    published: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="More published numbers to show beside ours.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where a recipe's runs are; runs/<recipe>[-<with>...] else.")
+    ] = None,
+    changes: With = None,
+    settings: Set = None,
+    device: OnDevice = Device.AUTO,
+) -> None:
+    """Compare runs, recipes and images from anywhere in one table, under any score.
+
+    A TABLE is a part with settings, as in --score '{ name = "kid", subset_size = 100 }'. One score alone puts the best
+    row first. What is measured anew is kept, and never measured twice.
+    """
+    from genprior.bench.bench import FILES, Bench, write
+    from genprior.cli import console
+
+    found = Bench(
+        paths, scores=score or (), data=data, samples=samples, runs=runs, changes=changes or (),
+        settings=settings or (), published=published, device=device.value,
+    )  # fmt: skip
+    console.show_bench(found, watch, None if out is None else lambda table: write(table, out))
+    if out is not None:
+        console.print_written(out, FILES)
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or one above it.")],
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many images.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Draws codes and conditions.")] = 0,
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME|INDEX", help="Ask for one class, of a model that takes labels.")
+    ] = None,
+    row: Annotated[str | None, typer.Option(metavar="LABEL", help="Which row, where RUN is a table's folder.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .png or an .npz; samples.png in the run's folder by default.")
+    ] = None,
+    layout: Annotated[
+        Layout, typer.Option("--grid", help="Of a PNG: independent images, or one class a column and one noise a row.")
+    ] = Layout.PLAIN,
+    exporter: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An installed exporter, in place of FILE's ending.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+) -> None:
+    """Draw new images from a run's newest checkpoint."""
+    from genprior.cli import console
+    from genprior.runs import export
+    from genprior.runs.find import one_run
+
+    found = one_run(run, row)
+    path = to if to is not None else found.folder / "samples.png"
+    name = exporter or export.exporter_for(path, by_label=layout is Layout.LABELS)
+    export.export(found, name, path, n=n, seed=seed, label=label, force=force)
+    console.print_line(f"{n} images of {found.label}, seed {seed}: {path}")
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A recipe, a run's folder, or a table's folder.")],
+    row: Annotated[str | None, typer.Option(metavar="LABEL", help="Of a recipe: this row alone.")] = None,
+    changes: With = None,
+    settings: Set = None,
+) -> None:
+    """Show a recipe with its rows resolved, what a run did, or a table."""
+    from genprior.bench import collect
+    from genprior.cli import console
+    from genprior.recipe.load import load_recipe
+    from genprior.runs.run import load_run
+
+    if (path / "run.json").exists():
+        console.print_run(load_run(path))
+    elif path.is_dir():
+        found = collect.collect([path])
+        console.print_table(found.table, found.notes)
+    else:
+        recipe = load_recipe(path, changes=changes or (), settings=settings or (), rows=None if row is None else [row])
+        for plan in recipe.plans:
+            console.print_toml(plan.as_toml(), f"row {plan.label}")
+
+
+@app.command()
+def parts(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Such as prior, model or score.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A part, to see its settings.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Tracebacks of plugins that cannot be loaded.")] = False,
+) -> None:
+    """List the installed parts and where they come from, or the settings of one."""
+    from genprior.cli import print_parts
+    from genprior.registry import installed
+
+    if kind is not None and name is not None:
+        print_parts.print_part(installed(), kind, name)
+    else:
+        print_parts.print_parts(installed(), kind, verbose=verbose)
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there, in place of printing it.")] = None,
+) -> None:
+    """Print the JSON schema of recipes with the installed parts, for editors to complete and check by."""
+    import json
+
+    from genprior.recipe.schema import recipe_schema
+    from genprior.registry import installed
+    from genprior.storage.files import write_json
+
+    made = recipe_schema(installed())
+    if out is None:
+        typer.echo(json.dumps(made, indent=2))
+    else:
+        write_json(out, made)
+        typer.echo(f"written: {out}")
+
+
+def main() -> None:
+    """Run the command line; the entry point of `genprior` and of `python -m genprior`."""
+    app(prog_name="genprior")
+
+
+if __name__ == "__main__":
+    main()

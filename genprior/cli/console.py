@@ -1,0 +1,130 @@
+"""What the user sees: progress, tables, settings, errors. Markup is off throughout, so brackets in labels stay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table as Grid
+from rich.text import Text
+
+__all__ = [
+    "console",
+    "print_error",
+    "print_line",
+    "print_run",
+    "print_table",
+    "print_toml",
+    "print_written",
+    "show_bench",
+]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console without markup; wide where nobody watches, so that a file or a pipe gets whole lines."""
+    made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = 200
+    return made
+
+
+def print_line(text: str, *, stderr: bool = False, style: str | None = None) -> None:
+    """Print a text as it is, never wrapped."""
+    console(stderr=stderr).print(Text(text, style=style or ""), soft_wrap=True)
+
+
+def print_error(message: str) -> None:
+    """Print `error: <message>` to stderr."""
+    console(stderr=True).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def print_toml(text: str, heading: str) -> None:
+    """Print TOML under a comment line, highlighted on a terminal and bare elsewhere."""
+    out = console()
+    whole = f"# {heading}\n{text}"
+    if out.is_terminal:
+        out.print(Syntax(whole, "toml", background_color="default", word_wrap=True))
+    else:
+        print_line(whole)
+
+
+def print_written(folder: Path, names: Sequence[str]) -> None:
+    """Print the paths of the files that are there."""
+    for name in names:
+        if (folder / name).exists():
+            print_line(str(folder / name), style="cyan")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tables
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def print_table(table: Any, notes: Sequence[str] = ()) -> None:
+    """Print a `genprior.tables.table.Table` with its footnote and notes; best cells are bold."""
+    from genprior.cli.table_screen import drawn
+
+    console().print(drawn(table, notes))
+
+
+def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] | None) -> None:
+    """Print the table of a `Bench`, once or every so many seconds, and hand each one to `write`."""
+    from genprior.cli.table_screen import watch
+
+    def look() -> Any:
+        found = bench.table(watching=seconds is not None)
+        if write is not None:
+            write(found)
+        return found
+
+    if seconds is not None:
+        watch(look, seconds, console())
+    else:
+        found = look()
+        print_table(found.table, found.notes)
+
+
+def print_run(run: Any) -> None:
+    """Print what a run is, what it did last and how it scored."""
+    from genprior.cli.progress import clock
+
+    facts = run.facts
+    grid = Grid(title=Text(f"{run.plan.title or 'run'}: {run.label}, seed {run.seed}"), show_header=False)
+    grid.title_justify, grid.title_style = "left", "bold"
+    last = run.metrics[-1] if run.metrics else {}
+    # Facts are written at the start and at the end, and records in between.
+    step = max(int(facts.get("step", 0)), int(last.get("step", 0)))
+    speed = facts.get("images_per_second")
+    lines = {
+        "folder": str(run.folder),
+        "state": "finished" if run.finished else "not finished; give the same command again to go on",
+        "step": f"{step:,} of {run.plan.run.steps:,}",
+        "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
+        "speed": f"{speed:,.0f} images/s" if speed else "-",
+        "parameters": ", ".join(f"{name} {count:,}" for name, count in facts.get("parameters", {}).items() if count),
+        "hardware": ", ".join(str(each) for each in facts.get("hardware", {}).values()),
+        "versions": ", ".join(f"{name} {each}" for name, each in facts.get("versions", {}).items()),
+        "plugins": ", ".join(f"{name} ({each})" for name, each in facts.get("plugins", {}).items()),
+        "written": str(facts.get("written", "-")),
+        "checkpoint": str(run.checkpoint.name) if run.checkpoint is not None else "-",
+        "last record": ", ".join(f"{name} {_number(value)}" for name, value in last.items()) or "-",
+        "scores": ", ".join(f"{name} {_number(value)}" for name, value in run.scores.items()) or "-",
+    }
+    for name, text in lines.items():
+        grid.add_row(Text(name, style="cyan"), Text(text))
+    console().print(grid)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------------------------------

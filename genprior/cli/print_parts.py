@@ -1,0 +1,128 @@
+"""Prints the installed parts, and the settings of one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from genprior.cli.console import console
+from genprior.errors import PluginError, did_you_mean
+
+__all__ = ["print_part", "print_parts"]
+
+
+def print_parts(registry: Any, kind: str | None, *, verbose: bool = False) -> None:
+    """Print the installed parts of one kind or of all, and the plugins that could not be loaded.
+
+    Raises:
+        PluginError: there is no such kind.
+    """
+    _known_kind(kind)
+    out = console()
+    grid = Grid()
+    for heading in ("kind", "name", "plugin", "what it is"):
+        grid.add_column(heading, overflow="fold")
+    shown = [part for part in registry.all() if kind in (None, part.kind)]
+    for same, group in itertools.groupby(shown, key=lambda part: part.kind):
+        for place, part in enumerate(group):
+            origin = registry.origin(part)
+            where = f"{origin.plugin} ({origin.distribution})"
+            kind_cell, name_cell = Text("" if place else same, style="cyan"), Text(part.name, style="bold")
+            grid.add_row(kind_cell, name_cell, where, _summary(part))
+        grid.add_section()
+    out.print(grid)
+    for broken in registry.broken:
+        out.print(Text.assemble(("not loaded: ", "bold red"), f"{broken.origin}: {broken.reason}"), soft_wrap=True)
+        if verbose and broken.details:
+            out.print(Text(broken.details.rstrip(), style="dim"), soft_wrap=True)
+    if registry.broken and not verbose:
+        out.print(Text("--verbose shows the tracebacks", style="dim"))
+
+
+def _known_kind(kind: str | None) -> None:
+    from genprior.registry import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise PluginError(f"there is no kind of part '{kind}'{did_you_mean(kind, KINDS)}")
+
+
+def _summary(part: Any) -> str:
+    return (part.__doc__ or "").strip().partition("\n")[0]
+
+
+def print_part(registry: Any, kind: str, name: str) -> None:
+    """Print the settings of a part: types, defaults and what they mean.
+
+    Raises:
+        PluginError: there is no such kind or name.
+    """
+    _known_kind(kind)
+    part = registry.find(kind, name)
+    out = console()
+    out.print(Text.assemble((f"{kind} '{name}'", "bold"), f" of {registry.origin(part)}: {_summary(part)}"))
+    if part.borrows:
+        out.print(Text(f"borrows: {', '.join(part.borrows)}"))
+    settings = list(_settings(part.Config.model_json_schema()))
+    if not settings:
+        out.print("It has no settings.")
+        return
+    grid = Grid()
+    for heading in ("setting", "type", "default", "meaning"):
+        grid.add_column(heading, overflow="fold")
+    for path, kind_of, default, meaning in settings:
+        grid.add_row(Text(path, style="bold"), Text(kind_of), Text(default), Text(meaning))
+    out.print(grid)
+
+
+def _settings(schema: Mapping[str, Any]) -> Any:
+    """(path, type, default, meaning) of each setting in a JSON schema; those of inner tables by dotted paths."""
+    definitions = schema.get("$defs", {})
+
+    def walk(table: Mapping[str, Any], at: str, given: Any) -> Any:
+        for key, field in table.get("properties", {}).items():
+            if key == "name" and not at:
+                continue
+            default = given[key] if isinstance(given, Mapping) and key in given else field.get("default", ...)
+            path = f"{at}{key}"
+            inner = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+            if inner.get("properties"):
+                yield from walk(inner, f"{path}.", default)
+            else:
+                shown = "required" if default is ... else "unset" if default is None else json.dumps(default)
+                yield path, _type(field, definitions), shown, " ".join(field.get("description", "").split())
+
+    return walk(schema, "", {})
+
+
+_LIMITS = {
+    "minimum": ">= {}", "exclusiveMinimum": "> {}", "maximum": "<= {}", "exclusiveMaximum": "< {}",
+    "minItems": "at least {}", "maxItems": "at most {}", "minLength": "at least {} characters", "pattern": "like {}",
+}  # fmt: skip
+
+
+def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    if "part" in field:
+        return f"{'an' if field['part'][0] in 'aeiou' else 'a'} {field['part']}"
+    if "$ref" in field:
+        return _type(definitions.get(field["$ref"].rpartition("/")[2], {}), definitions)
+    if "const" in field:
+        return json.dumps(field["const"])
+    if "enum" in field:
+        return " | ".join(json.dumps(each) for each in field["enum"])
+    if "anyOf" in field:
+        return " | ".join(_type(each, definitions) for each in field["anyOf"] if each.get("type") != "null")
+    name = str(field.get("type", "any value"))
+    if name == "array":
+        if "prefixItems" in field:
+            return f"[{', '.join(_type(each, definitions) for each in field['prefixItems'])}]"
+        name = f"list of {_type(field.get('items', {}), definitions)}"
+    elif name == "object":
+        inside = field.get("additionalProperties")
+        name = f"table of {_type(inside, definitions)}" if isinstance(inside, Mapping) else "table"
+    limits = [text.format(field[key]) for key, text in _LIMITS.items() if key in field]
+    return " ".join([name, ", ".join(limits)]).strip()

@@ -1,0 +1,247 @@
+"""The progress of many runs: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.status import Status
+from rich.text import Text
+
+from genprior.launch.reporter import Reporter
+from genprior.runs.jobs import Job
+from genprior.runs.trainer import Trainer
+from genprior.storage import checkpoint
+
+__all__ = ["Bars", "Lines", "Watcher", "clock", "watching"]
+
+EVERY = 10.0
+"""Seconds between two plain lines of a run."""
+
+
+@contextlib.contextmanager
+def watching(console: Console, device: str) -> Iterator[Watcher]:
+    """Show what happens inside the block on `console`; the way of showing fits the console."""
+    seen = Bars(console, device) if console.is_terminal else Lines(console, device)
+    try:
+        seen.checking()
+        yield seen
+    finally:
+        seen.close()
+
+
+class Watcher(Reporter):
+    """Hears of runs (see `genprior.launch.reporter.Reporter`), keeps count, and prints what ended."""
+
+    def __init__(self, console: Console, device: str) -> None:
+        """Print to `console`; `device` is where runs compute."""
+        self.console = console
+        self.device = device
+        self.jobs: Sequence[Job] = ()
+        self.steps: dict[str, int] = {}
+        self.done: dict[str, Job] = {}
+        self.failures: list[tuple[Job, Exception]] = []
+        self._before: set[str] = set()
+        self._began: dict[str, float] = {}
+        self._start = time.monotonic()
+        self._start_steps = 0
+
+    def checking(self) -> None:
+        """Say that every row is tried before any is trained."""
+        self.console.print("checking: one step of each row")
+
+    def planned(self, jobs: Sequence[Job]) -> None:
+        """These jobs will run; says what of them is there already."""
+        self.jobs = jobs
+        for job in jobs:
+            key = str(job.folder)
+            if Trainer(job.plan, job.seed, job.folder, device=self.device).finished:
+                self._before.add(key)
+                self.steps[key] = job.plan.run.steps
+                continue
+            kept = checkpoint.latest(job.folder / "checkpoints")
+            self.steps[key] = int(kept.stem.removeprefix("step-")) if kept is not None else 0
+        self._start, self._start_steps = time.monotonic(), sum(self.steps.values())
+
+    def progress(self, job: Job, step: int, rate: float) -> None:
+        """`step` steps of a job are done, at `rate` images/s."""
+        key = str(job.folder)
+        if key in self.done or self._has_failed(job):
+            return  # news of a worker may arrive after its end
+        first = key not in self._began
+        if not self._began:
+            self._start = time.monotonic()  # what starting the workers took says nothing of the time left
+        self._began.setdefault(key, time.monotonic())
+        started_at, self.steps[key] = self.steps[key], step
+        self._moved(job, step, rate, started_at if first else None)
+
+    def finished(self, job: Job, scores: dict[str, float]) -> None:
+        """A job is trained and scored; print its scores."""
+        key = str(job.folder)
+        self.done[key] = job
+        self.steps[key] = job.plan.run.steps
+        self._ended(job)
+        shown = [f"{name} {value:.4g}" for name, value in scores.items() if _is_score(name, scores)]
+        if key in self._before:
+            took = "was finished before"
+        else:
+            took = f"finished in {clock(time.monotonic() - self._began.get(key, self._start))}"
+        self.console.print(
+            Text.assemble((job.name, "bold green"), f": {took}", *([f"; {', '.join(shown)}"] if shown else [])),
+            soft_wrap=True,
+        )
+
+    def failed(self, job: Job, error: Exception) -> None:
+        """A job could not be finished; the others go on."""
+        self.failures.append((job, error))
+        self._ended(job)
+        self.console.print(Text.assemble((f"{job.name}: failed: ", "bold red"), str(error)), soft_wrap=True)
+
+    def stopping(self) -> None:
+        """The user asked to stop; runs end after their present step."""
+        self.console.print(
+            Text("stopping: the running rows write their checkpoints (Ctrl-C again ends at once)", style="yellow")
+        )
+
+    def close(self) -> None:
+        """Leave the console clean."""
+
+    def seconds_left(self) -> float | None:
+        """An estimate for all jobs, from the steps since the start; None before there is one."""
+        total = sum(job.plan.run.steps for job in self.jobs)
+        now = sum(self.steps.values())
+        gone = time.monotonic() - self._start
+        return (total - now) * gone / (now - self._start_steps) if now > self._start_steps and gone > 1 else None
+
+    def _has_failed(self, job: Job) -> bool:
+        return any(job is failed for failed, _ in self.failures)
+
+    def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
+        """Show that a job moved on."""
+
+    def _ended(self, job: Job) -> None:
+        """Stop showing a job."""
+
+
+def _is_score(name: str, scores: dict[str, float]) -> bool:
+    spread = name.endswith("_std") and name.removesuffix("_std") in scores
+    return not spread and not name.startswith("real_")
+
+
+def clock(seconds: float | None) -> str:
+    """A duration as `0:12` or `1:02:03`; `-:--` if unknown."""
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Lines(Watcher):
+    """Plain lines, one for each run every ten seconds: for files, pipes and continuous integration."""
+
+    def __init__(self, console: Console, device: str) -> None:
+        """Print to `console`."""
+        super().__init__(console, device)
+        self._shown: dict[str, float] = {}
+
+    def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
+        key, now = str(job.folder), time.monotonic()
+        if started_at:
+            self.console.print(f"{job.name}: goes on after step {started_at:,}")
+        if now - self._shown.get(key, -EVERY) < EVERY:
+            return
+        self._shown[key] = now
+        steps = job.plan.run.steps
+        left = (steps - step) * job.plan.run.batch / rate if rate > 0 else None
+        self.console.print(
+            f"{job.name}: step {step:,} of {steps:,}, {rate:,.0f} images/s, {clock(left)} left; "
+            f"{len(self.done)} of {len(self.jobs)} runs done, {clock(self.seconds_left())} left"
+        )
+
+
+class _TimeLeft(ProgressColumn):
+    """Time left, which a task carries as a field, counted down between reports."""
+
+    def render(self, task: Task) -> Text:
+        """The text of one line."""
+        if task.completed >= (task.total or 0):
+            return Text("scoring" if task.fields.get("row") else "writing the table", style="magenta")
+        if not task.completed and task.fields["left"] is None:
+            return Text("starting", style="magenta")
+        left = task.fields["left"]
+        if left is not None:
+            left = max(0.0, left - (time.monotonic() - task.fields["at"]))
+        return Text(clock(left) + " left", style="cyan")
+
+
+class Bars(Watcher):
+    """A bar for each running row and one for all, on a terminal."""
+
+    def __init__(self, console: Console, device: str) -> None:
+        """Draw on `console`."""
+        super().__init__(console, device)
+        self._status: Status | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._all: TaskID | None = None
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[count]}", markup=False, justify="right"),
+            TextColumn("{task.fields[rate]}", markup=False, justify="right", style="dim"),
+            _TimeLeft(),
+            console=console,
+            transient=True,
+        )
+
+    def checking(self) -> None:
+        """Say that every row is tried before any is trained."""
+        self._status = self.console.status("checking: one step of each row")
+        self._status.start()
+
+    def planned(self, jobs: Sequence[Job]) -> None:
+        """Begin to draw."""
+        super().planned(jobs)
+        if self._status is not None:
+            self._status.stop()
+        total = sum(job.plan.run.steps for job in jobs)
+        self._all = self._bars.add_task("all", total=total, count="", rate="", left=None, at=time.monotonic())
+        self._bars.start()
+        self._show_all()
+
+    def close(self) -> None:
+        """Take the bars off the screen; what ended stays."""
+        if self._status is not None:
+            self._status.stop()
+        self._bars.stop()
+
+    def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
+        key, steps = str(job.folder), job.plan.run.steps
+        count = f"{step:,}/{steps:,}"
+        left = (steps - step) * job.plan.run.batch / rate if rate > 0 else None
+        fields: dict[str, Any] = {"count": count, "rate": f"{rate:,.0f} images/s", "left": left, "at": time.monotonic()}
+        if key not in self._tasks:
+            self._tasks[key] = self._bars.add_task(job.name, total=steps, completed=step, row=True, **fields)
+        else:
+            self._bars.update(self._tasks[key], completed=step, **fields)
+        self._show_all()
+
+    def _ended(self, job: Job) -> None:
+        task = self._tasks.pop(str(job.folder), None)
+        if task is not None:
+            self._bars.remove_task(task)
+        self._show_all()
+
+    def _show_all(self) -> None:
+        if self._all is not None:
+            self._bars.update(
+                self._all,
+                completed=sum(self.steps.values()),
+                count=f"{len(self.done)}/{len(self.jobs)} runs",
+                left=self.seconds_left(),
+                at=time.monotonic(),
+            )

@@ -1,0 +1,140 @@
+"""The commands `train` and `check`, with their progress on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from genprior.cli.console import console, print_error, print_line, print_table, print_written
+from genprior.errors import GenpriorError, Interrupted, RunError
+
+__all__ = ["check", "train"]
+
+
+def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
+    """Train a recipe with its progress on the screen, and print the table.
+
+    Returns:
+        The exit code: 0, 1 where a row failed, 130 where the user stopped it.
+
+    Raises:
+        GenpriorError: nothing was trained, as the recipe, the folder or the device is wrong.
+    """
+    from genprior.cli.progress import watching
+    from genprior.launch.train import train as launch
+    from genprior.runs.jobs import jobs_of
+
+    todo = jobs_of(recipe, folder)
+    refuse_changed(todo, folder)
+    table, stopped = None, False
+    with watching(console(stderr=True), device) as seen:
+        try:
+            table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=seen)
+        except Interrupted:
+            stopped = True
+        except GenpriorError:
+            if not seen.failures:
+                raise
+    if stopped:
+        print_line(
+            f"stopped: {len(seen.done)} of {len(todo)} runs are finished, and the others can go on. "
+            "Give the same command again.",
+            stderr=True,
+            style="yellow",
+        )
+        return Interrupted.exit_code
+    if table is None:
+        table = _so_far(todo, recipe.title)
+    if table is not None:
+        print_table(table)
+        print_written(folder, ("table.md", "table.html", "rows.png"))
+    if not seen.failures:
+        return 0
+    failed = "\n".join(f"  {job.name}: {str(error).replace(chr(10), chr(10) + '    ')}" for job, error in seen.failures)
+    print_error(f"{len(seen.failures)} of {len(todo)} runs failed:\n{failed}")
+    return 2 if all(isinstance(error, RunError) for _, error in seen.failures) else 1
+
+
+def refuse_changed(jobs: Sequence[Any], folder: Path) -> None:
+    """Refuse, before anything is trained, folders that hold runs of another recipe.
+
+    Raises:
+        RunError: lists what changed, and in which rows.
+    """
+    import tomllib
+
+    changed: dict[str, list[str]] = {}
+    for job in jobs:
+        try:
+            kept = tomllib.loads((job.folder / "recipe.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # nothing there, or damaged: the run itself says so, with what to do
+        for line in job.plan.differences(kept):
+            changed.setdefault(line, []).append(job.name)
+    if changed:
+        listed = "\n".join(f"  {line} [row {', '.join(names)}]" for line, names in changed.items())
+        raise RunError(
+            f"{folder} holds runs of another recipe:\n{listed}\n"
+            "Nothing was touched. Give another --out, or remove the folders of those runs to train anew."
+        )
+
+
+def _so_far(jobs: Sequence[Any], title: str) -> Any:
+    """The table of the jobs that are finished, or None if none is."""
+    from genprior.bench.collect import gather
+    from genprior.runs.run import load_run
+
+    runs, missing = [], []
+    for job in jobs:
+        try:
+            run = load_run(job.folder)
+        except RunError:
+            run = None
+        if run is not None and run.finished:
+            runs.append(run)
+        else:
+            missing.append(job.name)
+    return gather(title, runs, missing) if runs else None
+
+
+def check(recipe: Any, device: str) -> None:
+    """Take one step of each row, and print the parameters of its modules.
+
+    Raises:
+        RecipeError: lists what is wrong with each row.
+    """
+    from genprior.data.images import as_trained
+    from genprior.engine.build import build_model
+    from genprior.launch.preflight import preflight
+
+    with _status("taking one step of each row"):
+        preflight(recipe, device)
+        infos: dict[str, Any] = {}
+        counts: dict[str, dict[str, int]] = {}
+        for plan in recipe.plans:
+            key = f"{plan.run.labels} of {plan.data.model_dump_json()}"
+            if key not in infos:
+                infos[key] = as_trained(plan.data.make(), plan.run.labels)
+            model = build_model(plan.model, infos[key], plan.run.seeds[0])
+            modules = {name: sum(p.numel() for p in each.parameters()) for name, each in model.named_children()}
+            counts[plan.label] = {name: count for name, count in modules.items() if count}
+    names = list(dict.fromkeys(name for each in counts.values() for name in each))
+    grid = Grid(title=Text(recipe.title), title_justify="left", title_style="bold", caption="parameters of each module")
+    for place, heading in enumerate(["row", "model", "data", *names, "all"]):
+        grid.add_column(heading, justify="left" if place < 3 else "right", overflow="fold")
+    for plan in recipe.plans:
+        own = counts[plan.label]
+        numbers = [f"{own[name]:,}" if name in own else "-" for name in names]
+        grid.add_row(plan.label, plan.model.name, plan.data.name, *numbers, f"{sum(own.values()):,}")
+    console().print(grid)
+    rows = "1 row" if len(recipe.plans) == 1 else f"{len(recipe.plans)} rows"
+    print_line(f"ok: {rows}, one step of each was taken", style="green")
+
+
+def _status(text: str) -> AbstractContextManager[Any]:
+    return console(stderr=True).status(text)

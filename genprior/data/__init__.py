@@ -1,0 +1,1 @@
+"""Images as uint8 tensors: data sets, their cache, batches by seed, hidden labels, images of other tools."""

@@ -1,0 +1,112 @@
+"""Decoded splits of data sets in the cache folder, as `<name>-<split>.safetensors`."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from genprior.data.images import check_images
+from genprior.errors import DataError
+from genprior.parts import ImageSet
+from genprior.storage.cache import cache_folder
+
+__all__ = ["cache_file", "read_cache", "write_cache"]
+
+
+def cache_file(name: str, split: str) -> Path:
+    """The file that holds a split: `<cache folder>/<name>-<split>.safetensors`, whether or not it exists."""
+    return cache_folder() / f"{name}-{split}.safetensors"
+
+
+def read_cache(name: str, split: str) -> ImageSet | None:
+    """Read a decoded split from the cache.
+
+    Args:
+        name: the data set's name in the cache.
+        split: for example `train`.
+
+    Returns:
+        The split, or None where the cache has no such file.
+
+    Raises:
+        DataError: the file cannot be opened, is truncated or corrupt, or holds something else than an image set.
+    """
+    path = cache_file(name, split)
+    cure = "delete it, and it will be downloaded or made again when it is next needed"
+    try:
+        with safe_open(path, framework="pt") as file:
+            missing = {"images", "labels"} - set(file.keys())
+            if missing:
+                raise DataError(f"{path}: it has no tensor {' and no '.join(sorted(missing))}; {cure}")
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+            classes = json.loads((file.metadata() or {}).get("classes", "[]"))
+    except FileNotFoundError:
+        return None
+    except SafetensorError as problem:
+        raise DataError(f"{path}: it is truncated or no safetensors file ({problem}); {cure}") from problem
+    except json.JSONDecodeError as problem:
+        raise DataError(f"{path}: its metadata 'classes' is no JSON list ({problem}); {cure}") from problem
+    except OSError as problem:
+        raise DataError(f"{path}: it cannot be read ({problem}); check the file's permissions") from problem
+    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+        raise DataError(f"{path}: its metadata 'classes' is no JSON list of names; {cure}")
+    try:
+        return check_images(ImageSet(images, labels, tuple(classes)), str(path))
+    except DataError as problem:
+        raise DataError(f"{problem}; {cure}") from problem
+
+
+def write_cache(name: str, split: str, image_set: ImageSet) -> Path:
+    """Keep a decoded split in the cache: the file is written whole or not at all.
+
+    Args:
+        name: the data set's name in the cache.
+        split: for example `train`.
+        image_set: what to keep.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: `image_set` is not valid, or the file cannot be written (a full disk, no permission).
+    """
+    check_images(image_set, name)
+    path = cache_file(name, split)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    tensors = {"images": image_set.images.contiguous(), "labels": image_set.labels.contiguous()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # safetensors makes files that only their owner may read; a cache may be shared, so the umask decides.
+        partial.touch(exist_ok=False)
+        mode = partial.stat().st_mode
+        save_file(tensors, partial, {"classes": json.dumps(list(image_set.classes))})
+        partial.chmod(mode)
+        _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as problem:
+        raise DataError(
+            f"{path}: it cannot be written ({problem}); "
+            "free some space or give yourself permission there, or point GENPRIOR_DATA at another folder"
+        ) from problem
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return path
+
+
+def _sync(path: Path) -> None:
+    """Have what is at `path` reach the disk; a folder cannot be opened for that on Windows."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,163 @@
+"""Images that any tool wrote, to be scored like a run's: a folder of PNG or JPEG files, or an .npz."""
+
+from __future__ import annotations
+
+import collections
+import zipfile
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genprior.errors import DataError
+from genprior.storage.cache import content_hash
+
+__all__ = ["Images", "image_files", "read_images"]
+
+_SUFFIXES = (".jpeg", ".jpg", ".png")
+_NAMED_AT_MOST = 5
+_GREY, _COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Decoded images and where they came from."""
+
+    path: Path
+    images: Tensor
+    """uint8 [n, c, h, w], c 1 or 3, in the order of the files' names."""
+
+    @property
+    def label(self) -> str:
+        """How a table calls them: the folder's or the file's name."""
+        return self.path.resolve().stem if self.path.suffix.lower() == ".npz" else self.path.resolve().name
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of the decoded images."""
+        return content_hash(self.images)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The PNG and JPEG files right in a folder, else those in the folders below it, by name; hidden ones are not."""
+    for found in (folder.iterdir(), folder.rglob("*")):
+        files = [
+            one
+            for one in found
+            if one.suffix.lower() in _SUFFIXES
+            and not any(part.startswith(".") for part in one.relative_to(folder).parts)
+            and one.is_file()
+        ]
+        if files:
+            return sorted(files, key=str)
+    return []
+
+
+def read_images(path: Path) -> Images:
+    """Decode a folder of images, or the images of an .npz, at the size that they have.
+
+    Raises:
+        DataError: there are none, some cannot be read (they are counted and named), or their sizes differ.
+    """
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        return Images(path, _arrays(path))
+    files = image_files(path)
+    if not files:
+        raise DataError(f"{path} is empty: it holds no images (PNG or JPEG) and no runs; give a folder that does")
+    return Images(path, _decode(files, path))
+
+
+def _decode(files: Sequence[Path], folder: Path) -> Tensor:
+    """The images of the files, uint8 [n, c, h, w]: grey if all are grey, else RGB.
+
+    Neither scaled nor turned, so they are what torch-fidelity sees in the same files.
+    """
+    with ThreadPoolExecutor() as pool:
+        heads = list(pool.map(_head, files))
+        sizes = collections.Counter(size for size, _, problem in heads if not problem)
+        broken = {file: problem for file, (*_, problem) in zip(files, heads, strict=True) if problem}
+        grey = all(mode in _GREY for _, mode, problem in heads if not problem)
+        (width, height), _ = sizes.most_common(1)[0] if sizes else ((1, 1), 0)
+        out = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
+
+        def one(place: int) -> str:
+            try:
+                with Image.open(files[place]) as image:
+                    pixels = np.asarray(image.convert("L" if grey else "RGB"))
+            # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
+            except Exception as problem:
+                return str(problem) or type(problem).__name__
+            if pixels.shape[:2] == (height, width):
+                out[place] = pixels.reshape(height, width, -1)
+            return ""
+
+        healthy = [place for place, file in enumerate(files) if file not in broken]
+        for place, problem in zip(healthy, pool.map(one, healthy), strict=True):
+            if problem:
+                broken[files[place]] = problem
+    if broken:
+        raise DataError(
+            f"{folder}: {len(broken):,} of {len(files):,} images cannot be read: "
+            f"{_some([f'{file} ({problem})' for file, problem in broken.items()])}; repair or remove them"
+        )
+    if len(sizes) > 1:
+        first = {size: file for file, (size, *_) in zip(reversed(files), reversed(heads), strict=True)}
+        listed = [f"{w}x{h} ({n:,}, such as {first[w, h].name})" for (w, h), n in sizes.most_common()]
+        raise DataError(
+            f"{folder}: its images have {len(sizes)} sizes: {_some(listed)}; scores compare images of one size, so "
+            "bring them all to one, or keep one size a folder"
+        )
+    return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+
+
+def _head(file: Path) -> tuple[tuple[int, int], str, str]:
+    """Size (width, height) and mode of an image file, and what is wrong with it."""
+    try:
+        with Image.open(file) as image:
+            if image.mode not in (*_GREY, *_COLOUR):
+                return (0, 0), "", f"mode '{image.mode}' has no 8 bits a channel"
+            return image.size, image.mode, ""
+    except Exception as problem:
+        return (0, 0), "", str(problem) or type(problem).__name__
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = len(texts) - _NAMED_AT_MOST
+    return ", ".join(texts[:_NAMED_AT_MOST]) + (f", and {more:,} more" if more > 0 else "")
+
+
+def _arrays(path: Path) -> Tensor:
+    """The images of an .npz, its array `images`, `arr_0`, or the only one: uint8 [n, c, h, w]."""
+    try:
+        # Opened here, because numpy leaves its own handle open when the archive is broken.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            names = list(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else []
+            name = next((one for one in ("images", "arr_0") if one in names), names[0] if len(names) == 1 else "")
+            if not name:
+                raise DataError(f"{path} has no array 'images' or 'arr_0'; it has {', '.join(names) or 'none'}")
+            images = archive[name]
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; give an .npz with an array 'images'") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
+        raise DataError(f"{path} cannot be read ({problem}); is it a whole .npz of plain arrays?") from problem
+    shape = list(images.shape)
+    if images.dtype != np.uint8:
+        raise DataError(f"{path}: '{name}' is {images.dtype}; uint8 values 0..255 are needed")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or 0 in images.shape or (images.shape[3] not in (1, 3) and images.shape[1] not in (1, 3)):
+        raise DataError(
+            f"{path}: '{name}' has shape {shape}; [n, h, w], [n, h, w, c] and [n, c, h, w] with n of at least 1 and c "
+            "of 1 or 3 are possible"
+        )
+    if images.shape[3] in (1, 3):
+        images = np.moveaxis(images, 3, 1)
+    return torch.from_numpy(np.ascontiguousarray(images))

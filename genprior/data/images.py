@@ -1,0 +1,161 @@
+"""Data sets as uint8 tensors: the cache on disk, the checks, the sizes, and batches by seed.
+
+A decoded split is an `ImageSet`: images uint8 [n, c, h, w] and labels int64 [n]. It is kept in the cache folder as
+`<name>-<split>.safetensors` (tensors `images` and `labels`; the class names are a JSON list in the metadata key
+`classes`), and trained on as one tensor on the device, whose batches are a function of (seed, step) alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from genprior.data.labels import count_of
+from genprior.errors import DataError
+from genprior.parts import DataInfo, Dataset, ImageSet
+
+__all__ = ["as_trained", "fit_images", "images_to_float", "to_uint8", "check_images"]
+
+# A tensor, not a Python number, so that uint8 is promoted to float32 whatever torch's default dtype is.
+_HALF = torch.tensor(127.5, dtype=torch.float32)
+_RESIZE_CHUNK = 1024
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bytes and numbers
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def images_to_float(images: Tensor) -> Tensor:
+    """Bring bytes to what networks see: (x - 127.5) / 127.5.
+
+    Args:
+        images: uint8, any shape.
+
+    Returns:
+        float32 of the same shape and memory layout, in [-1, 1]; 0 and 255 become exactly -1 and 1.
+    """
+    return torch.sub(images, _HALF).div_(127.5)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Bring what networks make to bytes: 127.5 (x + 1), rounded to the nearest and clamped to 0..255.
+
+    The inverse of `images_to_float`, exactly, for all 256 values.
+
+    Args:
+        images: floating point, any shape, meant to lie in [-1, 1].
+
+    Returns:
+        uint8 of the same shape.
+    """
+    wide = images.detach().to(torch.promote_types(images.dtype, torch.float32))
+    return wide.add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Checks and sizes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def check_images(image_set: ImageSet, name: str) -> ImageSet:
+    """Return `image_set` if it is one that can be trained on.
+
+    Args:
+        image_set: what to check.
+        name: the data set or file, for the message.
+
+    Returns:
+        The same image set.
+
+    Raises:
+        DataError: it is empty, has images that are not uint8 [n, c, h, w] with c of 1 or 3, or labels that are not
+            int64 [n] in 0 .. number of classes - 1 (all 0 without class names).
+    """
+    images, labels, classes = image_set
+    if images.dtype != torch.uint8:
+        raise DataError(f"{name}: images are {_dtype(images)}; uint8 values 0..255 are needed")
+    if images.ndim != 4:
+        raise DataError(f"{name}: images have shape {list(images.shape)}; [n, channels, height, width] is needed")
+    if 0 in images.shape:
+        raise DataError(f"{name}: there are no images in it (shape {list(images.shape)}); at least one is needed")
+    if images.shape[1] not in (1, 3):
+        raise DataError(
+            f"{name}: images have {images.shape[1]} channels (shape {list(images.shape)}); "
+            "1 (grey) or 3 (RGB) are possible"
+        )
+    if labels.dtype != torch.int64:
+        raise DataError(f"{name}: labels are {_dtype(labels)}; int64 is needed")
+    if labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{name}: labels have shape {list(labels.shape)} for {len(images)} images; one label an image is needed"
+        )
+    low, high = (int(v) for v in labels.aminmax())
+    if low < 0 or high >= max(len(classes), 1):
+        allowed = f"0..{len(classes) - 1} ({len(classes)} classes)" if classes else "0 (no class names are given)"
+        raise DataError(f"{name}: labels run from {low} to {high}; {allowed} is possible")
+    return image_set
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def as_trained(dataset: Dataset, labels: float | None, train: ImageSet | None = None) -> DataInfo:
+    """What a model may know of a data set before it is built: of the images as they are trained on.
+
+    Args:
+        dataset: the data set.
+        labels: how many training images keep their label, or below 1 which share of them; None for all.
+        train: its split `train`, where it has been read already.
+    """
+    train = train or dataset.load("train")
+    info = train.info._replace(labelled=count_of(labels, len(train.labels)))
+    return info._replace(binary=True) if dataset.stochastic else info
+
+
+def fit_images(images: Tensor, size: int | None, how: Literal["pad", "resize"]) -> Tensor:
+    """Bring images to size x size.
+
+    Args:
+        images: uint8 [n, c, h, w].
+        size: the new height and width in pixels; None leaves the images as they are.
+        how: `pad` puts zeros (black) around the image, the odd pixel right and below; `resize` scales the shorter side
+            to `size` (bilinear, antialiased, half-pixel centres) and cuts out the middle.
+
+    Returns:
+        uint8 [n, c, size, size].
+
+    Raises:
+        DataError: `pad` to a size smaller than the images.
+    """
+    height, width = images.shape[-2:]
+    if size is None or (height, width) == (size, size):
+        return images
+    if how == "pad":
+        if size < max(height, width):
+            raise DataError(
+                f"images of {height}x{width} cannot be padded to size = {size}; "
+                f'choose size >= {max(height, width)}, or how = "resize"'
+            )
+        left, top = (size - width) // 2, (size - height) // 2
+        return pad(images, (left, size - width - left, top, size - height - top))
+    scale = size / min(height, width)
+    new = max(size, round(height * scale)), max(size, round(width * scale))
+    top, left = (new[0] - size) // 2, (new[1] - size) // 2
+    out = images.new_empty((*images.shape[:2], size, size))
+    # In chunks, because the floats of a large set would be four times its bytes.
+    for start in range(0, len(images), _RESIZE_CHUNK):
+        chunk = images[start : start + _RESIZE_CHUNK].to(torch.float32)
+        scaled = interpolate(chunk, new, mode="bilinear", antialias=True, align_corners=False)
+        cut = scaled[..., top : top + size, left : left + size]
+        out[start : start + _RESIZE_CHUNK] = cut.round().clamp(0, 255).to(torch.uint8)
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The cache
+# ---------------------------------------------------------------------------------------------------------------------

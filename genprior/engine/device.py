@@ -1,0 +1,44 @@
+"""The device and the precision of a run."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed
+
+from genprior.errors import PlanError
+
+__all__ = ["choose_device", "choose_precision"]
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device to run on: `auto` is CUDA where there is one.
+
+    Raises:
+        PlanError: CUDA is asked for and there is none.
+    """
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(asked)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise PlanError("--device cuda asks for a GPU, and torch finds none here; use --device cpu, or auto")
+    return device
+
+
+def choose_precision(asked: str, device: torch.device) -> torch.dtype:
+    """The precision of the forward passes.
+
+    `auto` is bf16 where the hardware multiplies in it (a GPU that does, a CPU with AMX or AVX-512 bf16), else fp32.
+    """
+    if asked == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            fast = _cpu_multiplies_bf16()
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if asked == "bf16" else torch.float32
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for products of bf16; torch names no public way to ask."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(supported is not None and bool(supported()) for supported in asked)

@@ -1,0 +1,178 @@
+"""The engine: one phase of one step.
+
+A phase says which module descends which loss. `run_phase` takes each loss's gradient for the named modules only, all at
+the same parameters, and then steps those modules. So no model toggles `requires_grad`, detaches for correctness or
+retains a graph.
+
+Batch statistics: in a phase, a module that the phase does not name works with the statistics of the batch like every
+other, but its running averages are left as they were, and so are the vectors by which a spectral normalisation follows
+a weight. A module that does not move does not move in its buffers either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from genprior.errors import PlanError
+from genprior.parts import Batch, Critic, Objectives, Phase
+
+__all__ = ["PhaseResult", "Remembered", "remember", "run_phase"]
+
+
+class Remembered:
+    """A critic that scores each tensor once: losses that ask for the same logits share one forward pass.
+
+    Logits come in at least single precision, so that a loss of theirs is exact under bf16 autocast.
+    """
+
+    def __init__(self, critic: Critic) -> None:
+        """Wrap `critic` for the length of one phase."""
+        self._critic = critic
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, x: Tensor, known: Tensor) -> Tensor:
+        """The critic's logits [n] of x with known, computed at the first call with these very tensors."""
+        for seen_x, seen_known, seen in self._seen:
+            if seen_x is x and seen_known is known:
+                return seen
+        logits: Tensor = self._critic(x, known)
+        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        self._seen.append((x, known, logits))
+        return logits
+
+
+def remember(critic: Critic) -> Remembered:
+    """A critic for one phase that scores each tensor once."""
+    return Remembered(critic)
+
+
+class PhaseResult(NamedTuple):
+    """What a phase left to record: `values` [len(keys)], on the device; the first `watched` of them must be finite."""
+
+    keys: tuple[str, ...]
+    values: Tensor
+    watched: int
+
+
+def run_phase(
+    phase: Phase,
+    batch: Batch,
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    average: Callable[[list[Tensor]], None] | None = None,
+    autocast: contextlib.AbstractContextManager[object] | None = None,
+) -> PhaseResult:
+    """Run one phase: every named module takes one step down its own loss, or its closed-form one; nothing else changes.
+
+    Args:
+        phase: who descends what.
+        batch: the images of this step.
+        modules: all modules of the model, by name.
+        optimisers: one for each module that has parameters.
+        average: averages gradients in place across ranks, between backward and step.
+        autocast: a context for the forward passes.
+
+    Returns:
+        The losses, gradient norms and notes of the phase.
+
+    Raises:
+        PlanError: the phase names a module that does not exist, has no parameters, or is not reached by its loss.
+    """
+    statistics = {name: _running_statistics(module) for name, module in modules.items()}
+    before = {name: [buffer.clone() for buffer in buffers] for name, buffers in statistics.items()}
+    with autocast or contextlib.nullcontext():
+        objectives = phase.objectives(batch)
+    gradients = _gradients(phase, objectives, modules)
+    with torch.no_grad():
+        for name in statistics.keys() - set(objectives.moved):
+            for buffer, value in zip(statistics[name], before[name], strict=True):
+                buffer.copy_(value)
+    if average is not None:
+        average([g for pairs in gradients.values() for _, g in pairs])
+    norms = {name: torch.nn.utils.get_total_norm([g for _, g in pairs]) for name, pairs in gradients.items()}
+    for name, pairs in gradients.items():
+        for parameter, gradient in pairs:
+            parameter.grad = gradient
+        optimisers[name].step()
+        optimisers[name].zero_grad(set_to_none=True)
+    _update_in_closed_form(phase, objectives, modules, average is not None)
+    return _result(phase, objectives, norms)
+
+
+@torch.no_grad()
+def _update_in_closed_form(
+    phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module], several_ranks: bool
+) -> None:
+    for name, update in objectives.updates.items():
+        if name not in modules:
+            raise PlanError(
+                f"phase '{phase.name}' updates '{name}', which the model has not. It has: {', '.join(modules)}"
+            )
+        if several_ranks:
+            raise PlanError(
+                f"phase '{phase.name}' sets '{name}' in closed form from the images of one process, and here several "
+                "processes share a batch, so that each would set it differently. Train this model in one process"
+            )
+        update()
+
+
+def _running_statistics(module: nn.Module) -> list[Tensor]:
+    """What a forward pass in training mode moves: averages of batches, and the vectors of a spectral normalisation."""
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.utils.parametrize.ParametrizationList)
+    layers = (m for m in module.modules() if isinstance(m, kinds))
+    return [buffer for layer in layers for buffer in layer.buffers()]
+
+
+def _gradients(
+    phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module]
+) -> dict[str, list[tuple[nn.Parameter, Tensor]]]:
+    """Each named module's gradients; modules that share one loss tensor share one backward pass."""
+    groups: dict[int, list[str]] = {}
+    for name, loss in objectives.items():
+        if name not in modules:
+            raise PlanError(
+                f"phase '{phase.name}' moves '{name}', which the model has not. It has: {', '.join(modules)}"
+            )
+        groups.setdefault(id(loss), []).append(name)
+    found: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+    for remaining, names in zip(range(len(groups) - 1, -1, -1), groups.values(), strict=True):
+        parameters = {name: [p for p in modules[name].parameters() if p.requires_grad] for name in names}
+        loss = objectives[names[0]]
+        flat = [p for name in names for p in parameters[name]]
+        reached = loss.requires_grad and bool(flat)
+        # Losses of one phase share parts of their graph, which the last backward pass frees.
+        all_gradients: Iterable[Tensor | None] = (
+            torch.autograd.grad(loss, flat, retain_graph=remaining > 0, allow_unused=True) if reached else ()
+        )
+        gradients = iter(all_gradients)
+        for name in names:
+            pairs = [(p, g) for p, g in zip(parameters[name], gradients, strict=False) if g is not None]
+            if not pairs:
+                why = "it has no parameters" if not parameters[name] else "its loss does not depend on its parameters"
+                raise PlanError(
+                    f"phase '{phase.name}' moves '{name}', but {why}. "
+                    f"Leave '{name}' out of the phase, or let its loss use it."
+                )
+            found[name] = pairs
+    return found
+
+
+def _result(phase: Phase, objectives: Objectives, norms: Mapping[str, Tensor]) -> PhaseResult:
+    keys, values = [], []
+    for name, loss in objectives.items():
+        keys.append(f"{phase.name}/{name}/loss")
+        values.append(loss.detach().float())
+    for name, norm in norms.items():
+        keys.append(f"{phase.name}/{name}/gradient")
+        values.append(norm.float())
+    watched = len(keys)
+    for name, value in objectives.note.items():
+        keys.append(f"{phase.name}/{name}")
+        values.append(value.detach().float())
+    return PhaseResult(tuple(keys), torch.stack(values) if values else torch.zeros(0), watched)

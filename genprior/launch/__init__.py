@@ -1,0 +1,1 @@
+"""Where rows run: tried first, then one after another or side by side in processes."""

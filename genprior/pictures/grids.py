@@ -1,0 +1,157 @@
+"""Pictures as files: grids of images, panels side by side, and curves of a run.
+
+A picture is drawn in memory and then written whole or not at all, so a run that is killed leaves no half of one.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genprior.errors import DataError, RunError
+from genprior.storage.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_curves", "draw_grid", "side_by_side"]
+
+PADDING = 2
+"""Pixels between the images of a grid, as in the paper's figures."""
+PANELS_A_LINE = 4
+
+
+def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10) -> None:
+    """Write images as one PNG, row by row, with two black pixels between them.
+
+    100 images of 32 x 32 in 10 columns make 342 x 342 pixels, as in the paper's figures.
+
+    Args:
+        images: uint8 [n, c, h, w]; c is 1 or 3.
+        path: the PNG to write.
+        columns: how many images a row.
+
+    Raises:
+        DataError: there are no images, or they are not uint8 [n, c, h, w] with 1 or 3 channels.
+    """
+    _write(path, _png(_tile(images, columns)))
+
+
+def side_by_side(panels: Mapping[str, Tensor], path: str | os.PathLike[str], columns: int = 10) -> None:
+    """Write grids of several models as one PNG, each under its label, four a line: an ablation at a glance.
+
+    Args:
+        panels: label -> images uint8 [n, c, h, w]; sizes may differ.
+        path: the PNG to write.
+        columns: how many images a row of a panel.
+
+    Raises:
+        DataError: there is no panel, or the images of one are not uint8 [n, c, h, w] with 1 or 3 channels.
+    """
+    if not panels:
+        raise DataError("a picture side by side needs at least one panel; none was given")
+    tiles = {label: _tile(images, columns) for label, images in panels.items()}
+    figure, axes = _panels(len(tiles), width=3.2, height=3.2 * max(_aspect(tile) for tile in tiles.values()) + 0.45)
+    for axis, (label, tile) in zip(axes, tiles.items(), strict=True):
+        axis.imshow(tile.permute(1, 2, 0).numpy(), interpolation="nearest")
+        axis.set_title("\n".join(textwrap.wrap(label, 34)) or " ", fontsize=11, parse_math=False)
+        axis.set_axis_off()
+    _write(path, _drawn(figure))
+
+
+def draw_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Write the course of a run as one PNG: a panel for each recorded number, against the step.
+
+    Args:
+        metrics: rows of `metrics.jsonl`: `step`, and numbers by name. A name may be missing from a row; what is no
+            number is left out, and what is not finite leaves a gap.
+        path: the PNG to write.
+
+    Raises:
+        RunError: no row has a step and a number.
+    """
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in metrics:
+        for key, value in row.items():
+            if key != "step" and "step" in row and isinstance(value, int | float) and not isinstance(value, bool):
+                series.setdefault(key, []).append((float(row["step"]), float(value)))
+    if not series:
+        raise RunError("no curves to draw: no row of the metrics has a 'step' and a number; train a few steps first")
+    figure, axes = _panels(len(series), width=3.6, height=2.5)
+    for axis, (key, points) in zip(axes, series.items(), strict=True):
+        steps, values = zip(*points, strict=True)
+        finite = [value if math.isfinite(value) else math.nan for value in values]
+        axis.plot(steps, finite, linewidth=1.0, marker="." if len(points) < 20 else None)
+        axis.set_title(key, fontsize=10, parse_math=False)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+    _write(path, _drawn(figure))
+
+
+def _write(path: str | os.PathLike[str], content: bytes) -> None:
+    with whole_file(Path(path)) as partial:
+        partial.write_bytes(content)
+
+
+def _tile(images: Tensor, columns: int) -> Tensor:
+    """The images as one, uint8 [3, H, W]."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise DataError(
+            "a picture needs at least one image, uint8 [n, c, h, w] with c = 1 or 3; "
+            f"got {images.dtype} {list(images.shape)}"
+        )
+    if columns < 1:
+        raise DataError(f"a grid needs at least one column; got {columns}")
+    # Importing torchvision takes longer than torch; commands that draw nothing need not wait for it.
+    from torchvision.utils import make_grid
+
+    images = images.detach().cpu()
+    if len(images) == 1:
+        # make_grid gives a single image no border; one rule for all keeps sizes predictable.
+        blank = images.new_zeros(1, *images.shape[1:])
+        height, width = images.shape[2:]
+        tiled: Tensor = make_grid(torch.cat([images, blank]), nrow=2, padding=PADDING)
+        return tiled[:, : height + 2 * PADDING, : width + 2 * PADDING]
+    tiled = make_grid(images, nrow=columns, padding=PADDING)
+    return tiled
+
+
+def _aspect(tile: Tensor) -> float:
+    return tile.shape[1] / tile.shape[2]
+
+
+def _png(tile: Tensor) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(tile.permute(1, 2, 0).contiguous().numpy()).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of n axes, four a line; sizes in inches. Without pyplot, so that no backend or global is touched."""
+    from matplotlib.figure import Figure
+
+    across = min(n, PANELS_A_LINE)
+    down = math.ceil(n / across)
+    figure = Figure(figsize=(width * across, height * down), dpi=120, layout="constrained")
+    axes = [figure.add_subplot(down, across, place + 1) for place in range(n)]
+    return figure, axes
+
+
+def _drawn(figure: Figure) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)  # the figure draws through the canvas that was made for it last
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""From a TOML file to resolved rows, with every mistake at its line."""

@@ -1,0 +1,130 @@
+"""The JSON schema of recipes, with every installed part, so that editors complete and check them.
+
+A field that takes a part stands in pydantic's schema as `{"part": "<kind>"}`. Here it becomes a choice among the
+settings of all registered parts of that kind. A part has two definitions: `<kind>.<name>`, which must say its name,
+and `change.<kind>.<name>`, where every key is optional, as a change merges into what is there.
+
+Only names are required. Which other keys must be there is known after a row's changes are applied, and so is left to
+`genprior check`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from genprior.recipe.optimiser import OptimiserConfig
+from genprior.recipe.plan import RunConfig
+from genprior.registry import KINDS, Registry
+
+__all__ = ["DIALECT", "recipe_schema"]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+
+
+def recipe_schema(registry: Registry) -> Schema:
+    """The schema of a recipe, draft 2020-12, with a definition for each registered part.
+
+    Args:
+        registry: whose parts a recipe may name.
+    """
+    definitions: dict[str, Schema] = {}
+    for part in registry.all():
+        key = f"{part.kind}.{part.name}"
+        described = (part.__doc__ or "").partition("\n")[0]
+        _define(definitions, key, part.Config, description=described, named=part.name)
+    _define(definitions, "run", RunConfig)
+    _define(definitions, "optimiser", OptimiserConfig)
+    for kind in KINDS:
+        for prefix in ("", "change."):
+            chosen = [_ref(f"{prefix}{kind}.{name}") for name in registry.names(kind)]
+            definitions[f"{prefix}{kind}"] = {"anyOf": chosen} if chosen else {"not": {}}
+    title = {"type": "string", "description": "What the recipe shows."}
+    names = {"type": "array", "items": {"type": "string"}, "description": "Named changes, in order."}
+    row = _table(
+        {"label": {"type": "string", "minLength": 1, "description": "Names the row and its folder."}, "changes": names},
+        required=["label"],
+    )
+    by_part = {part.name: _table(_settings("change.")) for part in registry.all()} | {
+        name: _table({**_settings("change."), "model": _ref(f"change.model.{name}")})
+        for name in registry.names("model")
+    }
+    when = {**_table(by_part), "description": "What the change sets besides in rows whose model is, or has, this part."}
+    changes = {"type": "object", "additionalProperties": _table({**_settings("change."), "when": when})}
+    return {
+        "$schema": DIALECT,
+        "title": "A genprior recipe",
+        **_table(
+            {
+                "title": title,
+                **_settings(""),
+                "change": {**changes, "description": "Named changes, for rows and for --with."},
+                "row": {"type": "array", "items": row, "description": "The rows of the table, in order."},
+            }
+        ),
+        "$defs": definitions,
+    }
+
+
+def _settings(prefix: str) -> dict[str, Schema]:
+    """What a recipe's base sets, and (with the prefix `change.`) what a change may set."""
+    return {
+        "run": _ref("run"),
+        "data": _ref(f"{prefix}dataset"),
+        "scores": {"type": "array", "items": _ref("score"), "description": "A change replaces the list whole."},
+        "optimiser": {
+            "type": "object",
+            "additionalProperties": _ref("optimiser"),
+            "description": "`default`, and any module's own, which says only what differs from the default.",
+        },
+        "model": _ref(f"{prefix}model"),
+    }
+
+
+def _define(
+    definitions: dict[str, Schema], key: str, config: type[BaseModel], description: str = "", named: str | None = None
+) -> None:
+    """Add the definition of a settings class and of a change to it, with those of the tables inside it."""
+    schema = config.model_json_schema()
+    inner = schema.pop("$defs", {})
+    tables = {key: schema, **{f"{key}.{name}": each for name, each in inner.items()}}
+    for prefix in ("", "change.") if named is not None else ("",):
+        for name, table in tables.items():
+            definitions[f"{prefix}{name}"] = _rewritten(table, key, prefix)
+        own = definitions[f"{prefix}{key}"]
+        own.pop("required", None)
+        own.pop("title", None)
+        if description:
+            own["description"] = description
+        if named is not None:
+            own["properties"]["name"] = {"const": named, "description": "Which part."}
+            own["required"] = ["name"] if not prefix else []
+
+
+def _rewritten(schema: Any, owner: str, prefix: str) -> Any:
+    """A copy that refers to parts and inner tables by our definitions' names, and requires nothing in them."""
+    if isinstance(schema, list):
+        return [_rewritten(each, owner, prefix) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    described = {key: schema[key] for key in ("description", "default") if key in schema}
+    if "part" in schema:
+        return {**_ref(f"{prefix}{schema['part']}"), **described}
+    if "$ref" in schema:
+        return {**_ref(f"{prefix}{owner}.{schema['$ref'].rpartition('/')[2]}"), **described}
+    kept = {key: value for key, value in schema.items() if key not in ("default", "properties", "required", "title")}
+    copy = {key: _rewritten(value, owner, prefix) for key, value in kept.items()}
+    if isinstance(schema.get("properties"), dict):
+        copy["properties"] = {key: _rewritten(value, owner, prefix) for key, value in schema["properties"].items()}
+    return copy | ({"default": schema["default"]} if "default" in schema else {})
+
+
+def _table(properties: dict[str, Schema], required: list[str] | None = None) -> Schema:
+    table: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return table | ({"required": required} if required else {})
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}

@@ -1,0 +1,1 @@
+"""A run and its folder: training, resuming, finding, sampling."""

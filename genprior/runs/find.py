@@ -1,0 +1,116 @@
+"""Finds runs on disk: all of them below some folders, or one of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from genprior.errors import RunError, did_you_mean
+from genprior.recipe.plan import Plan
+from genprior.runs.run import Run, load_run
+
+__all__ = ["Pending", "find_runs", "look_at", "nothing_finished", "one_run", "run_folders"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """A run that has no scores yet."""
+
+    label: str
+    folder: Path
+    state: str
+    """How far it is, such as `trained 400 of 1,600 steps`."""
+    plan: Plan | None = None
+    """What it will be, where that can be read."""
+
+
+def nothing_finished(paths: Sequence[object], missing: Sequence[str]) -> RunError:
+    """The error that there is no finished run; says which are unfinished."""
+    listed = f" Unfinished: {', '.join(missing)}" if missing else ""
+    given = ", ".join(str(path) for path in paths)
+    return RunError(f"there is no finished run in {given}; train one with `genprior train RECIPE`.{listed}")
+
+
+def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
+    """All runs in and below some folders, each once, in the order of their tables; notes take what cannot be read.
+
+    Raises:
+        RunError: a path does not exist.
+    """
+    found: dict[Path, Run | Pending] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise RunError(f"there is no folder {path}; give folders of runs, or folders above them")
+        for folder in run_folders(path):
+            if folder not in found:
+                found[folder] = look_at(folder, notes)
+    return list(found.values())
+
+
+def look_at(folder: Path, notes: list[str]) -> Run | Pending:
+    """The finished run in a folder, or how far it is."""
+    try:
+        run = load_run(folder)
+        if run.finished:
+            _ = run.scores  # read now, so that a damaged file is found here
+            return run
+        last = run.metrics[-1] if run.metrics else {}
+        # Facts are written at the start and at the end, and records in between.
+        done = max(int(run.facts.get("step", 0)), int(last.get("step", 0)))
+        return Pending(run.label, folder, f"trained {done:,} of {run.plan.run.steps:,} steps", run.plan)
+    except Exception as error:  # a damaged run, or one of a plugin that is gone, must not hide the others
+        notes.append(f"{folder} cannot be read: {error}")
+        return Pending(folder.parent.name, folder, "cannot be read")
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The folders of runs in and below a folder: by table, by row in the table's order, by seed."""
+    orders: dict[Path, list[str]] = {}
+
+    def order(folder: Path) -> tuple[str, int, str, str]:
+        home = folder.parent.parent
+        if home not in orders:
+            orders[home] = _rows_of(home)
+        label = folder.parent.name
+        place = orders[home].index(label) if label in orders[home] else len(orders[home])
+        return str(home), place, label, f"{folder.name.removeprefix('seed-'):0>9}"
+
+    return sorted({found.parent for found in path.glob("**/run.json")}, key=order)
+
+
+def _rows_of(home: Path) -> list[str]:
+    """The labels of the rows of a table, in its order; none where there is no table yet."""
+    try:
+        table = json.loads((home / "table.json").read_text(encoding="utf-8"))
+        return [str(row["label"]) for row in table["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def one_run(path: Path, row: str | None = None) -> Run:
+    """The run in a folder, or the only one below it.
+
+    Args:
+        path: a run's folder, or one above it.
+        row: look at the runs of this label alone.
+
+    Raises:
+        RunError: there is none, or there are several.
+    """
+    if not path.is_dir():
+        raise RunError(f"there is no folder {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")
+    if row is None and (path / "run.json").exists():
+        return load_run(path)
+    found = run_folders(path)
+    chosen = [folder for folder in found if row is None or folder.parent.name == row]
+    if not found:
+        raise RunError(f"there is no run in {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")
+    if not chosen:
+        labels = {folder.parent.name for folder in found}
+        raise RunError(f"there is no row '{row}' in {path}{did_you_mean(str(row), labels)}")
+    if len(chosen) > 1:
+        listed = "\n".join(f"  {folder}" for folder in chosen)
+        raise RunError(f"{path} holds {len(chosen)} runs; give one of them:\n{listed}")
+    return load_run(chosen[0])

@@ -1,0 +1,142 @@
+"""A run on disk: its resolved recipe, its records and scores, and new images from its last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genprior.engine.build import build_model
+from genprior.engine.sampling import generate
+from genprior.errors import PlanError, RunError, did_you_mean
+from genprior.parts import DataInfo, Model
+from genprior.recipe.plan import Plan
+from genprior.registry import Registry, installed
+from genprior.storage import checkpoint
+
+__all__ = ["Run", "load_run"]
+
+
+class Run:
+    """A run that has been trained, wholly or in part."""
+
+    def __init__(self, folder: Path, plan: Plan, facts: dict[str, Any]) -> None:
+        """Hold what the folder says; `load_run` reads it."""
+        self.folder = folder
+        self.plan = plan
+        self.facts = facts
+
+    @property
+    def label(self) -> str:
+        """The row's name."""
+        return self.plan.label
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.facts["seed"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is trained to the end and scored."""
+        return bool(self.facts.get("finished"))
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """The scores by name; empty while it trains."""
+        path = self.folder / "scores.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The newest complete checkpoint."""
+        return checkpoint.latest(self.folder / "checkpoints")
+
+    @cached_property
+    def model(self) -> Model:
+        """The model with the weights of the newest checkpoint, averaged where the run averages, in evaluation mode.
+
+        Raises:
+            RunError: there is no checkpoint yet.
+            CheckpointError: the checkpoint is damaged.
+        """
+        if self.checkpoint is None:
+            raise RunError(
+                f"the run {self.folder} has no checkpoint yet; train it further (the first one is written after "
+                f"{self.plan.run.checkpoint_every} steps, or when training is interrupted)"
+            )
+        saved = checkpoint.read(self.checkpoint)
+        data = saved.facts["data"]
+        info = DataInfo(tuple(data["image"]), tuple(data["classes"]), data.get("binary", False), data.get("labelled"))
+        model = build_model(self.plan.model, info, self.seed)
+        model.load_state_dict({**saved.under("model"), **saved.under("average")})
+        return model.eval()
+
+    def label_index(self, label: str | int) -> int:
+        """The number of a class given by its name or its number.
+
+        Raises:
+            PlanError: there is no such class.
+        """
+        classes = self.classes
+        if str(label) in classes:
+            return classes.index(str(label))
+        if str(label).isdecimal() and int(label) < len(classes):
+            return int(label)
+        raise PlanError(f"there is no class '{label}' in this run's data{did_you_mean(str(label), classes)}")
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The class names of the run's data, in label order."""
+        if self.checkpoint is None:
+            return []
+        return [str(name) for name in checkpoint.read(self.checkpoint).facts["data"]["classes"]]
+
+    def sample(self, n: int, *, seed: int = 0, label: str | int | None = None) -> Tensor:
+        """N new images.
+
+        Args:
+            n: how many.
+            seed: draws codes and conditions; a longer sequence begins with the shorter one.
+            label: a class's name or number, for a model that is asked for labels.
+
+        Returns:
+            uint8 [n, c, h, w].
+
+        Raises:
+            RunError: n is below 1, or there is no checkpoint yet.
+            PlanError: there is no such class, or the model asks for none.
+        """
+        if n < 1:
+            raise RunError(f"{n} images were asked for; ask for at least 1")
+        return generate(self.model, n, seed=seed, label=None if label is None else self.label_index(label))
+
+
+def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:
+    """Read a run's folder, `<out>/<row>/seed-<k>`.
+
+    Raises:
+        RunError: it is no run's folder; lists the runs that are below it.
+    """
+    folder = Path(path)
+    try:
+        table = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        below = sorted({str(p.parent) for p in folder.glob("**/run.json")}) if folder.is_dir() else []
+        listed = f" Runs below it: {', '.join(below)}" if below else " There are no runs below it."
+        raise RunError(f"{folder} is no run's folder (it holds no recipe.toml and run.json).{listed}") from None
+    plan = Plan.model_validate(table, context={"registry": registry or installed()})
+    return Run(folder, plan, facts)

@@ -1,0 +1,1 @@
+"""Scores of images and models, with every feature computed once."""

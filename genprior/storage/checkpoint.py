@@ -1,0 +1,118 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON with the tensors' checksum; never pickle.
+
+A checkpoint is two files, `step-00000800.safetensors` and `step-00000800.json`. The JSON is written last and names the
+SHA-256 of the tensors, so a checkpoint without it, or with another checksum, is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from genprior.errors import CheckpointError
+from genprior.storage.files import whole_file, write_json
+
+__all__ = ["Checkpoint", "latest", "optimiser_tensors", "read", "restore_optimiser", "write"]
+
+
+class Checkpoint:
+    """A checkpoint that has been read and verified."""
+
+    def __init__(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Hold the tensors by name and the facts beside them."""
+        self.step = step
+        self.tensors = tensors
+        self.facts = facts
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with `prefix/`, without it."""
+        return {n.removeprefix(f"{prefix}/"): t for n, t in self.tensors.items() if n.startswith(f"{prefix}/")}
+
+
+def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int = 2) -> Path:
+    """Write a checkpoint whole or not at all, then remove all but the newest `keep`.
+
+    Raises:
+        CheckpointError: the disk refuses; older checkpoints are untouched.
+    """
+    path = folder / f"step-{step:08d}.safetensors"
+    try:
+        with whole_file(path) as partial:
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
+            checksum = _checksum(partial)
+        write_json(path.with_suffix(".json"), {"step": step, "sha256": checksum, **facts})
+    except (OSError, SafetensorError) as error:
+        path.unlink(missing_ok=True) if not path.with_suffix(".json").exists() else None
+        failure = CheckpointError(
+            f"the checkpoint {path} cannot be written: {error}. Earlier checkpoints are untouched; "
+            "free some space and give the same command again to go on from the last one."
+        )
+        failure.exit_code = 1
+        raise failure from error
+    for old in _complete(folder)[:-keep]:
+        old.with_suffix(".json").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+    return path
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest complete checkpoint, or None."""
+    complete = _complete(folder)
+    return complete[-1] if complete else None
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a checkpoint and verify its checksum.
+
+    Raises:
+        CheckpointError: it is truncated, altered or unreadable; says what to do.
+    """
+    remedy = (
+        f"Delete {path.name} and {path.with_suffix('.json').name} to go on from the checkpoint before, "
+        "or the run's folder to start anew."
+    )
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if _checksum(path) != facts["sha256"]:
+            raise CheckpointError(f"the checkpoint {path} was truncated or altered: its checksum is wrong. {remedy}")
+        return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error!r}. {remedy}") from error
+
+
+def _complete(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("step-*.safetensors") if p.with_suffix(".json").exists())
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
+    """An optimiser's state as tensors, by parameter name and state name."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
+    return {
+        f"{names[parameter]}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for parameter, state in optimiser.state.items()
+        for key, value in state.items()
+        if value is not None
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser the state that `optimiser_tensors` took from one of the same module."""
+    order = {name: index for index, (name, _) in enumerate(module.named_parameters())}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        parameter, _, key = name.rpartition("/")
+        state.setdefault(order[parameter], {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -1,0 +1,1 @@
+"""Tables of rows and scores, in which only numbers that can be compared share a column."""

@@ -1,0 +1,101 @@
+"""A table for other programs: CSV with every value of every seed, and LaTeX in the style of booktabs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from genprior.tables.table import Table, is_bold
+
+__all__ = ["as_csv", "as_latex", "escaped"]
+
+_FIELDS = (
+    "row", "score", "title", "higher_is_better", "mean", "std", "seeds", "values", "real", "empty",
+    "published", "published_spread", "published_verified", "published_in", "protocol",
+)  # fmt: skip
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+}  # fmt: skip
+_PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
+
+
+def as_csv(table: Table) -> str:
+    """The table in CSV, tidy: a line for each row and score, with a header.
+
+    `values` holds the seeds' values between spaces, in the order of `seeds`; `empty` says why there are none. Of
+    several published numbers for one cell, each has a line of its own.
+    """
+    text = io.StringIO()
+    out = csv.DictWriter(text, _FIELDS, lineterminator="\n")
+    out.writeheader()
+    for row in table.rows:
+        for column in table.columns:
+            cell = row.scores.get(column.key)
+            line = {
+                "row": row.label,
+                "score": column.key,
+                "title": column.title,
+                "higher_is_better": column.higher_is_better,
+                "mean": "" if cell is None else repr(cell.mean),
+                "std": "" if cell is None or cell.std is None else repr(cell.std),
+                "seeds": " ".join(map(str, row.seeds)),
+                "values": "" if cell is None else " ".join(map(repr, cell.values)),
+                "real": repr(table.real[column.key]) if column.key in table.real else "",
+                "empty": "" if cell is not None else row.empty.get(column.key, ""),
+                "protocol": table.protocols.get(column.key, ""),
+            }
+            for number in row.published.get(column.key, ()):
+                out.writerow(
+                    line
+                    | {
+                        "published": repr(number.value),
+                        "published_spread": "" if number.spread is None else repr(number.spread),
+                        "published_verified": number.verified,
+                        "published_in": number.citation,
+                    }
+                )
+            if not row.published.get(column.key):
+                out.writerow(line)
+    return text.getvalue()
+
+
+def escaped(text: str) -> str:
+    """A text with what LaTeX would take for commands made plain."""
+    return _PATTERN.sub(lambda found: _SPECIAL[found.group()], text)
+
+
+def as_latex(table: Table) -> str:
+    r"""The table in LaTeX, to be `\input` where the package booktabs is loaded; notes stand below it."""
+    header, lines, notes = table.layout()
+
+    def cell(text: str) -> str:
+        return rf"\textbf{{{escaped(text[2:-2])}}}" if is_bold(text) else escaped(text)
+
+    def line(cells: list[str]) -> str:
+        # Braced, as a bracket at the start of a line would be taken for an argument of the line break before it.
+        return " & ".join(["{" + cell(cells[0]) + "}", *map(cell, cells[1:])]) + r" \\"
+
+    below = [table.footnote(), *table.numbered(notes), *table.protocol()]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escaped(table.title)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            r"\toprule",
+            line(header),
+            r"\midrule",
+            *(line(cells) for cells in lines),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+            r"\medskip\footnotesize\raggedright",
+            *(escaped(text) + r"\par" for text in below),
+            r"\end{table}",
+            "",
+        ]
+    )

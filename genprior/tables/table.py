@@ -1,0 +1,273 @@
+"""The table of rows: gathered from the run folders, written as JSON, Markdown and HTML, with a picture."""
+
+from __future__ import annotations
+
+import html
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from genprior.scoring.measure import Column
+from genprior.tables.published import Published
+
+if TYPE_CHECKING:
+    pass
+import dataclasses
+
+__all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold"]
+
+REAL = "real, held out"
+"""What the line of real images is called."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score over the seeds of a row."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds; None for one seed."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def __str__(self) -> str:
+        """For example `7.43 ± 0.13`; means below 1 with three digits that say something, `0.00152 ± 0.00031`."""
+        places = _places(self.mean)
+        return f"{self.mean:.{places}f}" + (f" ± {self.std:.{places}f}" if self.std is not None else "")
+
+
+def _places(value: float) -> int:
+    """Decimal places to show: two, or as many as three significant digits need, at most six."""
+    size = abs(value)
+    return 2 if size >= 1 or size < 5e-7 else min(6, 2 - math.floor(math.log10(size)))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: the runs of one label."""
+
+    label: str
+    seeds: tuple[int, ...]
+    scores: dict[str, Cell]
+    seconds: Cell | None
+    images_per_second: Cell | None
+    empty: dict[str, str] = field(default_factory=dict)
+    """Why it has no number in a column, by the column's key."""
+    published: dict[str, tuple[Published, ...]] = field(default_factory=dict)
+    """What others published for it, by the column's key."""
+
+
+class Layout(NamedTuple):
+    """A table as texts."""
+
+    header: list[str]
+    lines: list[list[str]]
+    """A line for each row, and one of real held-out images; the best of a column stands between asterisks."""
+    notes: list[str]
+    """What the marks [1], [2], ... in cells refer to, in order."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows that are finished, and the scores of real held-out images."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    real: dict[str, float]
+    missing: tuple[str, ...] = field(default=())
+    """Runs that are not finished."""
+    protocols: dict[str, str] = field(default_factory=dict)
+    """How a column was measured, by its key."""
+
+    def row(self, label: str) -> Row:
+        """The row of this label."""
+        return next(row for row in self.rows if row.label == label)
+
+    def best(self, column: Column) -> set[str]:
+        """The labels of the best row, and of those that cannot be told from it.
+
+        Two rows are told apart by a difference of means larger than their standard deviations over seeds combined,
+        (s_1^2 + s_2^2)^(1/2). A row of one seed, whose spread is not known, is given that of the row it is compared
+        with, and two such rows cannot be told apart; where no row of the column has a spread, any difference tells.
+        """
+        cells = self._cells(column)
+        if len(cells) < 2:
+            return set()
+        pick = max if column.higher_is_better else min
+        top = pick(cells, key=lambda label: cells[label].mean)
+        known = any(cell.std is not None for cell in cells.values())
+        return {
+            label
+            for label, cell in cells.items()
+            if label == top or abs(cell.mean - cells[top].mean) <= _combined(cell, cells[top], known)
+        }
+
+    def bold(self, column: Column) -> str | None:
+        """The label of the one row that is better than all others, as `best` tells them apart; None if there is none.
+
+        A row of one seed is never set above rows whose spread is known.
+        """
+        best, cells = self.best(column), self._cells(column)
+        if len(best) != 1:
+            return None
+        (label,) = best
+        known = any(cell.std is not None for cell in cells.values())
+        return None if known and cells[label].std is None else label
+
+    def _cells(self, column: Column) -> dict[str, Cell]:
+        return {row.label: row.scores[column.key] for row in self.rows if column.key in row.scores}
+
+    def layout(self) -> Layout:
+        """The table as texts: published numbers stand in a column of their own beside ours, and marks refer to notes.
+
+        A number is set in bold if it is better than every other of its column, see `bold`.
+        """
+        notes: dict[str, int] = {}
+
+        def mark(text: str) -> str:
+            return f"[{notes.setdefault(text, len(notes) + 1)}]"
+
+        shown = [(c, any(c.key in row.published for row in self.rows), self.bold(c)) for c in self.columns]
+        timed = any(row.seconds or row.images_per_second for row in self.rows)
+        header = ["row"]
+        for c, published, _ in shown:
+            header += [c.title + (" ↑" if c.higher_is_better else " ↓"), *(["published"] if published else [])]
+        header += ["seconds", "images/s"] if timed else []
+        lines = []
+        for row in self.rows:
+            line = [row.label]
+            for c, published, bold in shown:
+                if c.key in row.scores:
+                    line.append(f"**{row.scores[c.key]}**" if row.label == bold else str(row.scores[c.key]))
+                else:
+                    line.append(f"- {mark(row.empty[c.key])}" if c.key in row.empty else "-")
+                if published:
+                    numbers = row.published.get(c.key, ())
+                    line.append("; ".join(f"{number} {mark(number.citation)}" for number in numbers) or "-")
+            if timed:
+                line += [f"{cell.mean:,.0f}" if cell else "-" for cell in (row.seconds, row.images_per_second)]
+            lines.append(line)
+        if self.real:
+            real = [REAL]
+            for c, published, _ in shown:
+                real += [str(Cell((self.real[c.key],))) if c.key in self.real else "-", *([""] if published else [])]
+            lines.append(real + [""] * (len(header) - len(real)))
+        return Layout(header, lines, list(notes))
+
+    def as_json(self) -> dict[str, Any]:
+        """The table for programs: every value of every seed."""
+        return {
+            "title": self.title,
+            "columns": [column._asdict() for column in self.columns],
+            "rows": [
+                {
+                    "label": row.label,
+                    "seeds": list(row.seeds),
+                    "scores": {
+                        key: {"mean": cell.mean, "std": cell.std, "values": list(cell.values)}
+                        for key, cell in row.scores.items()
+                    },
+                    "empty": row.empty,
+                    "published": {
+                        key: [number.model_dump(mode="json") for number in numbers]
+                        for key, numbers in row.published.items()
+                    },
+                    "seconds": list(row.seconds.values) if row.seconds else None,
+                    "images_per_second": list(row.images_per_second.values) if row.images_per_second else None,
+                }
+                for row in self.rows
+            ],
+            "real": self.real,
+            "missing": list(self.missing),
+            "protocols": self.protocols,
+        }
+
+    def as_markdown(self) -> str:
+        """The table in Markdown."""
+        header, lines, notes = self.layout()
+        rule = ["---", *["---:"] * (len(header) - 1)]
+        body = "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in [header, rule, *lines]
+        )
+        below = [self.footnote(), *self.numbered(notes), "\n".join(f"- {line}" for line in self.protocol())]
+        return "\n\n".join([f"# {self.title}", body, *filter(None, below)]) + "\n"
+
+    @staticmethod
+    def numbered(notes: Sequence[str]) -> list[str]:
+        """The notes of `layout` behind their marks."""
+        return [f"[{place}] {note}" for place, note in enumerate(notes, 1)]
+
+    def protocol(self) -> list[str]:
+        """How each column was measured, a line each."""
+        return [f"{c.title}: {self.protocols[c.key]}" for c in self.columns if c.key in self.protocols]
+
+    def footnote(self) -> str:
+        """What the numbers are."""
+        seeds = sorted({len(row.seeds) for row in self.rows if row.seeds}) or [1]
+        several = f"{seeds[0]} to {seeds[-1]}" if seeds[0] < seeds[-1] else f"{seeds[-1]}"
+        over = f"mean ± standard deviation over {several} seeds" if seeds[-1] > 1 else "one seed"
+        text = f"{over.capitalize()}. ↑ higher is better, ↓ lower is better."
+        if any("classifier" in column.key for column in self.columns):
+            text += " Classifier scores are of a network trained on this data set, not comparable with published ones."
+        if any(self.bold(column) for column in self.columns) and seeds[-1] > 1:
+            text += " Bold: better than every other row by more than their standard deviations combined."
+        if self.missing:
+            text += f" Not finished: {', '.join(self.missing)}."
+        return text
+
+    def as_html(self, picture: str | None = None) -> str:
+        """The table as a page of its own."""
+        header, lines, notes = self.layout()
+
+        def cell(tag: str, text: str) -> str:
+            bold = is_bold(text)
+            shown = html.escape(text[2:-2] if bold else text)
+            return f"<{tag}>{f'<b>{shown}</b>' if bold else shown}</{tag}>"
+
+        head = "".join(cell("th", text) for text in header)
+        body = "\n".join("<tr>" + "".join(cell("td", text) for text in line) + "</tr>" for line in lines)
+        below = "".join(f"<br>\n{html.escape(text)}" for text in [*self.numbered(notes), *self.protocol()])
+        image = f'<p><img src="{html.escape(picture)}" alt="samples of each row"></p>' if picture else ""
+        return (
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.title)}</title>\n'
+            "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
+            "table{border-collapse:collapse}td,th{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #ccc}"
+            "td:first-child,th:first-child{text-align:left}img{max-width:100%}</style></head>\n"
+            f"<body><h1>{html.escape(self.title)}</h1>\n<table>\n<tr>{head}</tr>\n{body}\n</table>\n"
+            f"<p>{html.escape(self.footnote())}{below}</p>\n{image}</body></html>\n"
+        )
+
+
+def is_bold(text: str) -> bool:
+    """Whether a cell of a table stands between asterisks."""
+    return text.startswith("**") and text.endswith("**") and len(text) > 4
+
+
+def _combined(one: Cell, other: Cell, known: bool) -> float:
+    """The spread that a difference of means is compared with; `known` if any row of the column has one."""
+    spreads = [cell.std for cell in (one, other) if cell.std is not None]
+    if not spreads:
+        return math.inf if known else 0.0
+    return math.hypot(spreads[0], spreads[-1])
+
+
+def best_first(table: Table) -> Table:
+    """The table with its rows in the order of its first column in which they have a number."""
+
+    def order(row: Row) -> tuple[int, float]:
+        for place, column in enumerate(table.columns):
+            if column.key in row.scores:
+                mean = row.scores[column.key].mean
+                return place, -mean if column.higher_is_better else mean
+        return len(table.columns), 0.0
+
+    return dataclasses.replace(table, rows=tuple(sorted(table.rows, key=order)))
