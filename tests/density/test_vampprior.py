@@ -16,8 +16,8 @@ from genprior.errors import PlanError
 from genprior.parts import Borrowed, DensityPosterior, Encoder, Sizes
 from genprior.runs.trainer import Trainer
 from genprior.testing import check_prior
+from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.networks.mlp_encoder import MlpEncoder
-from genprior_std.networks.posterior import GaussianPosterior
 from genprior_std.priors.vampprior import VampPrior
 
 ERROR_RATE = 1e-3

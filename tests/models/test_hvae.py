@@ -13,11 +13,11 @@ from genprior.engine.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, Decoder, DensityPrior, Encoder
 from genprior.testing import check_model
+from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.models.hvae import HierarchicalVariationalAutoencoder
 from genprior_std.networks.gated_mlp_decoder import GatedMlpDecoder
 from genprior_std.networks.gated_mlp_encoder import GatedMlpEncoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
-from genprior_std.networks.posterior import GaussianPosterior
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
 from genprior_std.priors.gaussian import Gaussian

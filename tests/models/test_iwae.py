@@ -12,11 +12,11 @@ from genprior.engine.build import build_model
 from genprior.parts import Batch, DataInfo, Decoder, Encoder
 from genprior.testing import check_model
 from genprior_std.conditioners.none import NoCondition
+from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.models.iwae import ImportanceWeightedAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
-from genprior_std.networks.posterior import GaussianPosterior
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.vampprior import VampPrior
 from genprior_std.reconstruction.pixel import Pixel

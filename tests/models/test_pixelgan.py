@@ -17,12 +17,12 @@ from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.games.began import BoundaryEquilibrium
 from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
+from genprior_std.layers.posterior import SoftCategory, log_category
 from genprior_std.models.pixelgan import PixelGanAutoencoder
 from genprior_std.models.pixelgan_semi_supervised import SemiSupervisedPixelGan
 from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
-from genprior_std.networks.posterior import SoftCategory, log_category
 from genprior_std.networks.strided_encoder import StridedEncoder
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian

@@ -18,10 +18,10 @@ from genprior.parts import Batch, DataInfo, Decoder, Encoder
 from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
 from genprior_std.conditioners.none import NoCondition
+from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
-from genprior_std.networks.posterior import GaussianPosterior
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.vampprior import VampPrior

@@ -9,13 +9,13 @@ import torch
 from scipy import stats
 from torch import nn
 
+from genprior_std.layers.spectral import normalise_spectrally
 from genprior_std.networks.autoencoder_critic import AutoencoderCritic
 from genprior_std.networks.began_decoder import BeganDecoder
 from genprior_std.networks.dcgan_critic import DcganCritic
 from genprior_std.networks.dcgan_decoder import DcganDecoder
 from genprior_std.networks.infogan_critic import InfoganCritic
 from genprior_std.networks.infogan_decoder import InfoganDecoder
-from genprior_std.networks.spectral import normalise_spectrally
 from genprior_std.networks.wgan_resnet_critic import WganResnetCritic
 from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
 

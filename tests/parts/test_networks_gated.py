@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from genprior.errors import PlanError
 from genprior.parts import DensityPosterior, PointPosterior, Sizes
 from genprior.testing import check_decoder, check_encoder
+from genprior_std.layers.gated import GatedConvolution, GatedDense, GatedMlp, PosteriorHead
 from genprior_std.networks.gated_convolutional_decoder import GatedConvolutionalDecoder
 from genprior_std.networks.gated_convolutional_encoder import GatedConvolutionalEncoder
-from genprior_std.networks.gated_layers import GatedConvolution, GatedDense, GatedMlp, PosteriorHead
 from genprior_std.networks.gated_mlp_decoder import GatedMlpDecoder
 from genprior_std.networks.gated_mlp_encoder import GatedMlpEncoder
 

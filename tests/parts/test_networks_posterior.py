@@ -8,8 +8,8 @@ from scipy import stats
 from torch.distributions import Independent, Normal
 
 from genprior.parts import DensityPosterior, PointPosterior, Sizes
+from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.networks.mlp_encoder import MlpEncoder
-from genprior_std.networks.posterior import GaussianPosterior
 from genprior_std.networks.residual_encoder import ResidualEncoder
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from genprior.parts import Sizes
-from genprior_std.networks.residual_blocks import CodeToMap
+from genprior_std.layers.residual import CodeToMap
 from genprior_std.networks.residual_decoder import ResidualDecoder
 from genprior_std.networks.residual_encoder import ResidualEncoder
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from genprior.errors import PlanError
 from genprior.parts import Batch, Sizes
+from genprior_std.layers.pixels import PixelTanh
 from genprior_std.networks.gated_convolutional_decoder import GatedConvolutionalDecoder
 from genprior_std.networks.gated_mlp_decoder import GatedMlpDecoder
 from genprior_std.networks.larsen_decoder import LarsenDecoder
-from genprior_std.networks.layers import PixelTanh
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
 

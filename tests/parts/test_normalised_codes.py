@@ -9,8 +9,8 @@ from torch.nn.functional import batch_norm
 from genprior.errors import PlanError
 from genprior.parts import Sizes
 from genprior.testing import check_encoder
+from genprior_std.layers.posterior import CodeNorm
 from genprior_std.networks.mlp_encoder import MlpEncoder
-from genprior_std.networks.posterior import CodeNorm
 from genprior_std.networks.strided_encoder import StridedEncoder
 
 SIZES = Sizes((1, 6, 6), 5, 0, 0)

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from genprior.errors import PlanError
 from genprior.parts import AutoregressiveDecoder, Sizes
 from genprior.testing import check_decoder
-from genprior_std.networks.masked_layers import AboveConvolution, GatedLayer, LeftConvolution
-from genprior_std.networks.pixel_distributions import distribution_of
+from genprior_std.layers.masked import AboveConvolution, GatedLayer, LeftConvolution
+from genprior_std.layers.pixel_distributions import distribution_of
 from genprior_std.networks.pixelcnn_decoder import PixelCnnDecoder
 
 CODES = ["invariant", "dependent"]

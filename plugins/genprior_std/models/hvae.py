@@ -28,9 +28,9 @@ from genprior import (
     ReconstructionSpec,
     Sizes,
 )
+from genprior_std.layers.posterior import log_prob_of_each
 from genprior_std.models.latent import check_density, dense, draw_with_density, repeated
 from genprior_std.models.vae import VariationalAutoencoder
-from genprior_std.networks.posterior import log_prob_of_each
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
 
 __all__ = ["HierarchicalVariationalAutoencoder"]

@@ -29,8 +29,8 @@ from genprior import (
     ReconstructionSpec,
     Sizes,
 )
+from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
 from genprior_std.models.one_code import OneCode
-from genprior_std.networks.posterior import GaussianPosterior, log_prob_of_each
 
 __all__ = [
     "CodeInference",

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import Batch, Build, DataInfo, Objectives, Phase, PlanError
+from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.models.latent import LatentModel, dense
-from genprior_std.networks.posterior import GaussianPosterior
 from genprior_std.priors.nested_crp import NestedCrp
 
 __all__ = ["NestedCrpAutoencoder"]

@@ -14,9 +14,9 @@ from torch.nn import functional
 from genprior import Batch, Build, Condition, ConditionerSpec, DataInfo, Objectives, Phase, PlanError, PriorSpec, Sizes
 from genprior_std.conditioners.known_labels import check_asked
 from genprior_std.conditioners.none import NoCondition
+from genprior_std.layers.posterior import log_category
 from genprior_std.models.labels_alone import LabelsAlone
 from genprior_std.models.pixelgan import PixelGanAutoencoder, ends_in_softmax
-from genprior_std.networks.posterior import log_category
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["SemiSupervisedPixelGan"]

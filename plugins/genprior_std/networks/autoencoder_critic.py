@@ -6,9 +6,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import PartConfig, Sizes
-from genprior_std.networks.began_layers import levels, pair, upsampling
-from genprior_std.networks.layered_critic import LayeredCritic
-from genprior_std.networks.starts import start_glorot
+from genprior_std.layers.began import levels, pair, upsampling
+from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.layered_critic import LayeredCritic
 
 __all__ = ["AutoencoderCritic"]
 

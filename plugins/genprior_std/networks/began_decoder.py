@@ -6,9 +6,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.began_layers import levels, upsampling
-from genprior_std.networks.layers import PixelTanh, with_known
-from genprior_std.networks.starts import start_glorot
+from genprior_std.layers.began import levels, upsampling
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.pixels import PixelTanh
 
 __all__ = ["BeganDecoder"]
 

@@ -7,7 +7,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from genprior import Critic, PartConfig, Sizes
-from genprior_std.networks.layers import fully_connected, with_known
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.fully_connected import fully_connected
 
 __all__ = ["CodeCritic"]
 

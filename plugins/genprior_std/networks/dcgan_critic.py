@@ -8,11 +8,12 @@ from pydantic import Field
 from torch import nn
 
 from genprior import PartConfig, Sizes
-from genprior_std.networks.layered_critic import LayeredCritic
-from genprior_std.networks.layers import LEAK, doublings
-from genprior_std.networks.residual_blocks import pyramid
-from genprior_std.networks.spectral import normalise_spectrally
-from genprior_std.networks.starts import start_he, start_normal
+from genprior_std.layers.fully_connected import LEAK
+from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.initialisation import start_he, start_normal
+from genprior_std.layers.layered_critic import LayeredCritic
+from genprior_std.layers.residual import pyramid
+from genprior_std.layers.spectral import normalise_spectrally
 
 __all__ = ["DcganCritic"]
 

@@ -8,9 +8,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.layers import PixelTanh, doublings, with_known
-from genprior_std.networks.residual_blocks import pyramid
-from genprior_std.networks.starts import start_he, start_normal
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.initialisation import start_he, start_normal
+from genprior_std.layers.pixels import PixelTanh
+from genprior_std.layers.residual import pyramid
 
 __all__ = ["DcganDecoder"]
 

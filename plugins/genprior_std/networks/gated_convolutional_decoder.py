@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.gated_layers import GatedConvolution, GatedMlp
-from genprior_std.networks.layers import PixelTanh
+from genprior_std.layers.gated import GatedConvolution, GatedMlp
+from genprior_std.layers.pixels import PixelTanh
 
 __all__ = ["GatedConvolutionalDecoder"]
 

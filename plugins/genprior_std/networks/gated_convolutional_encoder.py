@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import PartConfig, Posterior, Sizes
-from genprior_std.networks.gated_layers import GatedConvolution, GatedDense, PosteriorHead
-from genprior_std.networks.layers import divided
-from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm
+from genprior_std.layers.gated import GatedConvolution, GatedDense, PosteriorHead
+from genprior_std.layers.image_sizes import divided
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm
 
 __all__ = ["GatedConvolutionalEncoder"]
 

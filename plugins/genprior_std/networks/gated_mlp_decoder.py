@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from genprior import Batch, Decoder, PartConfig, Sizes
-from genprior_std.networks.gated_layers import GatedMlp, he_normal
-from genprior_std.networks.layers import PixelTanh, logit_of_mean
+from genprior_std.layers.gated import GatedMlp, he_normal
+from genprior_std.layers.pixels import PixelTanh, logit_of_mean
 
 __all__ = ["GatedMlpDecoder"]
 

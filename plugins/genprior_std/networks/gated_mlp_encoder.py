@@ -8,8 +8,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from genprior import PartConfig, Posterior, Sizes
-from genprior_std.networks.gated_layers import GatedMlp, PosteriorHead
-from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm
+from genprior_std.layers.gated import GatedMlp, PosteriorHead
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm
 
 __all__ = ["GatedMlpEncoder"]
 

@@ -6,8 +6,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import FeatureCritic, PartConfig, PlanError, Sizes, did_you_mean
-from genprior_std.networks.layers import LEAK, doublings, with_known_maps
-from genprior_std.networks.spectral import normalise_spectrally
+from genprior_std.layers.conditions import with_known_maps
+from genprior_std.layers.fully_connected import LEAK
+from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.spectral import normalise_spectrally
 
 __all__ = ["ConvolutionalImageCritic"]
 

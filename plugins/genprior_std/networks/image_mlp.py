@@ -8,8 +8,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from genprior import FeatureCritic, PartConfig, PlanError, Sizes, did_you_mean
-from genprior_std.networks.layers import Activation, fully_connected, with_known
-from genprior_std.networks.spectral import normalise_spectrally
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.fully_connected import Activation, fully_connected
+from genprior_std.layers.spectral import normalise_spectrally
 
 __all__ = ["MlpImageCritic"]
 

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import nn
 
 from genprior import PartConfig, Sizes
-from genprior_std.networks.layered_critic import LayeredCritic
-from genprior_std.networks.layers import divided
-from genprior_std.networks.starts import start_normal
+from genprior_std.layers.image_sizes import divided
+from genprior_std.layers.initialisation import start_normal
+from genprior_std.layers.layered_critic import LayeredCritic
 
 __all__ = ["InfoganCritic"]
 

@@ -8,8 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.layers import PixelTanh, divided, with_known
-from genprior_std.networks.starts import start_normal
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.image_sizes import divided
+from genprior_std.layers.initialisation import start_normal
+from genprior_std.layers.pixels import PixelTanh
 
 __all__ = ["InfoganDecoder"]
 

@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import PartConfig, Posterior, Sizes
-from genprior_std.networks.layers import divided, with_known_maps
-from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
+from genprior_std.layers.conditions import with_known_maps
+from genprior_std.layers.image_sizes import divided
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
 
 __all__ = ["LarsenEncoder"]
 

@@ -11,15 +11,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from genprior import Batch, Decoder, PartConfig, Sizes
-from genprior_std.networks.layers import (
-    Activation,
-    PixelTanh,
-    Start,
-    fully_connected,
-    glorot,
-    logit_of_mean,
-    with_known,
-)
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.fully_connected import Activation, fully_connected
+from genprior_std.layers.initialisation import Start, start_glorot
+from genprior_std.layers.pixels import PixelTanh, logit_of_mean
 
 __all__ = ["MlpDecoder"]
 
@@ -68,7 +63,7 @@ class MlpDecoder(Decoder):
         self.layers = nn.Sequential(*fully_connected(inputs, cfg.hidden, cfg.activation, cfg.batch_norm))
         self.to_image = nn.Sequential(nn.Linear(cfg.hidden[-1], math.prod(sizes.image)), PixelTanh())
         if cfg.init == "glorot":
-            glorot(self)
+            start_glorot(self)
 
     @torch.no_grad()
     def begin(self, draw: Callable[[int], Batch]) -> None:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from genprior import PartConfig, Posterior, Sizes
-from genprior_std.networks.layers import Activation, Start, fully_connected, glorot, with_known
-from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.fully_connected import Activation, fully_connected
+from genprior_std.layers.initialisation import Start, start_glorot
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
 
 __all__ = ["MlpEncoder"]
 
@@ -75,8 +77,8 @@ class MlpEncoder(PosteriorEncoder):
         )
         self.code_norm = code_norm(self.name, cfg.posterior, sizes.code, cfg.normalise_code)
         if cfg.init == "glorot":
-            glorot(self.layers)
-            glorot(self.to_code, pieces=posterior_width(cfg.posterior, 1))
+            start_glorot(self.layers)
+            start_glorot(self.to_code, pieces=posterior_width(cfg.posterior, 1))
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:
         """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""

@@ -10,10 +10,11 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from genprior import AutoregressiveDecoder, PartConfig, PlanError, Sizes
-from genprior_std.networks.layers import divided, with_known
-from genprior_std.networks.masked_layers import GatedLayer, LeftConvolution, gate
-from genprior_std.networks.pixel_distributions import PixelForm, distribution_of
-from genprior_std.networks.pixelcnn_sampling import sample_rows
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.image_sizes import divided
+from genprior_std.layers.masked import GatedLayer, LeftConvolution, gate
+from genprior_std.layers.pixel_distributions import PixelForm, distribution_of
+from genprior_std.layers.pixelcnn_sampling import sample_rows
 
 __all__ = ["PixelCnnDecoder", "ReceptiveField"]
 

@@ -6,8 +6,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.layers import PixelTanh, doublings, with_known
-from genprior_std.networks.residual_blocks import CodeToMap, UpBlock, pyramid
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.pixels import PixelTanh
+from genprior_std.layers.residual import CodeToMap, UpBlock, pyramid
 
 __all__ = ["ResidualDecoder"]
 

@@ -8,9 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import PartConfig, Posterior, Sizes
-from genprior_std.networks.layers import doublings, with_known_maps
-from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
-from genprior_std.networks.residual_blocks import DownBlock, pyramid
+from genprior_std.layers.conditions import with_known_maps
+from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
+from genprior_std.layers.residual import DownBlock, pyramid
 
 __all__ = ["ResidualEncoder"]
 

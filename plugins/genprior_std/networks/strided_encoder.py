@@ -9,8 +9,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from genprior import PartConfig, Posterior, Sizes
-from genprior_std.networks.layers import Activation, activation, with_known_maps
-from genprior_std.networks.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
+from genprior_std.layers.conditions import with_known_maps
+from genprior_std.layers.fully_connected import Activation, activation
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
 
 __all__ = ["StridedEncoder"]
 

@@ -6,11 +6,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import PartConfig, Sizes
-from genprior_std.networks.layered_critic import LayeredCritic
-from genprior_std.networks.layers import doublings
-from genprior_std.networks.spectral import normalise_spectrally
-from genprior_std.networks.starts import start_glorot
-from genprior_std.networks.wgan_resnet_blocks import CriticBlock, FirstCriticBlock
+from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.layered_critic import LayeredCritic
+from genprior_std.layers.spectral import normalise_spectrally
+from genprior_std.layers.wgan_resnet import CriticBlock, FirstCriticBlock
 
 __all__ = ["WganResnetCritic"]
 

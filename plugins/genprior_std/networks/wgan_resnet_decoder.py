@@ -6,9 +6,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genprior import Decoder, PartConfig, Sizes
-from genprior_std.networks.layers import PixelTanh, doublings, with_known
-from genprior_std.networks.starts import start_glorot
-from genprior_std.networks.wgan_resnet_blocks import GeneratorBlock
+from genprior_std.layers.conditions import with_known
+from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.pixels import PixelTanh
+from genprior_std.layers.wgan_resnet import GeneratorBlock
 
 __all__ = ["WganResnetDecoder"]
 

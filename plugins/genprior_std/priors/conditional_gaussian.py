@@ -6,8 +6,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from genprior import DensityPrior, PartConfig, PlanError, Sizes
-from genprior_std.networks.gated_layers import GatedMlp, PosteriorHead
-from genprior_std.networks.posterior import GaussianPosterior
+from genprior_std.layers.gated import GatedMlp, PosteriorHead
+from genprior_std.layers.posterior import GaussianPosterior
 
 __all__ = ["ConditionalGaussian"]
 

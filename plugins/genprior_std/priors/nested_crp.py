@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from genprior import DensityPrior, PartConfig, Sizes
-from genprior_std.networks.posterior import GaussianPosterior, log_prob_of_each
+from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
 from genprior_std.priors.nested_crp_tree import Tree, TreeFamily
 
 __all__ = ["NestedCrp"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import hardtanh
 
 from genprior import Batch, Borrowed, DensityPosterior, DensityPrior, PartConfig, PlanError, Sizes
-from genprior_std.networks.posterior import GaussianPosterior, log_prob_of_each
+from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
 
 __all__ = ["VampPrior"]
 

@@ -1,13 +1,17 @@
-"""Where the networks of published GANs start."""
+"""Initial weights of the published networks."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
 
-__all__ = ["start_glorot", "start_he", "start_normal"]
+__all__ = ["Start", "start_glorot", "start_he", "start_normal"]
+
+Start = Literal["default", "glorot"]
+"""Where fully connected layers start: torch's own draw, or Glorot's uniform weights with biases of zero."""
 
 DEVIATION = 0.02
 """Standard deviation of DCGAN's initial weights."""
@@ -51,29 +55,34 @@ def start_he(module: nn.Module) -> None:
         _start_uniform(layer, 1.0 if isinstance(layer, nn.Linear) else 2.0)
 
 
-def start_glorot(module: nn.Module) -> None:
+def start_glorot(module: nn.Module, pieces: int = 1) -> None:
     """Start each layer in `module` with Glorot's uniform weights, of variance 2 / (f_in + f_out), and biases of 0.
+
+        W ~ uniform(-a, a),  a = sqrt(6 / (f_in + f_out)),  b = 0
 
     Args:
         module: holds the layers, or is one.
+        pieces: how many layers of equal width, side by side, each layer stands for; a mean and a log variance are two.
 
     References:
         Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, equation 16.
     """
     for layer in module.modules():
-        _start_uniform(layer, 1.0)
+        _start_uniform(layer, 1.0, pieces)
 
 
 @torch.no_grad()
-def _start_uniform(layer: nn.Module, times: float) -> None:
-    """Let a layer start at `times` Glorot's variance; other modules stay as they are."""
+def _start_uniform(layer: nn.Module, times: float, pieces: int = 1) -> None:
+    """Let each piece of a layer start at `times` Glorot's variance; other modules stay as they are."""
     fans: float
     if isinstance(layer, nn.Linear):
-        fans = layer.in_features + layer.out_features
+        fans = layer.in_features + layer.out_features / pieces
     elif isinstance(layer, nn.Conv2d):
-        fans = math.prod(layer.kernel_size) * (layer.in_channels + layer.out_channels / math.prod(layer.stride))
+        outputs = layer.out_channels / pieces
+        fans = math.prod(layer.kernel_size) * (layer.in_channels + outputs / math.prod(layer.stride))
     elif isinstance(layer, nn.ConvTranspose2d):
-        fans = math.prod(layer.kernel_size) * (layer.in_channels / math.prod(layer.stride) + layer.out_channels)
+        outputs = layer.out_channels / pieces
+        fans = math.prod(layer.kernel_size) * (layer.in_channels / math.prod(layer.stride) + outputs)
     else:
         return
     bound = math.sqrt(6 * times / fans)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from genprior_std.networks.starts import start_glorot, start_he
+from genprior_std.layers.initialisation import start_glorot, start_he
 
 __all__ = ["CriticBlock", "FirstCriticBlock", "GeneratorBlock"]
 

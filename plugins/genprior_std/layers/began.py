@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from genprior_std.networks.layers import doublings
+from genprior_std.layers.image_sizes import doublings
 
 __all__ = ["levels", "pair", "upsampling"]
 

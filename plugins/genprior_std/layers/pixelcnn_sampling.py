@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genprior_std.networks.masked_layers import GatedLayer, LeftConvolution, gate
-from genprior_std.networks.pixel_distributions import PixelDistribution
+from genprior_std.layers.masked import GatedLayer, LeftConvolution, gate
+from genprior_std.layers.pixel_distributions import PixelDistribution
 
 __all__ = ["sample_rows"]
 

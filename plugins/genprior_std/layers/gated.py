@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import glu, hardtanh
 
 from genprior import Posterior
-from genprior_std.networks.posterior import GaussianPosterior, PosteriorForm, posterior_from, posterior_width
+from genprior_std.layers.posterior import GaussianPosterior, PosteriorForm, posterior_from, posterior_width
 
 __all__ = ["GatedConvolution", "GatedDense", "GatedMlp", "PosteriorHead", "he_normal"]
 

@@ -7,7 +7,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from genprior import FeatureCritic, PlanError, did_you_mean
-from genprior_std.networks.layers import with_known_maps
+from genprior_std.layers.conditions import with_known_maps
 
 __all__ = ["LayeredCritic"]
 

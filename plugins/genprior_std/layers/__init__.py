@@ -1,0 +1,1 @@
+"""Layers, blocks and posteriors that several networks are made of."""
