@@ -32,6 +32,7 @@ _HOMES = {
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.images": ["check_images", "fit_images", "images_to_float", "to_uint8"],
+    "genprior.data.foreign": ["read_archive"],
     "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
     "genprior.data.labels": ["HIDDEN_LABEL"],
     "genprior.engine.sampling": ["evaluating", "generate"],
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from genprior.data.cache import cache_file as cache_file
     from genprior.data.cache import read_cache as read_cache
     from genprior.data.cache import write_cache as write_cache
+    from genprior.data.foreign import read_archive as read_archive
     from genprior.data.images import check_images as check_images
     from genprior.data.images import fit_images as fit_images
     from genprior.data.images import images_to_float as images_to_float

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from genprior.errors import DataError
 from genprior.storage.cache import content_hash
 
-__all__ = ["Images", "image_files", "read_images"]
+__all__ = ["Archive", "Images", "image_files", "read_archive", "read_images"]
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 _NAMED_AT_MOST = 5
@@ -67,7 +68,7 @@ def read_images(path: Path) -> Images:
         DataError: there are none, some cannot be read (they are counted and named), or their sizes differ.
     """
     if path.suffix.lower() == ".npz" and not path.is_dir():
-        return Images(path, _arrays(path))
+        return Images(path, _bytes_of(path))
     files = image_files(path)
     if not files:
         raise DataError(f"{path} is empty: it holds no images (PNG or JPEG) and no runs; give a folder that does")
@@ -133,31 +134,74 @@ def _some(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_NAMED_AT_MOST]) + (f", and {more:,} more" if more > 0 else "")
 
 
-def _arrays(path: Path) -> Tensor:
-    """The images of an .npz, its array `images`, `arr_0`, or the only one: uint8 [n, c, h, w]."""
+class Archive(NamedTuple):
+    """What was read of an .npz."""
+
+    images: np.ndarray
+    """[n, c, h, w] with n of at least 1 and c of 1 or 3, in the dtype of the file."""
+    name: str
+    """What the array of images is called in the file."""
+    others: dict[str, np.ndarray]
+    """Those of the other arrays that were asked for and that there are."""
+
+
+def read_archive(path: Path, *others: str) -> Archive:
+    """The images of an .npz, its array `images`, `arr_0`, or the only one, and the named arrays beside them.
+
+    Images may be [n, h, w], [n, h, w, c] or [n, c, h, w]. Pickled content is never read, so a file from elsewhere
+    cannot run code.
+
+    Raises:
+        DataError: the file is missing, no .npz, truncated or pickled; it has no array of images; or these have another
+            shape, or one that is channels-first as well as channels-last.
+    """
     try:
         # Opened here, because numpy leaves its own handle open when the archive is broken.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            names = list(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else []
-            name = next((one for one in ("images", "arr_0") if one in names), names[0] if len(names) == 1 else "")
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: it holds a single array; save it with numpy.savez(path, images=...)")
+            held = list(archive.files)
+            name = next((one for one in ("images", "arr_0") if one in held), held[0] if len(held) == 1 else "")
             if not name:
-                raise DataError(f"{path} has no array 'images' or 'arr_0'; it has {', '.join(names) or 'none'}")
+                raise DataError(f"{path}: it has no array 'images' or 'arr_0'; it has {', '.join(held) or 'nothing'}")
             images = archive[name]
+            found = {one: archive[one] for one in others if one in held}
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; give an .npz with an array 'images'") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
-        raise DataError(f"{path} cannot be read ({problem}); is it a whole .npz of plain arrays?") from problem
+    except ValueError as problem:
+        raise DataError(
+            f"{path}: it is no .npz of plain arrays ({problem}); save it with numpy.savez, without Python objects"
+        ) from problem
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        raise DataError(f"{path}: it cannot be read ({problem}); is it a whole .npz file?") from problem
+    return Archive(_channels_first(images, f"{path}: '{name}'"), name, found)
+
+
+def _channels_first(images: np.ndarray, what: str) -> np.ndarray:
+    """Look at [n, h, w], [n, h, w, c] or [n, c, h, w] as [n, c, h, w].
+
+    Raises:
+        DataError: none of these shapes, or more than one of them; or no images.
+    """
     shape = list(images.shape)
+    possible = "[n, h, w], [n, h, w, c] and [n, c, h, w] with c of 1 or 3 are possible"
+    if images.ndim not in (3, 4):
+        raise DataError(f"{what} has shape {shape}; {possible}")
+    if 0 in shape:
+        raise DataError(f"{what} has shape {shape}, so there are no images in it; at least one is needed")
+    if images.ndim == 3:
+        return images[:, None]
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if first == last:
+        why = "could be channels-first or channels-last" if first else "has no axis of channels"
+        raise DataError(f"{what} has shape {shape}, which {why}; {possible}")
+    return images if first else np.moveaxis(images, 3, 1)
+
+
+def _bytes_of(path: Path) -> Tensor:
+    """The images of an .npz, uint8 [n, c, h, w]."""
+    images, name, _ = read_archive(path)
     if images.dtype != np.uint8:
         raise DataError(f"{path}: '{name}' is {images.dtype}; uint8 values 0..255 are needed")
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or 0 in images.shape or (images.shape[3] not in (1, 3) and images.shape[1] not in (1, 3)):
-        raise DataError(
-            f"{path}: '{name}' has shape {shape}; [n, h, w], [n, h, w, c] and [n, c, h, w] with n of at least 1 and c "
-            "of 1 or 3 are possible"
-        )
-    if images.shape[3] in (1, 3):
-        images = np.moveaxis(images, 3, 1)
     return torch.from_numpy(np.ascontiguousarray(images))

@@ -530,6 +530,7 @@ def test_one_unreadable_image_among_many_is_named_and_counted(call, tmp_path):
         ({"x": np.zeros(3), "y": np.zeros(3)}, "has no array 'images' or 'arr_0'; it has x, y"),
         ({"images": np.zeros((4, 8, 8))}, "'images' is float64; uint8 values"),
         ({"images": np.zeros((4, 8), np.uint8)}, "'images' has shape [4, 8]"),
+        ({"images": np.zeros((4, 3, 8, 3), np.uint8)}, "could be channels-first or channels-last"),
         ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "'images' has shape [0, 8, 8, 3]"),
     ],
 )
@@ -537,7 +538,7 @@ def test_an_npz_without_images(call, tmp_path, arrays, message):
     np.savez(tmp_path / "odd.npz", **arrays)
     assert message in refused(call, tmp_path / "odd.npz", "--score", PARZEN, "--data", DIGITS)
     (tmp_path / "odd.npz").write_bytes(b"PK no archive")
-    assert "cannot be read" in refused(call, tmp_path / "odd.npz", "--score", PARZEN, "--data", DIGITS)
+    assert "it is no .npz of plain arrays" in refused(call, tmp_path / "odd.npz", "--score", PARZEN, "--data", DIGITS)
 
 
 @pytest.mark.parametrize(

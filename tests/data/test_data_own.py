@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from genprior.errors import DataError
+from genprior.image_sources import read_images
 from genprior.parts import DataInfo, ImageSet
 from genprior_std.datasets.arrays import Arrays
 from genprior_std.datasets.folder import Folder
@@ -238,6 +239,18 @@ def test_all_shapes_are_the_same_images(tmp_path, images, wanted):
     assert np.array_equal(arrays(tmp_path, images=images).images.numpy(), wanted)
 
 
+@pytest.mark.parametrize("others", [{}, {"x": np.arange(3)}], ids=["alone", "beside others"])
+@pytest.mark.parametrize("images", [BYTES, BYTES.transpose(0, 2, 3, 1), BYTES[:, 0]], ids=["nchw", "nhwc", "nhw"])
+@pytest.mark.parametrize("name", ["images", "arr_0", "pictures"])
+def test_the_data_set_and_bench_read_the_same_files(tmp_path, name, images, others):
+    if name == "pictures":  # an array of another name is taken where it is the only one
+        others = {}
+    ours = arrays(tmp_path, **{name: images}, **others).images
+    theirs = read_images(tmp_path / "set.npz").images
+    assert np.array_equal(ours.flatten(), (images.transpose(0, 3, 1, 2) if images.shape[-1] == 3 else images).flatten())
+    assert torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("low", [0, -1])
 def test_floats_become_the_bytes_they_came_from(tmp_path, low, dtype):
@@ -269,9 +282,9 @@ def test_sizes_and_splits(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "content", "message"),
     [
-        ({}, {"pictures": BYTES, "x": BYTES}, r"^.*set\.npz: it has no array 'images'; it has pictures, x$"),
+        ({}, {"pictures": BYTES, "x": BYTES}, r"^.*set\.npz: it has no array 'images' or 'arr_0'; it has pictures, x$"),
         ({}, {"images": BYTES[0, 0]}, r"'images' has shape \[6, 4\]; \[n, h, w\], \[n, h, w, c\] and \[n, c, h, w\]"),
-        ({}, {"images": BYTES[:0]}, r"there are no images in it \('images' has shape \[0, 3, 6, 4\]\)"),
+        ({}, {"images": BYTES[:0]}, r"'images' has shape \[0, 3, 6, 4\], so there are no images in it"),
         (
             {},
             {"images": BYTES.reshape(5, 6, 4, 3)[:, :3]},

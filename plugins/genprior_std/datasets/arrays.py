@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator
 
-from genprior import DataError, Dataset, ImageSet, PartConfig, check_images, fit_images
+from genprior import DataError, Dataset, ImageSet, PartConfig, check_images, fit_images, read_archive
 from genprior_std.datasets.shared import check_split, hold_out
 
 __all__ = ["Arrays"]
@@ -23,9 +21,9 @@ _LABELS_WITHOUT_NAMES = 65_536
 class Arrays(Dataset):
     """Images of an .npz file, made with `numpy.savez(path, images=..., labels=..., classes=...)`.
 
-    `images` is [n, h, w], [n, h, w, c] or [n, c, h, w] with c of 1 or 3, in uint8, or in floating point with `range`
-    saying what black and white are. `labels` [n] (integers from 0) and `classes` (names in label order) may be left
-    out. Pickled content is never read, so a file from elsewhere cannot run code.
+    `images`, or `arr_0`, or the only array is [n, h, w], [n, h, w, c] or [n, c, h, w] with c of 1 or 3, in uint8, or in
+    floating point with `range` saying what black and white are. `labels` [n] (integers from 0) and `classes` (names in
+    label order) may be left out. Pickled content is never read, so a file from elsewhere cannot run code.
     """
 
     name = "arrays"
@@ -62,81 +60,34 @@ class Arrays(Dataset):
         """
         check_split(self.name, split)
         path = self.config.path.expanduser()
-        content = _read(path)
-        images = fit_images(self._images(content, path), self.config.size, self.config.how)
-        labels, classes = _labels(content, path, len(images))
+        if not path.exists():
+            raise DataError(f"data set 'arrays': path = {path} does not exist; give an .npz file with 'images'")
+        archive = read_archive(path, "labels", "classes")
+        images = fit_images(self._images(archive.images, f"{path}: '{archive.name}'"), self.config.size, self.config.how)
+        labels, classes = _labels(archive.others, path, len(images))
         whole = check_images(ImageSet(images, labels, classes), str(path))
         return hold_out(whole, split, fraction=self.config.test_fraction, seed=self.config.split_seed, name=str(path))
 
-    def _images(self, content: dict[str, Any], path: Path) -> torch.Tensor:
-        """The archive's images as uint8 [n, c, h, w]."""
-        images = _channels_first(content["images"], path)
+    def _images(self, images: Any, what: str) -> torch.Tensor:
+        """Images [n, c, h, w] of the archive as uint8; `what` says in messages where they are."""
         bounds = self.config.range
         if images.dtype == np.uint8:
             if bounds is not None:
-                raise DataError(f"{path}: 'images' is uint8, but range is for floating point; leave the range out")
+                raise DataError(f"{what} is uint8, but range is for floating point; leave the range out")
             return torch.from_numpy(np.ascontiguousarray(images))
         if not np.issubdtype(images.dtype, np.floating):
-            raise DataError(f"{path}: 'images' is {images.dtype}; uint8 or floating point with a range is needed")
+            raise DataError(f"{what} is {images.dtype}; uint8 or floating point with a range is needed")
         if bounds is None:
-            raise DataError(f"{path}: 'images' is {images.dtype}; say with range = [0, 1] or [-1, 1] what it holds")
+            raise DataError(f"{what} is {images.dtype}; say with range = [0, 1] or [-1, 1] what it holds")
         low, high = float(images.min()), float(images.max())
         # Written so that a NaN, for which every comparison is false, is refused.
         if not (bounds[0] <= low and high <= bounds[1]):
             raise DataError(
-                f"{path}: 'images' runs from {low:g} to {high:g}, but range = {[int(b) for b in bounds]}; "
+                f"{what} runs from {low:g} to {high:g}, but range = {[int(b) for b in bounds]}; "
                 "correct the range or the file"
             )
         levels = (images - bounds[0]) * (255 / (bounds[1] - bounds[0]))
         return torch.from_numpy(np.ascontiguousarray(np.rint(levels)).astype(np.uint8))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz file that concern us.
-
-    Raises:
-        DataError: it is missing, no .npz, truncated, pickled, or without `images`.
-    """
-    try:
-        # Opened here, because numpy leaves its own handle open when the archive is broken.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: it holds a single array; save it with numpy.savez(path, images=...)")
-            content = {name: archive[name] for name in ("images", "labels", "classes") if name in archive}
-            held = sorted(archive.files)
-    except FileNotFoundError:
-        raise DataError(f"data set 'arrays': path = {path} does not exist; give an .npz file with 'images'") from None
-    except ValueError as problem:
-        raise DataError(
-            f"{path}: it is no .npz of plain arrays ({problem}); save it with numpy.savez, without Python objects"
-        ) from problem
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
-        raise DataError(f"{path}: it cannot be read ({problem}); is it a whole .npz file?") from problem
-    if "images" not in content:
-        raise DataError(f"{path}: it has no array 'images'; it has {', '.join(held) or 'nothing'}")
-    return content
-
-
-def _channels_first(images: Any, path: Path) -> Any:
-    """Look at [n, h, w], [n, h, w, c] or [n, c, h, w] as [n, c, h, w].
-
-    Raises:
-        DataError: none of these shapes, or more than one of them; or no images.
-    """
-    shape = list(images.shape)
-    possible = "[n, h, w], [n, h, w, c] and [n, c, h, w] with c of 1 or 3 are possible"
-    if images.ndim not in (3, 4):
-        raise DataError(f"{path}: 'images' has shape {shape}; {possible}")
-    if 0 in shape:
-        raise DataError(f"{path}: there are no images in it ('images' has shape {shape}); at least one is needed")
-    if images.ndim == 3:
-        return images[:, None]
-    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
-    if first == last:
-        why = "could be channels-first or channels-last" if first else "has no axis of channels"
-        raise DataError(f"{path}: 'images' has shape {shape}, which {why}; {possible}")
-    return images if first else np.moveaxis(images, 3, 1)
 
 
 def _labels(content: dict[str, Any], path: Path, n: int) -> tuple[torch.Tensor, tuple[str, ...]]:
