@@ -1,4 +1,4 @@
-"""What a model says of many images, some at a time."""
+"""A model's answers on many images, asked in batches."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from torch import Tensor
 
 from genprior import Batch, ImageSet, ScoreContext, images_to_float, seeded
 
-__all__ = ["CHUNK", "HOLD_BACK", "by_chunks"]
+__all__ = ["BATCH", "answers_in_batches"]
 
-CHUNK = 500
+BATCH = 500
 """Images that a model sees at a time; part of what a seed means, so it is fixed."""
 
-HOLD_BACK = (
-    "Hold images back from training by `validation` in [data], which data sets mnist, fashion_mnist and digits have"
-)
-"""What to do where a score needs the split `validation`."""
 
-
-def by_chunks(
-    context: ScoreContext, images: ImageSet, ask: Callable[[Batch], Tensor | None], chunk: int = CHUNK
+def answers_in_batches(
+    images: ImageSet,
+    ask: Callable[[Batch], Tensor | None],
+    *,
+    device: torch.device | str,
+    seed: int,
+    size: int = BATCH,
 ) -> Tensor | None:
-    """What a trained model answers for each image, [n, ...] on the host; None where it has no answer.
+    """What a model answers for each image, [n, ...] on the host; None where it has no answer.
 
     Args:
-        context: gives the device, and the seed that the answers on a chunk are drawn under.
         images: n of them, with their labels.
-        ask: a method of the model, called inside `context.trained()`: answers a row for each image of a batch, or None.
-        chunk: images at a time.
+        ask: a method of the model, which answers a row for each image of a batch, or None.
+        device: where the model is.
+        seed: the answers on a batch are drawn under it and the batch's place.
+        size: images in a batch.
     """
     found = []
-    pieces = zip(torch.split(images.images, chunk), torch.split(images.labels, chunk), strict=True)
+    pieces = zip(torch.split(images.images, size), torch.split(images.labels, size), strict=True)
     for index, (x, y) in enumerate(pieces):
-        with seeded(context.seed, "chunks", index):
-            answer = ask(Batch(images_to_float(x.to(context.device)), y.to(context.device)))
+        with seeded(seed, "chunks", index):
+            answer = ask(Batch(images_to_float(x.to(device)), y.to(device)))
         if answer is None:
             return None
         found.append(answer.cpu())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from genprior import (
     Batch,
@@ -26,6 +25,7 @@ from genprior import (
     seeded,
     to_uint8,
 )
+from genprior_std.answers import BATCH, answers_in_batches
 from genprior_std.priors.vampprior import VampPrior
 
 __all__ = ["genprior_run_finished", "genprior_run_started", "genprior_step_done"]
@@ -36,8 +36,6 @@ COLUMNS = 20
 """Images in a row of a walk."""
 CLUSTERS = 30
 MEMBERS = 10
-CHUNK = 500
-"""Images encoded or decoded at a time."""
 
 
 @hookimpl
@@ -85,20 +83,21 @@ def genprior_run_finished(trainer: TrainingRun, scores: Mapping[str, float]) -> 
     folder = trainer.folder / "samples"
     with trainer.trained() as model:
         with seeded(trainer.seed, "codes"):
-            _draw_codes(model, test, folder / "codes.png")
+            _draw_codes(model, test, folder / "codes.png", trainer.seed)
         with seeded(trainer.seed, "walk"):
             _draw_walk(model, folder / "walk.png")
         with seeded(trainer.seed, "clusters"):
-            _draw_clusters(model, test, folder / "clusters.png")
+            _draw_clusters(model, test, folder / "clusters.png", trainer.seed)
 
 
-def _draw_codes(model: Model, test: ImageSet, path: Path) -> None:
+def _draw_codes(model: Model, test: ImageSet, path: Path, seed: int) -> None:
     """Draw where the images of each class are encoded, if the model encodes to at least two numbers."""
     some = ImageSet(test.images[:IMAGES], test.labels[:IMAGES], test.classes)
-    codes = _of_each(model, some, model.encode)
+    device = next(model.parameters()).device
+    codes = answers_in_batches(some, model.encode, device=device, seed=seed)
     if codes is None or min(codes.shape) < 2 or not bool(codes.isfinite().all()):
         return
-    drawn = model.draw_codes(model.condition(torch.zeros(len(codes), device=next(model.parameters()).device)))
+    drawn = model.draw_codes(model.condition(torch.zeros(len(codes), device=device)))
     if drawn is not None:
         drawn = drawn.cpu()
         # The codes of a model of several levels are wider than those of the prior of one.
@@ -120,7 +119,7 @@ def _draw_walk(model: Model, path: Path) -> None:
         return
     told = model.condition(like)
     images = []
-    for z in torch.split(codes.flatten(0, 1), CHUNK):
+    for z in torch.split(codes.flatten(0, 1), BATCH):
         decoded = model.decode(z, Condition(*(part.expand(len(z), -1) for part in told)))
         if decoded is None:
             return
@@ -129,11 +128,11 @@ def _draw_walk(model: Model, path: Path) -> None:
     draw_walk(shown.view(-1, COLUMNS, *shown.shape[1:]), path)
 
 
-def _draw_clusters(model: Model, test: ImageSet, path: Path) -> None:
+def _draw_clusters(model: Model, test: ImageSet, path: Path, seed: int) -> None:
     """Draw the head and some images of each of the first clusters, if the model has clusters."""
     chosen = torch.randperm(len(test.images))[:IMAGES]
     some = ImageSet(test.images[chosen], test.labels[chosen], test.classes)
-    found = _of_each(model, some, model.clusters)
+    found = answers_in_batches(some, model.clusters, device=next(model.parameters()).device, seed=seed)
     if found is None:
         return
     shown = min(found.shape[1], CLUSTERS)
@@ -143,14 +142,3 @@ def _draw_clusters(model: Model, test: ImageSet, path: Path) -> None:
         return
     heads = model.cluster_heads()
     draw_clusters(None if heads is None else to_uint8(heads[:shown]).cpu(), members, path)
-
-
-def _of_each(model: Model, images: ImageSet, ask: Callable[[Batch], Tensor | None]) -> Tensor | None:
-    """What `ask` says of all images, on the host; None where it says nothing."""
-    device, said = next(model.parameters()).device, []
-    for x, y in zip(torch.split(images.images, CHUNK), torch.split(images.labels, CHUNK), strict=True):
-        part = ask(Batch(images_to_float(x.to(device)), y.to(device)))
-        if part is None:
-            return None
-        said.append(part.cpu())
-    return torch.cat(said)

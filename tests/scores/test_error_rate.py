@@ -12,7 +12,7 @@ from genprior.errors import ScoreError
 from genprior.parts import Batch, ImageSet
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import columns_of
-from genprior_std.scores.by_chunks import CHUNK, by_chunks
+from genprior_std.answers import BATCH, answers_in_batches
 from genprior_std.scores.error_rate import ErrorRate
 
 # The most likely classes are 0, 2, 1, 2.
@@ -87,25 +87,25 @@ def test_labels_are_hidden_from_the_model():
     assert measure(Cheating(), images) == {"error_rate": 50.0}
 
 
-def test_many_images_are_asked_about_in_order_and_in_chunks():
-    n = 2 * CHUNK + 7
+def test_many_images_are_asked_about_in_order_and_in_batches():
+    n = 2 * BATCH + 7
     labels = torch.arange(n) % 3
     q = torch.nn.functional.one_hot((labels + (torch.arange(n) % 5 == 0)) % 3, 3).double()
     model = Reading()
     found = measure(model, images_of(q, labels.tolist()))
     assert found["error_rate"] == pytest.approx(100 * len(range(0, n, 5)) / n)
-    assert [len(batch.x) for batch in model.seen] == [CHUNK, CHUNK, 7]
+    assert [len(batch.x) for batch in model.seen] == [BATCH, BATCH, 7]
 
 
-def test_what_is_drawn_for_a_chunk_depends_on_the_seed_and_the_chunk_alone():
+def test_what_is_drawn_for_a_batch_depends_on_the_seed_and_its_place_alone():
     context, images = context_of(None), images_of(Q, [0, 0, 0, 0])
 
     def noise(batch: Batch):
         return torch.rand(len(batch.x))
 
-    first = by_chunks(context, images, noise, 2)
+    first = answers_in_batches(images, noise, device="cpu", seed=context.seed, size=2)
     torch.rand(3)
-    assert torch.equal(first, by_chunks(context, images, noise, 2))
+    assert torch.equal(first, answers_in_batches(images, noise, device="cpu", seed=context.seed, size=2))
     assert not torch.equal(first[:2], first[2:])
 
 

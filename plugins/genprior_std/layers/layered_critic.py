@@ -1,19 +1,19 @@
-"""What critics that are one chain of layers share."""
+"""Critics that are one chain of layers: their features, their trunk and their logit."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
 from genprior import FeatureCritic, PlanError, did_you_mean
-from genprior_std.layers.conditions import with_known_maps
+from genprior_std.layers.conditions import with_known, with_known_maps
 
 __all__ = ["LayeredCritic"]
 
 
 class LayeredCritic(FeatureCritic):
-    """An image critic that is a chain: named layers of maps, then a trunk, then a linear head.
+    """An image critic that is a chain: named layers, then a trunk, then a linear head.
 
     logit = head(to_trunk(layer_L(... layer_1(x))))
 
@@ -21,7 +21,9 @@ class LayeredCritic(FeatureCritic):
     """
 
     layers: nn.ModuleDict
-    """From the image to the last map [n, c, h, w], by name."""
+    """From the image to the last map [n, c, h, w], or from flat images to [n, f], by name."""
+    flat: ClassVar[bool] = False
+    """Whether the layers take flat images [n, c h w]."""
     to_trunk: nn.Module
     """From the last map to the trunk [n, t]."""
     head: nn.Module
@@ -61,9 +63,10 @@ class LayeredCritic(FeatureCritic):
         return logits.squeeze(1)
 
     def _map(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
-        """The map [n, c, h, w] after the named layer; no later one is computed."""
+        """The map after the named layer; no later one is computed."""
+        x = x.flatten(1) if self.flat else x
         if self.config.conditional:
-            x = with_known_maps(x, known)
+            x = with_known(x, known) if self.flat else with_known_maps(x, known)
         for name, module in self.layers.items():
             x = module(x)
             if name == layer:

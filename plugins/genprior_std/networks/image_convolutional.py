@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-from torch import Tensor, nn
+from collections import OrderedDict
 
 from genprior import FeatureCritic, PartConfig, PlanError, Sizes, did_you_mean
-from genprior_std.layers.conditions import with_known_maps
+from pydantic import Field
+from torch import nn
 from genprior_std.layers.fully_connected import LEAK
 from genprior_std.layers.image_sizes import doublings
+from genprior_std.layers.layered_critic import LayeredCritic
 from genprior_std.layers.spectral import normalise_spectrally
 
 __all__ = ["ConvolutionalImageCritic"]
 
 
-class ConvolutionalImageCritic(FeatureCritic):
+class ConvolutionalImageCritic(LayeredCritic):
     """The image discriminator of Table 4, on logits.
 
     4x4 convolution (w) at stride 2, LReLU -> 4x4 convolution (2w) at stride 2, BN, LReLU -> 4x4 convolution (4w) at
@@ -67,46 +68,18 @@ class ConvolutionalImageCritic(FeatureCritic):
                 nn.Conv2d(inputs, outputs, *shape, padding=1), *norm, nn.LeakyReLU(LEAK, inplace=True)
             )
             inputs = outputs
-        self.to_trunk = nn.Sequential(nn.Linear(inputs * 16, cfg.hidden), nn.LeakyReLU(LEAK, inplace=True))
+        # The names 0 and 1 are those in checkpoints from before the map was flattened here.
+        to_trunk = {
+            "flat": nn.Flatten(),
+            "0": nn.Linear(inputs * 16, cfg.hidden),
+            "1": nn.LeakyReLU(LEAK, inplace=True),
+        }
+        self.to_trunk = nn.Sequential(OrderedDict(to_trunk))
         self.head = nn.Linear(cfg.hidden, 1)
         if cfg.spectral_norm:
             normalise_spectrally(self)
 
     @property
-    def feature_layers(self) -> tuple[str, ...]:
-        """`("conv1", "conv2", "conv3")`, and so on for images larger than 32 x 32."""
-        return tuple(self.convolutions)
-
-    @property
-    def trunk_width(self) -> int:
-        """The width of the fully connected layer."""
-        return int(self.config.hidden)
-
-    def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
-        """The map after the named convolution, its normalisation and its activation, flattened: [n, f].
-
-        Raises:
-            PlanError: there is no such layer.
-        """
-        if layer not in self.convolutions:
-            raise PlanError(
-                f"critic '{self.name}' was asked for the features of layer '{layer}', which it has not"
-                f"{did_you_mean(layer, self.feature_layers)}"
-            )
-        if self.config.conditional:
-            x = with_known_maps(x, known)
-        for name, convolution in self.convolutions.items():
-            x = convolution(x)
-            if name == layer:
-                break
-        return x.flatten(1)
-
-    def trunk(self, x: Tensor, known: Tensor) -> Tensor:
-        """What the last layer sees: [n, hidden], after the activation."""
-        hidden: Tensor = self.to_trunk(self.features(x, known, self.feature_layers[-1]))
-        return hidden
-
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        """Logits [n] of images x [n, c, h, w] in [-1, 1] with known [n, k]."""
-        logits: Tensor = self.head(self.trunk(x, known))
-        return logits.squeeze(1)
+    def layers(self) -> nn.ModuleDict:  # type: ignore[override]
+        """The convolutions, `conv1`, `conv2`, `conv3`, and so on for images larger than 32 x 32."""
+        return self.convolutions

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import Column, ImageSet, LikelihoodModel, PartConfig, Score, ScoreContext, ScoreError
-from genprior_std.scores.by_chunks import by_chunks
+from genprior_std.answers import answers_in_batches
 from genprior_std.scores.entropy import some
 from genprior_std.scores.likelihood import BLOCK, drawn, inferred, standard_error
 from genprior_std.scores.nll import level_width
@@ -83,8 +83,12 @@ class BitsPerDimension(Score):
         images = ImageSet(test.images[chosen], test.labels[chosen], test.classes)
         width = 1.0
         with context.trained() as model:
-            log_p = by_chunks(context, images, model.log_likelihood, BLOCK)
-            given_code = by_chunks(context, images, model.log_likelihood_given_code, BLOCK)
+            log_p = answers_in_batches(
+                images, model.log_likelihood, device=context.device, seed=context.seed, size=BLOCK
+            )
+            given_code = answers_in_batches(
+                images, model.log_likelihood_given_code, device=context.device, seed=context.seed, size=BLOCK
+            )
             if log_p is None and isinstance(model, LikelihoodModel) and model.normalised:
                 blocks = inferred(context, model, self.config.images)
                 log_p = torch.cat([draws.log_weight[0] for inference in blocks for draws in drawn(inference, 1)]).cpu()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from genprior import Column, ImageSet, PartConfig, Score, ScoreContext, ScoreError, needed_split
-from genprior_std.scores.by_chunks import HOLD_BACK, by_chunks
+from genprior_std.answers import answers_in_batches
+from genprior_std.scores.validation import HOLD_BACK
 
 __all__ = ["ClusterError"]
 
@@ -86,7 +87,7 @@ def named_by_the_majority(q: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def _clusters(context: ScoreContext, images: ImageSet) -> Tensor:
     with context.trained() as model:
-        q = by_chunks(context, images, model.clusters)
+        q = answers_in_batches(images, model.clusters, device=context.device, seed=context.seed)
         if q is None:
             raise ScoreError(
                 f"model '{model.name}' sorts images into no clusters, so there is no cluster error. Models that do say "

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 
 from genprior import HIDDEN_LABEL, Batch, Column, PartConfig, Score, ScoreContext, ScoreError, needed_split
-from genprior_std.scores.by_chunks import HOLD_BACK, by_chunks
+from genprior_std.answers import answers_in_batches
+from genprior_std.scores.validation import HOLD_BACK
 
 __all__ = ["ErrorRate"]
 
@@ -55,7 +56,9 @@ class ErrorRate(Score):
         if not images.classes:
             raise ScoreError("an error rate compares classes with labels, and this data set has no labels")
         with context.trained() as model:
-            q = by_chunks(context, images, lambda batch: model.classify(_unlabelled(batch)))
+            q = answers_in_batches(
+                images, lambda batch: model.classify(_unlabelled(batch)), device=context.device, seed=context.seed
+            )
             if q is None:
                 raise ScoreError(
                     f"model '{model.name}' does not classify images, so it has no error rate. Models that do say so by "

@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import Column, PartConfig, Score, ScoreContext, needed_split
-from genprior_std.scores.by_chunks import HOLD_BACK
 from genprior_std.scores.entropy import some
 from genprior_std.scores.likelihood import standard_error
+from genprior_std.scores.validation import HOLD_BACK
 
 __all__ = ["Parzen", "parzen_log_likelihood"]
 
