@@ -204,6 +204,20 @@ def test_svhn_files_are_decoded_and_cached(cache, monkeypatch):
         assert np.array_equal(read_cache("svhn", split).images.numpy(), images)
 
 
+@pytest.mark.parametrize("part", [Cifar10, Svhn])
+def test_colour_images_are_padded_or_scaled_to_a_size(cache, part):
+    images = torch.tensor(pixels(4, 3, 32, 32))
+    flat = torch.full((1, 3, 32, 32), 77, dtype=torch.uint8)  # scaled, a flat image is what it was
+    write_cache(part.name, "train", ImageSet(torch.cat([images, flat]), torch.zeros(5, dtype=torch.int64), ("a",)))
+    padded = load(part, size=40, how="pad").images
+    assert torch.equal(padded, torch.nn.functional.pad(torch.cat([images, flat]), (4, 4, 4, 4)))
+    scaled = load(part, size=16, how="resize").images
+    assert scaled.shape == (5, 3, 16, 16) and (scaled[4] == 77).all()
+    # Antialiased halving is a weighted mean over neighbours: it keeps the mean of an image and narrows its spread.
+    assert (scaled[:4].float().mean((1, 2, 3)) - images.float().mean((1, 2, 3))).abs().max() < 3
+    assert (scaled[:4].float().std((1, 2, 3)) < 0.7 * images.float().std((1, 2, 3))).all()
+
+
 def test_a_damaged_official_file_is_not_used(cache, monkeypatch):
     svhn_files(cache / "raw" / "svhn", monkeypatch)
     path = cache / "raw" / "svhn" / "train_32x32.mat"

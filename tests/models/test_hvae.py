@@ -92,6 +92,17 @@ def test_every_density_is_that_of_the_formulas(prior):
     torch.testing.assert_close(note["kl"], (draws.log_posterior - draws.log_prior).mean())
 
 
+def test_beta_weighs_the_kl_alone():
+    bounds = {}
+    for beta in (1.0, 0.25):
+        model = build_model(settings(beta=beta), INFO, 0).double().eval()
+        torch.manual_seed(5)
+        bounds[beta] = model.elbo(binary_batch(4))
+    rec, kl = (bounds[1.0].note[part] for part in ("reconstruction", "kl"))
+    torch.testing.assert_close(bounds[1.0]["encoder"], rec + kl)
+    torch.testing.assert_close(bounds[0.25]["encoder"], rec + 0.25 * kl)
+
+
 def test_the_posterior_of_every_code_under_every_image(monkeypatch):
     """In pieces, against one pair at a time."""
     monkeypatch.setattr("genprior_std.models.hvae.HELD", 6)

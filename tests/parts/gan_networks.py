@@ -20,7 +20,7 @@ from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
 
 DECODERS = {
     "dcgan": DcganDecoder.Config(width=2),
-    "dcgan-4": DcganDecoder.Config(width=2, kernel=4, init="he"),
+    "dcgan-he": DcganDecoder.Config(width=2, init="he"),
     "wgan_resnet": WganResnetDecoder.Config(width=4),
     "began": BeganDecoder.Config(width=3),
     "infogan": InfoganDecoder.Config(width=2, hidden=7),
@@ -36,7 +36,7 @@ SPECTRAL = {
 }
 CRITICS = {
     "dcgan": DcganCritic.Config(width=2),
-    "dcgan-4-plain": DcganCritic.Config(width=2, kernel=4, init="he", batch_norm=False),
+    "dcgan-plain": DcganCritic.Config(width=2, init="he", batch_norm=False),
     "wgan_resnet": WganResnetCritic.Config(width=4),
     "autoencoder": AutoencoderCritic.Config(width=3, hidden=5),
     "infogan": InfoganCritic.Config(width=2, hidden=7),

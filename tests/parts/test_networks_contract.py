@@ -19,13 +19,9 @@ from genprior_std.networks.residual_encoder import ResidualEncoder
 CONVOLUTIONAL = [
     pytest.param(ResidualEncoder, {"width": 4}, id="residual-encoder"),
     pytest.param(ResidualEncoder, {"width": 4, "stem_stride": 2}, id="residual-encoder-as-printed"),
-    pytest.param(
-        ResidualEncoder, {"width": 4, "batch_norm": False, "pre_sum_relu": False}, id="residual-encoder-plain"
-    ),
+    pytest.param(ResidualEncoder, {"width": 4, "batch_norm": False}, id="residual-encoder-plain"),
     pytest.param(ResidualDecoder, {"width": 4}, id="residual-decoder"),
-    pytest.param(
-        ResidualDecoder, {"width": 4, "batch_norm": False, "pre_sum_relu": False}, id="residual-decoder-plain"
-    ),
+    pytest.param(ResidualDecoder, {"width": 4, "batch_norm": False}, id="residual-decoder-plain"),
     pytest.param(ConvolutionalImageCritic, {"width": 4, "hidden": 10}, id="image-convolutional"),
     pytest.param(
         ConvolutionalImageCritic, {"width": 4, "hidden": 10, "batch_norm": False}, id="image-convolutional-no-bn"

@@ -53,20 +53,45 @@ def test_the_quick_version_of_every_row_takes_a_step(path):
     preflight(recipe)
 
 
-@pytest.mark.parametrize("change", [[], ["mnist"]], ids=["cifar10", "mnist"])
-def test_the_full_table_builds_at_the_papers_sizes(change, tmp_path, monkeypatch):
+def random_images(monkeypatch, channels, side):
     """Real images are not needed to see that the parts fit: random ones of the same form do."""
-    channels = 1 if change else 3
-    images = torch.randint(256, (16, channels, 32, 32), dtype=torch.uint8)
+    images = torch.randint(256, (16, channels, side, side), dtype=torch.uint8)
     random = ImageSet(images, torch.arange(16) % 10, tuple("0123456789"))
     monkeypatch.setattr(Trainer, "images", lambda self, split: random)
+
+
+def one_step(plan, folder):
+    trainer = Trainer(plan, 0, folder)
+    trainer.prepare()
+    trainer.one_step()
+    trainer.recorder.check(plan.label)
+
+
+@pytest.mark.parametrize("change", [[], ["mnist"], ["printed"]], ids=["cifar10", "mnist", "printed"])
+def test_the_full_table_builds_at_the_papers_sizes(change, tmp_path, monkeypatch):
+    random_images(monkeypatch, 1 if "mnist" in change else 3, 32)
     recipe = genprior.load_recipe(TABLE_3, changes=change, settings=["run.batch=4"])
     assert [plan.label for plan in recipe.plans] == ["AAE", "A", "B", "C", "A+B", "A+C", "B+C", "A+B+C"]
-    for plan in recipe.plans[:: 7 if not change else 4]:
-        trainer = Trainer(plan, 0, tmp_path)
-        trainer.prepare()
-        trainer.one_step()
-        trainer.recorder.check(plan.label)
+    for plan in recipe.plans[:: 4 if "mnist" in change else 7]:
+        one_step(plan, tmp_path)
+
+
+def test_the_printed_encoder_and_decoder_have_no_batch_normalisation_in_their_blocks():
+    recipe = genprior.load_recipe(TABLE_3, changes=["printed", "quick"])
+    for plan in recipe.plans:
+        encoder, decoder = plan.model.encoder, plan.model.decoder
+        assert (encoder.stem_stride, encoder.batch_norm, encoder.width) == (2, False, 16)
+        assert (decoder.batch_norm, decoder.width) == (False, 16)
+
+
+def test_the_convolutional_networks_of_the_vampprior_take_a_step(tmp_path, monkeypatch):
+    random_images(monkeypatch, 1, 28)
+    path = next(path for path in RECIPES if path.stem == "vampprior_mnist")
+    settings = ["run.batch=4", "model.encoder.width=4", "model.decoder.width=4", "data.validation=0"]
+    recipe = genprior.load_recipe(path, changes=["convolutional"], settings=settings, rows=["VAE", "HVAE"])
+    for plan in recipe.plans:
+        one_step(plan, tmp_path / plan.label)
+    assert recipe.row("HVAE").model.inner_encoder.small_kernels
 
 
 def test_a_b_and_c_change_what_they_say_and_nothing_else():

@@ -411,6 +411,24 @@ def test_active_units_are_counted(context_of, threshold, active):
     assert found == {"active_units": float(active)}
 
 
+def test_active_units_are_those_of_so_many_images(context_of):
+    asked = []
+
+    class Shown(LinearInference):
+        def __init__(self, model, batch):
+            asked.append(len(batch.x))
+            self._mean = batch.x.double().flatten(1)
+
+        @property
+        def mean(self):
+            return self._mean
+
+    found = [measured(ActiveUnits, context_of(Linear(Shown)), images=n) for n in (1, 40, None)]
+    assert sum(asked) == 1 + 40 + N
+    # One image has no variance, and every pixel of many images has some.
+    assert [each["active_units"] for each in found] == [0, D, D]
+
+
 def test_columns():
     columns = columns_of([score.Config().make() for score in SCORES])
     assert {key: column.higher_is_better for key, column in columns.items()} == {

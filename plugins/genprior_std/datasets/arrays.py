@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ class Arrays(Dataset):
     class Config(PartConfig):
         """Settings of a NumPy archive."""
 
+        retired: ClassVar[Mapping[str, Any]] = {"split_seed": 0}
+
         path: Path
         """The .npz file; a relative one counts from where the command runs."""
         size: int | None = Field(default=32, ge=1)
@@ -41,8 +44,6 @@ class Arrays(Dataset):
         """What black and white are in floating-point images: [0, 1] or [-1, 1]. Not for uint8."""
         test_fraction: float = Field(default=0.1, ge=0, lt=1)
         """The share of images held out for `test`."""
-        split_seed: int = Field(default=0, ge=0, lt=2**32)
-        """Which images are held out."""
 
         @field_validator("range")
         @classmethod
@@ -66,7 +67,7 @@ class Arrays(Dataset):
         images = fit_images(self._images(archive.images, f"{path}: '{archive.name}'"), self.config.size, self.config.how)
         labels, classes = _labels(archive.others, path, len(images))
         whole = check_images(ImageSet(images, labels, classes), str(path))
-        return hold_out(whole, split, fraction=self.config.test_fraction, seed=self.config.split_seed, name=str(path))
+        return hold_out(whole, split, fraction=self.config.test_fraction, name=str(path))
 
     def _images(self, images: Any, what: str) -> torch.Tensor:
         """Images [n, c, h, w] of the archive as uint8; `what` says in messages where they are."""

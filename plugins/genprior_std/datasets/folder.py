@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -38,6 +39,8 @@ class Folder(Dataset):
     class Config(PartConfig):
         """Settings of a folder of images."""
 
+        retired: ClassVar[Mapping[str, Any]] = {"split_seed": 0}
+
         path: Path
         """The folder; a relative one counts from where the command runs."""
         size: int = Field(default=32, ge=1)
@@ -46,8 +49,6 @@ class Folder(Dataset):
         """1 for grey, 3 for RGB."""
         test_fraction: float = Field(default=0.1, ge=0, lt=1)
         """The share of images held out for `test`, where the folder has no `train` and `test` sub-folders."""
-        split_seed: int = Field(default=0, ge=0, lt=2**32)
-        """Which images are held out."""
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train` or `test`.
@@ -65,9 +66,7 @@ class Folder(Dataset):
             listing = _list(root / split, _list(root / "train").classes)
             return self._decoded(root / split, listing)
         whole = self._decoded(root, _list(root))
-        return hold_out(
-            whole, split, fraction=self.config.test_fraction, seed=self.config.split_seed, name=f"folder {root}"
-        )
+        return hold_out(whole, split, fraction=self.config.test_fraction, name=f"folder {root}")
 
     def _decoded(self, root: Path, listing: _Listing) -> ImageSet:
         """The listed images, from the cache if they have not changed since they were decoded."""

@@ -16,6 +16,8 @@ from genprior import DataError, ImageSet, did_you_mean
 __all__ = ["check_split", "decode", "hold_out"]
 
 _NAMED_AT_MOST = 5
+SPLIT_SEED = 0
+"""Of the permutation that says which images are held out; fixed, so that a set has one split."""
 
 
 def check_split(name: str, split: str, possible: Sequence[str] = ("train", "test")) -> None:
@@ -28,8 +30,8 @@ def check_split(name: str, split: str, possible: Sequence[str] = ("train", "test
         raise DataError(f"data set '{name}' has no split '{split}'{did_you_mean(split, possible)}")
 
 
-def hold_out(whole: ImageSet, split: str, *, fraction: float, seed: int, name: str) -> ImageSet:
-    """Divide an undivided set into `train` and `test` by a seeded permutation.
+def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> ImageSet:
+    """Divide an undivided set into `train` and `test` by a fixed permutation.
 
     `test` gets round(n fraction) images, at least one where `fraction` > 0; both splits keep the set's order.
 
@@ -37,7 +39,6 @@ def hold_out(whole: ImageSet, split: str, *, fraction: float, seed: int, name: s
         whole: the undivided set of n images.
         split: `train` or `test`.
         fraction: the share of `test`, in [0, 1).
-        seed: of the permutation.
         name: the data set, for messages.
 
     Returns:
@@ -48,7 +49,7 @@ def hold_out(whole: ImageSet, split: str, *, fraction: float, seed: int, name: s
     """
     n = len(whole.images)
     held = 0 if fraction == 0 else max(1, round(n * fraction))
-    order = np.random.RandomState(seed).permutation(n)
+    order = np.random.RandomState(SPLIT_SEED).permutation(n)
     mine = np.sort(order[:held] if split == "test" else order[held:])
     if len(mine) == 0:
         raise DataError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -27,6 +28,8 @@ __all__ = ["CodeGrid"]
 
 CHUNK = 500
 """Images made at a time."""
+REACH = 2.0
+"""The largest value of a continuous code, as in figure 2 of InfoGAN."""
 
 
 class CodeGrid(Exporter):
@@ -42,12 +45,12 @@ class CodeGrid(Exporter):
     name = "code_grid"
 
     class Config(PartConfig):
-        """How far the codes go, and in how many steps."""
+        """In how many steps a code goes from left to right."""
+
+        retired: ClassVar[Mapping[str, Any]] = {"reach": 2.0}
 
         columns: int = Field(default=10, ge=2)
         """How many values of the continuous code."""
-        reach: float = Field(default=2.0, gt=0, allow_inf_nan=False)
-        """The largest value; the smallest is its negative."""
 
     def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
         """Write all categories, as often, each time with other noise, as it takes to show n images.
@@ -64,7 +67,7 @@ class CodeGrid(Exporter):
         categories: int = codes.categorical[0]
         first, columns = sum(codes.categorical), self.config.columns
         turns = math.ceil(n / (categories * columns * codes.continuous))
-        values = torch.linspace(-self.config.reach, self.config.reach, columns).tolist()
+        values = torch.linspace(-REACH, REACH, columns).tolist()
         panels = []
         with evaluating(model):
             for code in range(codes.continuous):

@@ -27,14 +27,14 @@ def pyramid(width: int, doublings: int) -> list[int]:
 class DownBlock(nn.Module):
     """A residual block that keeps the side (stride 1) or halves it (stride 2).
 
-    out = ReLU(skip(x) + main(x)), main = 3x3 convolution (stride), [BN], ReLU, 3x3 convolution, [BN], [ReLU]. The skip
+    out = ReLU(skip(x) + main(x)), main = 3x3 convolution (stride), [BN], ReLU, 3x3 convolution, [BN], ReLU. The skip
     is the identity at stride 1 and equal widths, else a 1x1 convolution of the same stride (Table 2 names none).
 
     References:
         Learning priors for adversarial autoencoders, Table 2, "residual block" and "down-sampling residual block".
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, *, batch_norm: bool, pre_sum_relu: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, *, batch_norm: bool) -> None:
         """Make the block.
 
         Args:
@@ -42,11 +42,10 @@ class DownBlock(nn.Module):
             outputs: channels that go out.
             stride: 1 or 2.
             batch_norm: normalise after both convolutions (a deviation from the table, which lists none).
-            pre_sum_relu: keep the table's ReLU before the sum.
         """
         super().__init__()
         first = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not batch_norm)
-        self.main = _main(first, outputs, batch_norm, pre_sum_relu)
+        self.main = _main(first, outputs, batch_norm)
         plain = stride == 1 and inputs == outputs
         self.skip = None if plain else nn.Conv2d(inputs, outputs, 1, stride)
 
@@ -60,25 +59,24 @@ class UpBlock(nn.Module):
     """A residual block that doubles the side.
 
     out = ReLU(up(skip(x)) + main(x)), main = 4x4 transposed convolution (stride 2), [BN], ReLU, 3x3 convolution, [BN],
-    [ReLU]; skip = 1x1 convolution; up = nearest neighbour. A 1x1 convolution sees each pixel alone, so it gives the
+    ReLU; skip = 1x1 convolution; up = nearest neighbour. A 1x1 convolution sees each pixel alone, so it gives the
     same before the up-sampling as behind it, at a quarter of the work.
 
     References:
         Learning priors for adversarial autoencoders, Table 2, "up-sampling residual block".
     """
 
-    def __init__(self, inputs: int, outputs: int, *, batch_norm: bool, pre_sum_relu: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, batch_norm: bool) -> None:
         """Make the block.
 
         Args:
             inputs: channels that come in.
             outputs: channels that go out.
             batch_norm: normalise after both convolutions (a deviation from the table, which lists none).
-            pre_sum_relu: keep the table's ReLU before the sum.
         """
         super().__init__()
         first = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=not batch_norm)
-        self.main = _main(first, outputs, batch_norm, pre_sum_relu)
+        self.main = _main(first, outputs, batch_norm)
         self.skip = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,8 +114,7 @@ class CodeToMap(nn.ConvTranspose2d):
         return (z @ weight.flatten(1)).view(-1, self.out_channels, 4, 4)
 
 
-def _main(first: nn.Module, width: int, batch_norm: bool, pre_sum_relu: bool) -> nn.Sequential:
+def _main(first: nn.Module, width: int, batch_norm: bool) -> nn.Sequential:
     norms = [nn.BatchNorm2d(width) if batch_norm else nn.Identity() for _ in range(2)]
     second = nn.Conv2d(width, width, 3, padding=1, bias=not batch_norm)
-    last = nn.ReLU(inplace=True) if pre_sum_relu else nn.Identity()
-    return nn.Sequential(first, norms[0], nn.ReLU(inplace=True), second, norms[1], last)
+    return nn.Sequential(first, norms[0], nn.ReLU(inplace=True), second, norms[1], nn.ReLU(inplace=True))

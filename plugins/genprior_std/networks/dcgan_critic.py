@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import nn
@@ -17,6 +18,9 @@ from genprior_std.layers.spectral import normalise_spectrally
 
 __all__ = ["DcganCritic"]
 
+KERNEL = 5
+"""Sides of the kernels, as in the code of DCGAN."""
+
 
 class DcganCritic(LayeredCritic):
     """The discriminator of DCGAN, on logits: convolutions of stride 2 from the image to 4 x 4, and one linear layer.
@@ -26,7 +30,7 @@ class DcganCritic(LayeredCritic):
     with w = 128 they are 128, 256, 512, 1024 for 64 x 64, as published. The features `conv1`, `conv2` ... are those
     after the activation. A layer that is normalised has no bias.
 
-    With w = 128, kernels of 5, `batch_norm = false` and `init = "he"` the network for 32 x 32 is the convolutional
+    With w = 128, `batch_norm = false` and `init = "he"` the network for 32 x 32 is the convolutional
     critic that WGAN-GP has for CIFAR-10. Images of 4 x 4 take one 3x3 convolution of stride 1.
 
     References:
@@ -41,10 +45,10 @@ class DcganCritic(LayeredCritic):
     class Config(PartConfig):
         """Settings of the discriminator of DCGAN."""
 
+        retired: ClassVar[Mapping[str, Any]] = {"kernel": 5}
+
         width: int = Field(default=128, gt=0)
         """w, the maps of the first convolution; the published networks have 128."""
-        kernel: Literal[4, 5] = 5
-        """Sides of the kernels; published is 5."""
         init: Literal["normal", "he"] = "normal"
         """Where the layers start: N(0, 0.02) as in DCGAN, or He's uniform weights as in WGAN-GP."""
         batch_norm: bool = True
@@ -68,7 +72,7 @@ class DcganCritic(LayeredCritic):
         cfg = self.config
         k = doublings("critic 'dcgan'", sizes.image, "critic 'image_mlp'")
         # Padding such that the side is halved, or kept where there is nothing to halve.
-        kernel, stride = (cfg.kernel, 2) if k else (3, 1)
+        kernel, stride = (KERNEL, 2) if k else (3, 1)
         inputs = sizes.image[0] + (sizes.known if cfg.conditional else 0)
         self.layers = nn.ModuleDict()
         for i, outputs in enumerate(pyramid(cfg.width, max(k - 1, 0))):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from genprior_std.layers.residual import pyramid
 
 __all__ = ["DcganDecoder"]
 
+KERNEL = 5
+"""Sides of the kernels, as in the code of DCGAN."""
+
 
 class DcganDecoder(Decoder):
     """The generator of DCGAN: from a code to 4 x 4, and by up-convolutions of stride 2 to the image.
@@ -25,7 +29,7 @@ class DcganDecoder(Decoder):
     smaller side, and at most 8w: with w = 128 they are 1024, 512, 256, 128 for 64 x 64, as published. The first
     normalisation has statistics for each unit, and a layer that is normalised has no bias.
 
-    With w = 128, kernels of 5 and `init = "he"` the network for 32 x 32 (512, 256, 128 maps) is the convolutional
+    With w = 128 and `init = "he"` the network for 32 x 32 (512, 256, 128 maps) is the convolutional
     generator that WGAN-GP has for CIFAR-10, but for biases in front of normalisations, which do nothing. Images of
     4 x 4 take one 3x3 convolution of stride 1 in place of the up-convolutions.
 
@@ -40,10 +44,10 @@ class DcganDecoder(Decoder):
     class Config(PartConfig):
         """Settings of the generator of DCGAN."""
 
+        retired: ClassVar[Mapping[str, Any]] = {"kernel": 5}
+
         width: int = Field(default=128, gt=0)
         """w, the maps in front of the last up-convolution; the published networks have 128."""
-        kernel: Literal[4, 5] = 5
-        """Sides of the kernels; published is 5, and 4 gives each output the same number of inputs."""
         init: Literal["normal", "he"] = "normal"
         """Where the layers start: N(0, 0.02) as in DCGAN, or He's uniform weights as in WGAN-GP."""
         conditional: bool = False
@@ -64,8 +68,8 @@ class DcganDecoder(Decoder):
         k = doublings("decoder 'dcgan'", sizes.image, "decoder 'mlp'")
         widths = pyramid(cfg.width, max(k - 1, 0))[::-1]
         # Padding such that the side is doubled, or kept where there is nothing to double.
-        kernel, stride = (cfg.kernel, 2) if k else (3, 1)
-        shape = (kernel, stride, (kernel - 1) // 2, kernel % 2 if k else 0)
+        kernel, stride = (KERNEL, 2) if k else (3, 1)
+        shape = (kernel, stride, (kernel - 1) // 2, 1 if k else 0)
         inputs = sizes.code + (sizes.known if cfg.conditional else 0)
         units = widths[0] * 16
         self.stem = nn.Sequential(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from genprior import Batch, Decoder, PartConfig, Sizes
+from genprior import Decoder, PartConfig, Sizes
 from genprior_std.layers.gated import GatedMlp, he_normal
-from genprior_std.layers.pixels import PixelTanh, logit_of_mean
+from genprior_std.layers.pixels import PixelTanh
 
 __all__ = ["GatedMlpDecoder"]
 
@@ -33,12 +32,12 @@ class GatedMlpDecoder(Decoder):
     class Config(PartConfig):
         """Settings of the gated fully connected decoder."""
 
+        retired: ClassVar[Mapping[str, Any]] = {"start_from_mean": False}
+
         hidden: tuple[PositiveInt, ...] = Field(default=(300, 300), min_length=1)
         """Widths of the hidden layers; with a condition, the first is the width of each stream."""
         conditional: bool = False
         """Whether the decoder sees `known`, through a first layer of its own."""
-        start_from_mean: bool = False
-        """Whether the bias of the output starts at the mean of training images, in place of near zero."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
@@ -53,12 +52,6 @@ class GatedMlpDecoder(Decoder):
         self.to_image = nn.Sequential(
             he_normal(nn.Linear(self.layers.width, math.prod(sizes.image))), PixelTanh(scale=0.5)
         )
-
-    @torch.no_grad()
-    def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Let the bias of the output be the logit of the mean of training images, if that is asked for."""
-        if self.config.start_from_mean:
-            cast(nn.Linear, self.to_image[0]).bias.copy_(logit_of_mean(draw))
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""

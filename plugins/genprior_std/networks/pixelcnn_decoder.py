@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -16,17 +16,10 @@ from genprior_std.layers.masked import GatedLayer, LeftConvolution, gate
 from genprior_std.layers.pixel_distributions import PixelForm, distribution_of
 from genprior_std.layers.pixelcnn_sampling import sample_rows
 
-__all__ = ["PixelCnnDecoder", "ReceptiveField"]
+__all__ = ["PixelCnnDecoder"]
 
 SHRUNK = 4
 """How many times smaller than the image the first map of a code is."""
-
-
-class ReceptiveField(NamedTuple):
-    """How far a pixel sees: `rows` up, and `columns` to the left and, in the rows above, to the right."""
-
-    rows: int
-    columns: int
 
 
 class PixelCnnDecoder(AutoregressiveDecoder):
@@ -43,7 +36,8 @@ class PixelCnnDecoder(AutoregressiveDecoder):
     of any other grey for white if it is above 0 and for black if not, so grey images need one of the other two; of all
     images of bytes for "softmax" and "discretised_logistic", which take a pixel for the nearest byte.
 
-    A small receptive field (`receptive_field`) makes a PixelGAN autoencoder: what is farther apart can only come
+    A pixel sees first_kernel // 2 + blocks (kernel // 2) rows up, and as many columns to the left and, in the rows
+    above, to the right. A small receptive field makes a PixelGAN autoencoder: what is farther apart can only come
     through the code. `forward` draws images, so no gradient passes it; learn by `log_prob`.
 
     References:
@@ -112,12 +106,6 @@ class PixelCnnDecoder(AutoregressiveDecoder):
             LeftConvolution(before, after, 0, colours, own_colour=True)
             for before, after in ((cfg.width, cfg.head_width), (cfg.head_width, colours * self.distribution.count))
         )
-
-    @property
-    def receptive_field(self) -> ReceptiveField:
-        """How far a pixel sees."""
-        reach = self.config.first_kernel // 2 + self.config.blocks * (self.config.kernel // 2)
-        return ReceptiveField(reach, reach)
 
     def described(self, z: Tensor, known: Tensor) -> Tensor | None:
         """What describes a code: [n, d, 1, 1], or [n, code_maps, h, w] where it depends on the place; None for nothing.

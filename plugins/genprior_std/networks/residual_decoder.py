@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,12 +35,12 @@ class ResidualDecoder(Decoder):
     class Config(PartConfig):
         """Settings of the residual decoder."""
 
+        retired: ClassVar[Mapping[str, Any]] = {"pre_sum_relu": True}
+
         width: int = Field(default=64, gt=0)
         """w, the channels at the side of the image."""
         batch_norm: bool = True
         """Batch normalisation inside the residual blocks; false is the table as printed."""
-        pre_sum_relu: bool = True
-        """The ReLU before the sum of a residual block, as printed."""
         conditional: bool = False
         """Whether the decoder sees `known`, beside the code."""
 
@@ -53,12 +57,9 @@ class ResidualDecoder(Decoder):
         super().__init__(config, sizes)
         cfg = self.config
         widths = pyramid(cfg.width, doublings("decoder 'residual'", sizes.image, "decoder 'mlp'"))[::-1]
-        options = {"batch_norm": cfg.batch_norm, "pre_sum_relu": cfg.pre_sum_relu}
         inputs = sizes.code + (sizes.known if cfg.conditional else 0)
         self.stem = nn.Sequential(CodeToMap(inputs, widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
-        self.blocks = nn.Sequential(
-            *(UpBlock(before, after, **options) for before, after in zip(widths, widths[1:], strict=False))
-        )
+        self.blocks = nn.Sequential(*(UpBlock(*pair, batch_norm=cfg.batch_norm) for pair in itertools.pairwise(widths)))
         self.to_image = nn.Sequential(nn.Conv2d(cfg.width, sizes.image[0], 3, padding=1), PixelTanh())
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -33,14 +35,14 @@ class ResidualEncoder(PosteriorEncoder):
     class Config(PartConfig):
         """Settings of the residual encoder."""
 
+        retired: ClassVar[Mapping[str, Any]] = {"pre_sum_relu": True}
+
         width: int = Field(default=64, gt=0)
         """w, the channels of the first convolution."""
         stem_stride: Literal[1, 2] = 1
         """Stride of the first convolution: 1 is the table repaired, 2 the table as printed, with a global pool."""
         batch_norm: bool = True
         """Batch normalisation inside the residual blocks; false is the table as printed."""
-        pre_sum_relu: bool = True
-        """The ReLU before the sum of a residual block, as printed."""
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "point"
@@ -59,12 +61,11 @@ class ResidualEncoder(PosteriorEncoder):
         super().__init__(config, sizes)
         cfg = self.config
         widths = pyramid(cfg.width, doublings("encoder 'residual'", sizes.image, "encoder 'mlp'"))
-        options = {"batch_norm": cfg.batch_norm, "pre_sum_relu": cfg.pre_sum_relu}
         inputs = sizes.image[0] + (sizes.known if cfg.conditional else 0)
         self.stem = nn.Sequential(nn.Conv2d(inputs, cfg.width, 3, cfg.stem_stride, padding=1), nn.ReLU(inplace=True))
         self.blocks = nn.Sequential(
-            DownBlock(cfg.width, cfg.width, 1, **options),
-            *(DownBlock(before, after, 2, **options) for before, after in zip(widths, widths[1:], strict=False)),
+            DownBlock(cfg.width, cfg.width, 1, batch_norm=cfg.batch_norm),
+            *(DownBlock(*pair, 2, batch_norm=cfg.batch_norm) for pair in itertools.pairwise(widths)),
         )
         self.pool = nn.AvgPool2d(4 // cfg.stem_stride, stride=1)
         self.to_code = nn.Sequential(

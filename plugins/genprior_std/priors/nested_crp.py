@@ -145,10 +145,6 @@ class NestedCrp(DensityPrior):
         """phi, the best q(c) of each code z ~ N(m [n, d], diag(v [n, d])): [n, L], rows sum to 1 over the leaves."""
         return self.family.leaf_scores(self.tree, mean, variance).softmax(1)
 
-    def assign(self, z: Tensor) -> Tensor:
-        """The leaf of largest phi of each code z [n, d]: [n], int64 in 0 .. L - 1, left to right."""
-        return self.responsibilities(z, torch.zeros_like(z)).argmax(1)
-
     def tree_elbo(
         self, mean: Tensor, variance: Tensor, weights: Tensor | None = None, phi: Tensor | None = None
     ) -> Tensor:
