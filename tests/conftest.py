@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import genprior
+from tests.small import aae
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TINY = """
+TINY = (
+    """
 title = "tiny"
 [run]
 steps = 6
@@ -27,18 +29,9 @@ name = "digits"
 size = 8
 [optimiser.default]
 lr = 1e-3
-[model]
-name = "aae"
-code_size = 4
-prior = { name = "gaussian" }
-encoder = { name = "mlp", hidden = [16], batch_norm = true }
-decoder = { name = "mlp", hidden = [16], batch_norm = true }
-code_critic = { name = "code_mlp", hidden = [16] }
-image_critic = { name = "image_mlp", hidden = [16], batch_norm = true }
-reconstruction = { name = "pixel" }
-conditioner = { name = "none" }
-code_game = { name = "nonsaturating" }
-image_game = { name = "nonsaturating" }
+"""
+    + aae(batch_norm=True)
+    + """\
 [change.A.model]
 prior = { name = "code_generator", noise = 3 }
 improves.prior = true
@@ -53,6 +46,7 @@ changes = []
 label = "A+B+C"
 changes = ["A", "B", "C"]
 """
+)
 
 
 @pytest.fixture(autouse=True)

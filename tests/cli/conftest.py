@@ -6,8 +6,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from genprior.cli.app import app
+from tests.small import aae
 
-TINY = """\
+TINY = (
+    """\
 title = "Tiny [two rows]"
 [run]
 steps = 4
@@ -21,18 +23,9 @@ size = 8
 [optimiser.default]
 name = "adam"
 lr = 1e-3
-[model]
-name = "aae"
-code_size = 4
-prior = { name = "gaussian" }
-encoder = { name = "mlp", hidden = [16] }
-decoder = { name = "mlp", hidden = [16] }
-code_critic = { name = "code_mlp", hidden = [16] }
-image_critic = { name = "image_mlp", hidden = [16] }
-reconstruction = { name = "pixel" }
-conditioner = { name = "none" }
-code_game = { name = "nonsaturating" }
-image_game = { name = "nonsaturating" }
+"""
+    + aae()
+    + """\
 [change.A.model]
 prior = { name = "code_generator", noise = 4 }
 improves.prior = true
@@ -51,6 +44,7 @@ changes = []
 label = "[A]"
 changes = ["A"]
 """
+)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from genprior.engine.recorder import Recorder
 from genprior.engine.step import remember, run_phase
 from genprior.errors import NotFinite, PlanError
 from genprior.parts import Batch, Critic, Objectives, PartConfig, Phase, Sizes
+from tests.small import moved, sgd, snapshot
 
 BATCH = Batch(torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(8, dtype=torch.int64))
 
@@ -22,19 +23,6 @@ BATCH = Batch(torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(1)
 def linear_modules() -> dict[str, nn.Module]:
     torch.manual_seed(3)
     return {name: nn.Linear(4, 4) for name in ("first", "second", "third")}
-
-
-def sgd(modules, lr=0.1):
-    return {name: torch.optim.SGD(m.parameters(), lr=lr) for name, m in modules.items() if list(m.parameters())}
-
-
-def snapshot(modules):
-    return {name: [t.clone() for t in m.state_dict().values()] for name, m in modules.items()}
-
-
-def moved(modules, before):
-    now = snapshot(modules)
-    return {n for n in modules if any(not torch.equal(a, b) for a, b in zip(now[n], before[n], strict=True))}
 
 
 def test_each_module_descends_its_own_loss_at_the_same_parameters():

@@ -21,13 +21,6 @@ from genprior.parts import DataInfo, ImageSet
 from genprior.storage.cache import cache_folder
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("GENPRIOR_DATA", str(folder))
-    return folder
-
-
 def some(n=5, c=3, h=4, w=4, classes=("cat", "dog")):
     images = torch.randint(0, 256, (n, c, h, w), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
     return ImageSet(images, torch.arange(n) % max(len(classes), 1), classes)

@@ -4,8 +4,6 @@ import hashlib
 import os
 import pickle
 import struct
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +27,6 @@ from genprior_std.datasets.svhn import Svhn
 
 OFFLINE = "this test has no network"
 REAL = os.environ.get("GENPRIOR_DATA")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError(OFFLINE)
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    monkeypatch.setenv("GENPRIOR_DATA", str(tmp_path))
-    return tmp_path
 
 
 def pixels(*shape, seed=0):
@@ -283,12 +271,14 @@ def test_the_cache_is_read_first():
 
 
 def test_a_damaged_cache_is_named(cache):
+    cache.mkdir()
     (cache / "svhn-test.safetensors").write_bytes(b"half a fi")
     with pytest.raises(DataError, match=r"svhn-test\.safetensors: it is truncated .*; delete it"):
         load(Svhn, "test")
 
 
 def test_a_cache_folder_that_cannot_be_written_is_named(cache, monkeypatch):
+    cache.mkdir()
     (cache / "file").write_text("")
     monkeypatch.setenv("GENPRIOR_DATA", str(cache / "file"))
     with pytest.raises(

@@ -20,13 +20,6 @@ from genprior_std.datasets.folder import Folder
 from genprior_std.datasets.shared import hold_out
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("GENPRIOR_DATA", str(folder))
-    return folder
-
-
 def save(path, colour, size=(20, 20), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour).save(path)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +28,11 @@ N = 40
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A cache of its own, with small sets of random bytes under the names of the real ones."""
-
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("this test has no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    monkeypatch.setenv("GENPRIOR_DATA", str(tmp_path))
+def filled(cache):
+    """Small sets of random bytes under the names of the real ones."""
     for name in ("mnist", "fashion_mnist"):
         for split, seed in (("train", 1), ("test", 2)):
             write_cache(name, split, grey(seed))
-    return tmp_path
 
 
 def grey(seed, n=N):

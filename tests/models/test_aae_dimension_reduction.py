@@ -59,6 +59,7 @@ CASES = {
     "circle": {"labels": True, "code_size": 4, "on_circle": True},
     "learned prior": {"categories": K, **LEARNED},
     "labels and learned prior": {"labels": True, **LEARNED},
+    "reconstructions not judged": {"categories": K, **LEARNED, "reconstruction_as_fake": False},
 }
 
 

@@ -18,6 +18,8 @@ from genprior_std.networks.larsen_critic import LarsenCritic
 from genprior_std.networks.wgan_resnet_critic import WganResnetCritic
 from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
 
+from .by_hand import images, rows
+
 DECODERS = {
     "dcgan": DcganDecoder.Config(width=2),
     "dcgan-he": DcganDecoder.Config(width=2, init="he"),
@@ -60,21 +62,9 @@ def made(config, image=(1, 8, 8), known=0, code=3, **more):
     return config.make(Sizes(image=image, code=code, known=known, asked=0)).double()
 
 
-def rows(n, width, seed=1):
-    return torch.randn(n, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def images(n, c, h, w, seed=2):
-    return rows(n, c * h * w, seed).tanh().view(n, c, h, w)
-
-
 def inputs(module, n=4):
     return rows(n, module.sizes.code) if isinstance(module, Decoder) else images(n, *module.sizes.image)
 
 
 def layers_of(module, kind):
     return [m for m in module.modules() if isinstance(m, kind)]
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())

@@ -13,14 +13,12 @@ from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.uniform import Uniform
 
+from .by_hand import count
+
 
 def make(code=64, asked=0, **settings):
     torch.manual_seed(0)
     return CodeGenerator.Config(**settings).make(Sizes(image=(1, 16, 16), code=code, known=0, asked=asked))
-
-
-def count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def affine_and_normalised(n, d):

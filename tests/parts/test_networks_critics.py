@@ -11,23 +11,11 @@ from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.image_convolutional import ConvolutionalImageCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
 
+from .by_hand import bn, count, leaky
+
 
 def sizes(side=32, channels=3, code=64, known=0):
     return Sizes(image=(channels, side, side), code=code, known=known, asked=known)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def leaky(x):
-    return torch.where(x > 0, x, 0.2 * x)
-
-
-def normalise(x, weight, bias):
-    """Batch normalisation in training mode, from its definition."""
-    mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), unbiased=False, keepdim=True)
-    return (x - mean) / (variance + 1e-5).sqrt() * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
 
 
 def layers_of_the_table(critic, x, strides):
@@ -37,7 +25,7 @@ def layers_of_the_table(critic, x, strides):
         name = f"convolutions.conv{i}"
         x = F.conv2d(x, s[f"{name}.0.weight"], s[f"{name}.0.bias"], stride=stride, padding=1)
         if i > 1:
-            x = normalise(x, s[f"{name}.1.weight"], s[f"{name}.1.bias"])
+            x = bn(x, s[f"{name}.1.weight"], s[f"{name}.1.bias"])
         x = leaky(x)
         outs.append(x.reshape(len(x), -1))
     trunk = leaky(outs[-1] @ s["to_trunk.0.weight"].T + s["to_trunk.0.bias"])

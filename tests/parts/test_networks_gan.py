@@ -18,54 +18,8 @@ from genprior_std.networks.infogan_decoder import InfoganDecoder
 from genprior_std.networks.wgan_resnet_critic import WganResnetCritic
 from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
 
-from .gan_networks import (
-    CRITICS,
-    DECODERS,
-    OWN_CRITICS,
-    count,
-    each,
-    images,
-    made,
-    rows,
-    sizes,
-)
-
-
-def plain(inputs, outputs, kernel=1):
-    return outputs * inputs * kernel**2 + outputs
-
-
-def normalised(inputs, outputs, kernel=1):
-    """Parameters of a layer without a bias, and of the normalisation of its outputs."""
-    return outputs * inputs * kernel**2 + 2 * outputs
-
-
-def bn(h, weight, bias):
-    """Batch normalisation by the statistics of this batch."""
-    axes = (0, *range(2, h.dim()))
-    view = (1, -1, *[1] * (h.dim() - 2))
-    h = (h - h.mean(axes, keepdim=True)) / (h.var(axes, correction=0, keepdim=True) + 1e-5).sqrt()
-    return h * weight.view(view) + bias.view(view)
-
-
-def relu(h):
-    return h.clamp(min=0)
-
-
-def leaky(h, slope):
-    return torch.where(h > 0, h, slope * h)
-
-
-def elu(h):
-    return torch.where(h > 0, h, h.exp() - 1)
-
-
-def conv(h, s, name, **how):
-    return F.conv2d(h, s[f"{name}.weight"], s.get(f"{name}.bias"), **how)
-
-
-def linear(h, s, name):
-    return h @ s[f"{name}.weight"].T + s.get(f"{name}.bias", 0)
+from .by_hand import bn, conv, count, elu, images, leaky, linear, normalised, plain, relu, rows
+from .gan_networks import CRITICS, DECODERS, OWN_CRITICS, each, made, sizes
 
 
 def doubled(h):

@@ -29,19 +29,8 @@ from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
-from .gan_networks import (
-    CRITICS,
-    DECODERS,
-    NETWORKS,
-    OWN_CRITICS,
-    SPECTRAL,
-    each,
-    images,
-    inputs,
-    layers_of,
-    made,
-    rows,
-)
+from .by_hand import images, rows
+from .gan_networks import CRITICS, DECODERS, NETWORKS, OWN_CRITICS, SPECTRAL, each, inputs, layers_of, made
 
 
 @pytest.mark.parametrize("known", [0, 3])

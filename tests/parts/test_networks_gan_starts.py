@@ -19,16 +19,8 @@ from genprior_std.networks.infogan_decoder import InfoganDecoder
 from genprior_std.networks.wgan_resnet_critic import WganResnetCritic
 from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
 
-from .gan_networks import (
-    SPECTRAL,
-    count,
-    each,
-    images,
-    layers_of,
-    made,
-    rows,
-    sizes,
-)
+from .by_hand import count, images, rows
+from .gan_networks import SPECTRAL, each, layers_of, made, sizes
 
 
 def fits(values, distribution):

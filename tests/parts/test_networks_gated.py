@@ -20,6 +20,8 @@ from genprior_std.networks.gated_convolutional_encoder import GatedConvolutional
 from genprior_std.networks.gated_mlp_decoder import GatedMlpDecoder
 from genprior_std.networks.gated_mlp_encoder import GatedMlpEncoder
 
+from .by_hand import count, plain
+
 MNIST = (1, 28, 28)
 SMALL = {
     GatedMlpEncoder: {"hidden": (7, 5)},
@@ -40,17 +42,9 @@ def small(network, image=(1, 8, 8), code=3, known=2, **more):
     return network.Config(**SMALL[network], **more).make(sizes(image, code, known)).double()
 
 
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
 def gated(inputs, outputs, kernel=1):
     """Parameters of a gated layer: two weights of outputs x inputs x kernel^2, two biases."""
     return 2 * (outputs * inputs * kernel**2 + outputs)
-
-
-def plain(inputs, outputs):
-    return outputs * inputs + outputs
 
 
 def gate(h, weight, bias):

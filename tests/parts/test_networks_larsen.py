@@ -16,9 +16,10 @@ from genprior_std.networks.larsen_decoder import LarsenDecoder
 from genprior_std.networks.larsen_encoder import LarsenEncoder
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
+from .by_hand import bn, count, images, normalised, plain, relu, rows
+
 NETWORKS = [LarsenEncoder, LarsenDecoder, LarsenCritic]
 SMALL = {LarsenEncoder: {"width": 2, "hidden": 6}, LarsenDecoder: {"width": 2}, LarsenCritic: {"width": 2, "hidden": 6}}
-EPS = 1e-5
 
 
 def sizes(side=32, channels=3, code=256, known=0):
@@ -29,35 +30,6 @@ def small(network, image=(1, 8, 8), known=2, **more):
     torch.manual_seed(0)
     config = network.Config(**SMALL[network], **more)
     return config.make(Sizes(image=image, code=3, known=known, asked=0)).double()
-
-
-def rows(n, width, seed=1):
-    return torch.randn(n, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def images(n, c, h, w, seed=2):
-    return rows(n, c * h * w, seed).tanh().view(n, c, h, w)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def normalised(inputs, outputs, kernel=1):
-    """Parameters of a layer without a bias, and of the normalisation of its outputs."""
-    return outputs * inputs * kernel**2 + 2 * outputs
-
-
-def plain(inputs, outputs, kernel=1):
-    return outputs * inputs * kernel**2 + outputs
-
-
-def bn_relu(h, weight, bias):
-    """Batch normalisation by the statistics of this batch, then ReLU."""
-    axes = (0, *range(2, h.dim()))
-    view = (1, -1, *[1] * (h.dim() - 2))
-    h = (h - h.mean(axes, keepdim=True)) / (h.var(axes, correction=0, keepdim=True) + EPS).sqrt()
-    return (h * weight.view(view) + bias.view(view)).clamp(min=0)
 
 
 @pytest.mark.parametrize(("side", "middle"), [(32, 192), (64, 256)])
@@ -86,8 +58,8 @@ def test_encoder_computes_what_was_published():
     for i, width in enumerate([2, 4, 8]):
         h = F.conv2d(h, s[f"convolutions.{i}.0.weight"], stride=2, padding=2)
         assert h.shape == (4, width, 8 >> i, 8 >> i)
-        h = bn_relu(h, s[f"convolutions.{i}.1.weight"], s[f"convolutions.{i}.1.bias"])
-    h = bn_relu(h.reshape(4, -1) @ s["to_code.0.weight"].T, s["to_code.1.weight"], s["to_code.1.bias"])
+        h = relu(bn(h, s[f"convolutions.{i}.1.weight"], s[f"convolutions.{i}.1.bias"]))
+    h = relu(bn(h.reshape(4, -1) @ s["to_code.0.weight"].T, s["to_code.1.weight"], s["to_code.1.bias"]))
     out = h @ s["to_code.3.weight"].T + s["to_code.3.bias"]
     q = encoder(images(4, 3, 16, 16), rows(4, 0))
     assert isinstance(q, DensityPosterior)
@@ -99,7 +71,7 @@ def test_encoder_computes_what_was_published():
 def test_decoder_computes_what_was_published():
     decoder = small(LarsenDecoder, (3, 16, 16), known=0)
     z, s = rows(4, 3), decoder.state_dict()
-    h = bn_relu(z @ s["stem.0.weight"].T, s["stem.1.weight"], s["stem.1.bias"]).view(4, 8, 2, 2)
+    h = relu(bn(z @ s["stem.0.weight"].T, s["stem.1.weight"], s["stem.1.bias"])).view(4, 8, 2, 2)
     for i, width in enumerate([6, 4, 1]):
         weight = s[f"convolutions.{i}.0.weight"]
         # A transposed convolution is the gradient of the convolution that halves the side.
@@ -108,7 +80,7 @@ def test_decoder_computes_what_was_published():
         halved = F.conv2d(whole, weight, stride=2, padding=2)
         assert halved.shape == h.shape
         (h,) = torch.autograd.grad(halved, whole, h)
-        h = bn_relu(h, s[f"convolutions.{i}.1.weight"], s[f"convolutions.{i}.1.bias"])
+        h = relu(bn(h, s[f"convolutions.{i}.1.weight"], s[f"convolutions.{i}.1.bias"]))
     expected = F.conv2d(h, s["to_image.0.weight"], s["to_image.0.bias"], padding=2).tanh()
     torch.testing.assert_close(decoder(z, rows(4, 0)), expected)
 
@@ -122,9 +94,9 @@ def test_critic_gives_the_named_layers_of_its_own_logit(side):
     for i, width in enumerate([4, 8 if side == 64 else 6, 8], start=2):
         h = expected[f"conv{i}_pre"] = F.conv2d(h, s[f"layers.conv{i}_pre.weight"], stride=2, padding=2)
         assert h.shape == (4, width, side >> (i - 1), side >> (i - 1))
-        h = bn_relu(h, s[f"layers.conv{i}.0.weight"], s[f"layers.conv{i}.0.bias"])
+        h = relu(bn(h, s[f"layers.conv{i}.0.weight"], s[f"layers.conv{i}.0.bias"]))
         expected[f"conv{i}"] = h
-    trunk = bn_relu(h.reshape(4, -1) @ s["to_trunk.1.weight"].T, s["to_trunk.2.weight"], s["to_trunk.2.bias"])
+    trunk = relu(bn(h.reshape(4, -1) @ s["to_trunk.1.weight"].T, s["to_trunk.2.weight"], s["to_trunk.2.bias"]))
     logits = trunk @ s["head.weight"][0] + s["head.bias"][0]
     assert critic.feature_layers == tuple(expected)
     for layer, features in expected.items():

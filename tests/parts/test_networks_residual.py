@@ -11,13 +11,11 @@ from genprior_std.layers.residual import CodeToMap
 from genprior_std.networks.residual_decoder import ResidualDecoder
 from genprior_std.networks.residual_encoder import ResidualEncoder
 
+from .by_hand import bn, count
+
 
 def sizes(side=32, channels=3, code=64):
     return Sizes(image=(channels, side, side), code=code, known=0, asked=0)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
 
 
 def maps(module, *inputs):
@@ -27,15 +25,6 @@ def maps(module, *inputs):
         block.register_forward_hook(lambda _m, _i, out: seen.append((out.shape[1], out.shape[2])))
     module(*inputs)
     return seen
-
-
-def normalise(x, state, name):
-    """Batch normalisation in training mode, from its definition."""
-    dims = [0, *range(2, x.dim())]
-    shape = [1, -1, *[1] * (x.dim() - 2)]
-    mean, variance = x.mean(dims).view(shape), x.var(dims, unbiased=False).view(shape)
-    scaled = (x - mean) / (variance + 1e-5).sqrt()
-    return scaled * state[f"{name}.weight"].view(shape) + state[f"{name}.bias"].view(shape)
 
 
 def residual_block(x, state, name, kind, batch_norm):
@@ -53,9 +42,9 @@ def residual_block(x, state, name, kind, batch_norm):
     else:
         h = F.conv2d(x, *weights("main.0"), padding=1)
         skip = x
-    h = normalise(h, state, f"{name}.main.1") if batch_norm else h
+    h = bn(h, state[f"{name}.main.1.weight"], state[f"{name}.main.1.bias"]) if batch_norm else h
     h = F.conv2d(h.clamp(min=0), *weights("main.3"), padding=1)
-    h = normalise(h, state, f"{name}.main.4") if batch_norm else h
+    h = bn(h, state[f"{name}.main.4.weight"], state[f"{name}.main.4.bias"]) if batch_norm else h
     return (h.clamp(min=0) + skip).clamp(min=0)
 
 
@@ -71,7 +60,7 @@ def test_encoder_computes_what_the_table_says(batch_norm, stem_stride):
     for i, kind in enumerate(["plain", "down", "down", "down"]):
         h = residual_block(h, s, f"blocks.{i}", kind, batch_norm)
     h = h.mean((2, 3))
-    h = normalise(h @ s["to_code.0.weight"].T, s, "to_code.1").clamp(min=0)
+    h = bn(h @ s["to_code.0.weight"].T, s["to_code.1.weight"], s["to_code.1.bias"]).clamp(min=0)
     expected = h @ s["to_code.3.weight"].T + s["to_code.3.bias"]
     torch.testing.assert_close(encoder(x, x.new_zeros(4, 0)).mean, expected)
 
@@ -85,7 +74,7 @@ def test_decoder_computes_what_the_table_says(batch_norm, memory_format):
     s = decoder.state_dict()
     z = torch.randn(4, 5, dtype=torch.float64)
     h = F.conv_transpose2d(z[:, :, None, None], s["stem.0.weight"])
-    h = normalise(h, s, "stem.1").clamp(min=0)
+    h = bn(h, s["stem.1.weight"], s["stem.1.bias"]).clamp(min=0)
     for i in range(3):
         h = residual_block(h, s, f"blocks.{i}", "up", batch_norm)
     expected = F.conv2d(h, s["to_image.0.weight"], s["to_image.0.bias"], padding=1).tanh()

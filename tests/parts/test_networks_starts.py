@@ -19,18 +19,11 @@ from genprior_std.networks.larsen_decoder import LarsenDecoder
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
 
+from .by_hand import count, plain
+
 
 def sizes(image=(1, 28, 28), code=40):
     return Sizes(image=image, code=code, known=0, asked=0)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def plain(inputs, outputs):
-    """Parameters of a fully connected layer."""
-    return outputs * inputs + outputs
 
 
 # ---------------------------------------------------------------------------------------------------------------------

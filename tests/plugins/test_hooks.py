@@ -9,6 +9,7 @@ from typing import Any
 from genprior import hookimpl, load_recipe
 from genprior.registry import Origin, load
 from genprior.runs.trainer import Trainer
+from tests.small import aae
 
 RECIPE = """
 title = "hooks"
@@ -20,19 +21,7 @@ batch = 4
 log_every = 2
 checkpoint_every = 4
 sample_every = 4
-[model]
-name = "aae"
-code_size = 2
-prior = { name = "gaussian" }
-encoder = { name = "mlp", hidden = [8] }
-decoder = { name = "mlp", hidden = [8] }
-code_critic = { name = "code_mlp", hidden = [8] }
-image_critic = { name = "image_mlp", hidden = [8] }
-reconstruction = { name = "pixel" }
-conditioner = { name = "none" }
-code_game = { name = "nonsaturating" }
-image_game = { name = "nonsaturating" }
-"""
+""" + aae(code_size=2, hidden=8)
 
 
 class Listener:

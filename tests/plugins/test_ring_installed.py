@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import genprior
+from tests.small import aae
 
 ROOT = Path(genprior.__file__).parents[1]
 RING = ROOT / "plugins" / "genprior_ring"
@@ -42,19 +43,7 @@ optimiser.default = { name = "adam", lr = 1e-3 }
 [run]
 steps = 3
 batch = 8
-[model]
-name = "aae"
-code_size = 2
-prior = { name = "ring", radius = 1.5 }
-encoder = { name = "mlp", hidden = [16] }
-decoder = { name = "mlp", hidden = [16] }
-code_critic = { name = "code_mlp", hidden = [16] }
-image_critic = { name = "image_mlp", hidden = [16] }
-reconstruction = { name = "pixel" }
-conditioner = { name = "none" }
-code_game = { name = "nonsaturating" }
-image_game = { name = "nonsaturating" }
-"""
+""" + aae(code_size=2, prior='{ name = "ring", radius = 1.5 }')
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

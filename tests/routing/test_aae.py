@@ -12,6 +12,7 @@ from genprior.engine.step import run_phase
 from genprior.errors import RecipeError
 from genprior.launch.preflight import preflight
 from genprior.runs.trainer import Trainer
+from tests.small import moved, snapshot
 
 CONDITIONERS = {
     "none": '{name="none"}',
@@ -36,15 +37,6 @@ def trainer_of(tiny, letters, conditioner, tmp_path, *settings):
         if list(module.parameters())
     }
     return trainer
-
-
-def snapshot(modules):
-    return {name: {k: t.clone() for k, t in m.state_dict().items()} for name, m in modules.items()}
-
-
-def moved(modules, before):
-    now = snapshot(modules)
-    return {name for name in modules if any(not torch.equal(now[name][k], before[name][k]) for k in now[name])}
 
 
 @pytest.mark.parametrize("conditioner", CONDITIONERS)
