@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import genprior
-from tests.small import aae
+
+from .small import aae
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +57,12 @@ def _steady():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture
+def no_curves(monkeypatch):
+    """Runs end without the picture of their curves, which takes ten times as long as a few small steps."""
+    monkeypatch.setattr("genprior_std.run_pictures.curves", lambda metrics, path: None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 
 from genprior.cli.app import app
 from tests.small import aae
+from ..small import aae
 
 TINY = (
     """\

@@ -13,6 +13,8 @@ from genprior.launch.preflight import preflight
 from genprior.launch.reporter import Reporter
 from genprior.runs.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 
 class Heard(Reporter):
     def __init__(self):

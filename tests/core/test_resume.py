@@ -14,6 +14,8 @@ import genprior
 from genprior.errors import Interrupted
 from genprior.runs.trainer import Trainer
 
+WITHOUT_CURVES = pytest.mark.usefixtures("no_curves")
+
 PLANS = {
     "aae": ("AAE", ()),
     "both phases": ("A+B+C", ()),
@@ -36,6 +38,7 @@ def without_times(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
+@WITHOUT_CURVES
 @pytest.mark.parametrize("name", PLANS)
 def test_twenty_steps_equal_ten_and_ten_bit_for_bit(name, tiny_plan, tmp_path):
     label, settings = PLANS[name]
@@ -49,6 +52,7 @@ def test_twenty_steps_equal_ten_and_ten_bit_for_bit(name, tiny_plan, tmp_path):
     assert without_times(tmp_path / "once") == without_times(tmp_path / "twice")
 
 
+@WITHOUT_CURVES
 def test_the_seed_matters(tiny_plan, tmp_path):
     plan = tiny_plan("A+B+C")
     for seed in (0, 1):
@@ -68,6 +72,7 @@ def test_rows_start_from_the_same_encoder_and_decoder(tiny_plan, tmp_path):
             assert torch.equal(one, other)
 
 
+@WITHOUT_CURVES
 def test_a_stop_between_checkpoints_leaves_one_and_loses_no_step(tiny_plan, tmp_path):
     plan = tiny_plan("A+B+C", *LONG)
     asked = iter([False] * 6 + [True] * 100)
@@ -80,6 +85,7 @@ def test_a_stop_between_checkpoints_leaves_one_and_loses_no_step(tiny_plan, tmp_
     assert [key for key in whole if not torch.equal(whole[key], stopped[key])] == []
 
 
+@WITHOUT_CURVES
 def test_records_after_the_last_checkpoint_are_written_anew(tiny_plan, tmp_path):
     """A kill after step 15's record and before step 20's checkpoint: the records of 15 come again, once."""
     plan = tiny_plan("AAE", *LONG)
@@ -90,6 +96,7 @@ def test_records_after_the_last_checkpoint_are_written_anew(tiny_plan, tmp_path)
     assert [line["step"] for line in without_times(tmp_path)] == [5, 10, 15, 20]
 
 
+@WITHOUT_CURVES
 def test_a_finished_run_is_not_trained_again(tiny_plan, tmp_path, monkeypatch):
     plan = tiny_plan("AAE")
     Trainer(plan, 0, tmp_path).run()
@@ -117,6 +124,7 @@ def test_the_folder_says_what_was_run(tiny_plan, tmp_path):
     ]
 
 
+@WITHOUT_CURVES
 def test_a_loaded_run_samples_what_the_trainer_sampled(tiny_plan, tmp_path):
     trainer = Trainer(tiny_plan("A+B+C", "run.ema=0.9"), 0, tmp_path)
     trainer.run()

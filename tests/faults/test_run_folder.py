@@ -17,6 +17,8 @@ from genprior.parts import Objectives, Phase
 from genprior.runs.trainer import Trainer
 from genprior.storage import checkpoint, files
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 STEPS = ("run.steps=6", "run.checkpoint_every=2")
 
 

@@ -10,6 +10,7 @@ from genprior import hookimpl, load_recipe
 from genprior.registry import Origin, load
 from genprior.runs.trainer import Trainer
 from tests.small import aae
+from ..small import aae
 
 RECIPE = """
 title = "hooks"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import genprior
-from tests.small import aae
+
+from ..small import aae
 
 ROOT = Path(genprior.__file__).parents[1]
 RING = ROOT / "plugins" / "genprior_ring"

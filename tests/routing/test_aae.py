@@ -13,6 +13,7 @@ from genprior.errors import RecipeError
 from genprior.launch.preflight import preflight
 from genprior.runs.trainer import Trainer
 from tests.small import moved, snapshot
+from ..small import moved, snapshot
 
 CONDITIONERS = {
     "none": '{name="none"}',
