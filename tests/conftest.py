@@ -9,8 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from typer.testing import CliRunner, Result
 
 import genprior
+from genprior.cli.app import app
 
 from .small import aae
 
@@ -62,7 +64,7 @@ def _steady():
 @pytest.fixture
 def no_curves(monkeypatch):
     """Runs end without the picture of their curves, which takes ten times as long as a few small steps."""
-    monkeypatch.setattr("genprior_std.run_pictures.curves", lambda metrics, path: None)
+    monkeypatch.setattr("genprior_std.run_pictures.draw_curves", lambda metrics, path: None)
 
 
 @pytest.fixture
@@ -81,3 +83,15 @@ def tiny_plan(tiny):
         return genprior.load_recipe(tiny, settings=settings).row(label)
 
     return plan
+
+
+@pytest.fixture(scope="session")
+def call():
+    """The command line, in this process: `call("train", path, "--jobs", 1)` gives its exit code and what it said."""
+
+    def called(*arguments: object) -> Result:
+        # Under pytest-xdist COLUMNS is 80, and narrow tables break names over lines.
+        wide = {"COLUMNS": "200"}
+        return CliRunner().invoke(app, [str(each) for each in arguments], env=wide, catch_exceptions=True)
+
+    return called

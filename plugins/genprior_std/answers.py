@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genprior import Batch, ImageSet, ScoreContext, images_to_float, seeded
+from genprior import Batch, ImageSet, images_to_float, seeded
 
 __all__ = ["BATCH", "answers_in_batches"]
 

@@ -3,10 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from genprior.cli.app import app
-from tests.small import aae
 from ..small import aae
 
 TINY = (
@@ -53,16 +50,6 @@ def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="session")
-def call():
-    def called(*arguments: object) -> Result:
-        # Under pytest-xdist COLUMNS is 80, and narrow tables break names over lines.
-        wide = {"COLUMNS": "200"}
-        return CliRunner().invoke(app, [str(each) for each in arguments], env=wide, catch_exceptions=True)
-
-    return called
 
 
 @pytest.fixture(scope="session")

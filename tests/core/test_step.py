@@ -15,7 +15,7 @@ from genprior.engine.recorder import Recorder
 from genprior.engine.step import remember, run_phase
 from genprior.errors import NotFinite, PlanError
 from genprior.parts import Batch, Critic, Objectives, PartConfig, Phase, Sizes
-from tests.small import moved, sgd, snapshot
+
 from ..small import moved, sgd, snapshot
 
 BATCH = Batch(torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(8, dtype=torch.int64))

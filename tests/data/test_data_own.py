@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from genprior.data.foreign import read_images
 from genprior.errors import DataError
-from genprior.image_sources import read_images
 from genprior.parts import DataInfo, ImageSet
 from genprior_std.datasets.arrays import Arrays
 from genprior_std.datasets.folder import Folder

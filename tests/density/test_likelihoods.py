@@ -16,9 +16,10 @@ from torch.distributions import Normal
 
 from genprior.parts import Sizes
 from genprior.testing import check_reconstruction
-from genprior_std.reconstruction.discretised_logistic import FLOOR, DiscretisedLogistic
+from genprior_std.layers.logistic import FLOOR
+from genprior_std.layers.spread import Spread
+from genprior_std.reconstruction.discretised_logistic import DiscretisedLogistic
 from genprior_std.reconstruction.pixel import Pixel
-from genprior_std.reconstruction.spread import Spread
 
 BYTES = torch.arange(256, dtype=torch.float64) * 2 / 255 - 1
 FORMS = {"shared": 1, "channel": 2, "pixel": 8}

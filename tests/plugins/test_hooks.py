@@ -9,7 +9,7 @@ from typing import Any
 from genprior import hookimpl, load_recipe
 from genprior.registry import Origin, load
 from genprior.runs.trainer import Trainer
-from tests.small import aae
+
 from ..small import aae
 
 RECIPE = """

@@ -12,7 +12,7 @@ from genprior.engine.step import run_phase
 from genprior.errors import RecipeError
 from genprior.launch.preflight import preflight
 from genprior.runs.trainer import Trainer
-from tests.small import moved, snapshot
+
 from ..small import moved, snapshot
 
 CONDITIONERS = {

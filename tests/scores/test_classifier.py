@@ -129,6 +129,7 @@ TRAIN_ONE = """
 import sys
 from pathlib import Path
 import torch
+from genprior.parts import ImageSet
 from genprior.scoring.context import SampleContext
 from genprior_std.datasets.digits import Digits
 from genprior_std.scores import classifier as module

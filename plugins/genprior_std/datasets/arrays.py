@@ -64,7 +64,9 @@ class Arrays(Dataset):
         if not path.exists():
             raise DataError(f"data set 'arrays': path = {path} does not exist; give an .npz file with 'images'")
         archive = read_archive(path, "labels", "classes")
-        images = fit_images(self._images(archive.images, f"{path}: '{archive.name}'"), self.config.size, self.config.how)
+        images = fit_images(
+            self._images(archive.images, f"{path}: '{archive.name}'"), self.config.size, self.config.how
+        )
         labels, classes = _labels(archive.others, path, len(images))
         whole = check_images(ImageSet(images, labels, classes), str(path))
         return hold_out(whole, split, fraction=self.config.test_fraction, name=str(path))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genprior_std.reconstruction.discretised_logistic import FLOOR, negative_log_probability
+from genprior_std.layers.logistic import FLOOR, negative_log_probability
 
 __all__ = ["Bernoulli", "DiscreteLogistic", "PixelDistribution", "PixelForm", "Softmax", "distribution_of"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from genprior import FeatureCritic, PartConfig, PlanError, Sizes, did_you_mean
 from pydantic import Field
 from torch import nn
+
+from genprior import PartConfig, Sizes
 from genprior_std.layers.fully_connected import LEAK
 from genprior_std.layers.image_sizes import doublings
 from genprior_std.layers.layered_critic import LayeredCritic

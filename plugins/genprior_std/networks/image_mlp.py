@@ -7,7 +7,7 @@ import math
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from genprior import FeatureCritic, PartConfig, PlanError, Sizes, did_you_mean
+from genprior import PartConfig, Sizes
 from genprior_std.layers.fully_connected import Activation, fully_connected
 from genprior_std.layers.layered_critic import LayeredCritic
 from genprior_std.layers.spectral import normalise_spectrally

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from genprior import PartConfig, Reconstruction, Sizes
-from genprior_std.reconstruction.spread import Spread, SpreadForm
+from genprior_std.layers.logistic import FLOOR, negative_log_probability
+from genprior_std.layers.spread import Spread, SpreadForm
 
-__all__ = ["FLOOR", "DiscretisedLogistic", "negative_log_probability"]
-
-HALF = 1 / 255
-"""Half of a bin's width on the [-1, 1] scale."""
-FLOOR = 1e-4
-"""What a scale stays above: a bin holds all but exp(-39) of a density in its middle, so narrower ones gain nothing."""
-FAR = 1e30
-"""Far in any scale, and finite in single precision when divided by the floor."""
+__all__ = ["DiscretisedLogistic"]
 
 
 class DiscretisedLogistic(Reconstruction):
@@ -33,12 +25,6 @@ class DiscretisedLogistic(Reconstruction):
     probability of the interval around it. In nats: of an image with reduction "sum", which a likelihood bound needs, of
     a pixel with "mean"; that divided by log 2 is bits per dimension. The scale, in units of the [-1, 1] scale, is fixed
     or a parameter that begins at `scale`, and that whoever descends the error moves.
-
-    No difference of sigmoids is taken. With a and b for the two arguments,
-
-        log P = log sigmoid(a) + log sigmoid(-b) + log(1 - exp(b - a)),    b - a = -(2/255) / s
-
-    has three terms of one sign, whose values and gradients are finite and exact to rounding however far x_rec is off.
 
     Source: Tomczak and Welling, "VAE with a VampPrior" (grey and colour images); Kingma et al., "Improving variational
     inference with inverse autoregressive flow". Other choices are made here than in the former's code: it takes the
@@ -77,22 +63,3 @@ class DiscretisedLogistic(Reconstruction):
         log_scale = self._scale.log(x_rec)
         error = negative_log_probability(x, x_rec, log_scale).flatten(1)
         return error.mean(1) if self.config.reduction == "mean" else error.sum(1)
-
-
-def negative_log_probability(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log P(x), [n, c, h, w], of a log scale that broadcasts."""
-    per_scale = (-log_scale).exp()
-    # The outer edges of the first and the last bin are moved far off, where their terms and slopes are zero.
-    below_last = functional.threshold(-x, HALF - 1, -FAR)
-    above_first = functional.threshold(x, HALF - 1, -FAR)
-    upper = functional.softplus((below_last + mean - HALF) * per_scale, threshold=40)  # -log sigmoid(a)
-    lower = functional.softplus((above_first - mean - HALF) * per_scale, threshold=40)  # -log sigmoid(-b)
-    inner = (x.abs() < 1 - HALF).to(x.dtype)
-    return upper + lower - inner * _log_one_minus_exp(2 * HALF * per_scale)
-
-
-def _log_one_minus_exp(h: Tensor) -> Tensor:
-    """log(1 - exp(-h)) for h > 0, exact to rounding for small and for large h."""
-    # Each branch sees only what it is good for: an infinite slope of the other would become nan in the gradient.
-    near, far = h.clamp(max=math.log(2)), h.clamp(min=math.log(2))
-    return torch.where(h < math.log(2), (-torch.expm1(-near)).log(), (-(-far).exp()).log1p())

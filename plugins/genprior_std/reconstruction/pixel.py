@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genprior import PartConfig, Reconstruction, Sizes
-from genprior_std.reconstruction.spread import Spread, SpreadForm
+from genprior_std.layers.spread import Spread, SpreadForm
 
 __all__ = ["Pixel"]
 

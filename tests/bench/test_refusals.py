@@ -1,0 +1,55 @@
+"""What `genprior bench` refuses, and how it says so."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from .tables import DIGITS, PARZEN, noise, png_folder, refused, unfinished, unscored
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("inception_score", "samples with splits = 10, which needs at least 10"),
+        ("kid", "samples with subset_size = 1000, which needs at least 1000"),
+        ('{ name = "precision_recall", neighborhood = 8 }', "neighborhood = 8, which needs at least 9"),
+    ],
+)
+def test_fewer_samples_than_a_score_can_do_with(small, call, score, message):
+    said = refused(call, small / "runs", "--score", score, "--samples", "8")
+    assert "is asked of 8 samples" in said and message in said and "raise --samples" in said
+
+
+def test_fewer_images_than_samples_are_refused_where_nothing_else_is_measured(call, tmp_path):
+    few = png_folder(tmp_path / "few", noise(50))
+    said = refused(call, few, "--score", PARZEN, "--data", DIGITS)
+    assert "nothing could be measured:\n  few: score 'parzen': has 50 images, 60 are needed" in said
+
+
+def test_runs_without_a_checkpoint_or_an_end(copy, call):
+    for folder in unscored(copy).rglob("checkpoints"):
+        shutil.rmtree(folder)
+    said = refused(call, copy, "--score", PARZEN)
+    assert "nothing could be measured" in said and "has no checkpoint left to draw from; train it anew" in said
+    for run in copy.glob("*/seed-*"):
+        unfinished(run)
+    said = refused(call, copy, "--score", PARZEN)
+    assert "there is no finished run in" in said and "(trained 2 of 4 steps)" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("--score", "parzn", "no run here has the score 'parzn'; did you mean 'parzen'?"),
+        ("--score", "{ name = ", "this is no TOML table"),
+        ("--score", '{ name = "parzn" }', "there is no score named 'parzn'; did you mean 'parzen'?"),
+        ("--score", '{ name = "fid", sampels = 3 }', "sampels: Extra inputs are not permitted"),
+        ("--data", "digit", "is no data set and no recipe, folder or .npz that exists; did you mean 'digits'?"),
+        ("--data", "folder", "data set 'folder' has settings that must be given (path: Field required)"),
+        ("--data", '{ name = "digits", size = 0 }', "size: Input should be greater than or equal to 1"),
+    ],
+)
+def test_scores_and_data_that_do_not_exist(small, call, option, text, message):
+    assert message in refused(call, small / "runs", option, text)
