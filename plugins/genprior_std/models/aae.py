@@ -31,7 +31,7 @@ from genprior import (
     remember,
 )
 from genprior_std.models.checks import check_fixed, check_learns, check_plain
-from genprior_std.models.one_code import OneCode
+from genprior_std.models.single_code import SingleCodeModel
 
 __all__ = ["AdversarialAutoencoder", "Improves"]
 
@@ -46,7 +46,7 @@ class Improves(BaseModel):
     """C: the decoder descends it too (paper, footnote 2)."""
 
 
-class AdversarialAutoencoder(OneCode):
+class AdversarialAutoencoder(SingleCodeModel):
     """AAE with a choice of prior, reconstruction metric and condition."""
 
     name = "aae"

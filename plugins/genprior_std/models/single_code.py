@@ -1,0 +1,43 @@
+"""encode, decode, reconstruct and generate of autoencoders with one code, however they were trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from genprior import Batch, Condition, Model
+
+__all__ = ["SingleCodeModel"]
+
+
+class SingleCodeModel(Model):
+    """An autoencoder with one code z: it has an encoder, a decoder, a prior and a conditioner."""
+
+    encoder: Any
+    decoder: Any
+    prior: Any
+    conditioner: Any
+
+    def generate(self, condition: Condition) -> Tensor:
+        """dec(z) with z from the prior, by the same `sample` that training uses."""
+        known, asked = condition
+        images: Tensor = self.decoder(self.prior.sample(asked), known)
+        return images
+
+    def reconstruct(self, batch: Batch) -> Tensor | None:
+        """dec(z) at the posterior's mean."""
+        known, _ = self.conditioner(batch)
+        images: Tensor = self.decoder(self.encoder(batch.x, known).mean, known)
+        return images
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The posterior's mean, [n, d]."""
+        known, _ = self.conditioner(batch)
+        z: Tensor = self.encoder(batch.x, known).mean
+        return z
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
+        """dec(z) of codes z [n, d], told what is known."""
+        images: Tensor = self.decoder(z, condition.known)
+        return images
