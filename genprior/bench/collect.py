@@ -146,6 +146,11 @@ def _fact(runs: Sequence[Run], key: str) -> Cell | None:
     return Cell(tuple(values)) if len(values) == len(runs) else None
 
 
+def _makes_images(run: Run) -> bool:
+    model: Any = run.plan.model.part
+    return bool(model.makes_images)
+
+
 def write_table(recipe: Recipe, jobs: Sequence[_HasFolder], folder: Path) -> Table:
     """Gather the runs of `jobs`, and write `table.json`, `.md`, `.html` and the rows side by side into `folder`.
 
@@ -169,7 +174,8 @@ def write_table(recipe: Recipe, jobs: Sequence[_HasFolder], folder: Path) -> Tab
     table = gather(recipe.title, runs, missing)
     panels: dict[str, Any] = {}
     for run in runs:
-        panels.setdefault(run.label, run)
+        if _makes_images(run):
+            panels.setdefault(run.label, run)
     picture = None
     if panels:
         picture = "rows.png"

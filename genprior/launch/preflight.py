@@ -64,8 +64,13 @@ def _check_batches(plan: Plan, trainer: Trainer) -> None:
 
 
 def _check_scores(plan: Plan, trainer: Trainer) -> None:
-    """Refuse a score that lacks images, which would show after training."""
+    """Refuse a score that lacks images, real ones or the model's, which would show after training."""
     for score in (config.make() for config in plan.scores):
+        if score.needs_generated and not trainer.model.makes_images:
+            raise ScoreError(
+                f"score '{score.name}' looks at images that the model makes, and model '{trainer.model.name}' makes "
+                "none. Leave the score out of this row, or use another model"
+            )
         try:
             for split in score.needs:
                 needed_split(score, split, trainer.images)

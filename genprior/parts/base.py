@@ -88,6 +88,18 @@ class Part:
             own.part = cls
             cls.Config = own
 
+    @classmethod
+    def upgrade(cls, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A resolved row of a recipe of an older version in today's words; as a rule the row as it is.
+
+        Every registered part is asked before a row is validated, that of a run folder too. A part that does now what
+        was a setting of other parts turns their tables into its own.
+
+        Args:
+            recipe: the row's tables, such as `model` and `optimiser`; it is left unchanged.
+        """
+        return recipe
+
 
 class ModulePart(Part, nn.Module):
     """A part that is a module: it may own parameters, and lives on a device."""

@@ -68,6 +68,8 @@ class Score(Part, ABC):
 
     kind = "score"
     higher_is_better: ClassVar[bool]
+    needs_generated: ClassVar[bool] = False
+    """Whether it looks at images that the model makes, so that a model that makes none is refused before training."""
 
     def __init__(self, config: PartConfig) -> None:
         """Remember the settings."""

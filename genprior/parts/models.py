@@ -100,6 +100,8 @@ class Model(Part, nn.Module, ABC):
     kind = "model"
     generating: ClassVar[tuple[str, ...]] = ("decoder", "prior")
     """The modules that make images; their weights are the ones averaged by `run.ema`."""
+    makes_images: ClassVar[bool] = True
+    """Whether `generate` makes images; for a model that does not, it raises a `PlanError`, and no samples are drawn."""
 
     def __init__(self, config: PartConfig) -> None:
         """Remember the settings; a subclass takes `(config, info: DataInfo, build: Build)` and makes its parts."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from genprior.parts import DatasetSpec, ModelSpec, ScoreSpec
 from genprior.recipe.optimiser import OptimiserConfig
+from genprior.registry import Registry, installed
 
 __all__ = ["Plan", "RunConfig"]
 
@@ -70,6 +72,16 @@ class Plan(BaseModel):
     model: ModelSpec
     """What is trained."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, table: Any, info: ValidationInfo) -> Any:
+        """Say a row that an older version resolved in today's words; see `Part.upgrade`."""
+        registry: Registry | None = (info.context or {}).get("registry")
+        if registry is not None and isinstance(table, Mapping):
+            for part in registry.all():
+                table = part.upgrade(table)
+        return table
+
     def optimiser_of(self, module: str) -> OptimiserConfig:
         """The optimiser settings of a module: its own, else the default's."""
         return self.optimiser.get(module, self.optimiser["default"])
@@ -83,12 +95,17 @@ class Plan(BaseModel):
         """The plan as a TOML text."""
         return tomlkit.dumps(self.as_table())
 
-    def differences(self, other: dict[str, Any]) -> list[str]:
+    def differences(self, other: dict[str, Any], registry: Registry | None = None) -> list[str]:
         """What would make training differ from a resolved plan read from a run folder, a line each.
 
         Scores, seeds and how often things are written may differ. A setting that the other plan does not have, for it
-        is older than the setting, stands for its default.
+        is older than the setting, stands for its default. What has another name by now is the same.
+
+        Args:
+            other: the other plan, as its version wrote it.
+            registry: where its parts are found; the installed ones by default.
         """
+        other = _in_todays_words(other, registry or installed())
         mine, theirs = _leaves(_training_part(self.as_table())), _leaves(_training_part(other))
         chosen = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         by_default = mine.keys() - _leaves(_training_part(chosen)).keys()
@@ -100,6 +117,16 @@ class Plan(BaseModel):
                 path in by_default and path not in theirs and any(_under(path, other_path) for other_path in theirs)
             )
         ]
+
+
+def _in_todays_words(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
+    """A resolved plan as this version would write it; as it stands where that is not known, for parts are missing."""
+    try:
+        plan = Plan.model_validate(table, context={"registry": registry})
+    except ValidationError:
+        return table
+    # A setting that the table does not have stays absent.
+    return plan.model_dump(mode="json", exclude_none=True, exclude_unset=True)
 
 
 def _under(path: str, other: str) -> bool:

@@ -170,7 +170,11 @@ class Trainer:
         except (OSError, ValueError):
             return False
         asked = self.plan.as_table().get("scores", [])
-        return bool(facts.get("finished")) and not self.plan.differences(kept) and kept.get("scores", []) == asked
+        return (
+            bool(facts.get("finished"))
+            and not self.plan.differences(kept, self._registry)
+            and kept.get("scores", []) == asked
+        )
 
     def run(self, until: int | None = None) -> dict[str, float]:
         """Train to the end, or go on to it, and score.
@@ -293,7 +297,7 @@ class Trainer:
             kept = tomllib.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{path} is damaged ({error}); remove the folder, or give another --out") from error
-        changed = self.plan.differences(kept)
+        changed = self.plan.differences(kept, self._registry)
         if changed:
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(

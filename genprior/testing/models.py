@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from genprior.engine.build import build_model
 from genprior.engine.step import run_phase
-from genprior.errors import PlanError
-from genprior.parts import Batch, Condition, DataInfo, Model, Objectives, PartConfig, Phase
+from genprior.parts import Batch, DataInfo, Model, Objectives, PartConfig, Phase
 from genprior.randomness import seeded
 from genprior.testing.making import check_config, config_of
+from genprior.testing.model_images import check_images
 from genprior.testing.report import Contract, describe
 
 __all__ = ["check_model"]
@@ -35,8 +35,8 @@ def check_model(
     Each parameter is owned by one module of the model and, unless the module is `frozen`, learns in some phase. Each
     phase, run twice with SGD, changes exactly the modules that it names: no parameter and no buffer of another one. All
     losses are finite scalars. `generate` gives images [n, c, h, w] in [-1, 1], the same ones under the same seed, and
-    so does `reconstruct`. Two models of one seed start equal; a state_dict restores a model in the midst of training,
-    so that it goes on as the original does.
+    so does `reconstruct`; of a model that makes no images it raises a PlanError. Two models of one seed start equal; a
+    state_dict restores a model in the midst of training, so that it goes on as the original does.
 
     Args:
         config: the model's settings, with parts small enough to be run a few dozen times.
@@ -65,7 +65,7 @@ def check_model(
     if phases is not None and _check_phases(contract, phases):
         _check_training(contract, model, _batch(data, batch), frozen)
         _check_restored(contract, config, data, _batch(data, batch))
-    _check_images(contract, model, data, _batch(data, batch))
+    check_images(contract, model, data, _batch(data, batch))
     contract.finish()
 
 
@@ -306,73 +306,3 @@ def _step(model: Model, batch: Batch, step: int) -> None:
     with seeded("testing", "step", step):
         for phase in model.phases():
             run_phase(phase, batch, modules, optimisers)
-
-
-def _check_images(contract: Contract, model: Model, data: DataInfo, batch: Batch) -> None:
-    model.eval()
-    for n in (5, 1):
-        like, called = torch.zeros(n), f"generate(condition(like [{n}]))"
-
-        def draw(seed: int, like: Tensor = like) -> Any:
-            with torch.no_grad(), seeded("testing", "images", seed):
-                return model.generate(model.condition(like))
-
-        x = contract.call(called, lambda draw=draw: draw(0), "new images can be made in evaluation mode")  # type: ignore[misc]
-        if not contract.tensor(called, x, (n, *data.image), torch.float32, "one image for each row of the condition"):
-            return
-        _check_range(contract, called, x)
-        contract.require(
-            torch.equal(x, draw(0)),
-            f"{called}, twice under one seed",
-            "other images",
-            "the images are a function of torch's seed",
-            "draw with torch alone, and change no state in evaluation mode",
-        )
-        contract.require(
-            not torch.equal(x, draw(1)),
-            f"{called}, under two seeds",
-            "the same images",
-            "each seed gives images of its own",
-            "draw the codes inside generate",
-        )
-    y = torch.zeros(5, dtype=torch.int64)
-    try:
-        condition = model.condition(torch.zeros(5), y)
-    except PlanError:
-        condition = None
-    except Exception as error:
-        condition = None
-        contract.require(
-            False,
-            "condition(like [5], y [5])",
-            f"{type(error).__name__}: {error}",
-            "a condition, or a genprior.PlanError where no class can be asked for",
-            "call self.conditioner.of_label(y)",
-        )
-    if condition is not None and contract.require(
-        isinstance(condition, Condition),
-        "condition(like [5], y [5])",
-        describe(condition),
-        "a genprior.Condition",
-        "return what the conditioner gives",
-    ):
-        with torch.no_grad(), seeded("testing", "asked"):
-            x = contract.call("generate(condition(like [5], y [5]))", lambda: model.generate(condition))
-        contract.tensor("generate(condition(like [5], y [5]))", x, (5, *data.image), torch.float32, "an image a row")
-    called = f"reconstruct(Batch of {len(batch.x)})"
-    with torch.no_grad(), seeded("testing", "reconstruct"):
-        rec = contract.call(called, lambda: model.reconstruct(batch), optional=True)
-    if rec is not None and contract.tensor(
-        called, rec, tuple(batch.x.shape), torch.float32, "the batch again, or None"
-    ):
-        _check_range(contract, called, rec)
-
-
-def _check_range(contract: Contract, called: str, x: Tensor) -> None:
-    contract.require(
-        bool((x.abs() <= 1 + 1e-5).all()),
-        called,
-        f"pixels from {float(x.min()):.3g} to {float(x.max()):.3g}",
-        "pixels lie in [-1, 1], as those of the data do",
-        "let the decoder end with a tanh, or clamp",
-    )

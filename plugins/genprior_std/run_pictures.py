@@ -54,7 +54,8 @@ def genprior_step_done(trainer: TrainingRun, step: int, metrics: Mapping[str, fl
     """
     run = trainer.plan.run
     if step % run.sample_every == 0 or step == run.steps:
-        draw_grid(trainer.sample(100), trainer.folder / "samples" / f"step-{step:08d}.png")
+        if trainer.model.makes_images:
+            draw_grid(trainer.sample(100), trainer.folder / "samples" / f"step-{step:08d}.png")
         with trainer.trained() as model:
             prior = getattr(model, "prior", None)
             if isinstance(prior, VampPrior):

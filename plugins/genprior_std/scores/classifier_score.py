@@ -26,6 +26,7 @@ class ClassifierScore(Score):
     name = "classifier_score"
     title = "classifier score"
     higher_is_better = True
+    needs_generated = True
 
     class Config(PartConfig):
         """How many images are scored."""

@@ -27,6 +27,7 @@ class InceptionScore(Score):
     name = "inception_score"
     title = "Inception score"
     higher_is_better = True
+    needs_generated = True
 
     class Config(PartConfig):
         """How many images are scored, and through which file of weights."""

@@ -71,6 +71,7 @@ class KID(DistanceScore):
     name = "kid"
     title = "KID"
     higher_is_better = False
+    needs_generated = True
     titles = {"kid": ("KID", False)}
 
     class Config(DistanceConfig):

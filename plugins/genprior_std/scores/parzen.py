@@ -64,6 +64,7 @@ class Parzen(Score):
 
     name = "parzen"
     higher_is_better = True
+    needs_generated = True
 
     class Config(PartConfig):
         """How many windows, and how many images choose their width."""

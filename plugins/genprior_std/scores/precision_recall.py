@@ -71,6 +71,7 @@ class PrecisionRecall(DistanceScore):
     name = "precision_recall"
     title = "precision and recall"
     higher_is_better = True
+    needs_generated = True
     titles = {"precision": ("precision", True), "recall": ("recall", True)}
 
     class Config(DistanceConfig):
