@@ -36,6 +36,7 @@ from genprior_std.models.aae_semi_supervised import SemiSupervisedAutoencoder
 from genprior_std.models.gan import GenerativeAdversarialNetwork
 from genprior_std.models.hvae import HierarchicalVariationalAutoencoder
 from genprior_std.models.iwae import ImportanceWeightedAutoencoder
+from genprior_std.models.labels_alone import LabelledClassifier
 from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
 from genprior_std.models.pixelcnn import PixelConvolutionalNetwork
 from genprior_std.models.pixelgan import PixelGanAutoencoder
@@ -127,6 +128,7 @@ PARTS: tuple[type[Part], ...] = (
     GenerativeAdversarialNetwork,
     HierarchicalVariationalAutoencoder,
     ImportanceWeightedAutoencoder,
+    LabelledClassifier,
     NestedCrpAutoencoder,
     PixelConvolutionalNetwork,
     PixelGanAutoencoder,

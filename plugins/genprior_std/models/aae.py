@@ -11,43 +11,33 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from genprior import (
-    Batch,
-    Build,
-    ConditionerSpec,
-    CriticSpec,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    GameSpec,
-    Objectives,
-    PartConfig,
-    Phase,
-    PriorSpec,
-    ReconstructionSpec,
-    Sizes,
-    remember,
-)
-from genprior_std.models.checks import check_fixed, check_learns, check_plain
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
+from genprior_std.models.checks import check_adversarial
+from genprior_std.models.improves import Improves
 from genprior_std.models.single_code import SingleCodeModel
 
-__all__ = ["AdversarialAutoencoder", "Improves"]
-
-
-class Improves(BaseModel):
-    """Whom the prior-improvement phase moves, beside the image critic."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-    prior: bool = False
-    """A: the code generator descends the image game."""
-    decoder: bool = False
-    """C: the decoder descends it too (paper, footnote 2)."""
+__all__ = ["AdversarialAutoencoder"]
 
 
 class AdversarialAutoencoder(SingleCodeModel):
-    """AAE with a choice of prior, reconstruction metric and condition."""
+    """AAE with a choice of prior, reconstruction metric and condition.
+
+    With codes z = enc(x) of images and z_c of the prior (CG, the code generator, where it learns), x_rec = dec(z) and
+    x_new = dec(z_c), each network descends, in the games' non-saturating form,
+
+        regularise:     D_C      L_C = -log D_C(z_c) - log(1 - D_C(z))                                 (equation 5)
+                        enc      rec_weight L_rec - log D_C(z)
+                        dec      rec_weight L_rec,   L_rec = |F(x) - F(x_rec)|^2 / N, or another reconstruction
+        improve_prior:  D_I, Q   L_I = -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)) + I     (equation 4)
+                        CG, dec  -log D_I(x_new) - log D_I(x_rec) + I,   I = info_weight E[-log Q(s | x_new)]
+
+    where a module that is not named stands still, CG in the first phase and enc in the second. CG and dec are in the
+    second phase where `improves` names them, and x_rec with `reconstruction_as_fake`. Networks may also see what the
+    condition tells. As printed, Algorithm 1 has each L with the other sign (docs/paper.md, "Signs").
+    """
 
     name = "aae"
 
@@ -56,23 +46,23 @@ class AdversarialAutoencoder(SingleCodeModel):
 
         code_size: int = Field(64, gt=0)
         """d, the width of a code."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """p(z); with A, a learned one."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(z | x)."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """dec(z)."""
-        code_critic: CriticSpec
+        code_critic: genprior.CriticSpec
         """D_C, which tells codes of the prior from codes of images."""
-        image_critic: CriticSpec
+        image_critic: genprior.CriticSpec
         """D_I, which tells images from decoded codes; made only where something needs it."""
-        reconstruction: ReconstructionSpec
+        reconstruction: genprior.ReconstructionSpec
         """L_rec; with B, the error in the image critic's features."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """What is told and asked."""
-        code_game: GameSpec
+        code_game: genprior.GameSpec
         """The game of the code critic and the encoder, equation 5."""
-        image_game: GameSpec
+        image_game: genprior.GameSpec
         """The game of the image critic, the code generator and the decoder, equation 4."""
         improves: Improves = Improves()
         """Whom the second phase moves."""
@@ -87,29 +77,15 @@ class AdversarialAutoencoder(SingleCodeModel):
         """Make the parts; the image critic only if the reconstruction, the condition, A or C needs it.
 
         Raises:
-            PlanError: `improves.prior` is asked of a prior that has nothing to learn, a game learns or has a state of
-                its own, or parts do not fit.
+            PlanError: a prior that has nothing to learn is to be improved, a game has a state, or parts do not fit.
         """
         super().__init__(config)
         known, asked = config.conditioner.part.widths(config.conditioner, info)
-        sizes = Sizes(info.image, config.code_size, known, asked)
-        self.encoder = build("encoder", config.encoder, sizes)
-        self.decoder = build("decoder", config.decoder, sizes)
-        self.code_critic = build("code_critic", config.code_critic, sizes)
         borrowed = {*config.reconstruction.part.borrows, *config.conditioner.part.borrows}
-        self.two_phases = config.improves.prior or config.improves.decoder or "image_critic" in borrowed
-        if self.two_phases:
-            self.image_critic = build("image_critic", config.image_critic, sizes)
-            self.image_game = build("image_game", config.image_game, sizes)
-            check_plain(self.name, "image_game", self.image_game)
-        self.prior = build("prior", config.prior, sizes)
-        self.reconstruction = build("reconstruction", config.reconstruction, sizes)
-        self.conditioner = build("conditioner", config.conditioner, sizes)
-        self.code_game = build("code_game", config.code_game, sizes)
-        check_plain(self.name, "code_game", self.code_game)
-        check_fixed(self.name, self.reconstruction)
-        if config.improves.prior:
-            check_learns(self.prior)
+        self.two_phases = bool(config.improves.modules) or "image_critic" in borrowed
+        sizes = Sizes(info.image, config.code_size, known, asked)
+        build.parts(self, sizes, without=() if self.two_phases else ("image_critic", "image_game"))
+        check_adversarial(self)
 
     def phases(self) -> tuple[Phase, ...]:
         """The AAE phase and, where there is an image critic, the prior-improvement phase (Algorithm 1)."""
@@ -140,7 +116,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         """The prior-improvement phase: what the prior decodes to is drawn to the images."""
         known, asked = self.conditioner(batch)
         improves = self.config.improves
-        with torch.set_grad_enabled(improves.prior or improves.decoder):
+        with torch.set_grad_enabled(bool(improves.modules)):
             x_new = self.decoder(self.prior.sample(asked), known)
         fakes = [(x_new, known)]
         if self.config.reconstruction_as_fake:
@@ -154,7 +130,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         losses = {"image_critic": judge}
         if any(True for _ in self.conditioner.parameters()):
             losses["conditioner"] = judge
-        if improves.prior or improves.decoder:
+        if improves.modules:
             fool = self.image_game.generator_loss(critic, *fakes) + self.config.info_weight * info  # -L_I
-            losses |= {part: fool for part, on in improves if on}
+            losses |= dict.fromkeys(improves.modules, fool)
         return Objectives(losses, note={"info": info})

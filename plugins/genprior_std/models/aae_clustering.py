@@ -8,33 +8,133 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from pydantic import Field
 
-from genprior import DataInfo
-from genprior_std.models.categorical_aae import CategoricalAutoencoder
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
+from genprior_std.models.category_and_style import CategoryBesideStyle
+from genprior_std.models.checks import check_adversarial, check_category_and_style
+from genprior_std.models.improves import Improves
 
 __all__ = ["ClusteringAutoencoder"]
 
 
-class ClusteringAutoencoder(CategoricalAutoencoder):
+class ClusteringAutoencoder(CategoryBesideStyle):
     """AAE that finds K clusters: its code is a category of K and a style.
 
-    All of it is as `CategoricalAutoencoder` says, including where it departs from the paper's phases. The number of
-    clusters is chosen larger than that of the classes one hopes to find, 16 or 30 for the ten digits; the head of a
-    cluster is the image of its one-hot and z = 0.
+        y = softmax(enc(x)[:K]),  z = enc(x)[K:],  x_rec = dec([y, z]),  y_p uniform on K one-hots,  z_p ~ p(z | y_p)
+
+        regularise     D_y: -log D_y(y_p) - log(1 - D_y(y)),   D_z: -log D_z(z_p) - log(1 - D_z(z))
+                       enc, dec: rec_weight L_rec - category_weight log D_y(y) - style_weight log D_z(z)
+        improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec([y_p, z_p])
+                       prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
+
+    is what each descends, in the games' non-saturating form; nothing of y is drawn or rounded. The paper takes
+    reconstruction and games in turn; here the encoder descends their sum at the same parameters. The number of clusters
+    is chosen larger than that of the classes one hopes to find, 16 or 30 for the ten digits; the head of a cluster is
+    the image of its one-hot and z = 0.
 
     References:
-        Makhzani et al., Adversarial Autoencoders, 2015, section 6.
+        Makhzani et al., Adversarial Autoencoders, 2015, section 6; of the last phase Wang, Peng and Ko, Learning priors
+        for adversarial autoencoders, 2020, Algorithm 1.
     """
 
     name = "aae_clustering"
+    supervised = False
 
-    class Config(CategoricalAutoencoder.Config):
+    class Config(PartConfig):
         """The parts of an adversarial autoencoder that clusters."""
 
         categories: int = Field(16, ge=2)
         """K, how many clusters there are."""
+        code_size: int = Field(5, gt=0)
+        """d, the width of the style z."""
+        prior: genprior.PriorSpec
+        """p(z), or p(z | y): it is asked with the one-hot of a category, which a `code_generator` sees."""
+        encoder: genprior.EncoderSpec
+        """The logits of q(y | x), K numbers, and the style, d numbers: a code of K + d, with no softmax of its own."""
+        decoder: genprior.DecoderSpec
+        """The image of a category and a style."""
+        category_critic: genprior.CriticSpec
+        """D_y, which tells one-hots of p(y) from the soft categories of images."""
+        style_critic: genprior.CriticSpec
+        """D_z, which tells codes of the prior from the styles of images."""
+        image_critic: genprior.CriticSpec
+        """D_I, which tells images from decoded codes; made only where something needs it."""
+        reconstruction: genprior.ReconstructionSpec
+        """L_rec."""
+        category_game: genprior.GameSpec
+        """The game of the category critic and the encoder."""
+        style_game: genprior.GameSpec
+        """The game of the style critic and the encoder."""
+        image_game: genprior.GameSpec
+        """The game of the image critic, a prior that learns and the decoder."""
+        improves: Improves = Improves()
+        """Whom the prior-improvement phase moves."""
+        reconstruction_as_fake: bool = True
+        """Whether D_I also judges reconstructions as fakes."""
+        rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+        """Weight of L_rec in the step of the encoder and the decoder."""
+        category_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+        """Weight, in the encoder's step, of fooling the category critic."""
+        style_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+        """Weight, in the encoder's step, of fooling the style critic."""
 
-    def count_categories(self, config: Any, info: DataInfo) -> int:
-        """K, as the settings say."""
-        return int(config.categories)
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the parts; the image critic only if the reconstruction or `improves` needs it.
+
+        Raises:
+            PlanError: parts do not fit each other or the data.
+        """
+        super().__init__(config)
+        self.categories = config.categories
+        check_category_and_style(self.name, config)
+        self.two_phases = bool(config.improves.modules) or "image_critic" in config.reconstruction.part.borrows
+        widths = (self.categories + config.code_size, self.categories, config.code_size)
+        code, category, style = (Sizes(info.image, width, 0, 0) for width in widths)
+        of = {"category_critic": category, "category_game": category, "style_critic": style, "style_game": style}
+        of |= {"prior": style._replace(asked=self.categories)}
+        build.parts(self, code, of=of, without=() if self.two_phases else ("image_critic", "image_game"))
+        check_adversarial(self)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The AAE phase and, where there is an image critic, the prior's."""
+        improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
+        return (Phase("regularise", self.regularise), *improve)
+
+    def regularise(self, batch: Batch) -> Objectives:
+        """The AAE phase: categories and styles are drawn to their priors, and images are reconstructed."""
+        none, weights = batch.x.new_zeros(len(batch.x), 0), self.config
+        logits, z = self.codes(batch.x, draw=True)
+        y = logits.softmax(1)
+        with torch.no_grad():
+            y_prior = self.draw_categories(y)
+            z_prior = self.prior.sample(y_prior)
+        rec = self.reconstruction(batch.x, self.decoder(self.representation(y, z), none), none).mean()  # L_rec
+        category_critic, style_critic = remember(self.category_critic), remember(self.style_critic)
+        fool_y = self.category_game.generator_loss(category_critic, (y, none))
+        fool_z = self.style_game.generator_loss(style_critic, (z, none))
+        # The games do not depend on the decoder, so one loss and one backward pass serve both.
+        autoencoder = weights.rec_weight * rec + weights.category_weight * fool_y + weights.style_weight * fool_z
+        judge_y = self.category_game.critic_loss(category_critic, (y_prior, none), (y, none))
+        judge_z = self.style_game.critic_loss(style_critic, (z_prior, none), (z, none))
+        losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": autoencoder, "decoder": autoencoder}
+        return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
+
+    def improve_prior(self, batch: Batch) -> Objectives:
+        """The prior-improvement phase: what the prior decodes to, in a category drawn, is drawn to the images."""
+        none, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
+        with torch.set_grad_enabled(bool(improves.modules)):
+            fakes = [(self.generate(self.condition(batch.x)), none)]  # x_new
+        if self.config.reconstruction_as_fake:
+            with torch.no_grad():
+                logits, z = self.codes(batch.x, draw=True)
+                code = self.representation(logits.softmax(1), z)
+            with torch.set_grad_enabled(improves.decoder):
+                fakes.append((self.decoder(code, none), none))
+        critic = remember(self.image_critic)
+        losses = {"image_critic": self.image_game.critic_loss(critic, (batch.x, none), *fakes)}
+        if improves.modules:
+            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, *fakes))  # -L_I
+        return Objectives(losses)

@@ -1,221 +1,159 @@
-"""The adversarial autoencoder that lays images out in few dimensions, one blob a cluster.
-
-Makhzani et al. 2015 ("Adversarial autoencoders", section 7): each cluster has a head, a point of the space of codes,
-and the style is where an image lies about the head of its cluster.
-"""
+"""The adversarial autoencoder that lays images out in few dimensions, each about the head of its cluster."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
 from torch.nn import functional
 
-from genprior import Batch, Condition, DataInfo, ModulePart, Objectives, PartConfig, PlanError, Sizes
-from genprior_std.models.categorical_aae import check_classes
-from genprior_std.models.labelled_aae import LabelledAutoencoder
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
+from genprior_std.models.checks import check_adversarial, check_category_and_style
+from genprior_std.models.cluster_heads import ClusterHeads
+from genprior_std.models.improves import Improves
+from genprior_std.models.points_about_heads import PointsAboutHeads, check_circle, count_categories
 
-__all__ = ["ClusterHeads", "DimensionReductionAutoencoder"]
-
-CLUSTERS = 20
-"""How many clusters the paper lays out where there are no labels."""
-DRAWN = 1_000
-"""Points that are drawn to find the box of a walk."""
+__all__ = ["DimensionReductionAutoencoder"]
 
 
-class ClusterHeads(ModulePart):
-    """The heads of K clusters, the rows w_i of W_C, [K, n]; they start as N(0, spread^2 I).
-
-    Source: Makhzani et al., "Adversarial autoencoders", 2015, section 7.
-    """
-
-    name = "cluster_heads"
-
-    class Config(PartConfig):
-        """How many heads there are, and where they start."""
-
-        categories: int = Field(ge=2)
-        """K."""
-        spread: float = Field(gt=0, allow_inf_nan=False)
-        """Standard deviation of each number of a head at the start."""
-
-    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Draw the heads; `sizes.code` is n."""
-        super().__init__(config, sizes)
-        self.weight = nn.Parameter(self.config.spread * torch.randn(self.config.categories, sizes.code))
-
-    def forward(self, y: Tensor) -> Tensor:
-        """W_C^T y of categories y [n, K], one-hot or soft: [n, n_dim]."""
-        return y @ self.weight
-
-    def repulsion(self, eta: float) -> Tensor:
-        """The cost sum_(i<j) max(0, eta - |w_i - w_j|), a scalar: 0 once all heads are eta apart."""
-        cost: Tensor = (eta - functional.pdist(self.weight)).relu().sum()
-        return cost
-
-    def to_plane(self) -> Tensor:
-        """The map P [n, 2] with the least sum_i |w_i P - c_i|^2, c_i at angle 2 pi i / K of the unit circle.
-
-        Of several the one of least norm. It puts every head on its point where the heads are linearly independent,
-        which K <= n of them are but for chance.
-        """
-        heads = self.weight
-        angle = torch.arange(len(heads), device=heads.device, dtype=heads.dtype) * (2 * math.pi / len(heads))
-        circle = torch.stack([angle.cos(), angle.sin()], dim=1)
-        plane: Tensor = torch.linalg.pinv(heads) @ circle
-        return plane
-
-
-class DimensionReductionAutoencoder(LabelledAutoencoder):
+class DimensionReductionAutoencoder(PointsAboutHeads):
     """AAE for pictures of a data set: the decoder sees a category and a style as one point of n dimensions.
 
-        r = W_C^T y + z,    x_rec = dec(r),    cost of heads = sum_(i<j) max(0, eta - |w_i - w_j|)
+        y = softmax(enc(x)[:K]),  z = enc(x)[K:],  x_rec = dec(W_C^T y + z),  y_p a uniform one-hot,  z_p ~ p(z | y_p)
 
-    with z [n_images, n] and the heads of the clusters the rows w_i of W_C [K, n]. The heads learn with the
-    reconstruction and by their cost, which keeps them eta apart; labels do not move them. With `labels = true` the
-    categories are the classes, learnt as in model `aae_semi_supervised`. All else is as `CategoricalAutoencoder` says,
-    including where it departs from the paper's phases.
+        regularise     D_y: -log D_y(y_p) - log(1 - D_y(y)),   D_z: -log D_z(z_p) - log(1 - D_z(z))
+                       enc, dec: rec_weight L_rec - category_weight log D_y(y) - style_weight log D_z(z)
+                       heads: rec_weight L_rec + repulsion_weight sum_(i<j) max(0, eta - |w_i - w_j|), w_i rows of W_C
+        classify       enc: -label_weight log q(y | x) of labelled images, with `labels = true`
+        improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec(W_C^T y_p + z_p)
+                       prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
-    Of more than two dimensions, `on_circle = true` makes a picture: the linear map by which heads come to lie evenly on
-    a circle (the paper's ten dimensions for ten classes).
+    is what each descends, in the games' non-saturating form. With `on_circle = true` codes of more than two dimensions
+    are shown in the plane in which the heads lie evenly on a circle (the paper's ten dimensions for ten classes).
 
-    References:
-        Makhzani et al., Adversarial Autoencoders, 2015, section 7.
+    References: Makhzani et al., Adversarial Autoencoders, 2015, section 7; for the last phase Wang, Peng and Ko,
+    Learning priors for adversarial autoencoders, 2020, Algorithm 1.
     """
 
     name = "aae_dimension_reduction"
-    generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior", "heads")
 
-    class Config(LabelledAutoencoder.Config):
+    class Config(PartConfig):
         """The parts of an adversarial autoencoder that reduces dimensions."""
 
+        retired = {"labels_alone": False}  # model `labels_alone` is that baseline
         code_size: int = Field(2, gt=0)
         """n, the width of the representation, of the style and of a head."""
         categories: int | None = Field(default=None, ge=2)
         """K, how many clusters there are; 20 if not given, and with labels as many as classes."""
         labels: bool = False
         """Whether the categories are the classes, learnt from the labels that training may see."""
+        prior: genprior.PriorSpec
+        """p(z), or p(z | y): it is asked with the one-hot of a category, which a `code_generator` sees."""
+        encoder: genprior.EncoderSpec
+        """The logits of q(y | x), K numbers, and the style, d numbers: a code of K + d, with no softmax of its own."""
+        decoder: genprior.DecoderSpec
+        """The image of a category and a style."""
+        category_critic: genprior.CriticSpec
+        """D_y, which tells one-hots of p(y) from the soft categories of images."""
+        style_critic: genprior.CriticSpec
+        """D_z, which tells codes of the prior from the styles of images."""
+        image_critic: genprior.CriticSpec
+        """D_I, which tells images from decoded codes; made only where something needs it."""
+        reconstruction: genprior.ReconstructionSpec
+        """L_rec."""
+        category_game: genprior.GameSpec
+        """The game of the category critic and the encoder."""
+        style_game: genprior.GameSpec
+        """The game of the style critic and the encoder."""
+        image_game: genprior.GameSpec
+        """The game of the image critic, a prior that learns and the decoder."""
+        improves: Improves = Improves()
+        """Whom the prior-improvement phase moves."""
+        reconstruction_as_fake: bool = True
+        """Whether D_I also judges reconstructions as fakes."""
+        rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+        """Weight of L_rec in the step of the encoder and the decoder."""
+        category_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+        """Weight, in the encoder's step, of fooling the category critic."""
+        style_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+        """Weight, in the encoder's step, of fooling the style critic."""
+        label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+        """Weight of the cross-entropy of labelled images."""
         eta: float = Field(2.0, gt=0, allow_inf_nan=False)
         """How far apart two heads must be to cost nothing."""
         repulsion_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """Weight of the cost of heads."""
         on_circle: bool = False
         """Whether codes are shown in the plane in which the heads lie evenly on a circle, for n > 2."""
+        _check_circle = model_validator(mode="after")(check_circle)
 
-        @model_validator(mode="after")
-        def _check_circle(self) -> Self:
-            """Refuse to map to a plane what lies in one."""
-            if self.on_circle and self.code_size <= 2:
-                raise ValueError(
-                    f"on_circle = true maps codes of more than two numbers to a plane, and code_size = "
-                    f"{self.code_size}. Set code_size to 3 or more, or leave on_circle out"
-                )
-            return self
-
-        @model_validator(mode="after")
-        def _check_labels(self) -> Self:
-            """Refuse a baseline of labels that are not learnt."""
-            if self.labels_alone and not self.labels:
-                raise ValueError(
-                    "labels_alone = true learns from nothing but labels, and labels = false. Set labels = true, or "
-                    "leave labels_alone out"
-                )
-            return self
-
-    def count_categories(self, config: Any, info: DataInfo) -> int:
-        """K: as the settings say, or the number of classes with labels.
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the parts; the image critic only if the reconstruction or `improves` needs it.
 
         Raises:
-            PlanError: labels are asked for of data with fewer than two classes, or of another number than `categories`.
+            PlanError: labels are asked for of data without classes, or parts do not fit.
         """
-        if not config.labels:
-            return int(config.categories or CLUSTERS)
-        classes = check_classes(self.name, info)
-        if config.categories not in (None, classes):
-            raise PlanError(
-                f"model '{self.name}' has a category for each class with labels = true: the data has {classes} "
-                f"classes, and categories = {config.categories}. Leave categories out, or labels"
-            )
-        return classes
+        super().__init__(config)
+        self.supervised, self.categories = config.labels, count_categories(self.name, config, info)
+        check_category_and_style(self.name, config)
+        self.two_phases = bool(config.improves.modules) or "image_critic" in config.reconstruction.part.borrows
+        style, category = (Sizes(info.image, width, 0, 0) for width in (config.code_size, self.categories))
+        of = {"encoder": style._replace(code=self.categories + config.code_size)}
+        of |= {"prior": style._replace(asked=self.categories), "category_critic": category, "category_game": category}
+        build.parts(self, style, of=of, without=() if self.two_phases else ("image_critic", "image_game"))
+        self.heads = build("heads", ClusterHeads.Config(categories=self.categories, spread=config.eta), style)
+        check_adversarial(self)
 
-    @property
-    def supervised(self) -> bool:
-        """Whether labels are learnt."""
-        return bool(self.config.labels)
-
-    def representation_size(self, config: Any) -> int:
-        """The decoder sees r alone, n numbers."""
-        return int(config.code_size)
-
-    def make_autoencoder(self, config: Any, info: DataInfo, build: Any) -> None:
-        """Make the encoder, the decoder, the prior and the heads."""
-        super().make_autoencoder(config, info, build)
-        heads = ClusterHeads.Config(categories=self.categories, spread=config.eta)
-        self.heads = build("heads", heads, Sizes(info.image, config.code_size, 0, 0))
-
-    def representation(self, y: Tensor, z: Tensor) -> Tensor:
-        """The point r = W_C^T y + z, [n_images, n], of categories y [n_images, K] and styles z [n_images, n]."""
-        r: Tensor = self.heads(y) + z
-        return r
+    def phases(self) -> tuple[Phase, ...]:
+        """The AAE phase, with labels theirs and, where there is an image critic, the prior's."""
+        classify = (Phase("classify", self.learn_labels),) if self.supervised else ()
+        improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
+        return (Phase("regularise", self.regularise), *classify, *improve)
 
     def regularise(self, batch: Batch) -> Objectives:
-        """The AAE phase, in which the heads learn too: with the reconstruction, and away from one another."""
-        shared = super().regularise(batch)
-        repulsion = self.heads.repulsion(self.config.eta)
-        # This cost depends on the heads alone, and the games do not: one backward pass serves all three modules.
-        loss = shared["encoder"] + self.config.repulsion_weight * repulsion
-        losses = {**shared, **dict.fromkeys(("encoder", "decoder", "heads"), loss)}
-        return Objectives(losses, note={**shared.note, "repulsion": repulsion})
+        """The AAE phase: categories and styles are drawn to their priors, images are reconstructed, heads part."""
+        none, weights = batch.x.new_zeros(len(batch.x), 0), self.config
+        logits, z = self.codes(batch.x, draw=True)
+        y = logits.softmax(1)
+        with torch.no_grad():
+            y_prior = self.draw_categories(y)
+            z_prior = self.prior.sample(y_prior)
+        rec = self.reconstruction(batch.x, self.decoder(self.representation(y, z), none), none).mean()  # L_rec
+        category_critic, style_critic = remember(self.category_critic), remember(self.style_critic)
+        fool_y = self.category_game.generator_loss(category_critic, (y, none))
+        fool_z = self.style_game.generator_loss(style_critic, (z, none))
+        repulsion = self.heads.repulsion(weights.eta)
+        autoencoder = weights.rec_weight * rec + weights.category_weight * fool_y + weights.style_weight * fool_z
+        loss = autoencoder + weights.repulsion_weight * repulsion  # the games move enc alone, and the repulsion heads
+        judge_y = self.category_game.critic_loss(category_critic, (y_prior, none), (y, none))
+        judge_z = self.style_game.critic_loss(style_critic, (z_prior, none), (z, none))
+        losses = {"category_critic": judge_y, "style_critic": judge_z}
+        losses |= dict.fromkeys(("encoder", "decoder", "heads"), loss)
+        note = {"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z, "repulsion": repulsion}
+        return Objectives(losses, note)
 
-    def to_plane(self) -> Tensor:
-        """The linear map P [n, 2] that puts the heads evenly on a circle, as nearly as can be."""
-        plane: Tensor = self.heads.to_plane()
-        return plane
+    def learn_labels(self, batch: Batch) -> Objectives:
+        """The phase of the labels: q(y | x) learns those that are known, by cross-entropy."""
+        labelled = batch.labelled or batch
+        logits, _ = self.codes(labelled.x)
+        cross_entropy = functional.cross_entropy(logits, labelled.y)
+        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
-    def encode(self, batch: Batch) -> Tensor | None:
-        """The point r at the mean style, [n_images, n]; with `on_circle`, r P, [n_images, 2].
-
-        None where labels alone are learnt from, which train neither heads nor styles.
-        """
-        if self.config.labels_alone:
-            return None
-        logits, z = self.codes(batch.x)
-        return self._shown(self.representation(logits.softmax(1), z))
-
-    def draw_codes(self, condition: Condition) -> Tensor:
-        """Points r of the categories that are asked for and of styles from the prior, [n, n_dim]; r P on a circle."""
-        return self._shown(self.representation(condition.asked, self.prior.sample(condition.asked)))
-
-    def walk(self, columns: int, like: Tensor) -> Tensor | None:
-        """A grid over the heads and what lies about them, [columns, columns, 2]; None but for n = 2.
-
-        Of 1,000 points r that are drawn, 1 in 100 lies beyond each side of its box. The first number rises along a row,
-        and the second falls from row to row, as in a drawing of the plane.
-        """
-        if self.config.code_size != 2:
-            return None
-        r = self.draw_codes(self.condition(like.new_empty(DRAWN)))
-        # Quantiles of half precision cannot be had.
-        r = r.to(torch.promote_types(r.dtype, torch.float32))
-        low, high = r.quantile(r.new_tensor([0.01, 0.99]), dim=0)
-        share = torch.linspace(0, 1, columns, device=r.device, dtype=r.dtype)
-        across, up = torch.lerp(low[:, None], high[:, None], share)
-        return torch.stack(torch.meshgrid(across, up.flip(0), indexing="xy"), -1).to(like.dtype)
-
-    def _shown(self, r: Tensor) -> Tensor:
-        """Where points r [n_images, n] are shown: where they are, or with `on_circle` in the plane."""
-        return r @ self.to_plane() if self.config.on_circle else r
-
-    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """Images of points r [n_images, n], whatever is asked; None with `on_circle`, where r is more than its place.
-
-        Points of the plane have no one point of the n dimensions that they stand for. None too where the decoder is not
-        trained, for labels alone are learnt from.
-        """
-        if self.config.on_circle or self.config.labels_alone:
-            return None
-        images: Tensor = self.decoder(z, condition.known)
-        return images
+    def improve_prior(self, batch: Batch) -> Objectives:
+        """The prior-improvement phase: what the prior decodes to, in a category drawn, is drawn to the images."""
+        none, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
+        with torch.set_grad_enabled(bool(improves.modules)):
+            fakes = [(self.generate(self.condition(batch.x)), none)]  # x_new
+        if self.config.reconstruction_as_fake:
+            with torch.no_grad():
+                logits, z = self.codes(batch.x, draw=True)
+                code = self.representation(logits.softmax(1), z)
+            with torch.set_grad_enabled(improves.decoder):
+                fakes.append((self.decoder(code, none), none))
+        critic = remember(self.image_critic)
+        losses = {"image_critic": self.image_game.critic_loss(critic, (batch.x, none), *fakes)}
+        if improves.modules:
+            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, *fakes))  # -L_I
+        return Objectives(losses)

@@ -1,36 +1,160 @@
-"""What a model does not show or score of a decoder that was never trained, where labels alone are learnt from."""
+"""The baseline of models that learn from few labels: the labelled images alone, in the same encoder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
-from genprior import Batch, Condition, Model
+from genprior import (
+    Batch,
+    Build,
+    CategoricalPosterior,
+    Condition,
+    DataInfo,
+    EncoderSpec,
+    Model,
+    Objectives,
+    PartConfig,
+    Phase,
+    PlanError,
+    Sizes,
+)
+from genprior_std.models.checks import check_classes, check_enough_images, check_first_numbers
+from genprior_std.models.labels_alone_mixin import LabelsAlone
 
-__all__ = ["LabelsAlone"]
+__all__ = ["LabelledClassifier", "LabelsAlone"]
 
 
-class LabelsAlone(Model):
-    """A model whose setting `labels_alone` makes it the baseline that learns from nothing but the labelled images.
+class LabelledClassifier(Model):
+    """Classifier of images that sees nothing but the labelled ones, to compare with models of few labels.
 
-    It stands before the model that it is mixed into: what that one answers by its decoder is None then.
+        classify:  the encoder descends label_weight E[-log q(y | x)] over labelled images
+
+    q(y | x) is the encoder's soft category, or the softmax of the first K numbers of its code, one for each of the K
+    classes. With `style_size` numbers after them the encoder is that of model `aae_semi_supervised` or
+    `aae_dimension_reduction` with a style of that size, weight for weight; without them that of model
+    `pixelgan_semi_supervised`. It makes no images.
+
+    References:
+        Makhzani et al., Adversarial Autoencoders, 2015, section 5, table 2; Makhzani and Frey, PixelGAN Autoencoders,
+        2017, table 1.
     """
 
-    def reconstruct(self, batch: Batch) -> Tensor | None:
-        """As of the whole model; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().reconstruct(batch)
+    name = "labels_alone"
+    makes_images = False
+    generating: ClassVar[tuple[str, ...]] = ("encoder",)
+    encoder: Any
 
-    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """As of the whole model; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().decode(z, condition)
+    class Config(PartConfig):
+        """The encoder, and how much of its code is no class."""
 
-    def cluster_heads(self) -> Tensor | None:
-        """As of the whole model; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().cluster_heads()
+        style_size: int = Field(0, ge=0)
+        """Numbers of the encoder's code after those of the classes, which nothing trains."""
+        encoder: EncoderSpec
+        """The logits of q(y | x), or, without `style_size`, a soft category."""
+        label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+        """Weight of the cross-entropy."""
 
-    def log_likelihood(self, batch: Batch) -> Tensor | None:
-        """As of the whole model; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().log_likelihood(batch)
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
+        """Make the encoder.
 
-    def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
-        """As of the whole model; None where the decoder is not trained."""
-        return None if self.config.labels_alone else super().log_likelihood_given_code(batch)
+        Raises:
+            PlanError: the data has fewer than two classes, or the encoder's softmax is over the style too.
+        """
+        super().__init__(config)
+        self.classes = check_classes(self.name, info)
+        if config.style_size:
+            check_first_numbers(self.name, config.encoder)
+        build.parts(self, Sizes(info.image, self.classes + config.style_size, 0, 0))
+        self.register_load_state_dict_pre_hook(_leave_out_other_modules)
+
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Start from training images, of which there must be one for each class at least.
+
+        Raises:
+            PlanError: there are more classes than training images.
+        """
+        super().begin(draw)
+        check_enough_images(self.name, self.classes, draw, None)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phase of the labels."""
+        return (Phase("classify", self.learn_labels),)
+
+    def learn_labels(self, batch: Batch) -> Objectives:
+        """The phase of the labels: q(y | x) learns those that are known, by cross-entropy."""
+        labelled = batch.labelled or batch
+        cross_entropy = functional.nll_loss(self._log_q(labelled.x), labelled.y)
+        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
+
+    def classify(self, batch: Batch) -> Tensor:
+        """How likely each class is for each image, q(y | x), [n, classes]."""
+        q = self.encoder(batch.x, batch.x.new_zeros(len(batch.x), 0))
+        return q.mean if isinstance(q, CategoricalPosterior) else self._logits(q.mean).softmax(1)
+
+    def clusters(self, batch: Batch) -> Tensor:
+        """The classes as clusters: q(y | x), [n, classes]."""
+        return self.classify(batch)
+
+    def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
+        """Refuse: there is nothing to ask for.
+
+        Raises:
+            PlanError: always.
+        """
+        raise self._no_images()
+
+    def generate(self, condition: Condition) -> Tensor:
+        """Refuse to make images.
+
+        Raises:
+            PlanError: always.
+        """
+        raise self._no_images()
+
+    def _no_images(self) -> PlanError:
+        return PlanError(
+            f"images were asked of model '{self.name}', which makes none: it is a baseline without a decoder that "
+            "learns to classify from labelled images. Score it by 'error_rate' or 'cluster_error', or ask a model that "
+            "it is compared with, such as 'aae_semi_supervised'"
+        )
+
+    def _logits(self, code: Tensor) -> Tensor:
+        """The first K numbers of codes, [n, K], in at least single precision."""
+        logits = code[:, : self.classes]
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def _log_q(self, x: Tensor) -> Tensor:
+        q = self.encoder(x, x.new_zeros(len(x), 0))
+        return q.log_mean if isinstance(q, CategoricalPosterior) else self._logits(q.mean).log_softmax(1)
+
+    @classmethod
+    def upgrade(cls, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row of version 0.1 whose model had the setting `labels_alone = true` is one of this model."""
+        model, optimiser = recipe.get("model"), recipe.get("optimiser")
+        if not isinstance(model, Mapping) or model.get("labels_alone") is not True or model.get("name") not in _STYLE:
+            return recipe
+        kept = {key: model[key] for key in ("encoder", "label_weight") if key in model}
+        style = _STYLE[model["name"]]
+        upgraded = {
+            **recipe,
+            "model": {"name": cls.name, "style_size": style and model.get("code_size", style), **kept},
+        }
+        if isinstance(optimiser, Mapping):
+            upgraded["optimiser"] = {key: value for key, value in optimiser.items() if key in ("default", "encoder")}
+        return upgraded
+
+
+_STYLE = {"aae_semi_supervised": 5, "aae_dimension_reduction": 2, "pixelgan_semi_supervised": 0}
+"""The models that had the setting `labels_alone`, with the default size of their style."""
+
+
+def _leave_out_other_modules(model: Any, state: dict[str, Tensor], *_: object) -> None:
+    """Leave out of a checkpoint of version 0.1 what the model had beside the encoder and no phase trained."""
+    for name in [name for name in state if name.startswith(("decoder.", "prior.", "conditioner.", "heads."))]:
+        del state[name]

@@ -1,0 +1,133 @@
+"""Answers of autoencoders whose code is a category and a style, however they were trained."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from genprior import Batch, Condition, Model, PlanError
+from genprior_std.models.checks import check_enough_images
+
+__all__ = ["CategoryAndStyle", "CategoryBesideStyle"]
+
+
+class CategoryAndStyle(Model):
+    """An autoencoder whose encoder tells a category y, one of K, from a style z.
+
+        y = softmax of the first K numbers of enc(x),  z = the d numbers after them,  x_rec = dec(representation(y, z))
+
+    It has an encoder, a decoder and a prior of the style, which is asked with the one-hot of a category; its settings
+    say `code_size`, d.
+    """
+
+    # Classes and clusters are read by the encoder, and a reconstruction should be made by networks of one average.
+    generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
+    categories: int
+    """K."""
+    supervised: bool
+    """Whether the categories are the classes of the data, learnt from labels."""
+    encoder: Any
+    decoder: Any
+    prior: Any
+
+    @abstractmethod
+    def representation(self, y: Tensor, z: Tensor) -> Tensor:
+        """What the decoder sees of categories y [n, K] and styles z [n, d]."""
+
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Start from training images, of which there must be one for each category at least.
+
+        Raises:
+            PlanError: there are more categories than training images.
+        """
+        super().begin(draw)
+        check_enough_images(self.name, self.categories, draw, None if self.supervised else "categories")
+
+    def codes(self, x: Tensor, *, draw: bool = False) -> tuple[Tensor, Tensor]:
+        """The logits of q(y | x), [n, K] in at least single precision, and the style, [n, d]: drawn, or its mean."""
+        q = self.encoder(x, x.new_zeros(len(x), 0))
+        logits = q.mean[:, : self.categories]
+        z = (q.rsample() if draw else q.mean)[:, self.categories :]
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)), z
+
+    def draw_categories(self, like: Tensor) -> Tensor:
+        """One-hots [n, K] of categories drawn uniformly, one for each row of `like`, in its dtype if it is floating."""
+        return self._one_hot(torch.randint(self.categories, (len(like),), device=like.device), like)
+
+    def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
+        """A category for each row of `like`: drawn uniformly, or class y [n] where categories are classes.
+
+        Nothing is told; what is asked is the category's one-hot, [n, K].
+
+        Raises:
+            PlanError: a class is asked for and categories are no classes, or it is not one of the data's.
+        """
+        if y is None:
+            asked = self.draw_categories(like)
+        elif not self.supervised:
+            raise PlanError(
+                f"model '{self.name}' finds its {self.categories} categories without labels, so none of them is a "
+                "class that could be asked for. Sample without a class, or train model 'aae_semi_supervised'"
+            )
+        elif len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.categories:
+            raise PlanError(
+                f"model '{self.name}' was asked for classes from {int(y.min())} to {int(y.max())}; the data has "
+                f"{self.categories}. Ask for classes from 0 to {self.categories - 1}"
+            )
+        else:
+            asked = self._one_hot(y.long(), like)
+        return Condition(known=asked[:, :0], asked=asked)
+
+    def generate(self, condition: Condition) -> Tensor:
+        """The image of the category that is asked for, [n, K], and of a style from the prior."""
+        z = self.prior.sample(condition.asked)
+        images: Tensor = self.decoder(self.representation(condition.asked, z), condition.known)
+        return images
+
+    def reconstruct(self, batch: Batch) -> Tensor | None:
+        """The image of the soft category and the mean style of each image of the batch."""
+        logits, z = self.codes(batch.x)
+        images: Tensor = self.decoder(self.representation(logits.softmax(1), z), batch.x.new_zeros(len(batch.x), 0))
+        return images
+
+    def clusters(self, batch: Batch) -> Tensor:
+        """The soft category y = q(y | x), [n, K]."""
+        return self.codes(batch.x)[0].softmax(1)
+
+    def classify(self, batch: Batch) -> Tensor | None:
+        """q(y | x) where categories are classes, [n, classes]; else None."""
+        return self.clusters(batch) if self.supervised else None
+
+    def cluster_heads(self) -> Tensor | None:
+        """The image of each category with style z = 0: [K, c, h, w]."""
+        like = next(self.decoder.parameters())
+        y = torch.eye(self.categories, device=like.device, dtype=like.dtype)
+        z = y.new_zeros(self.categories, self.config.code_size)
+        images: Tensor = self.decoder(self.representation(y, z), y[:, :0])
+        return images
+
+    def _one_hot(self, y: Tensor, like: Tensor) -> Tensor:
+        dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+        return functional.one_hot(y, self.categories).to(dtype)
+
+
+class CategoryBesideStyle(CategoryAndStyle):
+    """An autoencoder whose decoder sees the category and the style side by side, and whose codes are styles."""
+
+    def representation(self, y: Tensor, z: Tensor) -> Tensor:
+        """What the decoder sees of a category y [n, K] and a style z [n, d]: [y, z], [n, K + d]."""
+        return torch.cat([y, z], dim=1)
+
+    def encode(self, batch: Batch) -> Tensor | None:
+        """The mean style z, [n, d]."""
+        return self.codes(batch.x)[1]
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
+        """Images of styles z [n, d] in the categories that the condition asks for."""
+        images: Tensor = self.decoder(self.representation(condition.asked, z), condition.known)
+        return images

@@ -1,0 +1,57 @@
+"""The heads of clusters, points of the space of codes that learn."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genprior import ModulePart, PartConfig, Sizes
+
+__all__ = ["ClusterHeads"]
+
+
+class ClusterHeads(ModulePart):
+    """The heads of K clusters, the rows w_i of W_C, [K, n]; they start as N(0, spread^2 I).
+
+    Source: Makhzani et al., "Adversarial autoencoders", 2015, section 7.
+    """
+
+    name = "cluster_heads"
+
+    class Config(PartConfig):
+        """How many heads there are, and where they start."""
+
+        categories: int = Field(ge=2)
+        """K."""
+        spread: float = Field(gt=0, allow_inf_nan=False)
+        """Standard deviation of each number of a head at the start."""
+
+    def __init__(self, config: PartConfig, sizes: Sizes) -> None:
+        """Draw the heads; `sizes.code` is n."""
+        super().__init__(config, sizes)
+        self.weight = nn.Parameter(self.config.spread * torch.randn(self.config.categories, sizes.code))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """W_C^T y of categories y [n, K], one-hot or soft: [n, n_dim]."""
+        return y @ self.weight
+
+    def repulsion(self, eta: float) -> Tensor:
+        """The cost sum_(i<j) max(0, eta - |w_i - w_j|), a scalar: 0 once all heads are eta apart."""
+        cost: Tensor = (eta - functional.pdist(self.weight)).relu().sum()
+        return cost
+
+    def to_plane(self) -> Tensor:
+        """The map P [n, 2] with the least sum_i |w_i P - c_i|^2, c_i at angle 2 pi i / K of the unit circle.
+
+        Of several the one of least norm. It puts every head on its point where the heads are linearly independent,
+        which K <= n of them are but for chance.
+        """
+        heads = self.weight
+        angle = torch.arange(len(heads), device=heads.device, dtype=heads.dtype) * (2 * math.pi / len(heads))
+        circle = torch.stack([angle.cos(), angle.sin()], dim=1)
+        plane: Tensor = torch.linalg.pinv(heads) @ circle
+        return plane

@@ -1,0 +1,115 @@
+"""Answers of autoencoders whose decoder sees a category and a style as one point of n dimensions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from genprior import Batch, Condition, DataInfo, PlanError
+from genprior_std.models.category_and_style import CategoryAndStyle
+from genprior_std.models.checks import check_classes
+
+__all__ = ["PointsAboutHeads", "check_circle", "count_categories"]
+
+CLUSTERS = 20
+"""How many clusters the paper lays out where there are no labels."""
+DRAWN = 1_000
+"""Points that are drawn to find the box of a walk."""
+
+
+class PointsAboutHeads(CategoryAndStyle):
+    """An autoencoder of points r = W_C^T y + z about the heads of clusters, [n_images, n].
+
+    It has `heads`, a `ClusterHeads`. Its settings say `code_size`, n, and `on_circle`: whether points are shown in the
+    plane in which the heads lie on a circle.
+    """
+
+    generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior", "heads")
+    heads: Any
+
+    def representation(self, y: Tensor, z: Tensor) -> Tensor:
+        """The point r = W_C^T y + z, [n_images, n], of categories y [n_images, K] and styles z [n_images, n]."""
+        r: Tensor = self.heads(y) + z
+        return r
+
+    def to_plane(self) -> Tensor:
+        """The linear map P [n, 2] that puts the heads evenly on a circle, as nearly as can be."""
+        plane: Tensor = self.heads.to_plane()
+        return plane
+
+    def encode(self, batch: Batch) -> Tensor | None:
+        """The point r at the mean style, [n_images, n]; with `on_circle`, r P, [n_images, 2]."""
+        logits, z = self.codes(batch.x)
+        return self._shown(self.representation(logits.softmax(1), z))
+
+    def draw_codes(self, condition: Condition) -> Tensor:
+        """Points r of the categories that are asked for and of styles from the prior, [n, n_dim]; r P on a circle."""
+        return self._shown(self.representation(condition.asked, self.prior.sample(condition.asked)))
+
+    def walk(self, columns: int, like: Tensor) -> Tensor | None:
+        """A grid over the heads and what lies about them, [columns, columns, 2]; None but for n = 2.
+
+        Of 1,000 points r that are drawn, 1 in 100 lies beyond each side of its box. The first number rises along a row,
+        and the second falls from row to row, as in a drawing of the plane.
+        """
+        if self.config.code_size != 2:
+            return None
+        r = self.draw_codes(self.condition(like.new_empty(DRAWN)))
+        # Quantiles of half precision cannot be had.
+        r = r.to(torch.promote_types(r.dtype, torch.float32))
+        low, high = r.quantile(r.new_tensor([0.01, 0.99]), dim=0)
+        share = torch.linspace(0, 1, columns, device=r.device, dtype=r.dtype)
+        across, up = torch.lerp(low[:, None], high[:, None], share)
+        return torch.stack(torch.meshgrid(across, up.flip(0), indexing="xy"), -1).to(like.dtype)
+
+    def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
+        """Images of points r [n_images, n], whatever is asked; None with `on_circle`, where r is more than its place.
+
+        Points of the plane have no one point of the n dimensions that they stand for.
+        """
+        if self.config.on_circle:
+            return None
+        images: Tensor = self.decoder(z, condition.known)
+        return images
+
+    def _shown(self, r: Tensor) -> Tensor:
+        """Where points r [n_images, n] are shown: where they are, or with `on_circle` in the plane."""
+        return r @ self.to_plane() if self.config.on_circle else r
+
+
+def check_circle(config: Any) -> Any:
+    """The settings of a model of points, unless they map to a plane what lies in one.
+
+    Raises:
+        ValueError: codes of two numbers or of one are to be shown on a circle.
+    """
+    if config.on_circle and config.code_size <= 2:
+        raise ValueError(
+            f"on_circle = true maps codes of more than two numbers to a plane, and code_size = {config.code_size}. "
+            "Set code_size to 3 or more, or leave on_circle out"
+        )
+    return config
+
+
+def count_categories(model: str, config: Any, info: DataInfo) -> int:
+    """K: as the settings say, or the number of classes with labels.
+
+    Args:
+        model: whose categories they are, for the message.
+        config: the model's settings.
+        info: what is known of the data.
+
+    Raises:
+        PlanError: labels are asked for of data with fewer than two classes, or of another number than `categories`.
+    """
+    if not config.labels:
+        return int(config.categories or CLUSTERS)
+    classes = check_classes(model, info)
+    if config.categories not in (None, classes):
+        raise PlanError(
+            f"model '{model}' has a category for each class with labels = true: the data has {classes} "
+            f"classes, and categories = {config.categories}. Leave categories out, or labels"
+        )
+    return classes
