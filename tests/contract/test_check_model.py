@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from genprior import DataInfo, Objectives, Phase
+from genprior import DataInfo, Objectives, Phase, PlanError
 from genprior.testing import ContractError, check_model
 
 from .right_parts import Auto, LinearDecoder, LinearEncoder, Normal, Shifted
@@ -155,3 +155,22 @@ def test_a_part_of_another_kind_is_refused() -> None:
     for part in (Normal, LinearDecoder):
         with pytest.raises(ContractError, match="a model is needed here"):
             check_model(part.Config())
+
+
+def test_a_model_that_makes_no_images_says_so_and_is_not_asked_for_any() -> None:
+    class Blind(Auto):
+        name = "test_blind"
+        makes_images = False
+
+        def generate(self, condition: Any) -> Any:
+            raise PlanError("no images; use another model")
+
+    class Silent(Auto):
+        name = "test_silent"
+        makes_images = False
+
+    check_model(Blind.Config(), INFO)
+    with pytest.raises(
+        ContractError, match=r"(?s)makes_images = False.*\[5, 1, 4, 4\].*PlanError that says what to do"
+    ):
+        check_model(Silent.Config(), INFO)

@@ -83,34 +83,6 @@ def test_each_phase_moves_what_the_paper_moves(changes):
         assert moved(model, before) == expected[phase.name]
 
 
-def test_with_labels_alone_it_keeps_the_contract_of_a_model():
-    alone = config(DimensionReductionAutoencoder, labels=True, labels_alone=True)
-    check_model(alone, frozen=("decoder", "heads"))
-
-
-def test_with_labels_alone_nothing_but_the_encoder_moves_and_there_are_no_critics():
-    model = reducing(labels=True, labels_alone=True)
-    assert set(dict(model.named_children())) == {"encoder", "decoder", "prior", "heads"}
-    batch, before = hidden(batch_of(), batch_of(4, seed=5)), snapshot(model)
-    for phase in model.phases():
-        run_phase(phase, batch, dict(model.named_children()), sgd(model))
-    assert [phase.name for phase in model.phases()] == ["classify"]
-    assert moved(model, before) == {"encoder"}
-    for shown in (model.encode(batch), model.reconstruct(batch), model.cluster_heads()):
-        assert shown is None
-    assert model.decode(torch.zeros(6, 2).double(), model.condition(batch.x)) is None
-    assert model.classify(batch).shape == (6, 3)
-
-
-def test_labels_alone_are_learnt_as_in_the_whole_model():
-    """Both start from the same weights, so that the phase of the labels has the same gradient in both."""
-    batch = batch_of()
-    whole, alone = reducing(labels=True), reducing(labels=True, labels_alone=True)
-    pairs = [gradients(phase_of(m, "classify").objectives(batch)["encoder"], m.encoder) for m in (whole, alone)]
-    for a, b in zip(*pairs, strict=True):
-        assert torch.equal(a, b)
-
-
 def test_labels_are_learnt_by_cross_entropy():
     model, labelled = reducing(labels=True, label_weight=0.4), batch_of(4, seed=5)
     (loss,) = phase_of(model, "classify").objectives(hidden(batch_of(), labelled)).values()
@@ -338,17 +310,12 @@ def test_labels_of_data_without_classes_are_refused():
         reducing(labels=True, info=DataInfo((1, 4, 4), ()))
 
 
-def test_a_class_can_be_asked_for_with_labels_alone():
+def test_a_class_can_be_asked_for_where_labels_are_learnt():
     y = torch.tensor([0, 2])
     assert torch.equal(reducing(labels=True).condition(torch.zeros(2), y).asked.argmax(1), y)
     with pytest.raises(PlanError, match=r"'aae_dimension_reduction' finds its 5 categories without labels"):
         reducing().condition(torch.zeros(2), y)
     assert reducing().classify(batch_of()) is None
-
-
-def test_labels_alone_without_labels_are_refused():
-    with pytest.raises(ValidationError, match=r"labels_alone = true .* labels = false\. Set labels = true, or leave"):
-        config(DimensionReductionAutoencoder, labels_alone=True)
 
 
 def test_a_circle_in_the_plane_is_refused():

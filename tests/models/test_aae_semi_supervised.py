@@ -57,16 +57,17 @@ def test_it_keeps_the_contract_of_a_model(changes):
     check_model(config(SemiSupervisedAutoencoder, **changes))
 
 
-def test_with_labels_alone_it_keeps_the_contract_of_a_model():
-    check_model(config(SemiSupervisedAutoencoder, labels_alone=True), frozen=("decoder",))
-
-
-def test_the_phase_of_the_labels_comes_between_and_moves_the_encoder_alone():
-    model = semi_supervised(**LEARNED)
-    assert [phase.name for phase in model.phases()] == ["regularise", "classify", "improve_prior"]
-    before = snapshot(model)
-    run_phase(phase_of(model, "classify"), batch_of(), dict(model.named_children()), sgd(model))
-    assert moved(model, before) == {"encoder"}
+@pytest.mark.parametrize("improves", [{}, {"prior": True}, {"decoder": True}, {"prior": True, "decoder": True}])
+def test_each_phase_moves_what_the_paper_moves(improves):
+    model = semi_supervised(prior=LEARNED["prior"], improves=improves)
+    expected = {"regularise": {"encoder", "decoder", "category_critic", "style_critic"}, "classify": {"encoder"}}
+    if improves:
+        expected["improve_prior"] = {"image_critic", *improves}
+    assert [phase.name for phase in model.phases()] == list(expected)
+    for phase in model.phases():
+        before = snapshot(model)
+        run_phase(phase, batch_of(), dict(model.named_children()), sgd(model))
+        assert moved(model, before) == expected[phase.name]
 
 
 @pytest.mark.parametrize("few", [True, False])
@@ -107,32 +108,6 @@ def test_known_labels_change_the_phase_of_the_labels_alone():
             losses.append(phase.objectives(hidden(batch_of(), labelled._replace(y=y))).losses)
         same = all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
         assert same == (phase.name != "classify")
-
-
-def test_with_labels_alone_nothing_but_the_encoder_moves_and_there_are_no_critics():
-    model = semi_supervised(labels_alone=True)
-    assert set(dict(model.named_children())) == {"encoder", "decoder", "prior"}
-    batch, before = hidden(batch_of(), batch_of(4, seed=5)), snapshot(model)
-    for phase in model.phases():
-        run_phase(phase, batch, dict(model.named_children()), sgd(model))
-    assert [phase.name for phase in model.phases()] == ["classify"]
-    assert moved(model, before) == {"encoder"}
-    condition = model.condition(batch.x)
-    assert model.reconstruct(batch) is None
-    assert model.cluster_heads() is None
-    assert model.encode(batch) is None
-    assert model.decode(torch.zeros(6, STYLE).double(), condition) is None
-    assert model.generate(condition).shape == (6, 1, 4, 4)
-    assert model.classify(batch).shape == (6, CLASSES)
-
-
-def test_labels_alone_are_learnt_as_in_the_whole_model():
-    """Both start from the same weights, so that the phase of the labels has the same gradient in both."""
-    batch = batch_of()
-    whole, alone = semi_supervised(), semi_supervised(labels_alone=True)
-    pairs = [gradients(phase_of(m, "classify").objectives(batch)["encoder"], m.encoder) for m in (whole, alone)]
-    for a, b in zip(*pairs, strict=True):
-        assert torch.equal(a, b)
 
 
 def test_it_classifies_by_the_category_without_a_look_at_labels():

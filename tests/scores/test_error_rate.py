@@ -120,8 +120,8 @@ def test_a_model_that_does_not_classify_and_data_without_labels_are_refused():
         measure(Plain(), images_of(Q, [0, 2, 1, 2]))
     assert str(caught.value) == (
         "model 'plain' does not classify images, so it has no error rate. Models that do say so by `classify`: "
-        "'aae_semi_supervised', 'aae_dimension_reduction' with labels = true, and 'pixelgan_semi_supervised'. Clusters "
-        "that were found without labels are scored by 'cluster_error'"
+        "'aae_semi_supervised', 'aae_dimension_reduction' with labels = true, 'pixelgan_semi_supervised' and "
+        "'labels_alone'. Clusters that were found without labels are scored by 'cluster_error'"
     )
     with pytest.raises(ScoreError, match="compares classes with labels, and this data set has no labels"):
         measure(Reading(), images_of(Q, [0, 0, 0, 0], ()))
