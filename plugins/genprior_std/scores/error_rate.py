@@ -62,8 +62,9 @@ class ErrorRate(Score):
             if q is None:
                 raise ScoreError(
                     f"model '{model.name}' does not classify images, so it has no error rate. Models that do say so by "
-                    "`classify`: 'aae_semi_supervised', 'aae_dimension_reduction' with labels = true, and "
-                    "'pixelgan_semi_supervised'. Clusters that were found without labels are scored by 'cluster_error'"
+                    "`classify`: 'aae_semi_supervised', 'aae_dimension_reduction' with labels = true, "
+                    "'pixelgan_semi_supervised' and 'labels_alone'. Clusters that were found without labels are scored "
+                    "by 'cluster_error'"
                 )
         return {"error_rate": 100 * float((q.argmax(1) != images.labels).double().mean())}
 
