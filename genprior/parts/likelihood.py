@@ -59,6 +59,11 @@ class LikelihoodModel(Model):
         """Whether log p(x | z) is exact, so that log p(x) can be estimated, and not only but for a constant."""
         return True
 
+    @property
+    def density(self) -> bool:
+        """Whether p(x | z) is a density of pixels in [-1, 1]; else it is a probability of their levels."""
+        return False
+
     @abstractmethod
     def infer(self, batch: Batch) -> Inference:
         """What is inferred about the images of `batch`.

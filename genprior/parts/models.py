@@ -75,7 +75,8 @@ class Build:
     ) -> None:
         """Make every part that the model's settings name: field `encoder` becomes `model.encoder`.
 
-        Parts are made in the order of the fields, but that a part which borrows waits for those it borrows.
+        Parts are made in the order of the fields, but that a part which borrows waits for those it borrows; one that
+        borrows what is not made here comes last, so that the error can say what there is to lend.
 
         Args:
             model: its `config` holds the parts' settings.
@@ -88,10 +89,13 @@ class Build:
         """
         fields = {role: getattr(model.config, role) for role in type(model.config).model_fields}
         waiting = {role: it for role, it in fields.items() if isinstance(it, PartConfig) and role not in without}
+        made: set[str] = set()
         while waiting:
-            ready = (role for role, config in waiting.items() if not waiting.keys() & {*config.part.borrows})
-            role = next(ready, next(iter(waiting)))
+            borrowed = {role: {*config.part.borrows} for role, config in waiting.items()}
+            # The first that waits for nobody and lacks nothing; else one that waits for nobody; else any.
+            role = min(waiting, key=lambda role: (bool(borrowed[role] & waiting.keys()), bool(borrowed[role] - made)))
             setattr(model, role, self(role, waiting.pop(role), (of or {}).get(role, sizes)))
+            made.add(role)
 
 
 class Model(Part, nn.Module, ABC):
@@ -111,6 +115,10 @@ class Model(Part, nn.Module, ABC):
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """The phases of one step, in order."""
+
+    def part_for(self, role: str) -> nn.Module | None:
+        """The module that the model made for a role such as `prior`; None where it made none."""
+        return dict(self.named_children()).get(role)
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         """A condition for new images, one for each row of `like`: drawn, or the one that asks for classes y [n].
@@ -141,7 +149,7 @@ class Model(Part, nn.Module, ABC):
 
         As the model's `conditioner` reads them, where it has one.
         """
-        conditioner = getattr(self, "conditioner", None)
+        conditioner = self.part_for("conditioner")
         return conditioner.clusters(batch.x) if isinstance(conditioner, Conditioner) else None
 
     def reconstruct(self, batch: Batch) -> Tensor | None:
@@ -161,7 +169,7 @@ class Model(Part, nn.Module, ABC):
 
         Draws of the prior, unless a model encodes to something else; None where it has no prior.
         """
-        prior = getattr(self, "prior", None)
+        prior = self.part_for("prior")
         return prior.sample(condition.asked) if isinstance(prior, Prior) else None
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
@@ -173,7 +181,7 @@ class Model(Part, nn.Module, ABC):
             columns: how many codes a row.
             like: any floating point tensor of the right device and dtype.
         """
-        prior = getattr(self, "prior", None)
+        prior = self.part_for("prior")
         return prior.walk(columns, like) if isinstance(prior, Prior) else None
 
     def cluster_heads(self) -> Tensor | None:

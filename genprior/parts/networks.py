@@ -82,6 +82,11 @@ class Encoder(ModulePart, ABC):
         """
         return Posterior
 
+    @classmethod
+    def sees_known(cls, config: Any) -> bool:
+        """Whether an encoder of these settings looks at what is known, where something is; the default says so."""
+        return True
+
     @abstractmethod
     def forward(self, x: Tensor, known: Tensor) -> Posterior:
         """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""
@@ -91,6 +96,11 @@ class Decoder(ModulePart, ABC):
     """From codes to images."""
 
     kind = "decoder"
+
+    @classmethod
+    def sees_known(cls, config: Any) -> bool:
+        """Whether a decoder of these settings looks at what is known, where something is; the default says so."""
+        return True
 
     @abstractmethod
     def forward(self, z: Tensor, known: Tensor) -> Tensor:

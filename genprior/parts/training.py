@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -19,6 +19,23 @@ class Reconstruction(ModulePart, ABC):
     """How far a reconstruction is from its image."""
 
     kind = "reconstruction"
+
+    @classmethod
+    def sums(cls, config: Any) -> bool:
+        """Whether the error of these settings is a sum over the whole image, as a bound of log p(x) needs it.
+
+        The default says so; an average, which a part usually offers as `reduction = "mean"`, has to say that it is not.
+        """
+        return True
+
+    @classmethod
+    def likelihood_of(cls, config: Any) -> Literal["binary", "levels", "real"] | None:
+        """Which pixels the error of these settings is a likelihood of; None, the default, where it does not say.
+
+        "binary": the probability of pixels that are -1 or 1. "levels": that of the 256 levels 2 k / 255 - 1. "real": a
+        density on [-1, 1].
+        """
+        return None
 
     @property
     def normalised(self) -> bool:

@@ -21,6 +21,7 @@ from genprior.parts import (
     Sizes,
 )
 from genprior.randomness import seeded
+from genprior.testing.capabilities import check_posterior_of, check_told
 from genprior.testing.densities import check_density
 from genprior.testing.making import Workshop, check_config, config_of, one_hot, setting_of
 from genprior.testing.report import Contract, describe
@@ -43,7 +44,9 @@ def check_encoder(
 
     `mean` and `rsample()` are codes [n, d], finite, in the dtype and on the device of the images; each parameter is
     reached by `rsample` or by the density; in evaluation mode an image's code depends on that image alone; a posterior
-    with a density integrates to 1 and fits its samples (for codes up to 4 wide); a state_dict restores the encoder.
+    with a density integrates to 1 and fits its samples (for codes up to 4 wide); what is known changes the code if
+    `sees_known` says so, and else does not; the posterior is what `posterior_of` says; a state_dict restores the
+    encoder.
 
     Args:
         part: the settings or the class.
@@ -87,6 +90,8 @@ def check_encoder(
         outputs = [z, q.log_prob(z.detach() + 0.1)] if isinstance(q, DensityPosterior) else [z]
         workshop.check_reached(f"{shape}.rsample()", encoder, outputs)
         _check_rows(contract, f"{shape}.mean", encoder.eval(), inputs, lambda e, *given: e(*given).mean)
+        check_posterior_of(contract, config, q)
+        check_told(contract, f"{shape}.mean", encoder, inputs(N, torch.float64), lambda e, *given: e(*given).mean)
         if isinstance(q, DensityPosterior) and code <= 4:
             _check_posterior(contract, f"{shape}.log_prob(z)", encoder, inputs)
     _end(contract, workshop, shape, inputs, lambda e, *given: e(*given).mean)
@@ -125,7 +130,8 @@ def check_decoder(
 
     Images [n, c, h, w] in [-1, 1], for large codes too, finite, in the dtype and on the device of the codes; each
     parameter is reached by the images (or by the likelihood of an autoregressive decoder), and so is the code; in
-    evaluation mode an image depends on its own code alone; a state_dict restores the decoder.
+    evaluation mode an image depends on its own code alone; what is known changes the image (or its likelihood) if
+    `sees_known` says so, and else does not; a state_dict restores the decoder.
 
     Args:
         part: the settings or the class.
@@ -184,6 +190,8 @@ def check_decoder(
             _check_rows(contract, shape, decoder.eval(), inputs, use)
         if outputs:
             workshop.check_reached(called, decoder, outputs)
+            seen = (lambda d, *given: d.log_prob(x.detach(), *given)) if called != shape else use
+            check_told(contract, called, decoder.eval(), inputs(N, torch.float64), seen)
     _end(contract, workshop, shape, inputs, use)
 
 

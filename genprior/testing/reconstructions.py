@@ -16,6 +16,8 @@ from genprior.testing.report import Contract
 __all__ = ["check_reconstruction"]
 
 IMAGES = 6
+LEVELS = {"binary": 2, "levels": 256}
+"""How many values a pixel has, by what an error is a likelihood of."""
 ERRORS = "one error for each image, not reduced over the batch"
 
 
@@ -31,8 +33,11 @@ def check_reconstruction(
     """Check that a reconstruction error keeps its contract; see `genprior.Reconstruction`.
 
     Shape [n], dtype and device of the images, finite; smallest where the reconstruction is the image itself, and
-    larger somewhere else; a gradient reaches the reconstruction; the error of an image depends on that image and its
-    reconstruction alone; what is borrowed is neither owned nor changed; a state_dict restores it.
+    larger somewhere else; a sum over the whole image or an average, as `sums` says; where `likelihood_of` says which
+    values a pixel has, and the likelihood is normalised, their probabilities add up to 1; a gradient reaches the
+    reconstruction; the error of an image depends on that image and its reconstruction alone; what is borrowed is
+    neither owned nor changed; a state_dict restores it. Of parts that
+    borrow, sums and probabilities are not checked.
 
     Args:
         part: the settings or the class.
@@ -60,6 +65,9 @@ def check_reconstruction(
             _check_rows(contract, made, sizes, batch_statistic)
             _check_gradient(contract, made, sizes)
             _check_borrowed(contract, workshop)
+            if not config.part.borrows:
+                _check_sum(contract, made, Workshop(contract, config, _twice_as_high(sizes), lend).make())
+                _check_likelihood(contract, config, Workshop(contract, config, sizes._replace(image=(1, 1, 1)), lend))
         workshop.check_ownership(made)
         x, x_rec, told = _images(sizes)
         workshop.check_state(_called(sizes), lambda part: part(x, x_rec, told))
@@ -124,6 +132,55 @@ def _check_minimum(contract: Contract, made: Any, sizes: Sizes) -> None:
             "an error tells a wrong reconstruction from a right one",
             "let the error depend on x_rec",
         )
+
+
+def _twice_as_high(sizes: Sizes) -> Sizes:
+    c, h, w = sizes.image
+    return sizes._replace(image=(c, 2 * h, w))
+
+
+def _check_sum(contract: Contract, made: Any, higher: Any) -> None:
+    """The error of an image that stands twice, one above the other, is twice that of the image if it is a sum."""
+    if higher is None:
+        return
+    x, other, known = _images(made.sizes)
+    with torch.no_grad():
+        once = made(x, other, known) - made(x, x, known)
+        x, other = torch.cat([x, x], 2), torch.cat([other, other], 2)
+        ratio = float((higher.eval()(x, other, known) - higher(x, x, known)).mean() / once.mean())
+    says = type(made).sums(made.config)
+    contract.require(
+        not (says and ratio < 1.05) and not (not says and ratio > 1.95),
+        f"sums(config), which is {says}",
+        f"the error of images that stand twice, one above the other, is {ratio:.3g} times that of the images",
+        "an error that sums over the whole image grows with it, an average does not, and `sums` says which it is",
+        f"return {not says} from the class method sums(cls, config), or change forward",
+    )
+    contract.require(
+        says or not made.normalised,
+        "normalised, which is True, and sums(config), which is False",
+        "an average over pixels",
+        "-log p of a whole image is the sum over its pixels",
+        "let normalised be False where the error is an average",
+    )
+
+
+def _check_likelihood(contract: Contract, config: PartConfig, workshop: Workshop) -> None:
+    """The probabilities of all values of one pixel add up to 1, where an error is an exact likelihood of values."""
+    values = LEVELS.get(config.part.likelihood_of(config) or "", 0)  # type: ignore[attr-defined]
+    made = workshop.make() if values else None
+    if made is None or not made.normalised:
+        return
+    x = torch.linspace(-1, 1, values, dtype=torch.float64).view(-1, 1, 1, 1)
+    with torch.no_grad():
+        total = float((-made.eval()(x, torch.full_like(x, 0.3), one_hot(values, workshop.sizes.known))).exp().sum())
+    contract.require(
+        abs(total - 1) < 1e-6,
+        f"forward of one pixel with each of its {values} values, for the same reconstruction",
+        f"the probabilities exp(-error) add up to {total:.6g}",
+        "a likelihood of pixel values that is normalised gives probabilities that add up to 1",
+        "let normalised be False, likelihood_of say which values pixels have, or correct the constant",
+    )
 
 
 def _check_rows(contract: Contract, made: Any, sizes: Sizes, batch_statistic: bool) -> None:

@@ -57,7 +57,7 @@ def genprior_step_done(trainer: TrainingRun, step: int, metrics: Mapping[str, fl
         if trainer.model.makes_images:
             draw_grid(trainer.sample(100), trainer.folder / "samples" / f"step-{step:08d}.png")
         with trainer.trained() as model:
-            prior = getattr(model, "prior", None)
+            prior = model.part_for("prior")
             if isinstance(prior, VampPrior):
                 draw_grid(
                     to_uint8(prior.first_pseudo_inputs(100)).cpu(), trainer.folder / "samples" / "pseudo_inputs.png"

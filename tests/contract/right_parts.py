@@ -76,7 +76,7 @@ class Squared(Reconstruction):
     name = "test_squared"
 
     def forward(self, x: Tensor, x_rec: Tensor, known: Tensor) -> Tensor:
-        return (x - x_rec).square().flatten(1).mean(1)
+        return (x - x_rec).square().flatten(1).sum(1)
 
 
 class OneHot(Conditioner):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from genprior import Borrowed, Condition, PartConfig, Prior, Widths
+from genprior import Borrowed, Condition, DensityPosterior, PartConfig, Prior, Widths
 from genprior.testing import (
     ContractError,
     check_conditioner,
@@ -67,6 +67,14 @@ CHECK: dict[type, Check] = {
 @pytest.mark.parametrize("part", CHECK, ids=lambda part: part.__name__)
 def test_what_is_not_broken_passes(part: type) -> None:
     assert CHECK[part](part) is None  # a check says nothing of what is right, and raises otherwise
+
+
+@pytest.mark.parametrize("part", [LinearEncoder, LinearDecoder], ids=lambda part: part.__name__)
+def test_a_network_that_does_not_look_at_what_is_known_has_to_say_so(part: type) -> None:
+    with pytest.raises(ContractError, match=r"the same numbers, and sees_known\(config\) is True"):
+        CHECK[part](part, known=3)
+    blind = type("Blind", (part,), {"name": "blind", "sees_known": classmethod(lambda cls, config: False)})
+    CHECK[part](blind, known=3)
 
 
 def with_parameter(self: Any, config: Any, sizes: Any) -> None:
@@ -200,6 +208,12 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         {"log_prob": lambda s, z, a: torch.where(z[:, 0] > 0, Normal.log_prob(s, z, a), -math.inf)},
         ["density of zero"],
     ),
+    (
+        "another posterior than it says",
+        LinearEncoder,
+        {"posterior_of": classmethod(lambda c, config: DensityPosterior)},
+        ["DensityPosterior, and forward gives a PointPosterior", "return the class that forward gives"],
+    ),
     # reconstructions
     (
         "reduced",
@@ -226,6 +240,34 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         Squared,
         {"forward": of_targets},
         ["that image and its reconstruction alone", "batch_statistic"],
+    ),
+    (
+        "an average that does not say so",
+        Squared,
+        {"forward": lambda s, x, r, k: (x - r).square().flatten(1).mean(1)},
+        ["sums(config), which is True", "is 1 times", "return False from"],
+    ),
+    (
+        "a sum that says that it is none",
+        Squared,
+        {"sums": classmethod(lambda c, config: False)},
+        ["sums(config), which is False", "is 2 times", "return True from"],
+    ),
+    (
+        "a likelihood of a pixel",
+        Squared,
+        {
+            "forward": lambda s, x, r, k: (x - r).square().flatten(1).mean(1),
+            "sums": classmethod(lambda c, config: False),
+            "normalised": True,
+        },
+        ["an average over pixels", "let normalised be False"],
+    ),
+    (
+        "no probabilities",
+        Squared,
+        {"likelihood_of": classmethod(lambda c, config: "binary"), "normalised": True},
+        ["one pixel with each of its 2 values", "add up to 0.797"],
     ),
     # conditioners
     ("wrong widths", OneHot, {"widths": classmethod(lambda c, config, info: Widths(1, 3))}, ["[12, 1]", "announced"]),

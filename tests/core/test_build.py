@@ -8,15 +8,28 @@ import pytest
 import torch
 
 import genprior
-from genprior.engine.build import Builder
+from genprior.engine.build import Builder, build_model
 from genprior.engine.device import choose_device, choose_precision
 from genprior.errors import PlanError
-from genprior.parts import Borrowed, Phase, Sizes
+from genprior.parts import (
+    Batch,
+    Borrowed,
+    Condition,
+    CriticSpec,
+    DataInfo,
+    Model,
+    PartConfig,
+    Phase,
+    PriorSpec,
+    ReconstructionSpec,
+    Sizes,
+)
 from genprior.randomness import derive, seeded
 from genprior.runs.trainer import Trainer
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors.code_generator import CodeGenerator
+from genprior_std.priors.vampprior import VampPrior
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
 SIZES = Sizes((1, 8, 8), 4, 0, 0)
@@ -177,3 +190,35 @@ def test_a_retired_setting_is_read_at_the_value_it_always_has_and_refused_at_ano
     assert Old.Config.model_validate({"name": "old", "spread": 2.0}) == Old.Config()
     with pytest.raises(ValueError, match="'spread' is no setting any more: it is always 2.0, and 3.0 is asked for"):
         Old.Config.model_validate({"name": "old", "spread": 3.0})
+
+
+class Three(Model):
+    name = "three"
+
+    class Config(PartConfig):
+        reconstruction: ReconstructionSpec = LearnedSimilarity.Config(layer="hidden1")
+        prior: PriorSpec = CodeGenerator.Config()
+        image_critic: CriticSpec = MlpImageCritic.Config(hidden=(6,))
+
+    def __init__(self, config, info, build):
+        super().__init__(config)
+        build.parts(self, Sizes(info.image, 4, 0, 0))
+
+    def phases(self):
+        return ()
+
+    def generate(self, condition):
+        raise NotImplementedError
+
+
+def test_parts_in_roles_that_the_core_knows_answer_for_a_model():
+    model = build_model(Three.Config(), DataInfo((1, 8, 8), ()), 0)
+    assert model.part_for("prior") is model.prior and model.part_for("conditioner") is None
+    nobody = Condition(torch.zeros(3, 0), torch.zeros(3, 0))
+    assert model.draw_codes(nobody).shape == (3, 4)
+    assert model.clusters(Batch(torch.zeros(3, 1, 8, 8), torch.zeros(3, dtype=torch.int64))) is None
+
+
+def test_a_part_that_borrows_what_is_not_made_is_told_all_that_is():
+    with pytest.raises(PlanError, match="borrows 'encoder', which model 'three' .* It lends: image_critic, reconstr"):
+        build_model(Three.Config(prior=VampPrior.Config()), DataInfo((1, 8, 8), ()), 0)

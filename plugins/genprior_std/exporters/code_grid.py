@@ -82,7 +82,7 @@ def _codes_of(model: Model) -> Any:
     Raises:
         PlanError: it has not both kinds.
     """
-    conditioner: Any = getattr(model, "conditioner", None)
+    conditioner: Any = model.part_for("conditioner")
     if isinstance(conditioner, InfoGAN) and conditioner.config.categorical and conditioner.config.continuous:
         return conditioner.config
     has = "no conditioner"

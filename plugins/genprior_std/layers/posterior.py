@@ -98,12 +98,17 @@ POSTERIORS: dict[PosteriorForm, type[Posterior]] = {
 
 
 class PosteriorEncoder(Encoder):
-    """An encoder whose setting `posterior` says which posterior it gives."""
+    """An encoder whose settings `posterior` and `conditional` say which posterior it gives and whether it is told."""
 
     @classmethod
     def posterior_of(cls, config: Any) -> type[Posterior]:
         """As its setting says: a `PointPosterior`, a `GaussianPosterior` or a `SoftCategory`."""
         return POSTERIORS[config.posterior]
+
+    @classmethod
+    def sees_known(cls, config: Any) -> bool:
+        """As its setting `conditional` says."""
+        return bool(config.conditional)
 
 
 def log_category(q: Posterior) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
 from genprior_std.layers.began import levels, upsampling
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.initialisation import start_glorot
 from genprior_std.layers.pixels import PixelTanh
@@ -14,7 +15,7 @@ from genprior_std.layers.pixels import PixelTanh
 __all__ = ["BeganDecoder"]
 
 
-class BeganDecoder(Decoder):
+class BeganDecoder(ConditionalDecoder):
     """The generator of BEGAN, which is the decoder of its discriminator, with weights of its own.
 
     FC w maps of 8 x 8 -> two 3x3 convolutions (w) with ELU at each side from 8 x 8 to the image, which nearest

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import doublings
 from genprior_std.layers.initialisation import start_he, start_normal
@@ -21,7 +22,7 @@ KERNEL = 5
 """Sides of the kernels, as in the code of DCGAN."""
 
 
-class DcganDecoder(Decoder):
+class DcganDecoder(ConditionalDecoder):
     """The generator of DCGAN: from a code to 4 x 4, and by up-convolutions of stride 2 to the image.
 
     FC to 4 x 4 maps, BN, ReLU -> one up-convolution for each factor of two, with BN and ReLU behind all but the last ->

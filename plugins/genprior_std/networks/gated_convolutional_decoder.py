@@ -7,7 +7,8 @@ import math
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.gated import GatedConvolution, GatedMlp
 from genprior_std.layers.pixels import PixelTanh
 
@@ -17,7 +18,7 @@ DEPTH = 4
 """Gated convolutions behind each other."""
 
 
-class GatedConvolutionalDecoder(Decoder):
+class GatedConvolutionalDecoder(ConditionalDecoder):
     """Gated layers from the code to a first image, which gated convolutions at full size refine; for any size.
 
     z - 300 - c h w, as maps [c, h, w] -> four gated 3x3 convolutions (64) -> 1x1 convolution, x = tanh(u / 2) in at

@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.gated import GatedMlp, he_normal
 from genprior_std.layers.pixels import PixelTanh
 
 __all__ = ["GatedMlpDecoder"]
 
 
-class GatedMlpDecoder(Decoder):
+class GatedMlpDecoder(ConditionalDecoder):
     """Gated layers from the code to the pixels, for images of any size.
 
     z - 300 - 300 - x = tanh(u / 2), in at least single precision, so that the probability of a white pixel,

@@ -7,7 +7,8 @@ import math
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import divided
 from genprior_std.layers.initialisation import start_normal
@@ -16,7 +17,7 @@ from genprior_std.layers.pixels import PixelTanh
 __all__ = ["InfoganDecoder"]
 
 
-class InfoganDecoder(Decoder):
+class InfoganDecoder(ConditionalDecoder):
     """The generator that InfoGAN has for MNIST: two fully connected layers and two up-convolutions.
 
     FC 1024, BN, ReLU -> FC 2w maps of a quarter of the sides, BN, ReLU -> 4x4 up-convolution (w) at stride 2, BN, ReLU

@@ -7,7 +7,8 @@ import math
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import divided
 from genprior_std.layers.pixels import PixelTanh
@@ -15,7 +16,7 @@ from genprior_std.layers.pixels import PixelTanh
 __all__ = ["LarsenDecoder"]
 
 
-class LarsenDecoder(Decoder):
+class LarsenDecoder(ConditionalDecoder):
     """The decoder of VAE/GAN: from a code to an eighth of the sides, and by three 5x5 up-convolutions to the image.
 
     FC 4w maps of an eighth of the sides, BN, ReLU -> 5x5 up-convolution (3w), BN, ReLU -> 5x5 up-convolution (2w), BN,

@@ -10,7 +10,8 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from genprior import Batch, Decoder, PartConfig, Sizes
+from genprior import Batch, PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.fully_connected import Activation, fully_connected
 from genprior_std.layers.initialisation import Start, start_glorot
@@ -19,7 +20,7 @@ from genprior_std.layers.pixels import PixelTanh, logit_of_mean
 __all__ = ["MlpDecoder"]
 
 
-class MlpDecoder(Decoder):
+class MlpDecoder(ConditionalDecoder):
     """A multilayer perceptron from the code to the pixels, which a tanh keeps in [-1, 1].
 
     The tanh is taken in at least single precision. With `hidden = [200, 200]`, `activation = "tanh"`,

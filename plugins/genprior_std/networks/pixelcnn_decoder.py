@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from genprior import AutoregressiveDecoder, PartConfig, PlanError, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import divided
 from genprior_std.layers.masked import GatedLayer, LeftConvolution, gate
@@ -22,7 +23,7 @@ SHRUNK = 4
 """How many times smaller than the image the first map of a code is."""
 
 
-class PixelCnnDecoder(AutoregressiveDecoder):
+class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
     """The conditional gated PixelCNN: p(x | z) = prod_i p(x_i | x_<i, z), in the order of rows, columns, and R, G, B.
 
     A gated layer with a kernel of 7 that sees earlier pixels alone (mask A), `blocks` gated layers with residuals

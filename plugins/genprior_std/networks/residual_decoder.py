@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import doublings
 from genprior_std.layers.pixels import PixelTanh
@@ -18,7 +19,7 @@ from genprior_std.layers.residual import CodeToMap, UpBlock, pyramid
 __all__ = ["ResidualDecoder"]
 
 
-class ResidualDecoder(Decoder):
+class ResidualDecoder(ConditionalDecoder):
     """The decoder of Table 2: from a code to 4 x 4, and by up-sampling residual blocks to the image.
 
     The code as d x 1 x 1 -> 4x4 up-convolution (8w), BN, ReLU -> one up-sampling residual block for each factor of two

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Decoder, PartConfig, Sizes
+from genprior import PartConfig, Sizes
+from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import doublings
 from genprior_std.layers.initialisation import start_glorot
@@ -15,7 +16,7 @@ from genprior_std.layers.wgan_resnet import GeneratorBlock
 __all__ = ["WganResnetDecoder"]
 
 
-class WganResnetDecoder(Decoder):
+class WganResnetDecoder(ConditionalDecoder):
     """The residual generator that WGAN-GP has for CIFAR-10.
 
     FC w maps of 4 x 4 -> one residual block (w) that doubles the side for each factor of two -> BN, ReLU, 3x3

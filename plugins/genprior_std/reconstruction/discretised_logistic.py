@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -49,6 +49,16 @@ class DiscretisedLogistic(Reconstruction):
         """Make the scale."""
         super().__init__(config, sizes)
         self._scale = Spread(self.config.learned, self.config.scale, FLOOR, sizes.image)
+
+    @classmethod
+    def sums(cls, config: Any) -> bool:
+        """With reduction "sum"."""
+        return bool(config.reduction == "sum")
+
+    @classmethod
+    def likelihood_of(cls, config: Any) -> Literal["levels"]:
+        """The probability of bytes."""
+        return "levels"
 
     @property
     def normalised(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -66,6 +66,11 @@ class LearnedSimilarity(Reconstruction):
                 f"'{image_critic.name}' has not{did_you_mean(self.config.layer, layers)}"
             )
         self.image_critic = image_critic
+
+    @classmethod
+    def sums(cls, config: Any) -> bool:
+        """With reduction "sum", over the features."""
+        return bool(config.reduction == "sum")
 
     def forward(self, x: Tensor, x_rec: Tensor, known: Tensor) -> Tensor:
         """The error [n] of reconstructions x_rec [n, c, h, w] of images x, given known [n, k]."""

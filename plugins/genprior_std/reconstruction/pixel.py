@@ -75,6 +75,17 @@ class Pixel(Reconstruction):
         super().__init__(config, sizes)
         self._sigma = Spread(self.config.variance, self.config.sigma, FLOOR, sizes.image)
 
+    @classmethod
+    def sums(cls, config: Any) -> bool:
+        """With reduction "sum"."""
+        return bool(config.reduction == "sum")
+
+    @classmethod
+    def likelihood_of(cls, config: Any) -> Literal["binary", "real"] | None:
+        """Of binary pixels with metric `bernoulli`, a density with `gaussian`; the others do not say."""
+        likelihoods: dict[str, Literal["binary", "real"]] = {"bernoulli": "binary", "gaussian": "real"}
+        return likelihoods.get(config.metric)
+
     @property
     def normalised(self) -> bool:
         """Whether it is exactly a likelihood: the sum of `gaussian`, or of `bernoulli` where pixels are -1 or 1."""
