@@ -304,7 +304,7 @@ def test_a_prior_that_borrows_an_encoder_is_refused():
         model_of(prior=VampPrior.Config())
     assert str(caught.value) == (
         "prior 'vampprior' borrows 'encoder', which model 'gan' does not lend here. "
-        "It lends: decoder, image_critic. Choose another prior or another model."
+        "It lends: decoder, image_critic, game, conditioner. Choose another prior or another model."
     )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from genprior.engine.build import build_model
 from genprior.errors import PlanError
-from genprior.parts import Batch, DataInfo, Decoder, DensityPrior, Encoder
+from genprior.parts import Batch, DataInfo, Decoder, DensityPrior, Encoder, PointPosterior
 from genprior.testing import check_model
 from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.models.hvae import HierarchicalVariationalAutoencoder
@@ -105,7 +105,7 @@ def test_beta_weighs_the_kl_alone():
 
 def test_the_posterior_of_every_code_under_every_image(monkeypatch):
     """In pieces, against one pair at a time."""
-    monkeypatch.setattr("genprior_std.models.hvae.HELD", 6)
+    monkeypatch.setattr("genprior_std.models.two_level_inference.HELD", 6)
     model, batch = build_model(settings(), INFO, 0).double().eval(), binary_batch(3)
     z = torch.randn(5, LOWER + UPPER, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -223,9 +223,29 @@ def test_parts_that_do_not_fit_are_refused(name):
     assert str(caught.value) == text
 
 
-def test_a_point_encoder_and_a_class_are_refused():
-    model = build_model(settings(inner_encoder=MlpEncoder.Config(conditional=True, **SMALL)), INFO, 0).double()
+@pytest.mark.parametrize("role", ["encoder", "inner_encoder"])
+def test_a_point_encoder_is_refused(role):
     with pytest.raises(PlanError, match="model 'hvae' needs an encoder whose posterior has a density; encoder 'mlp'"):
+        build_model(settings(**{role: MlpEncoder.Config(conditional=True, **SMALL)}), INFO, 0)
+
+
+class SilentEncoder(Encoder):
+    """A single code, of which the settings say nothing."""
+
+    name = "silent_of_this_test"
+
+    def forward(self, x, known):
+        return PointPosterior(x.new_zeros(len(x), self.sizes.code))
+
+
+@pytest.mark.parametrize("role", ["encoder", "inner_encoder"])
+def test_a_point_encoder_that_does_not_say_so_is_refused_in_the_first_step(role):
+    model = build_model(settings(**{role: SilentEncoder.Config()}), INFO, 0).double()
+    with pytest.raises(PlanError, match="needs an encoder whose posterior has a density; encoder 'silent_of_this_te"):
         model.infer(binary_batch(2)).draw(1)
+
+
+def test_a_class_is_refused():
+    model = build_model(settings(), INFO, 0)
     with pytest.raises(PlanError, match="model 'hvae' has no condition and cannot be asked for a class"):
         model.condition(torch.zeros(2), torch.zeros(2, dtype=torch.int64))

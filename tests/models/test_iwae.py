@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from genprior.engine.build import build_model
+from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, Decoder, Encoder
 from genprior.testing import check_model
 from genprior_std.conditioners.none import NoCondition
@@ -17,6 +18,7 @@ from genprior_std.models.iwae import ImportanceWeightedAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.vampprior import VampPrior
 from genprior_std.reconstruction.pixel import Pixel
@@ -152,6 +154,20 @@ def test_the_contract_of_a_model(prior):
         "prior": prior,
     }
     check_model(settings(ImportanceWeightedAutoencoder, **parts, importance_samples=3), DataInfo((1, 8, 8), ()))
+
+
+REFUSED = {
+    "a prior without a density": ({"prior": CodeGenerator.Config()}, "model 'iwae' needs a prior with log_prob"),
+    "a mean over pixels": ({"reconstruction": Pixel.Config()}, r"model 'iwae' needs -log p\(x \| z\) of a whole image"),
+    "a single code": ({"encoder": MlpEncoder.Config()}, "model 'iwae' needs an encoder whose posterior has a density"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_parts_that_do_not_fit_are_refused_when_the_model_is_built(case):
+    changes, text = REFUSED[case]
+    with pytest.raises(PlanError, match=text):
+        model_of(**changes)
 
 
 def test_no_codes_are_refused():

@@ -18,6 +18,7 @@ from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
+from genprior_std.models.ring_buffer import filled
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors.gaussian import Gaussian
@@ -135,7 +136,7 @@ def test_what_is_noted_of_the_tree_is_the_bound_without_its_divergence():
     mean, variance = codes_of(model, batch)
     entropy = torch.distributions.Normal(mean, variance.sqrt()).entropy().sum(1).mean()
     divergence = model.prior.family.divergence(model.prior.tree)
-    note = model.grow(batch).note
+    note = model.tree(batch).note
     torch.testing.assert_close(note["tree_elbo"], -kl - entropy - divergence / 6)
     share = model.prior.responsibilities(mean, variance).mean(0)
     torch.testing.assert_close(note["leaves"], torch.distributions.Categorical(share).entropy().exp())
@@ -163,15 +164,15 @@ def test_what_is_inferred_has_the_predictive_density_as_its_prior_and_a_tighter_
 def test_the_memory_holds_the_last_codes_and_a_batch_beyond_it_its_last_ones():
     model = model_of(memory=10)
     seen = []
-    for n, filled in ((4, 4), (4, 8), (5, 10), (3, 10)):
+    for n, full in ((4, 4), (4, 8), (5, 10), (3, 10)):
         batch = batch_of(n, seed=len(seen))
         seen.append(codes_of(model, batch))
         model.network(batch)
-        assert float(model._filled().sum()) == filled
-        last = torch.cat([mean for mean, _ in seen])[-filled:]
-        spread = torch.cat([variance for _, variance in seen])[-filled:]
+        assert float(filled(model.codes_mean, model.codes_seen).sum()) == full
+        last = torch.cat([mean for mean, _ in seen])[-full:]
+        spread = torch.cat([variance for _, variance in seen])[-full:]
         for held, expected in ((model.codes_mean, last), (model.codes_variance, spread)):
-            rows = held[:filled]
+            rows = held[:full]
             assert {tuple(r) for r in rows.tolist()} == {tuple(r) for r in expected.tolist()}
     batch = batch_of(25, seed=9)
     model.network(batch)
@@ -294,9 +295,8 @@ def test_a_reconstruction_that_is_no_likelihood_is_refused():
 
 
 def test_an_encoder_without_a_density_is_refused():
-    model = build_model(config(encoder=MlpEncoder.Config(hidden=(8,))), INFO, 0)
     with pytest.raises(PlanError, match="model 'ncrp_vae' needs an encoder whose posterior has a density"):
-        model.network(Batch(torch.zeros(2, *INFO.image), torch.zeros(2, dtype=torch.int64)))
+        build_model(config(encoder=MlpEncoder.Config(hidden=(8,))), INFO, 0)
 
 
 class LaplacePosterior(DensityPosterior):
@@ -325,13 +325,24 @@ class LaplaceEncoder(Encoder):
         return LaplacePosterior(self.layer(x.flatten(1)))
 
 
-def test_an_encoder_whose_posterior_is_no_gaussian_is_refused():
-    model = build_model(config(encoder=LaplaceEncoder.Config()), INFO, 0)
+class LaplaceEncoderThatSaysSo(LaplaceEncoder):
+    name = "open_laplace_of_this_test"
+
+    @classmethod
+    def posterior_of(cls, config):
+        return LaplacePosterior
+
+
+@pytest.mark.parametrize("encoder", [LaplaceEncoder, LaplaceEncoderThatSaysSo], ids=lambda encoder: encoder.name)
+def test_an_encoder_whose_posterior_is_no_gaussian_is_refused(encoder):
+    """When the model is built if the encoder says so, else in the first step."""
     with pytest.raises(PlanError) as caught:
+        model = build_model(config(encoder=encoder.Config()), INFO, 0)
+        assert encoder is LaplaceEncoder
         model.network(Batch(torch.zeros(2, *INFO.image), torch.zeros(2, dtype=torch.int64)))
     assert str(caught.value) == (
         "model 'ncrp_vae' needs an encoder whose posterior is a Gaussian, for the tree's updates work with its mean "
-        "and variance; that of encoder 'laplace_of_this_test' is a LaplacePosterior. "
+        f"and variance; that of encoder '{encoder.name}' is a LaplacePosterior. "
         "Use an encoder with posterior = \"gaussian\", or model 'vae'"
     )
 

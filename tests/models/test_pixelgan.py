@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional as F
 
 from genprior.engine.build import build_model
@@ -287,19 +288,10 @@ def test_where_no_label_is_hidden_those_of_the_batch_are_used():
     torch.testing.assert_close(phase_of(model, "classify").objectives(batch)["encoder"], expected)
 
 
-def test_the_labels_alone_train_the_encoder_and_nothing_else_is_made_to_judge():
-    alone = semi(labels_alone=True)
-    check_model(alone, INFO, frozen=("decoder",))
-    model = build_model(alone, INFO, 0)
-    assert [phase.name for phase in model.phases()] == ["classify"]
-    assert set(dict(model.named_children())) == {"encoder", "decoder", "prior", "conditioner"}
-    assert moved_by(model, model.phases()[0], batch_of(8, labelled=5)) == {"encoder"}
-    batch = batch_of()
-    assert model.classify(batch).shape == (6, K)
-    # The decoder knows nothing, so nothing is shown or scored of it.
-    assert model.reconstruct(batch) is None and model.cluster_heads() is None
-    assert model.decode(model.encode(batch), model.condition(batch.x)) is None
-    assert model.log_likelihood(batch) is None and model.log_likelihood_given_code(batch) is None
+def test_settings_of_old_run_folders_are_read_and_the_labels_alone_are_a_model_of_their_own():
+    assert semi(labels_alone=False) == semi()
+    with pytest.raises(ValidationError, match="'labels_alone' is no setting any more: it is always False, and True is"):
+        semi(labels_alone=True)
 
 
 def test_an_image_whose_class_is_taken_for_impossible_is_still_learnt_from():
@@ -315,7 +307,7 @@ def test_an_image_whose_class_is_taken_for_impossible_is_still_learnt_from():
 
 def test_the_class_is_the_code():
     model, batch = certain(build_model(semi(), INFO, 0)).eval(), batch_of()
-    assert model.config.code_size == K == model.encoder.sizes.code
+    assert model.config.code_size is None and model.encoder.sizes.code == model.decoder.sizes.code == K
     assert torch.equal(model.classify(batch), model.clusters(batch)) and model.classify(batch).shape == (6, K)
     images = model.generate(model.condition(torch.zeros(4), torch.tensor([1, 0, 1, 2])))
     assert images.mean((1, 2, 3)).tolist() == [1, -1, 1, -1]
@@ -352,8 +344,8 @@ REFUSED = {
     ),
     "image critic": (
         config(conditioner=InfoGAN.Config(categorical=(4,), continuous=0)),
-        "conditioner 'infogan' borrows 'image_critic', which model 'pixelgan' does not lend here. It lends: encoder, "
-        "decoder, prior. Choose another conditioner or another model.",
+        "conditioner 'infogan' borrows 'image_critic', which model 'pixelgan' does not lend here. It lends: prior, "
+        "encoder, decoder, code_critic, code_game. Choose another conditioner or another model.",
     ),
     "number of classes": (
         semi(code_size=30),

@@ -168,11 +168,7 @@ def test_a_model_with_a_bound_costs_its_entropy_and_the_kl():
 class Density(Bounded):
     """A density on [-1, 1]: of width 2/255 from one byte to the next."""
 
-    class Config(LikelihoodModel.Config):
-        class Reconstruction(LikelihoodModel.Config):
-            metric: str = "gaussian"
-
-        reconstruction: Reconstruction = Reconstruction()
+    density = True
 
 
 def test_a_density_is_turned_into_the_probability_of_a_byte():

@@ -88,6 +88,12 @@ class Linear(LikelihoodModel):
         return self.inference(self, batch)
 
 
+class Dense(Linear):
+    """The same, as a density of pixels in [-1, 1]."""
+
+    density = True
+
+
 class OnlyImages(Model):
     name = "only_images"
     phases = Linear.phases
@@ -275,12 +281,7 @@ def test_bits_of_a_density_are_those_of_its_bytes(context_of, sigma):
             zero = torch.zeros(samples, len(self.x), dtype=torch.float64)
             return Draws(zero[..., None], zero + flat.log_prob(self.x).sum(1), zero, zero)
 
-    model = Linear(Flat)
-    model.config = VariationalAutoencoder.Config(
-        prior=VampPrior.Config(), encoder=MlpEncoder.Config(), decoder=MlpDecoder.Config(),
-        reconstruction=Pixel.Config(metric="gaussian", sigma=sigma, reduction="sum"), conditioner=NoCondition.Config(),
-    )  # fmt: skip
-    found = measured(NegativeLogLikelihood, context_of(model), importance_samples=1)
+    found = measured(NegativeLogLikelihood, context_of(Dense(Flat)), importance_samples=1)
     x = pixels()
     levels = norm.cdf(x + 1 / 255, 0.1, sigma) - norm.cdf(x - 1 / 255, 0.1, sigma)
     assert found["bits_per_dim"] == pytest.approx(-np.log2(levels).mean(), abs=1e-4)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from genprior import (
     Batch,
@@ -32,6 +32,7 @@ from genprior import (
     Sizes,
     remember,
 )
+from genprior_std.models.learning import learns
 
 __all__ = ["GenerativeAdversarialNetwork"]
 
@@ -43,7 +44,8 @@ class GenerativeAdversarialNetwork(Model):
         generate:   dec, prior <- L_G(dec(z)) + w L_I,   another z ~ p(z | s)
         L_I = E[-log Q(s | dec(z))],  0 but for conditioner 'infogan'
 
-    The two phases alternate and draw codes of their own. A step is one update of the generator, after `critic_steps`
+    The two phases alternate and draw codes of their own; that of the generator is the method `deceive`, since
+    `generate` is what makes images. A step is one update of the generator, after `critic_steps`
     updates of the critic, which share the step's images equally: with `critic_steps = 5` and `run.batch = 320` each
     sees 64 of its own. So models of equal `run.steps` have equal numbers of generator updates. What a game learns
     itself descends its own loss beside the critic, and its state moves on after each update of the critic.
@@ -85,13 +87,8 @@ class GenerativeAdversarialNetwork(Model):
             PlanError: parts do not fit.
         """
         super().__init__(config)
-        known, asked = config.conditioner.part.widths(config.conditioner, info)
-        sizes = Sizes(info.image, config.code_size, known, asked)
-        self.decoder = build("decoder", config.decoder, sizes)
-        self.image_critic = build("image_critic", config.image_critic, sizes)
-        self.prior = build("prior", config.prior, sizes)
-        self.conditioner = build("conditioner", config.conditioner, sizes)
-        self.game = build("game", config.game, sizes)
+        widths = config.conditioner.part.widths(config.conditioner, info)
+        build.parts(self, Sizes(info.image, config.code_size, *widths))
 
     def phases(self) -> tuple[Phase, ...]:
         """The critic's phase, `critic_steps` times over, each with its share of the images; then the generator's."""
@@ -126,7 +123,7 @@ class GenerativeAdversarialNetwork(Model):
         info = self.conditioner.consistency(x_new, asked)  # L_I
         loss = judged + self.config.info_weight * info
         losses = {"image_critic": loss}
-        if _learns(self.conditioner):
+        if learns(self.conditioner):
             losses["conditioner"] = loss
         own = self.game.own_loss(critic, real, fake)
         if own is not None:
@@ -144,7 +141,7 @@ class GenerativeAdversarialNetwork(Model):
         info = self.conditioner.consistency(x_new, asked)  # L_I
         loss = fool + self.config.info_weight * info
         losses = {"decoder": loss}
-        if _learns(self.prior):
+        if learns(self.prior):
             losses["prior"] = loss
         return Objectives(losses, note={"info": info})
 
@@ -153,7 +150,3 @@ class GenerativeAdversarialNetwork(Model):
         known, asked = condition
         images: Tensor = self.decoder(self.prior.sample(asked), known)
         return images
-
-
-def _learns(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters())

@@ -18,37 +18,39 @@ from genprior import (
     Condition,
     DataInfo,
     DecoderSpec,
-    DensityPosterior,
-    Draws,
     EncoderSpec,
     Inference,
+    Objectives,
     PartConfig,
+    Phase,
     PlanError,
     PriorSpec,
     ReconstructionSpec,
     Sizes,
 )
-from genprior_std.layers.posterior import log_prob_of_each
-from genprior_std.models.latent import check_density, dense, draw_with_density, repeated
-from genprior_std.models.vae import VariationalAutoencoder
+from genprior_std.models.checks_likelihood import check_density, check_density_posterior, check_likelihood, check_told
+from genprior_std.models.learning import learning
+from genprior_std.models.reconstruction_likelihood import ReconstructionLikelihood
+from genprior_std.models.two_level_inference import TwoLevelInference
+from genprior_std.models.warmup import warmed_up
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
 
 __all__ = ["HierarchicalVariationalAutoencoder"]
 
-HELD = 4096
-"""Pairs of a code and an image whose lower posterior is computed at once."""
 
-
-class HierarchicalVariationalAutoencoder(VariationalAutoencoder):
+class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
     """VAE with two levels of codes, z2 above z1.
 
         p(x, z1, z2) = p(z2) p(z1 | z2) p(x | z1, z2),    q(z1, z2 | x) = q(z2 | x) q(z1 | x, z2)
+        ELBO = E_q log p(x | z1, z2) - KL
         KL = E_q [log q(z1 | x, z2) + log q(z2 | x) - log p(z1 | z2) - log p(z2)]
 
-    Everything but the codes is as in `vae`. The parts of the upper level are called as there: `prior` is p(z2) and
-    `encoder` is q(z2 | x), so that a `vampprior` stands on the upper codes. A lower part is told z2 as a condition: for
-    `inner_encoder` and `decoder` it is what is known (set `conditional = true` in their tables), for `inner_prior` what
-    is asked. The codes stand side by side as z = [z1, z2]. There is no other condition.
+    Both terms are in nats of an image and estimated with one code of each level an image; the batch is averaged. All
+    that learns descends -E_q log p(x | z1, z2) + beta KL.
+
+    `prior` is p(z2) and `encoder` is q(z2 | x), so that a `vampprior` stands on the upper codes. A lower part is told
+    z2 as a condition: for `inner_encoder` and `decoder` it is what is known (set `conditional = true` in their tables),
+    for `inner_prior` what is asked. The codes stand side by side as z = [z1, z2]. There is no other condition.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, section 4, equations 11 to 14.
@@ -81,36 +83,49 @@ class HierarchicalVariationalAutoencoder(VariationalAutoencoder):
         warmup: int = Field(0, ge=0)
         """Steps over which the weight of the KL rises linearly from 0 to `beta`; the t-th has t / warmup of it."""
 
-    def make_parts(self, config: Any, info: DataInfo, build: Build) -> None:
+    steps_seen: Tensor
+
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts of both levels.
 
         Raises:
-            PlanError: a prior has no density, or a lower part is not told the upper code.
+            PlanError: a prior or a posterior has no density, the reconstruction is no likelihood of an image, a lower
+                part is not told the upper code, or parts do not fit.
         """
+        super().__init__(config)
+        check_likelihood(self.name, config.reconstruction, info)
         for prior in (config.prior, config.inner_prior):
             check_density(self.name, prior)
-        for role in ("inner_encoder", "decoder"):
-            if not getattr(getattr(config, role), "conditional", True):
-                raise PlanError(
-                    f"model '{self.name}' tells its {role} the upper code, and {role} '{getattr(config, role).name}' "
-                    f"has conditional = false, so it would not see it. Set conditional = true in the {role}'s table"
-                )
+        for role, network in (("inner_encoder", config.inner_encoder), ("decoder", config.decoder)):
+            check_told(self.name, role, network)
+        for encoder in (config.encoder, config.inner_encoder):
+            check_density_posterior(self.name, encoder)
         upper, lower = config.code_size, config.inner_code_size
-        told, alone = Sizes(info.image, lower, upper, 0), Sizes(info.image, upper, 0, 0)
-        self.encoder = build("encoder", config.encoder, alone)
-        self.inner_encoder = build("inner_encoder", config.inner_encoder, told)
-        self.inner_prior = build("inner_prior", config.inner_prior, Sizes(info.image, lower, 0, upper))
-        self.decoder = build("decoder", config.decoder, told)
-        self.prior = build("prior", config.prior, alone)
-        self.reconstruction = build("reconstruction", config.reconstruction, told)
+        told, asked = Sizes(info.image, lower, upper, 0), Sizes(info.image, lower, 0, upper)
+        of = {"inner_encoder": told, "decoder": told, "reconstruction": told, "inner_prior": asked}
+        build.parts(self, Sizes(info.image, upper, 0, 0), of=of)
+        # A buffer, so that a checkpoint holds how far the warm-up is.
+        self.register_buffer("steps_seen", torch.zeros((), dtype=torch.int64))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: all descend the negative bound."""
+        return (Phase("elbo", self.elbo),)
+
+    def elbo(self, batch: Batch) -> Objectives:
+        """The negative ELBO, -log p(x | z1, z2) + beta (log q(z1, z2 | x) - log p(z1, z2)) with codes drawn from q."""
+        draws = self.infer(batch).draw(1)
+        rec = -draws.log_likelihood.mean()  # -E_q log p(x | z1, z2)
+        kl = (draws.log_posterior - draws.log_prior).mean()  # KL(q(z1, z2 | x) || p(z1, z2))
+        if self.config.warmup and self.training:
+            self.steps_seen.add_(1)
+        beta = warmed_up(self.config.beta, self.config.warmup, self.steps_seen, kl)
+        learners = learning(self, "encoder", "inner_encoder", "inner_prior", "decoder", "prior", "reconstruction")
+        losses = dict.fromkeys(learners, rec + beta * kl)
+        return Objectives(losses, note={"reconstruction": rec, "kl": kl, "beta": beta})
 
     def infer(self, batch: Batch) -> Inference:
-        """q(z1, z2 | x) of each image, with p(z1, z2) and p(x | z1, z2).
-
-        Raises:
-            PlanError: an encoder's posterior has no density.
-        """
-        return _TwoLevels(self, batch)
+        """q(z1, z2 | x) of each image, with p(z1, z2) and p(x | z1, z2); see `TwoLevelInference`."""
+        return TwoLevelInference(self, batch)
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         """No condition.
@@ -129,48 +144,12 @@ class HierarchicalVariationalAutoencoder(VariationalAutoencoder):
         images: Tensor = self.decoder(self.inner_prior.sample(z2), z2)
         return images
 
+    def encode(self, batch: Batch) -> Tensor:
+        """The means of z1 and z2, side by side: [n, d1 + d2]."""
+        return self.infer(batch).mean
+
     def reconstruct(self, batch: Batch) -> Tensor:
         """dec(z1, z2) at the mean of q(z2 | x), and of q(z1 | x, z2) given that."""
-        z = self.infer(batch).mean
-        inner = self.config.inner_code_size
-        images: Tensor = self.decoder(z[:, :inner], z[:, inner:])
+        z1, z2 = self.infer(batch).mean.tensor_split([self.config.inner_code_size], 1)
+        images: Tensor = self.decoder(z1, z2)
         return images
-
-
-class _TwoLevels(Inference):
-    """What a model of two levels infers: the upper encoder runs once, what depends on z2 at each draw."""
-
-    def __init__(self, model: HierarchicalVariationalAutoencoder, batch: Batch) -> None:
-        self._model = model
-        self._x = batch.x
-        self._none = batch.x.new_zeros(len(batch.x), 0)
-        self._upper = dense(model, model.encoder, batch.x, self._none)
-
-    @property
-    def mean(self) -> Tensor:
-        z2 = self._upper.mean
-        return torch.cat([self._lower(self._x, z2).mean, z2], 1)
-
-    def draw(self, samples: int) -> Draws:
-        model, x = self._model, repeated(self._x, samples)
-        z2, log_upper = draw_with_density(self._upper, samples)
-        q1 = self._lower(x, z2)
-        z1 = q1.rsample()
-        error = model.reconstruction(x, model.decoder(z1, z2), z2)
-        log_prior = model.prior.log_prob(z2, repeated(self._none, samples)) + model.inner_prior.log_prob(z1, z2)
-        shape = (samples, len(self._x))
-        z = torch.cat([z1, z2], 1).view(*shape, -1)
-        return Draws(z, -error.view(shape), log_prior.view(shape), (log_upper + q1.log_prob(z1)).view(shape))
-
-    def log_posterior(self, z: Tensor) -> Tensor:
-        n, inner = len(self._x), self._model.config.inner_code_size
-        return torch.cat([self._of_each(p[:, :inner], p[:, inner:]) for p in torch.split(z, max(1, HELD // n))])
-
-    def _of_each(self, z1: Tensor, z2: Tensor) -> Tensor:
-        m, n = len(z2), len(self._x)
-        each = [code.repeat_interleave(n, 0) for code in (z1, z2)]
-        lower = self._lower(repeated(self._x, m), each[1]).log_prob(each[0]).view(m, n)
-        return log_prob_of_each(self._upper, z2).to(lower.dtype) + lower
-
-    def _lower(self, x: Tensor, z2: Tensor) -> DensityPosterior:
-        return dense(self._model, self._model.inner_encoder, x, z2)

@@ -7,16 +7,31 @@ Learning"): the networks descend the bound by gradients, the tree by closed-form
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import Batch, Build, DataInfo, Objectives, Phase, PlanError
-from genprior_std.layers.posterior import GaussianPosterior
-from genprior_std.models.latent import LatentModel, dense
-from genprior_std.priors.nested_crp import NestedCrp
+from genprior import (
+    Batch,
+    Build,
+    ConditionerSpec,
+    DataInfo,
+    DecoderSpec,
+    EncoderSpec,
+    Objectives,
+    PartConfig,
+    Phase,
+    PriorSpec,
+    ReconstructionSpec,
+    Sizes,
+)
+from genprior_std.models.checks_likelihood import check_gaussian_posterior, check_likelihood, check_tree
+from genprior_std.models.latent import LatentModel
+from genprior_std.models.learning import learning
+from genprior_std.models.posterior_draws import gaussian_posterior
+from genprior_std.models.ring_buffer import filled, overwrite_oldest
 
 __all__ = ["NestedCrpAutoencoder"]
 
@@ -44,10 +59,23 @@ class NestedCrpAutoencoder(LatentModel):
     """
 
     name = "ncrp_vae"
+    generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
-    class Config(LatentModel.Config):
-        """The parts of a nonparametric variational autoencoder; its prior is `nested_crp`."""
+    class Config(PartConfig):
+        """The parts of a nonparametric variational autoencoder."""
 
+        code_size: int = Field(64, gt=0)
+        """d, the width of a code."""
+        prior: PriorSpec
+        """The tree, nothing but `nested_crp`."""
+        encoder: EncoderSpec
+        """q(z | x), a Gaussian: posterior = "gaussian"."""
+        decoder: DecoderSpec
+        """dec(z), the mean of p(x | z)."""
+        reconstruction: ReconstructionSpec
+        """-log p(x | z) of each image, summed over its pixels."""
+        conditioner: ConditionerSpec
+        """What is told and asked."""
         memory: int = Field(2048, ge=1)
         """Codes that the tree is fitted to: those of the last batches."""
         tree_every: int = Field(50, ge=1)
@@ -66,14 +94,15 @@ class NestedCrpAutoencoder(LatentModel):
         """Make the parts, and an empty memory of codes.
 
         Raises:
-            PlanError: the prior is no tree, the reconstruction is no likelihood of an image, or parts do not fit.
+            PlanError: the prior is no tree, the posterior no Gaussian, the reconstruction no likelihood of an image, or
+                parts do not fit.
         """
-        if not issubclass(config.prior.part, NestedCrp):
-            raise PlanError(
-                f"model '{self.name}' infers a tree of codes and needs prior 'nested_crp'; '{config.prior.name}' has "
-                "no tree. Use prior = { name = \"nested_crp\" }, or model 'vae', which takes any prior with a density"
-            )
-        super().__init__(config, info, build)
+        super().__init__(config)
+        check_tree(self.name, config.prior)
+        check_likelihood(self.name, config.reconstruction, info)
+        check_gaussian_posterior(self.name, config.encoder)
+        widths = config.conditioner.part.widths(config.conditioner, info)
+        build.parts(self, Sizes(info.image, config.code_size, *widths))
         # Buffers, so that a checkpoint holds them and a run that was stopped goes on with the same codes.
         self.register_buffer("codes_mean", torch.zeros(config.memory, config.code_size))
         self.register_buffer("codes_variance", torch.zeros(config.memory, config.code_size))
@@ -82,12 +111,12 @@ class NestedCrpAutoencoder(LatentModel):
 
     def phases(self) -> tuple[Phase, ...]:
         """The networks at each step, the tree at each `tree_every`-th."""
-        return Phase("network", self.network), Phase("tree", self.grow, every=self.config.tree_every)
+        return Phase("network", self.network), Phase("tree", self.tree, every=self.config.tree_every)
 
     def clusters(self, batch: Batch) -> Tensor:
         """phi, the best q(c) of each image's posterior: [n, L], one cluster a leaf of the tree."""
         known, _ = self.conditioner(batch)
-        q = self.encoder(batch.x, known)
+        q = gaussian_posterior(self, self.encoder, batch.x, known)
         phi: Tensor = self.prior.responsibilities(q.mean, q.log_variance.exp())
         return phi
 
@@ -95,59 +124,37 @@ class NestedCrpAutoencoder(LatentModel):
         """The negative ELBO of an image, but for the divergence of the tree, which the networks cannot change.
 
         E_q log p(x | z) is estimated with one code; all else is exact. Remembers the codes while training.
-
-        Raises:
-            PlanError: the encoder's posterior is no Gaussian.
         """
         known, _ = self.conditioner(batch)
-        q = dense(self, self.encoder, batch.x, known)
-        if not isinstance(q, GaussianPosterior):
-            raise PlanError(
-                f"model '{self.name}' needs an encoder whose posterior is a Gaussian, for the tree's updates work with "
-                f"its mean and variance; that of encoder '{self.encoder.name}' is a {type(q).__name__}. "
-                "Use an encoder with posterior = \"gaussian\", or model 'vae'"
-            )
+        q = gaussian_posterior(self, self.encoder, batch.x, known)
         variance = q.log_variance.exp()
         rec = self.reconstruction(batch.x, self.decoder(q.rsample(), known), known).mean()  # -E_q log p(x | z)
         entropy = 0.5 * (q.log_variance + math.log(2 * math.pi * math.e)).sum(1)  # H(q(z | x))
         kl = -(self.prior.bound(q.mean, variance) + entropy).mean()
         if self.training:
-            self._remember(q.mean.detach(), variance.detach())
-        return Objectives(dict.fromkeys(self.learned, rec + kl), note={"reconstruction": rec, "kl": kl})
+            overwrite_oldest(self.codes_mean, q.mean, self.codes_seen)
+            self.codes_seen.add_(overwrite_oldest(self.codes_variance, variance, self.codes_seen))
+            self.steps_seen.add_(1)
+        learners = learning(self, "encoder", "decoder", "reconstruction", "conditioner")
+        return Objectives(dict.fromkeys(learners, rec + kl), note={"reconstruction": rec, "kl": kl})
 
-    def grow(self, batch: Batch) -> Objectives:
+    def tree(self, batch: Batch) -> Objectives:
         """Set the tree to the codes in memory, once the warm-up is over.
 
         What is noted is how the tree stands before: its bound, in nats of a code, and how many leaves are in use, as
         exp of the entropy of the mean of phi.
         """
-        mean, variance, filled = self.codes_mean, self.codes_variance, self._filled()
-        count = filled.sum().clamp(min=1)
+        mean, variance, held = self.codes_mean, self.codes_variance, filled(self.codes_mean, self.codes_seen)
+        count = held.sum().clamp(min=1)
         with torch.no_grad():
-            bound = self.prior.tree_elbo(mean, variance, filled) / count
-            share = (filled[:, None] * self.prior.responsibilities(mean, variance)).sum(0) / count
+            bound = self.prior.tree_elbo(mean, variance, held) / count
+            share = (held[:, None] * self.prior.responsibilities(mean, variance)).sum(0) / count
             leaves = (-torch.xlogy(share, share).sum()).exp()
         # Without a branch, which would wait for the device: a sweep over codes of weight 0 leaves the tree as it is.
-        weights = filled * (self.steps_seen > self.config.warmup)
+        weights = held * (self.steps_seen > self.config.warmup)
 
         def update() -> None:
             for _ in range(self.config.sweeps):
                 self.prior.sweep(mean, variance, weights)
 
         return Objectives({}, note={"tree_elbo": bound, "leaves": leaves}, updates={"prior": update})
-
-    @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Write codes [n, d] over the oldest ones; of more than the memory holds, the last."""
-        size = self.config.memory
-        mean, variance = mean[-size:], variance[-size:]
-        rows = (self.codes_seen + torch.arange(len(mean), device=mean.device)) % size
-        self.codes_mean.index_copy_(0, rows, mean.to(self.codes_mean.dtype))
-        self.codes_variance.index_copy_(0, rows, variance.to(self.codes_variance.dtype))
-        self.codes_seen.add_(len(mean))
-        self.steps_seen.add_(1)
-
-    def _filled(self) -> Tensor:
-        """1 for each row of the memory that holds a code, else 0: [memory]."""
-        rows = torch.arange(self.config.memory, device=self.codes_mean.device)
-        return (rows < self.codes_seen).to(self.codes_mean.dtype)

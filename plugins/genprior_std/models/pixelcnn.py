@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from genprior import (
-    AutoregressiveDecoder,
     Batch,
     Build,
     Condition,
@@ -22,11 +21,11 @@ from genprior import (
     Objectives,
     PartConfig,
     Phase,
-    PlanError,
     Sizes,
 )
+from genprior_std.models.checks_likelihood import check_autoregressive
 
-__all__ = ["PixelConvolutionalNetwork", "check_autoregressive"]
+__all__ = ["PixelConvolutionalNetwork"]
 
 
 class PixelConvolutionalNetwork(Model):
@@ -60,9 +59,8 @@ class PixelConvolutionalNetwork(Model):
         """
         super().__init__(config)
         check_autoregressive(self.name, config.decoder)
-        sizes = Sizes(info.image, 0, *config.conditioner.part.widths(config.conditioner, info))
-        self.decoder = build("decoder", config.decoder, sizes)
-        self.conditioner = build("conditioner", config.conditioner, sizes)
+        widths = config.conditioner.part.widths(config.conditioner, info)
+        build.parts(self, Sizes(info.image, 0, *widths))
 
     def phases(self) -> tuple[Phase, ...]:
         """One phase: the decoder ascends the likelihood."""
@@ -86,16 +84,3 @@ class PixelConvolutionalNetwork(Model):
 
 def _no_code(like: Tensor) -> Tensor:
     return like.new_empty(len(like), 0)
-
-
-def check_autoregressive(model: str, decoder: PartConfig) -> None:
-    """Refuse a decoder that makes images and knows no likelihood of them.
-
-    Raises:
-        PlanError: it is no `AutoregressiveDecoder`.
-    """
-    if not issubclass(decoder.part, AutoregressiveDecoder):
-        raise PlanError(
-            f"model '{model}' needs a decoder with log_prob, an AutoregressiveDecoder; decoder '{decoder.name}' makes "
-            "images and knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
-        )

@@ -7,13 +7,11 @@ of image and the decoder holds the whole style.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from genprior import (
     Batch,
@@ -27,28 +25,29 @@ from genprior import (
     Objectives,
     PartConfig,
     Phase,
-    PlanError,
     PriorSpec,
     Sizes,
     remember,
 )
-from genprior_std.models.categorical_aae import check_enough_images
-from genprior_std.models.checks import check_plain
-from genprior_std.models.one_code import OneCode
-from genprior_std.models.pixelcnn import check_autoregressive
-from genprior_std.priors.categorical import Categorical
+from genprior_std.models.autoregressive_autoencoder import AutoregressiveAutoencoder
+from genprior_std.models.checks import check_enough_images, check_plain
+from genprior_std.models.checks_learning import check_learns_nothing
+from genprior_std.models.checks_likelihood import check_autoregressive
 
-__all__ = ["PixelGanAutoencoder", "ends_in_softmax"]
+__all__ = ["PixelGanAutoencoder"]
 
 
-class PixelGanAutoencoder(OneCode):
+class PixelGanAutoencoder(AutoregressiveAutoencoder):
     """Adversarial autoencoder whose decoder is autoregressive, with any prior that learns nothing.
 
         E log p(x) >= E[log p(x | z)] - KL(q(z) || p(z)) - I(z; x)
 
-    The last term, which would part code and image, is dropped, and a code critic does the second. So what is trained
-    is no bound of log p(x). Each pixel is predicted from the true ones before it and from z, the encoder's code of the
-    true image: that is the only way on which a reconstruction's gradient reaches the encoder.
+        code critic:  L_C of the game, on codes of the prior and of images
+        encoder, decoder:  rec_weight E[-log p(x | z)] / (c h w) + adversarial_weight L_G of the game
+
+    The last term of the bound, which would part code and image, is dropped, and a code critic does the second. So what
+    is trained is no bound of log p(x). Each pixel is predicted from the true ones before it and from z, the encoder's
+    code of the true image: that is the only way on which a reconstruction's gradient reaches the encoder.
 
     The paper takes the reconstruction and the adversarial phase in turn. Here both losses are taken at the same
     parameters, in one phase with one forward and one backward pass.
@@ -67,8 +66,6 @@ class PixelGanAutoencoder(OneCode):
     name = "pixelgan"
     # The encoder sorts and scores images beside the decoder, so both should be of one average.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
-    counted_by: ClassVar[str | None] = "code_size"
-    """The setting that says how many categories there are; None where the classes of the data do."""
 
     class Config(PartConfig):
         """The parts of a PixelGAN autoencoder."""
@@ -101,27 +98,10 @@ class PixelGanAutoencoder(OneCode):
         """
         super().__init__(config)
         check_autoregressive(self.name, config.decoder)
-        self.sorts = ends_in_softmax(config.encoder)
-        """Whether codes are soft categories."""
-        known, asked = config.conditioner.part.widths(config.conditioner, info)
-        sizes = Sizes(info.image, config.code_size, known, asked)
-        self.encoder = build("encoder", config.encoder, sizes)
-        self.decoder = build("decoder", config.decoder, sizes)
-        self.prior = build("prior", config.prior, sizes)
-        self.conditioner = build("conditioner", config.conditioner, sizes)
-        self.make_game(config, sizes, build)
-        if any(True for _ in self.prior.parameters()):
-            raise PlanError(
-                f"prior '{self.prior.name}' would not learn in model '{self.name}': its decoder draws pixels one by "
-                "one, so that no gradient of an image game reaches the codes. Use a prior without parameters, such as "
-                "'gaussian', 'mixture' or 'categorical', or model 'aae' with improves.prior = true"
-            )
-
-    def make_game(self, config: Any, sizes: Sizes, build: Build) -> None:
-        """Make the code critic and its game."""
-        self.code_critic = build("code_critic", config.code_critic, sizes)
-        self.code_game = build("code_game", config.code_game, sizes)
+        widths = config.conditioner.part.widths(config.conditioner, info)
+        build.parts(self, Sizes(info.image, config.code_size, *widths))
         check_plain(self.name, "code_game", self.code_game)
+        check_learns_nothing(self.name, self.prior)
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
         """Start from training images, of which there must be one for each category at least.
@@ -131,7 +111,7 @@ class PixelGanAutoencoder(OneCode):
         """
         super().begin(draw)
         if self.sorts:
-            check_enough_images(self.name, self.config.code_size, draw, self.counted_by)
+            check_enough_images(self.name, self.config.code_size, draw, "code_size")
 
     def phases(self) -> tuple[Phase, ...]:
         """One phase: images are predicted from their codes, and codes are drawn to the prior."""
@@ -156,44 +136,3 @@ class PixelGanAutoencoder(OneCode):
             },
             note={"reconstruction": rec, "fool": fool},
         )
-
-    def clusters(self, batch: Batch) -> Tensor | None:
-        """The soft category of each image, [n, d]; None where the encoder does not end in a softmax."""
-        return self.encode(batch) if self.sorts else super().clusters(batch)
-
-    def cluster_heads(self) -> Tensor | None:
-        """An image drawn from each category, [d, c, h, w]; None without categories, or where something must be told."""
-        known = self.conditioner.sizes.known
-        if not self.sorts or known:
-            return None
-        like = next(self.decoder.parameters())
-        codes = torch.eye(self.config.code_size, device=like.device, dtype=like.dtype)
-        images: Tensor = self.decoder(codes, codes.new_empty(len(codes), 0))
-        return images
-
-    def log_likelihood(self, batch: Batch) -> Tensor | None:
-        """The natural logarithm of p(x) = 1/K sum_k p(x | e_k), exact, [n]; None where the prior is not `categorical`.
-
-        K passes of the decoder, one category at a time. Where a category is asked, it is p(x | e_k) of that one.
-        """
-        if not isinstance(self.prior, Categorical):
-            return None
-        known, asked = self.conditioner(batch)
-        if asked.shape[1]:
-            given: Tensor = self.decoder.log_prob(batch.x, asked, known)
-            return given
-        categories = self.config.code_size
-        codes = torch.eye(categories, device=batch.x.device, dtype=batch.x.dtype)
-        each = [self.decoder.log_prob(batch.x, code.expand(len(batch.x), -1), known) for code in codes]
-        return torch.stack(each).logsumexp(0) - math.log(categories)
-
-    def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
-        """The natural logarithm of p(x | z) at the mean code of each image, [n] in nats; no bound of log p(x)."""
-        known, _ = self.conditioner(batch)
-        log_p: Tensor = self.decoder.log_prob(batch.x, self.encoder(batch.x, known).mean, known)
-        return log_p
-
-
-def ends_in_softmax(encoder: PartConfig) -> bool:
-    """Whether the settings of an encoder say that its codes are soft categories."""
-    return getattr(encoder, "posterior", None) == "softmax"

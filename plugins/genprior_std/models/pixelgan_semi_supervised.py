@@ -5,79 +5,131 @@ Makhzani and Frey 2017 ("PixelGAN autoencoders"), the semi-supervised part of se
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import Batch, Build, Condition, ConditionerSpec, DataInfo, Objectives, Phase, PlanError, PriorSpec, Sizes
+from genprior import (
+    Batch,
+    Build,
+    Condition,
+    ConditionerSpec,
+    CriticSpec,
+    DataInfo,
+    DecoderSpec,
+    EncoderSpec,
+    GameSpec,
+    Objectives,
+    PartConfig,
+    Phase,
+    PriorSpec,
+    Sizes,
+    remember,
+)
 from genprior_std.conditioners.known_labels import check_asked
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.layers.posterior import log_category
-from genprior_std.models.labels_alone import LabelsAlone
-from genprior_std.models.pixelgan import PixelGanAutoencoder, ends_in_softmax
+from genprior_std.models.autoregressive_autoencoder import AutoregressiveAutoencoder
+from genprior_std.models.checks import check_enough_images, check_plain
+from genprior_std.models.checks_labels import check_code_is_class
+from genprior_std.models.checks_learning import check_learns_nothing
+from genprior_std.models.checks_likelihood import check_autoregressive
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["SemiSupervisedPixelGan"]
 
 
-class SemiSupervisedPixelGan(LabelsAlone, PixelGanAutoencoder):
+class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
     """PixelGAN autoencoder whose code is a class, which some images tell.
 
-        classify:  encoder descends label_weight E[-log q(y | x)] over labelled images
+        regularise:  code critic descends L_C of the game, on one-hots of the prior and codes of images;
+                     encoder, decoder descend rec_weight E[-log p(x | z)] / (c h w) + adversarial_weight L_G of the game
+        classify:    encoder descends label_weight E[-log q(y | x)] over labelled images
 
-    beside the phase of model `pixelgan`, which sees every image and no label. q(y | x) is the encoder's soft category,
-    K numbers for K classes. Labelled images are the second stream of `run.labels`; where no label is hidden they are
-    those of the batch.
+    The first phase sees every image and no label. q(y | x) is the encoder's soft category, which is also its code z: K
+    numbers for K classes. Labelled images are the second stream of `run.labels`; where no label is hidden they are
+    those of the batch. Reconstruction and game are taken at the same parameters; the paper takes them in turn.
 
     References:
-        Makhzani and Frey, PixelGAN Autoencoders, 2017, section 3 (semi-supervised learning) and table 1.
+        Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2, section 3 (semi-supervised learning) and table 1.
     """
 
     name = "pixelgan_semi_supervised"
-    counted_by: ClassVar[str | None] = None
+    # The encoder sorts and scores images beside the decoder, so both should be of one average.
+    generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
-    class Config(PixelGanAutoencoder.Config):
+    class Config(PartConfig):
         """The parts of a semi-supervised PixelGAN autoencoder."""
 
-        code_size: int | None = Field(None, gt=0)  # type: ignore[assignment]
+        retired: ClassVar[Mapping[str, Any]] = {"labels_alone": False}
+        code_size: int | None = Field(None, gt=0)
         """The number of classes of the data, which is taken if not given."""
         prior: PriorSpec = Categorical.Config()
         """p(z), a class drawn uniformly; nothing but `categorical`."""
+        encoder: EncoderSpec
+        """q(y | x), with posterior = "softmax"."""
+        decoder: DecoderSpec
+        """p(x | z), an autoregressive decoder."""
+        code_critic: CriticSpec
+        """Tells codes of the prior from codes of images."""
         conditioner: ConditionerSpec = NoCondition.Config()
         """Nothing but `none`: the code is the class, so the decoder is not told it."""
+        code_game: GameSpec
+        """The game of the code critic and the encoder."""
+        rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+        """Weight of -log p(x | z) / (c h w), in nats of a sub-pixel, so that it does not depend on the images' size."""
+        adversarial_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+        """Weight of the code game in the encoder's step, the paper's cost multiplier."""
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the cross-entropy."""
-        labels_alone: bool = False
-        """Only the phase `classify`: a baseline that sees nothing but labelled images; its decoder learns nothing."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts for a code as wide as there are classes.
 
         Raises:
-            PlanError: the data has no classes, the code is not one of them, or parts do not fit.
+            PlanError: the data has no classes, the code is not one of them, the decoder knows no likelihood, the game
+                learns or has a state of its own, or parts do not fit.
         """
-        classes = len(info.classes)
-        _check(self.name, config, classes)
-        super().__init__(config.model_copy(update={"code_size": classes}), info, build)
-        if self.conditioner.sizes.known or self.conditioner.sizes.asked:
-            raise PlanError(
-                f"model '{self.name}' has the class as its code, and conditioner '{self.conditioner.name}' tells or "
-                "asks something besides. Leave conditioner out, or use model 'pixelgan'"
-            )
+        super().__init__(config)
+        check_code_is_class(self.name, config, info)
+        check_autoregressive(self.name, config.decoder)
+        build.parts(self, Sizes(info.image, len(info.classes), known=0, asked=0))
+        check_plain(self.name, "code_game", self.code_game)
+        check_learns_nothing(self.name, self.prior)
 
-    def make_game(self, config: Any, sizes: Sizes, build: Build) -> None:
-        """Make the code critic and its game, unless the labels alone are used."""
-        if not config.labels_alone:
-            super().make_game(config, sizes, build)
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Start from training images, of which there must be one for each class at least.
+
+        Raises:
+            PlanError: there are more classes than training images.
+        """
+        super().begin(draw)
+        check_enough_images(self.name, self.encoder.sizes.code, draw, None)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The phase of model `pixelgan` and the classification of labelled images."""
-        classify = Phase("classify", self.fit_labels)
-        return (classify,) if self.config.labels_alone else (*super().phases(), classify)
+        """That of all images, and the classification of those with a label."""
+        return Phase("regularise", self.regularise), Phase("classify", self.learn_labels)
 
-    def fit_labels(self, batch: Batch) -> Objectives:
+    def regularise(self, batch: Batch) -> Objectives:
+        """Images are predicted from their codes, and codes are drawn to the prior."""
+        known, asked = self.conditioner(batch)
+        with torch.no_grad():
+            z_prior = self.prior.sample(asked)
+        z = self.encoder(batch.x, known).rsample()
+        rec = -self.decoder.log_prob(batch.x, z, known).mean() / batch.x[0].numel()
+        critic = remember(self.code_critic)
+        fool = self.code_game.generator_loss(critic, (z, known))
+        # The code game does not depend on the decoder, so one loss and one backward pass serve both.
+        autoencoder = self.config.rec_weight * rec + self.config.adversarial_weight * fool
+        judge = self.code_game.critic_loss(critic, (z_prior, known), (z, known))
+        losses = {"code_critic": judge, "encoder": autoencoder, "decoder": autoencoder}
+        return Objectives(losses, note={"reconstruction": rec, "fool": fool})
+
+    def learn_labels(self, batch: Batch) -> Objectives:
         """The cross-entropy of the labels that are known, -log q(y | x)."""
         labelled = batch if batch.labelled is None else batch.labelled
         known, _ = self.conditioner(labelled)
@@ -95,40 +147,14 @@ class SemiSupervisedPixelGan(LabelsAlone, PixelGanAutoencoder):
         Raises:
             PlanError: a class is not one of the data's.
         """
-        nothing = super().condition(like)
+        nothing, classes = super().condition(like), self.encoder.sizes.code
         if y is None:
             return nothing
-        classes = self.config.code_size
         check_asked(f"model '{self.name}'", y, classes)
         return Condition(known=nothing.known, asked=functional.one_hot(y.long(), classes).to(nothing.known.dtype))
 
     def generate(self, condition: Condition) -> Tensor:
         """Images drawn from p(x | z), with the class that is asked as z, or one drawn from the prior."""
-        if condition.asked.shape[1]:
-            images: Tensor = self.decoder(condition.asked, condition.known)
-            return images
-        return super().generate(condition)
-
-
-def _check(model: str, config: Any, classes: int) -> None:
-    """Refuse settings of which the code would be no class."""
-    if not classes:
-        raise PlanError(
-            f"model '{model}' learns classes, and this data set has none. Use a data set with labels, or model "
-            "'pixelgan'"
-        )
-    if config.code_size not in (None, classes):
-        raise PlanError(
-            f"model '{model}' has one category for each class of the data; code_size = {config.code_size}, and there "
-            f"are {classes} classes. Leave code_size out, or use model 'pixelgan' for other numbers of clusters"
-        )
-    if not issubclass(config.prior.part, Categorical):
-        raise PlanError(
-            f"model '{model}' has the class as its code; prior '{config.prior.name}' draws other codes. "
-            "Leave prior out, or use model 'pixelgan'"
-        )
-    if not ends_in_softmax(config.encoder):
-        raise PlanError(
-            f"model '{model}' reads the class of an image from a soft category, and encoder '{config.encoder.name}' "
-            'gives other codes. Set posterior = "softmax" in the encoder\'s table'
-        )
+        z = condition.asked if condition.asked.shape[1] else self.prior.sample(condition.asked)
+        images: Tensor = self.decoder(z, condition.known)
+        return images

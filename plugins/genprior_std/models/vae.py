@@ -6,14 +6,30 @@ With the `vampprior` it is the model of Tomczak and Welling 2017 ("VAE with a Va
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import Batch, Build, DataInfo, Objectives, Phase
+from genprior import (
+    Batch,
+    Build,
+    ConditionerSpec,
+    DataInfo,
+    DecoderSpec,
+    EncoderSpec,
+    Objectives,
+    PartConfig,
+    Phase,
+    PriorSpec,
+    ReconstructionSpec,
+    Sizes,
+)
+from genprior_std.models.checks_likelihood import check_density, check_density_posterior, check_likelihood
 from genprior_std.models.latent import LatentModel
+from genprior_std.models.learning import learning
+from genprior_std.models.warmup import warmed_up
 
 __all__ = ["VariationalAutoencoder"]
 
@@ -25,6 +41,7 @@ class VariationalAutoencoder(LatentModel):
 
     Both expectations are estimated with the same code z ~ q(z | x), one an image, so a prior needs no closed form.
     Both terms are in nats of an image, summed over pixels and over coordinates of the code; the batch is averaged.
+    All that learns descends -E_q log p(x | z) + beta KL.
 
     The reconstruction part is -log p(x | z). Exact ones are `pixel` with `reduction = "sum"` and `metric = "gaussian"`,
     which is N(x; dec(z), sigma^2 I), or `metric = "bernoulli"`, for pixels that are black or white, and
@@ -36,10 +53,24 @@ class VariationalAutoencoder(LatentModel):
     """
 
     name = "vae"
+    # A VampPrior samples through the encoder, and a reconstruction should be made by networks of one average.
+    generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
-    class Config(LatentModel.Config):
+    class Config(PartConfig):
         """The parts of a variational autoencoder."""
 
+        code_size: int = Field(64, gt=0)
+        """d, the width of a code."""
+        prior: PriorSpec
+        """p(z), a prior with a density."""
+        encoder: EncoderSpec
+        """q(z | x), an encoder with a density: posterior = "gaussian"."""
+        decoder: DecoderSpec
+        """dec(z), the mean of p(x | z)."""
+        reconstruction: ReconstructionSpec
+        """-log p(x | z) of each image, summed over its pixels."""
+        conditioner: ConditionerSpec
+        """What is told and asked."""
         beta: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the KL; 1 is the bound."""
         warmup: int = Field(0, ge=0)
@@ -51,9 +82,15 @@ class VariationalAutoencoder(LatentModel):
         """Make the parts.
 
         Raises:
-            PlanError: the prior has no density, the reconstruction is no likelihood of an image, or parts do not fit.
+            PlanError: the prior or the posterior has no density, the reconstruction is no likelihood of an image, or
+                parts do not fit.
         """
-        super().__init__(config, info, build)
+        super().__init__(config)
+        check_likelihood(self.name, config.reconstruction, info)
+        check_density(self.name, config.prior)
+        check_density_posterior(self.name, config.encoder)
+        widths = config.conditioner.part.widths(config.conditioner, info)
+        build.parts(self, Sizes(info.image, config.code_size, *widths))
         # A buffer, so that a checkpoint holds how far the warm-up is.
         self.register_buffer("steps_seen", torch.zeros((), dtype=torch.int64))
 
@@ -70,16 +107,9 @@ class VariationalAutoencoder(LatentModel):
         draws = self.infer(batch).draw(1)
         rec = -draws.log_likelihood.mean()  # -E_q log p(x | z)
         kl = (draws.log_posterior - draws.log_prior).mean()  # KL(q(z | x) || p(z))
-        beta = self._advanced_beta(kl)
-        loss = rec + beta * kl
-        return Objectives(dict.fromkeys(self.learned, loss), note={"reconstruction": rec, "kl": kl, "beta": beta})
-
-    def _advanced_beta(self, like: Tensor) -> Tensor:
-        """The weight of the KL in this step, a scalar on the device of `like`; counts the step while training."""
-        beta = like.new_full((), self.config.beta)
-        if not self.config.warmup:
-            return beta
-        if self.training:
+        if self.config.warmup and self.training:
             self.steps_seen.add_(1)
-        risen: Tensor = self.steps_seen.to(like.dtype) / self.config.warmup
-        return beta * risen.clamp(max=1)
+        beta = warmed_up(self.config.beta, self.config.warmup, self.steps_seen, kl)
+        loss = rec + beta * kl
+        learners = learning(self, "encoder", "decoder", "prior", "reconstruction", "conditioner")
+        return Objectives(dict.fromkeys(learners, loss), note={"reconstruction": rec, "kl": kl, "beta": beta})

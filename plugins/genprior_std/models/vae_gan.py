@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import softplus
 
 from genprior import (
     Batch,
@@ -25,7 +23,6 @@ from genprior import (
     Objectives,
     PartConfig,
     Phase,
-    PlanError,
     PriorSpec,
     ReconstructionSpec,
     Sizes,
@@ -33,8 +30,12 @@ from genprior import (
 )
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.checks import check_plain
-from genprior_std.models.latent import check_density, dense
+from genprior_std.models.checks_learning import check_cross_entropy, check_knows_its_condition
+from genprior_std.models.checks_likelihood import check_density, check_density_posterior, check_sum
+from genprior_std.models.equilibrium_gate import costs, moves
+from genprior_std.models.learning import learns
 from genprior_std.models.one_code import OneCode
+from genprior_std.models.posterior_draws import density_posterior
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
 __all__ = ["VaeGan"]
@@ -110,51 +111,36 @@ class VaeGan(OneCode):
         """Make the parts.
 
         Raises:
-            PlanError: the prior has no density, the reconstruction is an average, the gate does not fit the game, the
-                conditioner would have to learn, or parts do not fit.
+            PlanError: the prior or the posterior has no density, the reconstruction is an average, the gate does not
+                fit the game, the conditioner would have to learn, or parts do not fit.
         """
         super().__init__(config)
         check_density(self.name, config.prior)
-        _check_sum(config.reconstruction)
+        check_sum(self.name, config.reconstruction)
+        check_density_posterior(self.name, config.encoder)
         if config.gate:
-            _check_gate(config.game)
-        known, asked = config.conditioner.part.widths(config.conditioner, info)
-        sizes = Sizes(info.image, config.code_size, known, asked)
-        self.encoder = build("encoder", config.encoder, sizes)
-        self.decoder = build("decoder", config.decoder, sizes)
-        self.image_critic = build("image_critic", config.image_critic, sizes)
-        self.prior = build("prior", config.prior, sizes)
-        self.reconstruction = build("reconstruction", config.reconstruction, sizes)
-        self.conditioner = build("conditioner", config.conditioner, sizes)
-        self.game = build("game", config.game, sizes)
+            check_cross_entropy(self.name, config.game)
+        widths = config.conditioner.part.widths(config.conditioner, info)
+        build.parts(self, Sizes(info.image, config.code_size, *widths))
         check_plain(self.name, "game", self.game)
-        if any(True for _ in self.conditioner.parameters()):
-            raise PlanError(
-                f"model '{self.name}' has no loss for what a conditioner learns, and conditioner "
-                f"'{self.conditioner.name}' has parameters. Use conditioner 'none' or 'label', or model 'aae'"
-            )
+        check_knows_its_condition(self.name, self.conditioner)
 
     def phases(self) -> tuple[Phase, ...]:
         """One phase: encoder, decoder and critic move at once, each down its own loss (algorithm 1)."""
         return (Phase("autoencode", self.autoencode),)
 
     def autoencode(self, batch: Batch) -> Objectives:
-        """The three losses of algorithm 1.
-
-        Raises:
-            PlanError: the encoder's posterior has no density.
-        """
+        """The three losses of algorithm 1."""
         known, asked = self.conditioner(batch)
-        q = dense(self, self.encoder, batch.x, known)
+        q = density_posterior(self, self.encoder, batch.x, known)
         z = q.rsample()
         with torch.no_grad():
             z_prior = self.prior.sample(asked)
         x_rec, x_new = self.decoder(z, known), self.decoder(z_prior, known)
         kl = (q.log_prob(z) - self.prior.log_prob(z, asked)).mean()  # L_prior
         llike = self.reconstruction(batch.x, x_rec, known).mean()  # L_llike
-        real, fakes = (batch.x, known), [(x_new, known)]
-        if self.config.reconstruction_as_fake:
-            fakes.append((x_rec, known))
+        real, new, rec = (batch.x, known), (x_new, known), (x_rec, known)
+        fakes = [new, rec] if self.config.reconstruction_as_fake else [new]
         critic = remember(self.image_critic)
         judge = self.game.critic_loss(critic, real, *fakes)  # -L_GAN
         fool = self.game.generator_loss(critic, *fakes)
@@ -163,43 +149,12 @@ class VaeGan(OneCode):
         generator = self.config.gamma * llike + fool
         note = {"reconstruction": llike, "kl": kl, "fool": fool}
         if self.config.gate:
-            on_real = softplus(-critic(*real).detach()).mean()
-            on_fakes = torch.cat([softplus(critic(*fake).detach()) for fake in fakes]).mean()
-            move_critic, move_decoder = self._gates(on_real, on_fakes)
-            judge, generator = judge * move_critic, generator * move_decoder
+            on_real, on_fakes = costs(critic, real, fakes)
+            critic_on, decoder_on = moves(on_real, on_fakes, self.config.gate_equilibrium, self.config.gate_margin)
+            judge, generator = judge * critic_on, generator * decoder_on
             note |= {"cost_on_real": on_real, "cost_on_fakes": on_fakes}
-            note |= {"critic_moves": move_critic, "decoder_moves": move_decoder}
+            note |= {"critic_moves": critic_on, "decoder_moves": decoder_on}
         losses = {"encoder": autoencoder, "decoder": generator, "image_critic": judge}
-        if any(True for _ in self.prior.parameters()):
+        if learns(self.prior):
             losses["prior"] = autoencoder
         return Objectives(losses, note=note)
-
-    def _gates(self, on_real: Tensor, on_fakes: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether the critic moves and whether the decoder does, 0 or 1, from the critic's costs."""
-        low = self.config.gate_equilibrium - self.config.gate_margin
-        high = self.config.gate_equilibrium + self.config.gate_margin
-        critic_ahead = (on_real < low) | (on_fakes < low)
-        decoder_ahead = (on_real > high) | (on_fakes > high)
-        both = critic_ahead & decoder_ahead
-        # Tensors, and no `if`: the host need not wait for the costs.
-        return (~critic_ahead | both).to(on_real.dtype), (~decoder_ahead | both).to(on_real.dtype)
-
-
-def _check_sum(reconstruction: PartConfig) -> None:
-    """Refuse an error that is an average, beside a KL that is a sum."""
-    if getattr(reconstruction, "reduction", None) == "mean":
-        raise PlanError(
-            f"model '{VaeGan.name}' needs an error summed over a whole image beside a KL of a whole code; "
-            f"reconstruction '{reconstruction.name}' has reduction = \"mean\", an average. "
-            f'Set reduction = "sum" in the reconstruction\'s table; to give it less weight, raise beta and lower gamma'
-        )
-
-
-def _check_gate(game: PartConfig) -> None:
-    """Refuse a gate on logits that no cross-entropy has made."""
-    if not issubclass(game.part, NonSaturating):
-        raise PlanError(
-            f"model '{VaeGan.name}' with gate = true compares cross-entropies of the critic's logits with "
-            f"gate_equilibrium; game '{game.name}' trains the critic by no cross-entropy. "
-            "Use game 'nonsaturating' or 'minimax', or leave gate out"
-        )

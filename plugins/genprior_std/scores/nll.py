@@ -30,9 +30,9 @@ class NegativeLogLikelihood(Score):
         bits_per_dim = nll / (D ln 2) - log2(width)
 
     where the width is 1 if p(x | z) is a probability of levels (Bernoulli, discretised logistic), and 2/255 if it is a
-    density on [-1, 1]: a byte's probability is about its density times the distance of two bytes. A likelihood whose
-    setting `metric` is "gaussian" is known as a density; every other one is taken for a probability. The term is right
-    as long as the density hardly changes from one byte to the next (sigma well above 2/255).
+    density on [-1, 1]: a byte's probability is about its density times the distance of two bytes. The model says which
+    of the two it is (`density`). The term is right as long as the density hardly changes from one byte to the next
+    (sigma well above 2/255).
 
     The codes are a function of the context's seed alone, drawn for 100 images and 25 draws at a time, whatever
     `importance_samples` is.
@@ -90,5 +90,4 @@ class NegativeLogLikelihood(Score):
 
 def level_width(model: LikelihoodModel) -> float:
     """How wide one of 256 grey levels is where log p(x | z) is a density of pixels in [-1, 1]; 1 of probabilities."""
-    metric = getattr(getattr(model.config, "reconstruction", None), "metric", None)
-    return LEVEL_WIDTH if metric == "gaussian" else 1.0
+    return LEVEL_WIDTH if model.density else 1.0

@@ -1,0 +1,64 @@
+"""Answers of autoencoders whose decoder is autoregressive: likelihoods of images, and clusters where codes are soft."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genprior import Batch, CategoricalPosterior, PartConfig
+from genprior_std.models.one_code import OneCode
+from genprior_std.priors.categorical import Categorical
+
+__all__ = ["AutoregressiveAutoencoder", "gives_categories"]
+
+
+def gives_categories(encoder: PartConfig) -> bool:
+    """Whether an encoder of these settings says that its codes are soft categories."""
+    return issubclass(encoder.part.posterior_of(encoder), CategoricalPosterior)
+
+
+class AutoregressiveAutoencoder(OneCode):
+    """An autoencoder with one code z whose decoder knows log p(x | z) and draws images pixel by pixel."""
+
+    @property
+    def sorts(self) -> bool:
+        """Whether codes are soft categories."""
+        return gives_categories(self.encoder.config)
+
+    def clusters(self, batch: Batch) -> Tensor | None:
+        """The soft category of each image, [n, d]; None where the encoder does not end in a softmax."""
+        return self.encode(batch) if self.sorts else super().clusters(batch)
+
+    def cluster_heads(self) -> Tensor | None:
+        """An image drawn from each category, [d, c, h, w]; None without categories, or where something must be told."""
+        sizes = self.decoder.sizes
+        if not self.sorts or sizes.known:
+            return None
+        like = next(self.decoder.parameters())
+        codes = torch.eye(sizes.code, device=like.device, dtype=like.dtype)
+        images: Tensor = self.decoder(codes, codes.new_empty(len(codes), 0))
+        return images
+
+    def log_likelihood(self, batch: Batch) -> Tensor | None:
+        """The natural logarithm of p(x) = 1/K sum_k p(x | e_k), exact, [n]; None where the prior is not `categorical`.
+
+        K passes of the decoder, one category at a time. Where a category is asked, it is p(x | e_k) of that one.
+        """
+        if not isinstance(self.prior, Categorical):
+            return None
+        known, asked = self.conditioner(batch)
+        if asked.shape[1]:
+            given: Tensor = self.decoder.log_prob(batch.x, asked, known)
+            return given
+        categories = self.decoder.sizes.code
+        codes = torch.eye(categories, device=batch.x.device, dtype=batch.x.dtype)
+        each = [self.decoder.log_prob(batch.x, code.expand(len(batch.x), -1), known) for code in codes]
+        return torch.stack(each).logsumexp(0) - math.log(categories)
+
+    def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
+        """The natural logarithm of p(x | z) at the mean code of each image, [n] in nats; no bound of log p(x)."""
+        known, _ = self.conditioner(batch)
+        log_p: Tensor = self.decoder.log_prob(batch.x, self.encoder(batch.x, known).mean, known)
+        return log_p

@@ -1,0 +1,49 @@
+"""Checks of parts that would have to learn where a model has no loss for them, or one of another kind."""
+
+from __future__ import annotations
+
+from genprior import Conditioner, PartConfig, PlanError, Prior
+from genprior_std.games.nonsaturating import NonSaturating
+
+__all__ = ["check_cross_entropy", "check_knows_its_condition", "check_learns_nothing"]
+
+
+def check_learns_nothing(model: str, prior: Prior) -> None:
+    """Refuse a prior that learns where no gradient of images reaches its codes.
+
+    Raises:
+        PlanError: it has parameters.
+    """
+    if any(True for _ in prior.parameters()):
+        raise PlanError(
+            f"prior '{prior.name}' would not learn in model '{model}': its decoder draws pixels one by "
+            "one, so that no gradient of an image game reaches the codes. Use a prior without parameters, such as "
+            "'gaussian', 'mixture' or 'categorical', or model 'aae' with improves.prior = true"
+        )
+
+
+def check_knows_its_condition(model: str, conditioner: Conditioner) -> None:
+    """Refuse a conditioner that learns in a model that has no loss for it.
+
+    Raises:
+        PlanError: it has parameters.
+    """
+    if any(True for _ in conditioner.parameters()):
+        raise PlanError(
+            f"model '{model}' has no loss for what a conditioner learns, and conditioner "
+            f"'{conditioner.name}' has parameters. Use conditioner 'none' or 'label', or model 'aae'"
+        )
+
+
+def check_cross_entropy(model: str, game: PartConfig) -> None:
+    """Refuse a gate on logits that no cross-entropy has made.
+
+    Raises:
+        PlanError: the game trains its critic by something else.
+    """
+    if not issubclass(game.part, NonSaturating):
+        raise PlanError(
+            f"model '{model}' with gate = true compares cross-entropies of the critic's logits with "
+            f"gate_equilibrium; game '{game.name}' trains the critic by no cross-entropy. "
+            "Use game 'nonsaturating' or 'minimax', or leave gate out"
+        )

@@ -1,0 +1,152 @@
+"""Checks of the parts of models trained by likelihood: priors, posteriors and errors that are no densities."""
+
+from __future__ import annotations
+
+from genprior import AutoregressiveDecoder, DataInfo, DensityPosterior, DensityPrior, PartConfig, PlanError, Posterior
+from genprior_std.layers.posterior import GaussianPosterior
+from genprior_std.priors.nested_crp import NestedCrp
+
+__all__ = [
+    "check_autoregressive",
+    "check_density",
+    "check_density_posterior",
+    "check_gaussian_posterior",
+    "check_likelihood",
+    "check_sum",
+    "check_told",
+    "check_tree",
+    "no_density",
+    "no_gaussian",
+]
+
+
+def check_density(model: str, prior: PartConfig) -> None:
+    """Refuse a prior that can only be sampled.
+
+    Raises:
+        PlanError: it has no log_prob.
+    """
+    if not issubclass(prior.part, DensityPrior):
+        raise PlanError(
+            f"model '{model}' needs a prior with log_prob; '{prior.name}' can only be sampled (use model 'aae')"
+        )
+
+
+def check_tree(model: str, prior: PartConfig) -> None:
+    """Refuse a prior that is no tree of codes.
+
+    Raises:
+        PlanError: it is not `nested_crp`.
+    """
+    if not issubclass(prior.part, NestedCrp):
+        raise PlanError(
+            f"model '{model}' infers a tree of codes and needs prior 'nested_crp'; '{prior.name}' has "
+            "no tree. Use prior = { name = \"nested_crp\" }, or model 'vae', which takes any prior with a density"
+        )
+
+
+def check_likelihood(model: str, reconstruction: PartConfig, info: DataInfo) -> None:
+    """Refuse what is known to be no -log p(x | z) of these images.
+
+    Raises:
+        PlanError: it compares features, averages over pixels, or is a Bernoulli likelihood of grey images.
+    """
+    part = reconstruction.part
+    remedy = 'Use reconstruction = { name = "pixel", metric = "gaussian", sigma = 0.1, reduction = "sum" }'
+    if "image_critic" in part.borrows:
+        raise PlanError(
+            f"model '{model}' needs a reconstruction that is -log p(x | z); '{reconstruction.name}' compares features "
+            f"of an image critic, which is no likelihood of images. {remedy}, or use model 'aae'"
+        )
+    if not part.sums(reconstruction):
+        raise PlanError(
+            f"model '{model}' needs -log p(x | z) of a whole image beside a KL of a whole code; reconstruction "
+            f"'{reconstruction.name}' has reduction = \"mean\", an average over pixels. {remedy}"
+        )
+    if part.likelihood_of(reconstruction) == "binary" and not info.binary:
+        raise PlanError(
+            f"model '{model}' is asked for a Bernoulli likelihood, which is one of black and white pixels, and these "
+            'training images have grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist '
+            f"and digits know it). Or {remedy[0].lower()}{remedy[1:]}"
+        )
+
+
+def check_sum(model: str, reconstruction: PartConfig) -> None:
+    """Refuse an error that is an average, beside a KL that is a sum.
+
+    Raises:
+        PlanError: it is no sum over a whole image.
+    """
+    if not reconstruction.part.sums(reconstruction):
+        raise PlanError(
+            f"model '{model}' needs an error summed over a whole image beside a KL of a whole code; "
+            f"reconstruction '{reconstruction.name}' has reduction = \"mean\", an average. "
+            f'Set reduction = "sum" in the reconstruction\'s table; to give it less weight, raise beta and lower gamma'
+        )
+
+
+def check_density_posterior(model: str, encoder: PartConfig) -> None:
+    """Refuse an encoder whose posterior is known to have no density.
+
+    Raises:
+        PlanError: it says so.
+    """
+    kind = encoder.part.posterior_of(encoder)
+    if kind is not Posterior and not issubclass(kind, DensityPosterior):
+        raise no_density(model, encoder.name)
+
+
+def no_density(model: str, encoder: str) -> PlanError:
+    """What to raise where an encoder's posterior has no density."""
+    return PlanError(
+        f"model '{model}' needs an encoder whose posterior has a density; encoder '{encoder}' "
+        "gives each image a single code. "
+        "Set posterior = \"gaussian\" in the encoder's table, or use model 'aae'"
+    )
+
+
+def check_gaussian_posterior(model: str, encoder: PartConfig) -> None:
+    """Refuse an encoder whose posterior is known to be no Gaussian.
+
+    Raises:
+        PlanError: it says so.
+    """
+    check_density_posterior(model, encoder)
+    kind = encoder.part.posterior_of(encoder)
+    if kind not in (Posterior, DensityPosterior) and not issubclass(kind, GaussianPosterior):
+        raise no_gaussian(model, encoder.name, kind)
+
+
+def no_gaussian(model: str, encoder: str, kind: type[Posterior]) -> PlanError:
+    """What to raise where the tree's updates find another posterior than a Gaussian."""
+    return PlanError(
+        f"model '{model}' needs an encoder whose posterior is a Gaussian, for the tree's updates work with "
+        f"its mean and variance; that of encoder '{encoder}' is a {kind.__name__}. "
+        "Use an encoder with posterior = \"gaussian\", or model 'vae'"
+    )
+
+
+def check_told(model: str, role: str, network: PartConfig) -> None:
+    """Refuse an encoder or a decoder that does not look at the code of the level above.
+
+    Raises:
+        PlanError: it says so.
+    """
+    if not network.part.sees_known(network):
+        raise PlanError(
+            f"model '{model}' tells its {role} the upper code, and {role} '{network.name}' "
+            f"has conditional = false, so it would not see it. Set conditional = true in the {role}'s table"
+        )
+
+
+def check_autoregressive(model: str, decoder: PartConfig) -> None:
+    """Refuse a decoder that makes images and knows no likelihood of them.
+
+    Raises:
+        PlanError: it is no `AutoregressiveDecoder`.
+    """
+    if not issubclass(decoder.part, AutoregressiveDecoder):
+        raise PlanError(
+            f"model '{model}' needs a decoder with log_prob, an AutoregressiveDecoder; decoder '{decoder.name}' makes "
+            "images and knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
+        )

@@ -1,0 +1,55 @@
+"""Posteriors with a density: read off an encoder, and drawn from several times together with their densities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genprior import DensityPosterior, Model, Posterior
+from genprior_std.layers.posterior import GaussianPosterior
+from genprior_std.models.checks_likelihood import no_density, no_gaussian
+
+__all__ = ["density_posterior", "draw_with_density", "gaussian_posterior", "repeated"]
+
+
+def density_posterior(model: Model, encoder: Any, x: Tensor, known: Tensor) -> DensityPosterior:
+    """q(z | x) of images x [n, c, h, w], told `known` [n, k].
+
+    An encoder that says which posterior it gives was checked when the model was built; this is for those that do not.
+
+    Raises:
+        PlanError: it has no density.
+    """
+    q: Posterior = encoder(x, known)
+    if not isinstance(q, DensityPosterior):
+        raise no_density(model.name, encoder.name)
+    return q
+
+
+def gaussian_posterior(model: Model, encoder: Any, x: Tensor, known: Tensor) -> GaussianPosterior:
+    """q(z | x) of images x [n, c, h, w], told `known` [n, k], with a mean and a variance of each coordinate.
+
+    Raises:
+        PlanError: it is no Gaussian.
+    """
+    q = density_posterior(model, encoder, x, known)
+    if not isinstance(q, GaussianPosterior):
+        raise no_gaussian(model.name, encoder.name, type(q))
+    return q
+
+
+def repeated(x: Tensor, times: int) -> Tensor:
+    """The rows of x [n, ...], all of them `times` times over: [times n, ...]."""
+    return x if times == 1 else x.expand(times, *x.shape).flatten(0, 1)
+
+
+def draw_with_density(q: DensityPosterior, samples: int) -> tuple[Tensor, Tensor]:
+    """Draw `samples` codes for each of n images, with log q(z | x): [s n, d] and [s n], draw by draw."""
+    if isinstance(q, GaussianPosterior):
+        q = q if samples == 1 else GaussianPosterior(repeated(q.mean, samples), repeated(q.log_variance, samples))
+        z = q.rsample()
+        return z, q.log_prob(z)
+    draws = [q.rsample() for _ in range(samples)]
+    return torch.cat(draws), torch.cat([q.log_prob(z) for z in draws])
