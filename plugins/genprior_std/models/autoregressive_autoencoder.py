@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genprior import Batch, CategoricalPosterior, PartConfig
-from genprior_std.models.one_code import OneCode
+from genprior_std.models.single_code import SingleCodeModel
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["AutoregressiveAutoencoder", "gives_categories"]
@@ -19,7 +19,7 @@ def gives_categories(encoder: PartConfig) -> bool:
     return issubclass(encoder.part.posterior_of(encoder), CategoricalPosterior)
 
 
-class AutoregressiveAutoencoder(OneCode):
+class AutoregressiveAutoencoder(SingleCodeModel):
     """An autoencoder with one code z whose decoder knows log p(x | z) and draws images pixel by pixel."""
 
     @property

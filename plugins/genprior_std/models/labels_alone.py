@@ -25,9 +25,8 @@ from genprior import (
     Sizes,
 )
 from genprior_std.models.checks import check_classes, check_enough_images, check_first_numbers
-from genprior_std.models.labels_alone_mixin import LabelsAlone
 
-__all__ = ["LabelledClassifier", "LabelsAlone"]
+__all__ = ["LabelledClassifier"]
 
 
 class LabelledClassifier(Model):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from genprior import Batch, Inference
 from genprior_std.models.code_inference import CodeInference
-from genprior_std.models.one_code import OneCode
 from genprior_std.models.reconstruction_likelihood import ReconstructionLikelihood
+from genprior_std.models.single_code import SingleCodeModel
 
 __all__ = ["LatentModel"]
 
 
-class LatentModel(OneCode, ReconstructionLikelihood):
+class LatentModel(SingleCodeModel, ReconstructionLikelihood):
     """A model of one code with densities: p(x, z) = p(z) p(x | z), with q(z | x) beside it."""
 
     def infer(self, batch: Batch) -> Inference:

@@ -34,14 +34,14 @@ from genprior_std.models.checks_learning import check_cross_entropy, check_knows
 from genprior_std.models.checks_likelihood import check_density, check_density_posterior, check_sum
 from genprior_std.models.equilibrium_gate import costs, moves
 from genprior_std.models.learning import learns
-from genprior_std.models.one_code import OneCode
 from genprior_std.models.posterior_draws import density_posterior
+from genprior_std.models.single_code import SingleCodeModel
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
 __all__ = ["VaeGan"]
 
 
-class VaeGan(OneCode):
+class VaeGan(SingleCodeModel):
     """VAE/GAN with any prior that knows its density.
 
         L_prior = KL(q(z | x) || p(z)),    L_llike = -E_q log N(F(x); F(x_rec), I),    x_rec = dec(z),  z ~ q(z | x)
