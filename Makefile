@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-slow test-gpu check format
+.PHONY: setup demo test test-slow test-gpu check format map
 
 setup: .venv/ready
 
@@ -35,3 +35,6 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+map: setup
+	$(BIN)/python docs/draw_architecture.py

@@ -158,7 +158,7 @@ OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute; au
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from genprior import __version__
+        from genprior.version import __version__
 
         typer.echo(f"genprior {__version__}")
         raise typer.Exit
