@@ -9,8 +9,9 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from genprior.parts import Borrowed, DensityPosterior, Encoder, FeatureCritic, Part, PartConfig, Posterior, Sizes
+from genprior.parts import Borrowed, Part, PartConfig, Sizes
 from genprior.randomness import seeded
+from genprior.testing.lent import LentCritic, LentEncoder
 from genprior.testing.report import Contract, ContractError, describe
 
 __all__ = [
@@ -85,7 +86,7 @@ class Workshop:
         self.sizes = sizes
         given = dict(lend or {})
         with seeded("testing", "lent"):
-            at_hand: dict[str, nn.Module] = {"encoder": _LentEncoder(sizes), "image_critic": _LentCritic(sizes)}
+            at_hand: dict[str, nn.Module] = {"encoder": LentEncoder(sizes), "image_critic": LentCritic(sizes)}
         absent = [role for role in config.part.borrows if role not in {**at_hand, **given}]
         if absent:
             raise ContractError(
@@ -274,81 +275,3 @@ def _nested(value: Any) -> Iterator[PartConfig]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _nested(each)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Modules to lend
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-class _LentPosterior(DensityPosterior):
-    def __init__(self, mean: Tensor) -> None:
-        self._normal = torch.distributions.Normal(mean, torch.full_like(mean, 0.7))
-
-    @property
-    def mean(self) -> Tensor:
-        mean: Tensor = self._normal.mean
-        return mean
-
-    @property
-    def log_variance(self) -> Tensor:
-        return 2 * self._normal.stddev.log()
-
-    def rsample(self) -> Tensor:
-        z: Tensor = self._normal.rsample()
-        return z
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        density: Tensor = self._normal.log_prob(z).sum(-1)  # type: ignore[no-untyped-call]
-        return density
-
-
-class _LentEncoder(Encoder):
-    name = "lent_encoder"
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__(type(self).Config(), sizes)
-        c, h, w = sizes.image
-        self.to_code = nn.Linear(c * h * w, sizes.code)
-
-    def forward(self, x: Tensor, known: Tensor) -> Posterior:
-        return _LentPosterior(2 * self.to_code(x.flatten(1)))
-
-
-class _LentCritic(FeatureCritic):
-    name = "lent_critic"
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__(type(self).Config(), sizes)
-        c, h, w = sizes.image
-        # The standard image critic calls its layers so; a part's default layer is then found here too.
-        self.layers = nn.ModuleDict(
-            {
-                "conv1": nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, 64), nn.LeakyReLU(0.2)),
-                "conv2": nn.Sequential(nn.Linear(64, 48), nn.LeakyReLU(0.2)),
-                "conv3": nn.Sequential(nn.Linear(48, 32), nn.LeakyReLU(0.2)),
-            }
-        )
-        self.head = nn.Linear(32, 1)
-
-    @property
-    def feature_layers(self) -> tuple[str, ...]:
-        return tuple(self.layers)
-
-    @property
-    def trunk_width(self) -> int:
-        return 32
-
-    def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
-        for name, module in self.layers.items():
-            x = module(x)
-            if name == layer:
-                break
-        return x
-
-    def trunk(self, x: Tensor, known: Tensor) -> Tensor:
-        return self.features(x, known, "conv3")
-
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.trunk(x, known)).squeeze(1)
-        return logits
