@@ -340,6 +340,19 @@ def test_every_path_and_word_of_the_page_is_there() -> None:
     assert [quoted for quoted in wrong if _is_there(quoted)] == []
 
 
+def test_the_new_places_of_old_modules_and_names_exist() -> None:
+    section = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8").split("**Where the old modules went**")[1]
+    rows = re.findall(r"^\| `.*\| (`.*) \|$", section, re.M)
+    places = [place for row in rows for place in re.findall(r"`([a-z_.]+)`", row)]
+    assert len(places) > 40
+    assert [place for place in places if not (ROOT / "genprior" / f"{place.replace('.', '/')}.py").exists()] == []
+    section = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8").split("**Names that are public")[1]
+    rows = re.findall(r"^\| `genprior.*\| `genprior\.(.*) \|$", section.split("**Where")[0], re.M)
+    names = [name for row in rows for name in re.findall(r"\w+", row)]
+    assert len(names) > 20
+    assert set(names) <= set(genprior.__all__)
+
+
 def test_the_page_is_found() -> None:
     for file in ("README.md", "CONTRIBUTING.md"):
         assert "](docs/architecture.md)" in (ROOT / file).read_text(encoding="utf-8")
