@@ -23,7 +23,7 @@ import genprior
 ROOT = Path(genprior.__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-MOST_ROOMS, MOST_ARROWS, MOST_LINES = 22, 85, 350
+MOST_ROOMS, MOST_ARROWS, MOST_LINES = 22, 80, 350
 
 
 def _script() -> types.ModuleType:
@@ -60,6 +60,17 @@ def test_the_picture_shows_every_room_once_and_no_arrow_behind_a_room() -> None:
     assert len(set(script.place(HOUSE.floors).values())) == len(HOUSE.rooms)
 
 
+def test_columns_can_be_found_for_a_room_that_stands_in_the_way() -> None:
+    house = HOUSE._replace(
+        rooms={room: () for room in ("__init__", "testing", "low")},
+        floors=(("__init__",), ("testing",), ("low",)),
+        arrows=frozenset({("__init__", "low"), ("__init__", "testing")}),
+    )
+    columns = script.search_columns(house, tries=1, steps=300)
+    assert columns.keys() == house.rooms.keys()
+    assert len({columns["__init__"], columns["testing"], columns["low"]}) > 1
+
+
 def test_the_arrows_that_are_left_out_follow_from_those_that_are_drawn() -> None:
     drawn: dict[str, set[str]] = {room: set() for room in HOUSE.rooms}
     for a, b in script.without_shortcuts(HOUSE):
@@ -78,7 +89,7 @@ def test_the_arrows_that_are_left_out_follow_from_those_that_are_drawn() -> None
 
 def test_the_rooms_and_arrows_are_few_and_all_lead_down() -> None:
     assert len(HOUSE.rooms) <= MOST_ROOMS
-    assert len(HOUSE.arrows) <= MOST_ARROWS
+    assert len([a for a, _ in HOUSE.arrows if a != script.FRONT]) <= MOST_ARROWS  # a public name is no dependence
     assert script.upward(HOUSE) == []
     assert script.circle(HOUSE) == []
 
