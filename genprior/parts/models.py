@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -111,6 +111,11 @@ class Model(Part, nn.Module, ABC):
         """Remember the settings; a subclass takes `(config, info: DataInfo, build: Build)` and makes its parts."""
         nn.Module.__init__(self)
         self.config: Any = config
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Parts are attributes named by the fields of the settings, which a type checker cannot follow."""
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:

@@ -70,7 +70,7 @@ class LabelledClassifier(Model):
         if config.style_size:
             check_first_numbers(self.name, config.encoder)
         build.parts(self, Sizes(info.image, self.classes + config.style_size, 0, 0))
-        self.register_load_state_dict_pre_hook(_leave_out_other_modules)
+        self.register_load_state_dict_pre_hook(_leave_out_other_modules)  # type: ignore[no-untyped-call]
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
         """Start from training images, of which there must be one for each class at least.
