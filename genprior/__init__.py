@@ -19,12 +19,13 @@ from genprior.version import __version__
 
 _HOMES = {
     "genprior.parts": [
-        "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Condition", "Conditioner",
-        "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder", "DecoderSpec",
-        "DensityPosterior", "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Game",
-        "GameSpec", "ImageSet", "Inference", "LikelihoodModel", "Model", "ModelSpec", "ModulePart", "Objectives",
-        "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec", "Reconstruction",
-        "ReconstructionSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes", "TrainingRun", "Widths",
+        "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Column", "Condition",
+        "Conditioner", "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder",
+        "DecoderSpec", "DensityPosterior", "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter",
+        "FeatureCritic", "Game", "GameSpec", "ImageSet", "Inference", "LikelihoodModel", "Model", "ModelSpec",
+        "ModulePart", "Objectives", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec",
+        "Reconstruction", "ReconstructionSpec", "SampleScore", "Score", "ScoreContext", "ScoreSpec", "Sizes",
+        "TrainingRun", "Widths",
     ],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "Interrupted", "NameTaken", "NotFinite",
@@ -44,7 +45,7 @@ _HOMES = {
     "genprior.recipe.load": ["load_recipe"],
     "genprior.runs.run": ["load_run"],
     "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
-    "genprior.scoring.measure": ["Column", "needed_split"],
+    "genprior.scoring.measure": ["needed_split"],
     "genprior.storage.cache": ["cache_folder", "content_hash", "keep_on_disk"],
     "genprior.storage.files": ["whole_file"],
 }  # fmt: skip
@@ -81,7 +82,6 @@ if TYPE_CHECKING:
     from genprior.scoring.context import Features as Features
     from genprior.scoring.context import SampleContext as SampleContext
     from genprior.scoring.context import sample_context as sample_context
-    from genprior.scoring.measure import Column as Column
     from genprior.scoring.measure import needed_split as needed_split
     from genprior.storage.cache import cache_folder as cache_folder
     from genprior.storage.cache import content_hash as content_hash

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "CheckpointError",
@@ -22,6 +26,7 @@ __all__ = [
     "RunError",
     "ScoreError",
     "did_you_mean",
+    "wrong_settings",
 ]
 
 
@@ -89,3 +94,8 @@ def did_you_mean(asked: str, possible: Iterable[str]) -> str:
     near = difflib.get_close_matches(asked, names, n=1, cutoff=0.5)
     question = f"; did you mean '{near[0]}'?" if near else "."
     return f"{question} Possible: {', '.join(names) or 'none'}"
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """What is wrong with a table of settings, in a line: each key with what pydantic says of it."""
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())

@@ -12,9 +12,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from genprior.bench.collect import Collected, entry_of, own_labels, title_of
 from genprior.bench.references import read_real
-from genprior.bench.requests import Asked, check_counts, read_score, with_samples
+from genprior.bench.requests import Asked, read_score, with_samples
 from genprior.bench.rescore import Real, Scorer
 from genprior.data.foreign import Images, image_files, read_images
 from genprior.engine.device import choose_device
@@ -22,27 +21,24 @@ from genprior.errors import DataError, RunError, ScoreError, did_you_mean
 from genprior.parts import PartConfig
 from genprior.recipe.load import load_recipe
 from genprior.registry import installed
-from genprior.runs.find import Pending, find_runs, look_at, nothing_finished, run_folders
+from genprior.runs.find import Pending, find_runs, nothing_finished, run_folders
 from genprior.runs.jobs import Job, jobs_of
 from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
 from genprior.storage.cache import cache_folder
-from genprior.storage.files import write_json, write_text
 from genprior.tables.columns import Entry, Measured, Missed, settings_of, tabulate
-from genprior.tables.formats import as_csv, as_latex
+from genprior.tables.gather import entry_of, in_rows, own_labels, run_of_job, title_of
 from genprior.tables.published import of_plugins, read_published
-from genprior.tables.table import best_first
+from genprior.tables.table import Table, best_first
 
-__all__ = ["Bench", "Benched", "FILES", "write"]
-
-FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
-"""What `write` writes."""
+__all__ = ["Bench", "Benched"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Benched(Collected):
-    """A table with its notes, and whether every run in it is finished."""
+class Benched:
+    """A table, and whether every run in it is finished."""
 
+    table: Table
     complete: bool
 
 
@@ -94,7 +90,7 @@ class Bench:
             if path in recipes:
                 recipe = load_recipe(path, changes=changes, settings=settings)
                 home = runs or Path("runs", "-".join([recipe.name, *dict.fromkeys(changes)]))
-                self._jobs[path] = jobs_of(recipe, home)
+                self._jobs[path] = in_rows(jobs_of(recipe, home), recipe)
             elif path.suffix.lower() == ".npz" or (
                 path.is_dir() and not run_folders(path) and _images_or_nothing(path)
             ):
@@ -145,7 +141,7 @@ class Bench:
             entries += self._of_images(ways, [plan.data for plan in plans], set(labels))
         missing = [f"{each.folder} ({each.state})" for each in pending]
         title = title_of(runs) if runs else plans[0].title if plans else "images"
-        table, ways_said = tabulate(title, entries, missing=missing, published=self._published)
+        table = tabulate(title, entries, missing=missing, published=self._published, notes=notes)
         if wanted:
             keys = [key for asked, ways in wanted for key in asked.keys(ways, entries)]
             order = {key: place for place, key in reversed(list(enumerate(keys)))}
@@ -156,15 +152,14 @@ class Bench:
                 table = best_first(table)
         if (wanted or self._images) and not (watching and pending):
             _something(entries)
-        return Benched(table, (*notes, *ways_said), not pending)
+        return Benched(table, not pending)
 
     def _found(self, notes: list[str]) -> list[Run | Pending]:
         """The runs of recipes, in the order of their rows, and those in folders."""
         found: dict[Path, Run | Pending] = {}
         data: dict[str, str] = {}
         for recipe, jobs in self._jobs.items():
-            order = {job.plan.label: place for place, job in reversed(list(enumerate(jobs)))}
-            for job in sorted(jobs, key=lambda job: order[job.plan.label]):  # noqa: B023
+            for job in jobs:
                 data.setdefault(_json(job.plan.data), str(recipe))
                 found[job.folder.resolve()] = self._of_job(job, recipe, notes)
         for each in find_runs(self._folders, notes):
@@ -183,9 +178,7 @@ class Bench:
 
     @staticmethod
     def _of_job(job: Job, recipe: Path, notes: list[str]) -> Run | Pending:
-        if not (job.folder / "run.json").exists():
-            return Pending(job.plan.label, job.folder, "not trained", job.plan)
-        run = look_at(job.folder, notes)
+        run = run_of_job(job, notes)
         if isinstance(run, Run) and (changed := job.plan.differences(run.plan.as_table())):
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(
@@ -210,7 +203,7 @@ class Bench:
                 raise ScoreError(f"no run here has the score '{asked.key}'{did_you_mean(str(asked.key), possible)}")
         ways = _unique(with_samples(each, self._samples) for each in ways)
         for way in ways:
-            check_counts(way)
+            way.make().check()
         return ways
 
     def _of_run(self, run: Run, label: str, wanted: Sequence[tuple[Asked, list[PartConfig]]]) -> Entry:
@@ -313,22 +306,3 @@ def _unique(configs: Iterable[PartConfig]) -> list[PartConfig]:
 
 def _in(config: PartConfig, others: Iterable[PartConfig]) -> bool:
     return any(settings_of(config) == settings_of(other) for other in others)
-
-
-def write(found: Benched, folder: Path) -> None:
-    """Write the table into a folder as JSON, Markdown, CSV, LaTeX and HTML."""
-    table = found.table
-    texts = {
-        "table.md": table.as_markdown() + "".join(f"\n{note}\n" for note in found.notes),
-        "table.csv": as_csv(table),
-        "table.tex": as_latex(table),
-        "table.html": table.as_html(),
-    }
-    try:
-        write_json(folder / "table.json", table.as_json() | {"notes": list(found.notes)})
-        for name, text in texts.items():
-            write_text(folder / name, text)
-    except OSError as error:
-        raise RunError(
-            f"the table cannot be written into {folder}: {error.strerror or error}; give another --out"
-        ) from error

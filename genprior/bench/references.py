@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from genprior.bench.requests import read_table, wrong_settings
+from genprior.bench.requests import read_table
 from genprior.bench.rescore import Real
 from genprior.data.foreign import read_images
-from genprior.errors import ScoreError, did_you_mean
+from genprior.errors import ScoreError, did_you_mean, wrong_settings
 from genprior.parts import PartConfig
 from genprior.recipe.load import load_recipe
 from genprior.registry import Registry

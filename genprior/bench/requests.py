@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from genprior.errors import ScoreError
-from genprior.parts import PartConfig
+from genprior.errors import ScoreError, wrong_settings
+from genprior.parts import PartConfig, Score
 from genprior.registry import Registry
 from genprior.scoring.measure import columns_of
 from genprior.tables.columns import Entry
 
-__all__ = ["Asked", "check_counts", "read_score", "read_table", "with_samples", "wrong_settings"]
+__all__ = ["Asked", "read_score", "read_table", "with_samples"]
 
 
 @dataclass(frozen=True)
@@ -72,41 +72,18 @@ def read_table(text: str, kind: str, registry: Registry, option: str) -> PartCon
         raise ScoreError(f"{option} {text}: {error}") from None
 
 
-def wrong_settings(error: ValidationError) -> str:
-    """What pydantic refused, in a line."""
-    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
-
-
 def with_samples(config: PartConfig, samples: int | None) -> PartConfig:
     """The settings with another number of generated images, where the score has one.
 
     Raises:
         ScoreError: the score cannot have so many.
     """
-    if samples is None or "samples" not in type(config).model_fields:
+    if samples is None:
         return config
+    score: Score = config.make()
     try:
-        return type(config).model_validate(config.model_dump() | {"samples": samples})
+        return score.with_samples(samples)
     except ValidationError as error:
         raise ScoreError(
             f"--samples {samples} is not possible of score '{config.name}': {wrong_settings(error)}"
         ) from None
-
-
-def check_counts(config: PartConfig) -> None:
-    """Refuse settings that no images can fill: fewer samples than splits, than a subset, or than neighbours.
-
-    Raises:
-        ScoreError: says which, and what to give.
-    """
-    samples = getattr(config, "samples", None)
-    if samples is None:
-        return
-    for field, more in (("splits", 0), ("subset_size", 0), ("neighborhood", 1)):
-        value = getattr(config, field, None)
-        if value is not None and samples < value + more:
-            raise ScoreError(
-                f"score '{config.name}' is asked of {samples} samples with {field} = {value}, which needs at least "
-                f"{value + more}; raise --samples, or lower it: "
-                f"--score '{{ name = \"{config.name}\", samples = {samples}, {field} = ... }}'"
-            )

@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from genprior.data.foreign import Images
 from genprior.engine.sampling import evaluating, generate
 from genprior.errors import DataError, GenpriorError, ScoreError
-from genprior.parts import ImageSet, Model, PartConfig
+from genprior.parts import ImageSet, Model, PartConfig, Score
 from genprior.registry import installed
 from genprior.runs.run import Run
 from genprior.scoring.context import Extractor, Features, SampleContext, Source
 from genprior.scoring.measure import measure_all
-from genprior.storage.cache import content_hash
+from genprior.storage.cache import content_hash, made_once
 from genprior.storage.files import write_json
 from genprior.tables.columns import Measured, Missed, settings_of
 from genprior.version import __version__
@@ -40,15 +39,15 @@ T = TypeVar("T")
 class Real:
     """The real images that a score compares with, read once, and what was computed of them."""
 
-    def __init__(self, said: Mapping[str, Any], load: Callable[[str], ImageSet], *, divided: bool) -> None:
+    def __init__(self, described: Mapping[str, Any], load: Callable[[str], ImageSet], *, divided: bool) -> None:
         """Take a way to read them.
 
         Args:
-            said: name and settings, for tables.
+            described: name and settings, for tables.
             load: reads a split.
             divided: whether there are held-out images beside those for training.
         """
-        self.said = said
+        self.described = described
         self.divided = divided
         self.made: dict[str, Any] = {}
         self.failed: dict[str, GenpriorError] = {}
@@ -70,8 +69,8 @@ class Real:
                 raise DataError(f"{images.path} is not divided, so it has no split '{split}'")
             return ImageSet(images.images, torch.zeros(len(images.images), dtype=torch.int64), ())
 
-        said = {"name": str(images.path), "images": len(images.images), "hash": images.key}
-        return cls(said, load, divided=False)
+        described = {"name": str(images.path), "images": len(images.images), "hash": images.key}
+        return cls(described, load, divided=False)
 
     def load(self, split: str) -> ImageSet:
         """A split, read once.
@@ -95,9 +94,10 @@ class Real:
 
     def settings(self, config: PartConfig) -> PartConfig:
         """A score's settings on these images: a set that is not divided is compared with as a whole."""
-        if self.divided or getattr(config, "reference", "test") == "test":
+        if self.divided:
             return config
-        return type(config).model_validate(config.model_dump() | {"reference": "test"})
+        score: Score = config.make()
+        return score.on_undivided()
 
 
 class _Context(SampleContext):
@@ -148,7 +148,7 @@ class Scorer:
         checkpoint = run.checkpoint
         if checkpoint is None:
             reason = f"the finished run {run.folder} has no checkpoint left to draw from; train it anew"
-            return [Missed(config, real.said, reason) for config in configs]
+            return [Missed(config, real.described, reason) for config in configs]
 
         def model() -> Model:
             return run.model.to(self.device)
@@ -194,7 +194,8 @@ class Scorer:
         self, context: _Context, real: Real, configs: Sequence[PartConfig], subject: tuple[str, ...]
     ) -> list[Measured | Missed]:
         # The score that asks for most images comes first, so that the model samples once.
-        order = sorted(range(len(configs)), key=lambda place: -(getattr(configs[place], "samples", None) or 0))
+        scores: list[Score] = [config.make() for config in configs]
+        order = sorted(range(len(configs)), key=lambda place: -(scores[place].samples or 0))
         found = {place: self._one(context, real, real.settings(configs[place]), subject) for place in order}
         return [found[place] for place in range(len(configs))]
 
@@ -203,9 +204,9 @@ class Scorer:
         try:
             key = content_hash(*subject, settings, real.key, *_versions(config))
         except GenpriorError as error:
-            return Missed(config, real.said, " ".join(str(error).split()))
+            return Missed(config, real.described, " ".join(str(error).split()))
         if key in self._missed:
-            return Missed(config, real.said, self._missed[key])
+            return Missed(config, real.described, self._missed[key])
 
         def make() -> dict[str, Any]:
             context.extractors.clear()
@@ -221,12 +222,12 @@ class Scorer:
             }
 
         try:
-            kept = _kept(self.cache / "scores" / f"{key}.json", make)
+            kept = made_once(self.cache / "scores" / f"{key}.json", _read, make, write_json)
         except GenpriorError as error:
             reason = re.sub(r"^: (score '[^']*': )?", "", str(error))
             self._missed[key] = " ".join(reason.split())
-            return Missed(config, real.said, self._missed[key])
-        return Measured(config, real.said, kept["values"], kept["extractor"])
+            return Missed(config, real.described, self._missed[key])
+        return Measured(config, real.described, kept["values"], kept["extractor"])
 
 
 def _versions(config: PartConfig) -> tuple[str, ...]:
@@ -247,7 +248,7 @@ def _fitted(images: Tensor, real: Tensor, of: Real) -> Tensor:
     (c, *size), (wanted, *real_size) = images.shape[1:], real.shape[1:]
     if size != real_size:
         raise ScoreError(
-            f"its images are {size[0]}x{size[1]} and those of {of.said['name']} {real_size[0]}x{real_size[1]}; "
+            f"its images are {size[0]}x{size[1]} and those of {of.described['name']} {real_size[0]}x{real_size[1]}; "
             "scores compare images of one size"
         )
     if c == wanted:
@@ -256,25 +257,7 @@ def _fitted(images: Tensor, real: Tensor, of: Real) -> Tensor:
         return images.expand(-1, wanted, -1, -1)
     if bool((images == images[:, :1]).all()):
         return images[:, :1]
-    raise ScoreError(f"its images have colours, and those of {of.said['name']} are grey")
-
-
-def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result in a file, or a new one that is then kept there; other processes wait for it."""
-    if (found := _read(path)) is not None:
-        return found
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if (found := _read(path)) is None:
-                found = make()
-                write_json(path, found)
-            return found
-    except OSError as error:
-        raise ScoreError(
-            f"cannot write '{path}' ({error.strerror or error}); free some space, or set GENPRIOR_DATA to a folder "
-            "that can be written"
-        ) from error
+    raise ScoreError(f"its images have colours, and those of {of.described['name']} are grey")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

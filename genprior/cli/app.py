@@ -276,14 +276,15 @@ def bench(
     A TABLE is a part with settings, as in --score '{ name = "kid", subset_size = 100 }'. One score alone puts the best
     row first. What is measured anew is kept, and never measured twice.
     """
-    from genprior.bench.bench import FILES, Bench, write
+    from genprior.bench.bench import Bench
     from genprior.cli import console
+    from genprior.tables.formats import FILES, write_table
 
     found = Bench(
         paths, scores=score or (), data=data, samples=samples, runs=runs, changes=changes or (),
         settings=settings or (), published=published, device=device.value,
     )  # fmt: skip
-    console.show_bench(found, watch, None if out is None else lambda table: write(table, out))
+    console.show_bench(found, watch, None if out is None else lambda table: write_table(table, out))
     if out is not None:
         console.print_written(out, FILES)
 
@@ -328,16 +329,15 @@ def show(
     settings: Set = None,
 ) -> None:
     """Show a recipe with its rows resolved, what a run did, or a table."""
-    from genprior.bench import collect
     from genprior.cli import console
     from genprior.recipe.load import load_recipe
     from genprior.runs.run import load_run
+    from genprior.tables.gather import table_below
 
     if (path / "run.json").exists():
         console.print_run(load_run(path))
     elif path.is_dir():
-        found = collect.collect([path])
-        console.print_table(found.table, found.notes)
+        console.print_table(table_below([path]))
     else:
         recipe = load_recipe(path, changes=changes or (), settings=settings or (), rows=None if row is None else [row])
         for plan in recipe.plans:

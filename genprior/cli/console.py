@@ -64,11 +64,11 @@ def print_written(folder: Path, names: Sequence[str]) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def print_table(table: Any, notes: Sequence[str] = ()) -> None:
+def print_table(table: Any) -> None:
     """Print a `genprior.tables.table.Table` with its footnote and notes; best cells are bold."""
     from genprior.cli.table_screen import drawn
 
-    console().print(drawn(table, notes))
+    console().print(drawn(table))
 
 
 def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] | None) -> None:
@@ -78,14 +78,13 @@ def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] |
     def look() -> Any:
         found = bench.table(watching=seconds is not None)
         if write is not None:
-            write(found)
+            write(found.table)
         return found
 
     if seconds is not None:
         watch(look, seconds, console())
     else:
-        found = look()
-        print_table(found.table, found.notes)
+        print_table(look().table)
 
 
 def print_run(run: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["drawn", "watch"]
 
 
-def drawn(table: Table, notes: Sequence[str] = ()) -> Group:
+def drawn(table: Table) -> Group:
     """The table with its footnotes, its protocols and notes; best cells are bold."""
     header, lines, marks = table.layout()
     grid = Grid(title=Text(table.title), title_justify="left", title_style="bold")
@@ -31,7 +31,7 @@ def drawn(table: Table, notes: Sequence[str] = ()) -> Group:
     below = [Text(table.footnote(), style="dim")]
     below += [Text(text, style="dim") for text in table.numbered(marks)]
     below += [Text(f"Protocol of {text}", style="dim") for text in table.protocol()]
-    below += [Text(f"Note: {note}", style="yellow") for note in notes]
+    below += [Text(f"Note: {note}", style="yellow") for note in table.notes]
     return Group(grid, *below)
 
 
@@ -57,9 +57,9 @@ def watch(look: Callable[[], Benched], seconds: float, out: Console) -> None:
         while True:
             found = look()
             if found != last and live is not None:
-                live.update(drawn(found.table, found.notes), refresh=True)
+                live.update(drawn(found.table), refresh=True)
             elif found != last:
-                out.print(drawn(found.table, found.notes))
+                out.print(drawn(found.table))
             last = found
             if found.complete:
                 break
@@ -70,4 +70,4 @@ def watch(look: Callable[[], Benched], seconds: float, out: Console) -> None:
         if live is not None:
             live.stop()
     if live is not None and last is not None:
-        out.print(drawn(last.table, last.notes))
+        out.print(drawn(last.table))

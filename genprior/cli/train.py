@@ -28,6 +28,7 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     from genprior.cli.progress import watching
     from genprior.launch.train import train as launch
     from genprior.runs.jobs import jobs_of
+    from genprior.tables.gather import table_of_jobs
 
     todo = jobs_of(recipe, folder)
     refuse_changed(todo, folder)
@@ -49,8 +50,8 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
         )
         return Interrupted.exit_code
     if table is None:
-        table = _so_far(todo, recipe.title)
-    if table is not None:
+        table = table_of_jobs(recipe, todo, folder)
+    if table.rows:
         print_table(table)
         print_written(folder, ("table.md", "table.html", "rows.png"))
     if not seen.failures:
@@ -82,24 +83,6 @@ def refuse_changed(jobs: Sequence[Any], folder: Path) -> None:
             f"{folder} holds runs of another recipe:\n{listed}\n"
             "Nothing was touched. Give another --out, or remove the folders of those runs to train anew."
         )
-
-
-def _so_far(jobs: Sequence[Any], title: str) -> Any:
-    """The table of the jobs that are finished, or None if none is."""
-    from genprior.bench.collect import gather
-    from genprior.runs.run import load_run
-
-    runs, missing = [], []
-    for job in jobs:
-        try:
-            run = load_run(job.folder)
-        except RunError:
-            run = None
-        if run is not None and run.finished:
-            runs.append(run)
-        else:
-            missing.append(job.name)
-    return gather(title, runs, missing) if runs else None
 
 
 def check(recipe: Any, device: str) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from genprior.bench.collect import write_table
 from genprior.errors import Interrupted
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
@@ -15,6 +14,7 @@ from genprior.launch.reporter import Reporter, asked_to_stop
 from genprior.recipe.load import Recipe
 from genprior.runs.jobs import Job, jobs_of
 from genprior.runs.trainer import Trainer
+from genprior.tables.gather import write_table_of_jobs
 from genprior.tables.table import Table
 
 __all__ = ["train"]
@@ -58,7 +58,7 @@ def train(
     heard.planned(todo)
     side_by_side = min(len(todo), jobs)
     failures = in_processes(todo, side_by_side, device, heard) if side_by_side > 1 else _here(todo, device, heard)
-    table = write_table(recipe, todo, folder)
+    table = write_table_of_jobs(recipe, todo, folder)
     for error in failures:
         raise error
     return table

@@ -25,7 +25,7 @@ from genprior.parts.base import (
     ReconstructionSpec,
     ScoreSpec,
 )
-from genprior.parts.evaluation import Dataset, Exporter, Score, ScoreContext
+from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext
 from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
 from genprior.parts.models import Build, Model, Objectives, Phase
 from genprior.parts.networks import (
@@ -50,6 +50,7 @@ __all__ = [
     "Borrowed",
     "Build",
     "CategoricalPosterior",
+    "Column",
     "Condition",
     "Conditioner",
     "ConditionerSpec",
@@ -85,6 +86,7 @@ __all__ = [
     "PriorSpec",
     "Reconstruction",
     "ReconstructionSpec",
+    "SampleScore",
     "Score",
     "ScoreContext",
     "ScoreSpec",

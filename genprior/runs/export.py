@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from genprior.errors import GenpriorError, PlanError, RunError
+from genprior.parts import Exporter
 from genprior.registry import installed
 from genprior.runs.run import Run
 
@@ -12,21 +14,31 @@ __all__ = ["export", "exporter_for"]
 
 
 def exporter_for(path: Path, *, by_label: bool) -> str:
-    """The name of the standard exporter for a file's ending.
+    """The name of the installed exporter for a file's ending.
 
     Raises:
-        PlanError: the ending is unknown, or the layout does not go with it.
+        PlanError: the ending is unknown, the layout does not go with it, or several exporters are for it.
     """
-    by_ending = {".png": "label_grid" if by_label else "grid", ".npz": "npz"}
-    name = by_ending.get(path.suffix.lower())
-    if name is None:
+    parts = [part for part in installed().all() if issubclass(part, Exporter)]
+    ending = path.suffix.lower()
+    for_ending = [part for part in parts if ending in part.suffixes]
+    if not for_ending:
+        possible = dict.fromkeys(suffix for part in parts for suffix in part.suffixes)
         raise PlanError(
-            f"{path} ends in '{path.suffix}', which says no format. Possible: {', '.join(by_ending)}; "
+            f"{path} ends in '{path.suffix}', which says no format. Possible: {', '.join(possible)}; "
             "or name an exporter with --exporter (`genprior parts exporter` lists them)"
         )
-    if by_label and name == "npz":
-        raise PlanError(f"--grid labels lays out a picture, and {path} is an array; give a --to that ends in .png")
-    return name
+    fitting = [part for part in for_ending if part.by_label == by_label]
+    if not fitting and by_label:
+        pictures = dict.fromkeys(suffix for part in parts if part.by_label for suffix in part.suffixes)
+        raise PlanError(
+            f"--grid labels lays out a picture, and {path} is {for_ending[0].writes}; give a --to that ends in "
+            f"{' or '.join(pictures)}"
+        )
+    if len(chosen := fitting or for_ending) > 1:
+        names = ", ".join(part.name for part in chosen)
+        raise PlanError(f"several exporters write {ending}: {names}; name one of them with --exporter")
+    return chosen[0].name
 
 
 def export(run: Run, name: str, path: Path, *, n: int, seed: int, label: str | None, force: bool = False) -> None:
@@ -40,10 +52,9 @@ def export(run: Run, name: str, path: Path, *, n: int, seed: int, label: str | N
     """
     if path.exists() and not force:
         raise RunError(f"{path} is there already; give another --to, or --force to overwrite it")
-    part = installed().find("exporter", name)
+    part = cast(type[Exporter], installed().find(Exporter.kind, name))
     model = run.model
-    settings = {"labels": len(run.classes)} if name == "label_grid" and run.classes else {}
-    made = part.Config.model_validate({"name": name, **settings}).make()
+    made: Exporter = part.for_classes(len(run.classes)).make()
     index = None if label is None else run.label_index(label)
     try:
         made.write(model, path, n=n, seed=seed, label=index)

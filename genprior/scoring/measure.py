@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from genprior.errors import DataError, ScoreError
-from genprior.parts import ImageSet, Score, ScoreContext
+from genprior.parts import Column, ImageSet, Score, ScoreContext
 
-__all__ = ["Column", "columns_of", "measure_all", "needed_split"]
-
-
-class Column(NamedTuple):
-    """How a table shows a score."""
-
-    key: str
-    """Its name among the results."""
-    title: str
-    higher_is_better: bool
+__all__ = ["columns_of", "measure_all", "needed_split"]
 
 
 def columns_of(scores: Sequence[Score]) -> dict[str, Column]:
-    """How a table shows the results of these scores, by key; `real_` values and spreads are not columns.
-
-    A score may say so itself by an attribute `columns`, a sequence of `Column`; otherwise its name is key and title.
-    """
-    columns: dict[str, Column] = {}
-    for score in scores:
-        own = getattr(score, "columns", None) or [Column(score.name, score.name, score.higher_is_better)]
-        columns.update({column.key: column for column in own})
-    return columns
+    """How a table shows the results of these scores, by key; `real_` values and spreads are not columns."""
+    return {column.key: column for score in scores for column in score.columns}
 
 
 def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> ImageSet:
@@ -56,7 +39,7 @@ def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> I
 def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> dict[str, float]:
     """Measure every score and merge the results.
 
-    The generated images are sampled once, for the largest `samples` among the settings of the scores.
+    The generated images are sampled once, for the largest `samples` among the scores.
 
     Args:
         scores: what to measure.
@@ -69,7 +52,7 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
     Raises:
         ScoreError: a score cannot be computed, is not finite, or writes a key that another one wrote.
     """
-    counts = [n for score in scores if isinstance(n := getattr(score.config, "samples", None), int)]
+    counts = [score.samples for score in scores if score.samples is not None]
     if counts:
         context.generated(max(counts))
     results: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""From what was measured, row by row, to a table in which only numbers that can be compared share a column."""
+"""Makes a table of what was measured, row by row: only numbers that can be compared share a column."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genprior.parts import PartConfig
-from genprior.scoring.measure import Column, columns_of
+from genprior.parts import Column, PartConfig, Score
+from genprior.scoring.measure import columns_of
 from genprior.tables.published import Published, matching
 from genprior.tables.table import Cell, Row, Table
 
-__all__ = ["Entry", "Measured", "Missed", "said", "settings_of", "tabulate"]
+__all__ = ["Entry", "Measured", "Missed", "described", "settings_of", "tabulate"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _content(path: Path, size: int, changed: int) -> str:
 
 
 def settings_of(config: PartConfig) -> dict[str, Any]:
-    """The settings of a part as JSON, a file's content by its hash in the place of its path."""
+    """The settings of a part as JSON, in which file paths are replaced by content hashes."""
     settings: dict[str, Any] = config.model_dump(mode="json")
     for key, value in config.model_dump().items():
         if isinstance(value, Path) and value.is_file():
@@ -93,30 +93,16 @@ def _json(table: Mapping[str, Any]) -> str:
     return json.dumps(table, sort_keys=True)
 
 
-def said(table: Mapping[str, Any]) -> str:
+def described(table: Mapping[str, Any]) -> str:
     """A part's settings in words: `fid (samples = 1000)`."""
     inside = ", ".join(f"{key} = {value}" for key, value in table.items() if key != "name" and value is not None)
     return f"{table['name']} ({inside})" if inside else str(table["name"])
 
 
-def _protocol(way: _Way) -> str:
+def _protocol(way: _Way, score: Score) -> str:
     """How a column was measured: network, number of images, settings, real images."""
-    settings = json.loads(way.settings)
-    if way.extractor:
-        network = [f"network {way.extractor}"]
-    elif "weights" in settings and settings.get("extractor", "inception") == "inception":
-        network = [f"Inception with weights {settings['weights'] or 'as downloaded'} (their hash was not recorded)"]
-    else:
-        network = []
-    shown = []
-    for key, value in settings.items():
-        if key not in ("name", "weights") and value is not None:
-            counted = isinstance(value, int) and not isinstance(value, bool)
-            number = f"{value:,}" if counted else str(value)
-            shown.append(f"{number} {key}" if counted and key.endswith("s") else f"{key} {number}")
-    return ", ".join(
-        [*network, *(text.replace("_", " ") for text in shown), f"real images: {said(json.loads(way.data))}"]
-    )
+    words = score.protocol(json.loads(way.settings), way.extractor)
+    return ", ".join([*words, f"real images: {described(json.loads(way.data))}"])
 
 
 class _Columns:
@@ -127,13 +113,15 @@ class _Columns:
         self.ways: dict[str, list[_Way]] = {}
         self.columns: dict[str, Column] = {}
         self.way_of: dict[str, _Way] = {}
+        self.score_of: dict[str, Score] = {}
 
     def of(self, part: Measured | Missed) -> dict[str, str]:
         """The column's key for each key that the score writes."""
         recorded = part.extractor if isinstance(part, Measured) else ""
+        score: Score = part.config.make()
         way = _Way(_json(part.data), _json(settings_of(part.config)), recorded)
         found = {}
-        for key, column in columns_of([part.config.make()]).items():
+        for key, column in columns_of([score]).items():
             known = self.ways.setdefault(key, [])
             place = next((n for n, other in enumerate(known) if way.agrees(other)), len(known))
             if place == len(known):
@@ -144,6 +132,7 @@ class _Columns:
             title = column.title if not place else f"{column.title} ({place + 1})"
             self.columns.setdefault(own, Column(own, title, column.higher_is_better))
             self.way_of[own] = known[place]
+            self.score_of[own] = score
             found[key] = own
         return found
 
@@ -152,7 +141,7 @@ class _Columns:
         return [
             f"'{key}' was measured in {len(known)} ways that cannot be compared: "
             + "; ".join(
-                f"({place}) {said(json.loads(way.settings))} on {said(json.loads(way.data))}"
+                f"({place}) {described(json.loads(way.settings))} on {described(json.loads(way.data))}"
                 + (f" through {way.extractor}" if way.extractor else "")
                 for place, way in enumerate(known, 1)
             )
@@ -191,15 +180,21 @@ def _sorted_into_columns(
 
 
 def tabulate(
-    title: str, entries: Sequence[Entry], *, missing: Sequence[str] = (), published: Iterable[Published] = ()
-) -> tuple[Table, list[str]]:
-    """The table of all entries, and what a reader must know of its columns.
+    title: str,
+    entries: Sequence[Entry],
+    *,
+    missing: Sequence[str] = (),
+    published: Iterable[Published] = (),
+    notes: Sequence[str] = (),
+) -> Table:
+    """The table of all entries.
 
     Args:
         title: of the table.
         entries: those of one label make one row, in the order in which labels come up.
         missing: runs to name as not finished.
         published: numbers to stand beside ours.
+        notes: what a reader must know of the rows; what is to know of the columns comes behind.
     """
     columns, reasons, scores = _sorted_into_columns(entries)
     by_label: dict[str, list[int]] = {}
@@ -224,20 +219,23 @@ def tabulate(
             if found := matching(numbers, group[0].name, json.loads(way.data), key):
                 beside[own] = found
         seeds = tuple(entry.seed for entry in group if entry.seed is not None and not entry.state)
-        rows.append(Row(label, seeds, cells, _fact(group, "seconds"), _fact(group, "images_per_second"), empty, beside))
+        seconds = _cell_of([entry.seconds for entry in group])
+        speed = _cell_of([entry.images_per_second for entry in group])
+        rows.append(Row(label, seeds, cells, seconds, speed, empty, beside))
     for each in scores:
         for key, value in each.items():
             if key.startswith("real_"):
                 real.setdefault(key.removeprefix("real_"), []).append(value)
-    table = Table(
+    return Table(
         title,
         tuple(columns.columns.values()),
         tuple(rows),
         {key: statistics.fmean(values) for key, values in real.items()},
         tuple(missing),
-        {own: _protocol(way) for own, way in columns.way_of.items()},
+        protocols={own: _protocol(way, columns.score_of[own]) for own, way in columns.way_of.items()},
+        caveats={own: score.caveat for own, score in columns.score_of.items() if score.caveat},
+        notes=(*notes, *columns.notes()),
     )
-    return table, columns.notes()
 
 
 def _why_empty(
@@ -255,7 +253,7 @@ def _why_empty(
     return "not measured"
 
 
-def _fact(group: Sequence[Entry], name: str) -> Cell | None:
-    values = [getattr(entry, name) for entry in group]
+def _cell_of(values: Sequence[float | None]) -> Cell | None:
+    """The values of all seeds; None where one of them is not known."""
     known = tuple(float(value) for value in values if value is not None)
     return Cell(known) if known and len(known) == len(values) else None

@@ -1,14 +1,21 @@
-"""A table for other programs: CSV with every value of every seed, and LaTeX in the style of booktabs."""
+"""A table in files: CSV with every value of every seed, LaTeX in the style of booktabs, and the table's own formats."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
+from genprior.errors import RunError
+from genprior.storage.files import write_json, write_text
 from genprior.tables.table import Table, is_bold
 
-__all__ = ["as_csv", "as_latex", "escaped"]
+__all__ = ["FILES", "as_csv", "as_latex", "escaped", "write_table"]
+
+FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
+"""A table in every format."""
 
 _FIELDS = (
     "row", "score", "title", "higher_is_better", "mean", "std", "seeds", "values", "real", "empty",
@@ -99,3 +106,33 @@ def as_latex(table: Table) -> str:
             "",
         ]
     )
+
+
+def write_table(table: Table, folder: Path, names: Sequence[str] = FILES, picture: str | None = None) -> None:
+    """Write a table into a folder.
+
+    Args:
+        table: the table.
+        folder: where it goes; made if it is not there.
+        names: some of `FILES`.
+        picture: a file in the folder to show on the page.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    texts = {
+        "table.md": table.as_markdown(),
+        "table.csv": as_csv(table),
+        "table.tex": as_latex(table),
+        "table.html": table.as_html(picture),
+    }
+    try:
+        for name in names:
+            if name in texts:
+                write_text(folder / name, texts[name])
+            else:
+                write_json(folder / name, table.as_json())
+    except OSError as error:
+        raise RunError(
+            f"the table cannot be written into {folder}: {error.strerror or error}; give another --out"
+        ) from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from genprior.errors import ScoreError
+from genprior.errors import ScoreError, wrong_settings
 from genprior.registry import Registry
 
 __all__ = ["FILE", "Published", "matching", "of_plugins", "read_published"]
@@ -105,9 +105,9 @@ def read_published(path: Path) -> tuple[Published, ...]:
         try:
             found.append(Published.model_validate(entry))
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
             raise ScoreError(
-                f"{path}: number {place} is not valid ({wrong}); needed are method, data, metric and value"
+                f"{path}: number {place} is not valid ({wrong_settings(error)}); needed are method, data, metric and "
+                "value"
             ) from None
     return tuple(found)
 

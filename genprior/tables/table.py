@@ -1,20 +1,17 @@
-"""The table of rows: gathered from the run folders, written as JSON, Markdown and HTML, with a picture."""
+"""The table of rows and scores: what is best in it, and how it looks in JSON, Markdown and HTML."""
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from genprior.scoring.measure import Column
+from genprior.parts import Column
 from genprior.tables.published import Published
-
-if TYPE_CHECKING:
-    pass
-import dataclasses
 
 __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold"]
 
@@ -87,6 +84,10 @@ class Table:
     """Runs that are not finished."""
     protocols: dict[str, str] = field(default_factory=dict)
     """How a column was measured, by its key."""
+    caveats: dict[str, str] = field(default_factory=dict)
+    """Why a column's numbers cannot be compared with published ones, by its key."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of rows and columns."""
 
     def row(self, label: str) -> Row:
         """The row of this label."""
@@ -189,6 +190,8 @@ class Table:
             "real": self.real,
             "missing": list(self.missing),
             "protocols": self.protocols,
+            "caveats": self.caveats,
+            "notes": list(self.notes),
         }
 
     def as_markdown(self) -> str:
@@ -198,7 +201,8 @@ class Table:
         body = "\n".join(
             "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in [header, rule, *lines]
         )
-        below = [self.footnote(), *self.numbered(notes), "\n".join(f"- {line}" for line in self.protocol())]
+        protocol = "\n".join(f"- {line}" for line in self.protocol())
+        below = [self.footnote(), *self.numbered(notes), protocol, *self.notes]
         return "\n\n".join([f"# {self.title}", body, *filter(None, below)]) + "\n"
 
     @staticmethod
@@ -216,8 +220,8 @@ class Table:
         several = f"{seeds[0]} to {seeds[-1]}" if seeds[0] < seeds[-1] else f"{seeds[-1]}"
         over = f"mean ± standard deviation over {several} seeds" if seeds[-1] > 1 else "one seed"
         text = f"{over.capitalize()}. ↑ higher is better, ↓ lower is better."
-        if any("classifier" in column.key for column in self.columns):
-            text += " Classifier scores are of a network trained on this data set, not comparable with published ones."
+        caveats = dict.fromkeys(self.caveats[column.key] for column in self.columns if column.key in self.caveats)
+        text += "".join(f" {caveat}" for caveat in caveats)
         if any(self.bold(column) for column in self.columns) and seeds[-1] > 1:
             text += " Bold: better than every other row by more than their standard deviations combined."
         if self.missing:
@@ -235,7 +239,7 @@ class Table:
 
         head = "".join(cell("th", text) for text in header)
         body = "\n".join("<tr>" + "".join(cell("td", text) for text in line) + "</tr>" for line in lines)
-        below = "".join(f"<br>\n{html.escape(text)}" for text in [*self.numbered(notes), *self.protocol()])
+        below = "".join(f"<br>\n{html.escape(text)}" for text in [*self.numbered(notes), *self.protocol(), *self.notes])
         image = f'<p><img src="{html.escape(picture)}" alt="samples of each row"></p>' if picture else ""
         return (
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.title)}</title>\n'

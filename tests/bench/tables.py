@@ -49,6 +49,35 @@ changes = ["A"]
 PARZEN = '{ name = "parzen", samples = 60, validation = 50 }'
 DIGITS = '{ name = "digits", size = 8, validation = 60 }'
 ROWS = ["AAE", "[A]_50% & more"]
+NUMBERS = """\
+[[number]]
+method = "aae"
+data = "digits"
+metric = "parzen"
+value = -12.5
+spread = 0.25
+paper = "A paper"
+where = "Table 7"
+source = "read in the paper"
+verified = true
+[[number]]
+method = "something else"
+rows = ["[A]_50% & more"]
+data = { name = "digits", size = 8 }
+metric = "parzen"
+value = 99.0
+source = "recalled, unverified"
+[[number]]
+method = "AAE"
+data = { name = "digits", size = 28 }
+metric = "parzen"
+value = 1.0
+[[number]]
+method = "AAE"
+data = "digits"
+metric = "classifier_parzen"
+value = 2.0
+"""
 
 
 def unscored(folder):

@@ -10,37 +10,7 @@ from genprior.errors import ScoreError
 from genprior.registry import installed
 from genprior.tables.published import of_plugins, read_published
 
-from .tables import ROWS, csv_lines, refused, table_of
-
-NUMBERS = """\
-[[number]]
-method = "aae"
-data = "digits"
-metric = "parzen"
-value = -12.5
-spread = 0.25
-paper = "A paper"
-where = "Table 7"
-source = "read in the paper"
-verified = true
-[[number]]
-method = "something else"
-rows = ["[A]_50% & more"]
-data = { name = "digits", size = 8 }
-metric = "parzen"
-value = 99.0
-source = "recalled, unverified"
-[[number]]
-method = "AAE"
-data = { name = "digits", size = 28 }
-metric = "parzen"
-value = 1.0
-[[number]]
-method = "AAE"
-data = "digits"
-metric = "classifier_parzen"
-value = 2.0
-"""
+from .tables import NUMBERS, ROWS, csv_lines, refused, table_of
 
 
 def test_published_numbers_stand_beside_ours_and_recalled_ones_are_marked(small, call, tmp_path):

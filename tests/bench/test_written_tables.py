@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from genprior.bench.bench import FILES
+from genprior.tables.formats import FILES
 
 from .tables import PARZEN, ROWS, csv_lines, noise, png_folder, refused, table_of, unfinished, unscored, values
 

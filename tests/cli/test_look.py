@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genprior.bench.collect import collect, ranked
+from genprior.bench.bench import Bench
 from genprior.errors import RunError, ScoreError
 from genprior.registry import Broken, Origin, Registry, installed
+from genprior.tables.gather import table_below
 
 
 def copied(trained: Path, to: Path, **scores: float) -> Path:
@@ -208,10 +209,10 @@ def test_seeds_of_one_row_make_one_line_and_tables_stay_apart(trained, tmp_path)
     shutil.copytree(one / "AAE" / "seed-0", one / "AAE" / "seed-10")
     facts = one / "AAE" / "seed-10" / "run.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"seed": 10}))
-    rows = {row.label: row.seeds for row in collect([tmp_path]).table.rows}
+    rows = {row.label: row.seeds for row in table_below([tmp_path]).rows}
     assert rows == {f"{one}: AAE": (0, 10), f"{one}: [A]": (0,), f"{two}: AAE": (0,), f"{two}: [A]": (0,)}
     # A folder that is named twice, and one inside another, count once.
-    assert len(collect([one, one / "AAE", one]).table.rows) == 2
+    assert len(table_below([one, one / "AAE", one]).rows) == 2
 
 
 def test_scores_measured_in_two_ways_do_not_share_a_column(trained, call, tmp_path):
@@ -220,10 +221,10 @@ def test_scores_measured_in_two_ways_do_not_share_a_column(trained, call, tmp_pa
     )
     with_score(one, samples=100)
     with_score(two, samples=200)
-    found = collect([one, two])
-    keys = [column.key for column in found.table.columns]
+    found = table_below([one, two])
+    keys = [column.key for column in found.columns]
     assert keys == ["classifier_score", "classifier_score@2"]
-    cells = [[row.scores[key].mean if key in row.scores else None for key in keys] for row in found.table.rows]
+    cells = [[row.scores[key].mean if key in row.scores else None for key in keys] for row in found.rows]
     assert cells == [[2.0, None], [2.0, None], [None, 3.0], [None, 3.0]]
     assert len(found.notes) == 1 and "samples = 100" in found.notes[0] and "samples = 200" in found.notes[0]
     assert found.notes[0].startswith("'classifier_score' was measured in 2 ways that cannot be compared: (1) ")
@@ -236,8 +237,8 @@ def test_seeds_trained_by_two_recipes_are_two_rows(trained, tmp_path):
     text = (other / "recipe.toml").read_text()
     assert text.count("code_size = 4") == 1
     (other / "recipe.toml").write_text(text.replace("code_size = 4", "code_size = 5"))
-    found = collect([one])
-    assert [row.label for row in found.table.rows] == ["AAE", "AAE (2)", "[A]"]
+    found = table_below([one])
+    assert [row.label for row in found.rows] == ["AAE", "AAE (2)", "[A]"]
     assert found.notes == (
         "The seeds of 'AAE' were trained by different recipes (model.code_size: was 4, is 5): they are two rows.",
     )
@@ -247,11 +248,11 @@ def test_unfinished_and_damaged_runs_are_listed_as_missing(trained, call, tmp_pa
     one = copied(trained, tmp_path / "one")
     facts = one / "AAE" / "seed-0" / "run.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"finished": False}))
-    found = collect([one])
-    assert found.table.missing == (str(one / "AAE" / "seed-0"),) and found.notes == ()
+    found = table_below([one])
+    assert found.missing == (str(one / "AAE" / "seed-0"),) and found.notes == ()
     facts.write_text("{")
-    damaged = collect([one])
-    assert damaged.table.missing == found.table.missing and len(damaged.notes) == 1
+    damaged = table_below([one])
+    assert damaged.missing == found.missing and len(damaged.notes) == 1
     shutil.rmtree(one / "[A]")
     result = call("bench", one)
     assert result.exit_code == 2
@@ -259,15 +260,15 @@ def test_unfinished_and_damaged_runs_are_listed_as_missing(trained, call, tmp_pa
         f"error: there is no finished run in {one}; train one with `genprior train RECIPE`."
     )
     with pytest.raises(RunError, match="there is no folder"):
-        collect([tmp_path / "none"])
+        table_below([tmp_path / "none"])
 
 
 def test_a_score_alone_ranks_the_rows(trained, call, tmp_path):
     one = copied(trained, tmp_path / "one", classifier_score=2.0, other=1.0)
     (one / "[A]" / "seed-0" / "scores.json").write_text(json.dumps({"classifier_score": 5.0}))
     with_score(one)
-    table = ranked(collect([one]).table, "classifier_score")
+    table = Bench([one], scores=["classifier_score"]).table().table
     assert [row.label for row in table.rows] == ["[A]", "AAE"]
     with pytest.raises(ScoreError, match=r"no run here has the score 'classifier'; did you mean 'classifier_score'\?"):
-        ranked(table, "classifier")
+        Bench([one], scores=["classifier"]).table()
     assert call("bench", one, "--score", "fidd").exit_code == 2

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genprior.scoring.measure import Column
-from genprior.tables.formats import as_csv, as_latex, escaped
+from genprior.errors import RunError
+from genprior.parts import Column
+from genprior.tables.formats import as_csv, as_latex, escaped, write_table
 from genprior.tables.published import Published
 from genprior.tables.table import Cell, Row, Table
 
@@ -163,6 +164,27 @@ def test_a_missing_score_is_a_dash_and_a_missing_run_is_named():
 def test_real_images_stand_beside_and_html_is_escaped():
     html = table({"<b>": {"up": [1]}}, real={"up": 9.5}).as_html()
     assert "&lt;b&gt;" in html and "<td>9.50</td>" in html
+
+
+def test_caveats_and_notes_stand_below_the_columns_that_they_are_of():
+    rows = {"a": {"up": [1], "down": [1]}}
+    told = {"caveats": {"up": "Not as published.", "down": "Not as published."}, "notes": ("Two recipes.",)}
+    both, none = table(rows, (UP, DOWN), **told), table(rows, (Column("other", "other", True),), **told)
+    assert both.footnote() == "One seed. ↑ higher is better, ↓ lower is better. Not as published."
+    assert "Not as published" not in none.footnote()
+    assert both.as_markdown().endswith("\n\nTwo recipes.\n") and "Two recipes." in both.as_html()
+    assert (both.as_json()["caveats"], both.as_json()["notes"]) == (told["caveats"], ["Two recipes."])
+
+
+def test_a_table_is_written_in_the_formats_that_are_asked_for(tmp_path):
+    made = table({"a": {"up": [1]}})
+    write_table(made, tmp_path / "some", ("table.json", "table.html"), "rows.png")
+    assert {path.name for path in (tmp_path / "some").iterdir()} == {"table.json", "table.html"}
+    assert '<img src="rows.png"' in (tmp_path / "some" / "table.html").read_text()
+    assert json.loads((tmp_path / "some" / "table.json").read_text()) == made.as_json()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"the table cannot be written into .*file: .*; give another --out"):
+        write_table(made, tmp_path / "file")
 
 
 def test_json_holds_every_value_of_every_seed():

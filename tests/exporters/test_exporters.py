@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,10 @@ from PIL import Image
 
 from genprior.engine.sampling import generate
 from genprior.errors import DataError, PlanError
-from genprior.parts import Condition, Model, PartConfig
+from genprior.hookspecs import hookimpl
+from genprior.parts import Condition, Exporter, Model, PartConfig
+from genprior.registry import Origin, Registry
+from genprior.runs.export import exporter_for
 from genprior_std.exporters.grid import Grid
 from genprior_std.exporters.label_grid import LabelGrid
 from genprior_std.exporters.npz import Npz
@@ -157,3 +162,84 @@ def test_no_images_is_refused(exporter, tmp_path):
     with pytest.raises(DataError, match=r"at least 1|at least one"):
         exporter(exporter.Config()).write(Painter(), tmp_path / "x", n=0, seed=0, label=None)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which exporter a file's ending means
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class WebP(Exporter):
+    """A plugin's exporter."""
+
+    name = "webp"
+    suffixes = (".webp",)
+
+    def write(self, model, path, *, n, seed, label):
+        """Nothing."""
+
+
+class SecondPng(WebP):
+    """Another plugin's, of an ending that is taken."""
+
+    name = "second_png"
+    suffixes = (".png",)
+
+
+@pytest.fixture
+def offered(monkeypatch):
+    """Let these exporters alone be installed."""
+
+    class Plugin:
+        def __init__(self, parts):
+            self.parts = parts
+
+        @hookimpl
+        def genprior_parts(self, register):
+            for part in self.parts:
+                register(part)
+
+    def offer(*parts):
+        registry = Registry()
+        registry.add(Plugin(parts), Origin("own", "own 1.0"))
+        monkeypatch.setattr("genprior.runs.export.installed", lambda: registry)
+
+    return offer
+
+
+def test_an_exporter_is_found_by_the_ending_that_it_states(offered):
+    offered(Grid, LabelGrid, Npz, WebP)
+    names = [exporter_for(Path(name), by_label=False) for name in ("a.webp", "a.PNG", "a.npz")]
+    assert names == ["webp", "grid", "npz"]
+    assert exporter_for(Path("a.png"), by_label=True) == "label_grid"
+
+
+@pytest.mark.parametrize(
+    ("path", "by_label", "message"),
+    [
+        (
+            "a.gif",
+            False,
+            "a.gif ends in '.gif', which says no format. Possible: .png, .npz, .webp; or name an exporter",
+        ),
+        ("a.npz", True, "--grid labels lays out a picture, and a.npz is an array; give a --to that ends in .png"),
+        ("a.webp", True, "and a.webp is a picture of independent images; give a --to that ends in .png"),
+    ],
+)
+def test_an_ending_that_no_exporter_is_for(offered, path, by_label, message):
+    offered(Grid, LabelGrid, Npz, WebP)
+    with pytest.raises(PlanError) as caught:
+        exporter_for(Path(path), by_label=by_label)
+    assert message in str(caught.value)
+
+
+def test_two_exporters_of_one_ending_are_named(offered):
+    offered(Grid, LabelGrid, SecondPng)
+    with pytest.raises(PlanError, match=r"several exporters write \.png: grid, second_png; name one of them with"):
+        exporter_for(Path("a.png"), by_label=False)
+    assert exporter_for(Path("a.png"), by_label=True) == "label_grid"
+
+
+def test_a_grid_of_labels_has_a_column_for_each_class_of_the_data():
+    assert [LabelGrid.for_classes(n).labels for n in (0, 3)] == [10, 3]
+    assert Grid.for_classes(3) == Grid.Config()

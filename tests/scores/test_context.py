@@ -11,7 +11,7 @@ from genprior.errors import ScoreError
 from genprior.parts import PartConfig, Score, ScoreContext
 from genprior.scoring.context import Features, SampleContext
 from genprior.scoring.measure import columns_of, measure_all
-from genprior.storage.cache import content_hash, keep_on_disk
+from genprior.storage.cache import content_hash, keep_on_disk, made_once
 from genprior_std.scores.classifier_score import ClassifierScore
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
@@ -150,6 +150,24 @@ def test_columns_keep_the_classifier_apart_from_inception():
         "classifier_recall": ("recall (classifier)", True),
         "constant-plain": ("constant-plain", True),
     }
+
+
+def test_what_is_kept_is_made_once_whatever_it_is(tmp_path):
+    path, made = tmp_path / "folder" / "number.txt", []
+
+    def make():
+        made.append(len(made))
+        return 17 + made[-1]
+
+    def read(file):
+        return int(file.read_text()) if file.exists() and file.read_text().isdecimal() else None
+
+    def write(file, number):
+        file.write_text(str(number))
+
+    assert [made_once(path, read, make, write) for _ in range(2)] == [17, 17]
+    path.write_text("damaged")
+    assert made_once(path, read, make, write) == 18 and path.read_text() == "18"
 
 
 def test_digest_changes_with_value_shape_dtype_order_and_name():

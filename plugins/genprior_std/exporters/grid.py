@@ -15,6 +15,7 @@ class Grid(Exporter):
     """A PNG of independent images, row by row, ten a row and two pixels apart as in the paper's figures."""
 
     name = "grid"
+    suffixes = (".png",)
 
     class Config(PartConfig):
         """How wide the grid is."""

@@ -25,12 +25,19 @@ class LabelGrid(Exporter):
     """
 
     name = "label_grid"
+    suffixes = (".png",)
+    by_label = True
 
     class Config(PartConfig):
         """Which labels are shown."""
 
         labels: int = Field(default=10, gt=0)
         """How many labels, from 0: the columns."""
+
+    @classmethod
+    def for_classes(cls, classes: int) -> PartConfig:
+        """A column for each class; ten where the data has none."""
+        return cls.Config(labels=classes) if classes else cls.Config()
 
     def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
         """Write as many full rows as n images take.

@@ -16,6 +16,8 @@ class Npz(Exporter):
     """An .npz of `images` uint8 [n, h, w, c], as FID tools take them, and of `labels` int64 [n] if a label is asked."""
 
     name = "npz"
+    suffixes = (".npz",)
+    writes = "an array"
 
     class Config(PartConfig):
         """Nothing to set."""

@@ -11,8 +11,10 @@ from torch.nn import functional
 
 from genprior import Features, ImageSet, SampleContext, ScoreError, content_hash, keep_on_disk
 
-__all__ = ["ClassifierExtractor", "ClassifierNet", "classifier", "content_key", "fit"]
+__all__ = ["CAVEAT", "ClassifierExtractor", "ClassifierNet", "classifier", "content_key", "fit"]
 
+CAVEAT = "Classifier scores are of a network trained on this data set, not comparable with published ones."
+"""What a reader of scores through the classifier must know."""
 ARCHITECTURE = "conv-bn-64-v1"
 """Part of the cache's key: change it with anything that changes the trained weights."""
 SEED = 20_170_901

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from genprior import Column, PartConfig, Score, ScoreContext, sample_context
-from genprior_std.scores.classifier import classifier
+from genprior import Column, PartConfig, SampleScore, ScoreContext, sample_context
+from genprior_std.scores.classifier import CAVEAT, classifier
 from genprior_std.scores.entropy import score_samples_and_real
 
 __all__ = ["ClassifierScore"]
 
 
-class ClassifierScore(Score):
+class ClassifierScore(SampleScore):
     """exp(E_x KL(p(y|x) || p(y))) under a classifier trained on the data set's training split; from 1 to its classes.
 
     It is no Inception score, and is never comparable with published ones. Writes `classifier_score`,
@@ -26,7 +26,8 @@ class ClassifierScore(Score):
     name = "classifier_score"
     title = "classifier score"
     higher_is_better = True
-    needs_generated = True
+    caveat = CAVEAT
+    filled = {"splits": 0}
 
     class Config(PartConfig):
         """How many images are scored."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from genprior import Column, Extractor, PartConfig, SampleContext, Score, ScoreContext, sample_context
-from genprior_std.scores.classifier import classifier
-from genprior_std.scores.inception import inception
+from genprior import Column, Extractor, PartConfig, SampleContext, SampleScore, ScoreContext, sample_context
+from genprior_std.scores.classifier import CAVEAT, classifier
+from genprior_std.scores.inception import in_words, inception
 
 __all__ = ["DistanceConfig", "DistanceScore"]
 
@@ -38,7 +39,7 @@ class DistanceConfig(PartConfig):
         return self
 
 
-class DistanceScore(Score):
+class DistanceScore(SampleScore):
     """Generated features against real ones. Keys begin with `classifier_` where the classifier gave the features.
 
     Against the training split, the held-out test split is measured in the same way as `real_<key>`: what perfect
@@ -56,6 +57,21 @@ class DistanceScore(Score):
         return tuple(
             Column(f"classifier_{key}", f"{title} (classifier)", higher) for key, (title, higher) in self.titles.items()
         )
+
+    @property
+    def caveat(self) -> str:
+        """What a reader must know of numbers of the classifier."""
+        return CAVEAT if self.config.extractor == "classifier" else ""
+
+    def on_undivided(self) -> PartConfig:
+        """Its settings with all real images as the reference, and none held out."""
+        config: PartConfig = self.config.model_copy(update={"reference": "test"})
+        return config
+
+    def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:
+        """How it was measured, with the weights as a part of the network."""
+        words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
+        return words if network or self.config.extractor == "classifier" else [in_words(settings), *words]
 
     @abstractmethod
     def compare(self, generated: Tensor, real: Tensor) -> dict[str, float]:

@@ -72,7 +72,6 @@ class FID(DistanceScore):
     name = "fid"
     title = "FID"
     higher_is_better = False
-    needs_generated = True
     titles = {"fid": ("FID", False)}
 
     class Config(DistanceConfig):

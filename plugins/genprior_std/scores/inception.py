@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 from genprior import Features, SampleContext, ScoreError, content_hash
 from genprior_std.scores.inception_network import FoldedInception
 
-__all__ = ["InceptionExtractor", "inception"]
+__all__ = ["InceptionExtractor", "in_words", "inception"]
 
 
 class InceptionExtractor:
@@ -82,6 +84,11 @@ def inception(context: SampleContext, weights: Path | None) -> InceptionExtracto
         ScoreError: the weights cannot be downloaded or read.
     """
     return context.once(f"inception:{weights}", lambda: InceptionExtractor(weights, context.device))
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """The network of a score's settings in words, for numbers of which no hash of its weights is recorded."""
+    return f"Inception with weights {settings['weights'] or 'as downloaded'} (their hash was not recorded)"
 
 
 def _ways_out() -> str:

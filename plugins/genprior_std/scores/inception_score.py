@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from genprior import Column, PartConfig, Score, ScoreContext, sample_context
+from genprior import Column, PartConfig, SampleScore, ScoreContext, sample_context
 from genprior_std.scores.entropy import score_samples_and_real
-from genprior_std.scores.inception import inception
+from genprior_std.scores.inception import in_words, inception
 
 __all__ = ["InceptionScore"]
 
 
-class InceptionScore(Score):
+class InceptionScore(SampleScore):
     """exp(E_x KL(p(y|x) || p(y))) under the Inception network: higher where images are clear and of many classes.
 
     Writes `inception_score`, `inception_score_std` over the splits, and `real_inception_score` of held-out real
@@ -27,7 +29,7 @@ class InceptionScore(Score):
     name = "inception_score"
     title = "Inception score"
     higher_is_better = True
-    needs_generated = True
+    filled = {"splits": 0}
 
     class Config(PartConfig):
         """How many images are scored, and through which file of weights."""
@@ -43,6 +45,11 @@ class InceptionScore(Score):
     def columns(self) -> tuple[Column, ...]:
         """How tables show it."""
         return (Column(self.name, self.title, self.higher_is_better),)
+
+    def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:
+        """How it was measured, with the weights as a part of the network."""
+        words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
+        return words if network else [in_words(settings), *words]
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The score, its spread, and that of held-out real images.

@@ -71,8 +71,8 @@ class KID(DistanceScore):
     name = "kid"
     title = "KID"
     higher_is_better = False
-    needs_generated = True
     titles = {"kid": ("KID", False)}
+    filled = {"subset_size": 0}
 
     class Config(DistanceConfig):
         """Which images are compared, through which network, and in which subsets."""

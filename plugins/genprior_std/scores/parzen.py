@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import Column, PartConfig, Score, ScoreContext, needed_split
+from genprior import Column, PartConfig, SampleScore, ScoreContext, needed_split
 from genprior_std.scores.entropy import some
 from genprior_std.scores.likelihood import standard_error
 from genprior_std.scores.validation import HOLD_BACK
@@ -44,7 +44,7 @@ def parzen_log_likelihood(x: Tensor, samples: Tensor, sigmas: Sequence[float]) -
     return torch.cat(found, dim=1) - s.new_tensor(constants)[:, None]
 
 
-class Parzen(Score):
+class Parzen(SampleScore):
     """The mean log-likelihood of test images under Gaussian windows on generated images, in nats; higher is better.
 
         log p(x) = log 1/m sum_i N(x; s_i, sigma^2 I)
@@ -64,7 +64,6 @@ class Parzen(Score):
 
     name = "parzen"
     higher_is_better = True
-    needs_generated = True
 
     class Config(PartConfig):
         """How many windows, and how many images choose their width."""

@@ -71,8 +71,8 @@ class PrecisionRecall(DistanceScore):
     name = "precision_recall"
     title = "precision and recall"
     higher_is_better = True
-    needs_generated = True
     titles = {"precision": ("precision", True), "recall": ("recall", True)}
+    filled = {"neighborhood": 1}
 
     class Config(DistanceConfig):
         """Which images are compared, through which network, and how near a neighbour is."""

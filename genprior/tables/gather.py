@@ -1,0 +1,169 @@
+"""Puts runs into one table: those of a recipe, or all below some folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from genprior.errors import ScoreError
+from genprior.parts import Model
+from genprior.pictures.grids import side_by_side
+from genprior.recipe.load import Recipe
+from genprior.registry import installed
+from genprior.runs.find import Pending, find_runs, look_at, nothing_finished
+from genprior.runs.jobs import Job
+from genprior.runs.run import Run
+from genprior.scoring.measure import columns_of
+from genprior.tables.columns import Entry, Measured, tabulate
+from genprior.tables.formats import write_table
+from genprior.tables.published import Published, of_plugins
+from genprior.tables.table import Table
+
+__all__ = [
+    "entry_of",
+    "in_rows",
+    "own_labels",
+    "run_of_job",
+    "table_below",
+    "table_of_jobs",
+    "title_of",
+    "write_table_of_jobs",
+]
+
+
+def table_below(paths: Sequence[Path]) -> Table:
+    """The table of all runs in and below some folders; what is unfinished or damaged is listed as missing.
+
+    Numbers that cannot be compared do not share a column: a score that was measured on other data, or with other
+    settings, gets a column of its own, and the cells of the other rows are empty. Runs of one label make one row only
+    if they stand in one table's folder and were trained by one recipe.
+
+    Raises:
+        RunError: a path does not exist, or there is no finished run.
+    """
+    notes: list[str] = []
+    found = find_runs(paths, notes)
+    runs = [each for each in found if isinstance(each, Run)]
+    missing = [str(each.folder) for each in found if isinstance(each, Pending)]
+    if not runs:
+        raise nothing_finished(paths, missing)
+    return _table(title_of(runs), runs, missing, notes)
+
+
+def table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
+    """The table of a recipe's finished runs, in the order of its rows; the others are listed as missing.
+
+    Args:
+        recipe: for the title and the order of rows.
+        jobs: whose folders to read.
+        folder: the table's, in which the jobs' folders are.
+    """
+    return _of_jobs(recipe, jobs, folder)[1]
+
+
+def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
+    """Write the table of a recipe's runs into its folder: `table.json`, `.md` and `.html`, and the rows side by side.
+
+    Args:
+        recipe: for the title and the order of rows.
+        jobs: whose folders to read.
+        folder: where the table goes.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    runs, table = _of_jobs(recipe, jobs, folder)
+    first: dict[str, Run] = {}
+    for run in runs:
+        if cast(type[Model], run.plan.model.part).makes_images:
+            first.setdefault(run.label, run)
+    picture = "rows.png" if first else None
+    if picture is not None:
+        side_by_side({label: run.sample(60) for label, run in first.items()}, folder / picture)
+    write_table(table, folder, ("table.json", "table.md", "table.html"), picture)
+    return table
+
+
+def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Run], Table]:
+    notes: list[str] = []
+    found = [run_of_job(job, notes) for job in in_rows(jobs, recipe)]
+    runs = [each for each in found if isinstance(each, Run)]
+    missing = [str(each.folder.relative_to(folder)) for each in found if isinstance(each, Pending)]
+    return runs, _table(recipe.title, runs, missing, notes)
+
+
+def _table(title: str, runs: Sequence[Run], missing: Sequence[str], notes: list[str]) -> Table:
+    entries = [entry_of(run, label) for run, label in zip(runs, own_labels(runs, notes), strict=True)]
+    return tabulate(title, entries, missing=missing, published=_published(notes), notes=notes)
+
+
+def _published(notes: list[str]) -> tuple[Published, ...]:
+    """The plugins' numbers; where they cannot be read a note says so, as no table of trained runs may hang on them."""
+    try:
+        return of_plugins(installed())
+    except ScoreError as error:
+        notes.append(str(error))
+        return ()
+
+
+def in_rows(jobs: Sequence[Job], recipe: Recipe) -> list[Job]:
+    """Jobs in the order of the recipe's rows, and the seeds of a row in theirs."""
+    order = {plan.label: place for place, plan in enumerate(recipe.plans)}
+    return sorted(jobs, key=lambda job: (order[job.plan.label], job.seed))
+
+
+def run_of_job(job: Job, notes: list[str]) -> Run | Pending:
+    """The finished run of a job, or how far it is; notes take what cannot be read."""
+    if not (job.folder / "run.json").exists():
+        return Pending(job.plan.label, job.folder, "not trained", job.plan)
+    return look_at(job.folder, notes)
+
+
+def title_of(runs: Sequence[Run]) -> str:
+    """The titles of the recipes of some runs."""
+    return " / ".join(dict.fromkeys(run.plan.title for run in runs if run.plan.title)) or "runs"
+
+
+def entry_of(run: Run, label: str) -> Entry:
+    """What a finished run's own files say of its scores."""
+    data = run.plan.data.model_dump(mode="json")
+    own = columns_of([config.make() for config in run.plan.scores])
+    return Entry(
+        label,
+        run.label,
+        run.seed,
+        [Measured(config, data, run.scores) for config in run.plan.scores],
+        others={key: value for key, value in run.scores.items() if key.removeprefix("real_") not in own},
+        seconds=run.facts.get("seconds"),
+        images_per_second=run.facts.get("images_per_second"),
+    )
+
+
+def _training(run: Run) -> str:
+    """What was trained, by everything that `Plan.differences` compares."""
+    return "\n".join(run.plan.differences({}))
+
+
+def own_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]:
+    """A label for each that belongs to one table's folder and one recipe alone."""
+    homes: dict[str, dict[Path, None]] = {}
+    for each in found:
+        homes.setdefault(each.label, {})[each.folder.parent.parent] = None
+    trained: dict[str, list[Run]] = {}
+    labels = []
+    for each in found:
+        label = f"{each.folder.parent.parent}: {each.label}" if len(homes[each.label]) > 1 else each.label
+        if isinstance(each, Run):
+            known = trained.setdefault(label, [])
+            place = next((n for n, run in enumerate(known) if _training(run) == _training(each)), len(known))
+            if place == len(known):
+                known.append(each)
+            if place:
+                changed = "; ".join(each.plan.differences(known[0].plan.as_table()))
+                notes.append(
+                    f"The seeds of '{label}' were trained by different recipes ({changed}): they are two rows."
+                )
+                label = f"{label} ({place + 1})"
+        labels.append(label)
+    return labels
