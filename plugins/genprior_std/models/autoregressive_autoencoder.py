@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genprior import Batch, CategoricalPosterior, PartConfig
+from genprior import Batch, CategoricalPosterior
 from genprior_std.models.single_code import SingleCodeModel
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["AutoregressiveAutoencoder", "gives_categories"]
 
 
-def gives_categories(encoder: PartConfig) -> bool:
+def gives_categories(encoder: Any) -> bool:
     """Whether an encoder of these settings says that its codes are soft categories."""
     return issubclass(encoder.part.posterior_of(encoder), CategoricalPosterior)
 

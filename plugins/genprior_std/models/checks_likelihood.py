@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from genprior import AutoregressiveDecoder, DataInfo, DensityPosterior, DensityPrior, PartConfig, PlanError, Posterior
 from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.priors.nested_crp import NestedCrp
@@ -45,7 +47,7 @@ def check_tree(model: str, prior: PartConfig) -> None:
         )
 
 
-def check_likelihood(model: str, reconstruction: PartConfig, info: DataInfo) -> None:
+def check_likelihood(model: str, reconstruction: Any, info: DataInfo) -> None:
     """Refuse what is known to be no -log p(x | z) of these images.
 
     Raises:
@@ -71,7 +73,7 @@ def check_likelihood(model: str, reconstruction: PartConfig, info: DataInfo) -> 
         )
 
 
-def check_sum(model: str, reconstruction: PartConfig) -> None:
+def check_sum(model: str, reconstruction: Any) -> None:
     """Refuse an error that is an average, beside a KL that is a sum.
 
     Raises:
@@ -85,7 +87,7 @@ def check_sum(model: str, reconstruction: PartConfig) -> None:
         )
 
 
-def check_density_posterior(model: str, encoder: PartConfig) -> None:
+def check_density_posterior(model: str, encoder: Any) -> None:
     """Refuse an encoder whose posterior is known to have no density.
 
     Raises:
@@ -105,7 +107,7 @@ def no_density(model: str, encoder: str) -> PlanError:
     )
 
 
-def check_gaussian_posterior(model: str, encoder: PartConfig) -> None:
+def check_gaussian_posterior(model: str, encoder: Any) -> None:
     """Refuse an encoder whose posterior is known to be no Gaussian.
 
     Raises:
@@ -126,7 +128,7 @@ def no_gaussian(model: str, encoder: str, kind: type[Posterior]) -> PlanError:
     )
 
 
-def check_told(model: str, role: str, network: PartConfig) -> None:
+def check_told(model: str, role: str, network: Any) -> None:
     """Refuse an encoder or a decoder that does not look at the code of the level above.
 
     Raises:
