@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import genprior
-from genprior.errors import Interrupted
+from genprior.errors import Interrupted, RunError
 from genprior.runs.trainer import Trainer
 
 WITHOUT_CURVES = pytest.mark.usefixtures("no_curves")
@@ -144,3 +144,20 @@ def test_a_run_of_before_a_setting_existed_goes_on_where_the_setting_is_at_its_d
     (changed,) = genprior.load_recipe(tiny, rows=["AAE"], settings=['data.binarise="static"']).plans
     assert changed.differences(older) == ["data.binarise: was 'absent', is 'static'"]
     assert plan.differences({}) != []
+
+
+@WITHOUT_CURVES
+def test_a_run_that_holds_a_retired_setting_goes_on_if_the_setting_had_its_last_value(tiny_plan, tmp_path):
+    """Run folders hold every setting; `kernel` of the networks of DCGAN is 5 for good since it is retired."""
+    plan = tiny_plan("AAE", 'model.decoder={name="dcgan",width=2}', "data.size=16")
+    Trainer(plan, 0, tmp_path).run(until=3)
+    kept = tmp_path / "recipe.toml"
+    written = kept.read_text()
+    assert "kernel" not in written
+    kept.write_text(written.replace("[model.decoder]\n", "[model.decoder]\nkernel = 4\n"))
+    with pytest.raises(RunError, match="model.decoder.kernel: was 4, is 'absent'"):
+        Trainer(plan, 0, tmp_path).run()
+    kept.write_text(written.replace("[model.decoder]\n", "[model.decoder]\nkernel = 5\n"))
+    assert genprior.load_run(tmp_path).plan.differences(plan.as_table()) == []
+    Trainer(plan, 0, tmp_path).run()
+    assert genprior.load_run(tmp_path).finished
