@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-import genprior_std.models
+import genprior_std
 from genprior import Model
 from genprior_std.parts import PARTS
 
-FILES = sorted(Path(genprior_std.models.__file__).parent.glob("*.py"))
+FOLDER = Path(genprior_std.__file__).parent
+FILES = sorted(file for room in ("models", "model_pieces") for file in (FOLDER / room).glob("*.py"))
 LONGEST = 160
 FINAL = [part for part in PARTS if issubclass(part, Model)]
 
 
 def classes_of(file):
     """The models, usable or not, that a file defines."""
-    module = importlib.import_module(f"genprior_std.models.{file.stem}")
+    module = importlib.import_module(f"genprior_std.{file.parent.name}.{file.stem}")
     return [
         each
         for each in vars(module).values()
@@ -55,8 +56,13 @@ def computes_losses(function):
     return "Objectives" in str(getattr(function, "__annotations__", {}).get("return"))
 
 
+def test_a_folder_holds_the_models_and_nothing_else():
+    files = {file.stem for file in (FOLDER / "models").glob("*.py")} - {"__init__"}
+    assert files == {part.__module__.removeprefix("genprior_std.models.") for part in FINAL}
+
+
 def test_this_looks_at_all_models():
-    assert {part.__module__.rpartition(".")[2] for part in FINAL} <= {file.stem for file in HELD}
+    assert set(FINAL) <= set(CLASSES)
     assert {each.__name__ for each in BASES} == {
         "AutoregressiveAutoencoder",
         "CategoryAndStyle",

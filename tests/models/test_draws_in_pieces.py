@@ -10,7 +10,7 @@ import torch
 from genprior import Batch, DataInfo
 from genprior.engine.build import build_model
 from genprior_std.conditioners.none import NoCondition
-from genprior_std.models.code_inference import ROWS
+from genprior_std.model_pieces.code_inference import ROWS
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder

@@ -105,7 +105,7 @@ def test_beta_weighs_the_kl_alone():
 
 def test_the_posterior_of_every_code_under_every_image(monkeypatch):
     """In pieces, against one pair at a time."""
-    monkeypatch.setattr("genprior_std.models.two_level_inference.HELD", 6)
+    monkeypatch.setattr("genprior_std.model_pieces.two_level_inference.HELD", 6)
     model, batch = build_model(settings(), INFO, 0).double().eval(), binary_batch(3)
     z = torch.randn(5, LOWER + UPPER, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():

@@ -17,8 +17,8 @@ from genprior.parts import Batch, DataInfo, DensityPosterior, Encoder
 from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
 from genprior_std.conditioners.none import NoCondition
+from genprior_std.model_pieces.ring_buffer import filled
 from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
-from genprior_std.models.ring_buffer import filled
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors.gaussian import Gaussian

@@ -15,9 +15,9 @@ from pydantic import Field
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
-from genprior_std.models.checks import check_adversarial
-from genprior_std.models.improves import Improves
-from genprior_std.models.single_code import SingleCodeModel
+from genprior_std.checks.parts import check_adversarial
+from genprior_std.model_pieces.improves import Improves
+from genprior_std.model_pieces.single_code import SingleCodeModel
 
 __all__ = ["AdversarialAutoencoder"]
 

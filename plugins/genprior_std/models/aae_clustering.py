@@ -13,9 +13,9 @@ from pydantic import Field
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
-from genprior_std.models.category_and_style import CategoryBesideStyle
-from genprior_std.models.checks import check_adversarial, check_category_and_style
-from genprior_std.models.improves import Improves
+from genprior_std.checks.parts import check_adversarial, check_category_and_style
+from genprior_std.model_pieces.category_and_style import CategoryBesideStyle
+from genprior_std.model_pieces.improves import Improves
 
 __all__ = ["ClusteringAutoencoder"]
 

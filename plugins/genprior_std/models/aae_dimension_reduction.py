@@ -10,10 +10,10 @@ from torch.nn import functional
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
-from genprior_std.models.checks import check_adversarial, check_category_and_style
-from genprior_std.models.cluster_heads import ClusterHeads
-from genprior_std.models.improves import Improves
-from genprior_std.models.points_about_heads import PointsAboutHeads, check_circle, count_categories
+from genprior_std.checks.parts import check_adversarial, check_category_and_style
+from genprior_std.model_pieces.cluster_heads import ClusterHeads
+from genprior_std.model_pieces.improves import Improves
+from genprior_std.model_pieces.points_about_heads import PointsAboutHeads, check_circle, count_categories
 
 __all__ = ["DimensionReductionAutoencoder"]
 

@@ -32,7 +32,7 @@ from genprior import (
     Sizes,
     remember,
 )
-from genprior_std.models.learning import learns
+from genprior_std.model_pieces.learning import learns
 
 __all__ = ["GenerativeAdversarialNetwork"]
 

@@ -28,11 +28,11 @@ from genprior import (
     ReconstructionSpec,
     Sizes,
 )
-from genprior_std.models.checks_likelihood import check_density, check_density_posterior, check_likelihood, check_told
-from genprior_std.models.learning import learning
-from genprior_std.models.reconstruction_likelihood import ReconstructionLikelihood
-from genprior_std.models.two_level_inference import TwoLevelInference
-from genprior_std.models.warmup import warmed_up
+from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood, check_told
+from genprior_std.model_pieces.learning import learning
+from genprior_std.model_pieces.reconstruction_likelihood import ReconstructionLikelihood
+from genprior_std.model_pieces.two_level_inference import TwoLevelInference
+from genprior_std.model_pieces.warmup import warmed_up
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
 
 __all__ = ["HierarchicalVariationalAutoencoder"]

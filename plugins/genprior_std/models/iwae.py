@@ -25,9 +25,9 @@ from genprior import (
     ReconstructionSpec,
     Sizes,
 )
-from genprior_std.models.checks_likelihood import check_density, check_density_posterior, check_likelihood
-from genprior_std.models.latent import LatentModel
-from genprior_std.models.learning import learning
+from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood
+from genprior_std.model_pieces.latent import LatentModel
+from genprior_std.model_pieces.learning import learning
 
 __all__ = ["ImportanceWeightedAutoencoder"]
 

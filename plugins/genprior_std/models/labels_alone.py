@@ -24,7 +24,7 @@ from genprior import (
     PlanError,
     Sizes,
 )
-from genprior_std.models.checks import check_classes, check_enough_images, check_first_numbers
+from genprior_std.checks.parts import check_classes, check_enough_images, check_first_numbers
 
 __all__ = ["LabelledClassifier"]
 

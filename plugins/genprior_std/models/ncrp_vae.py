@@ -27,11 +27,11 @@ from genprior import (
     ReconstructionSpec,
     Sizes,
 )
-from genprior_std.models.checks_likelihood import check_gaussian_posterior, check_likelihood, check_tree
-from genprior_std.models.latent import LatentModel
-from genprior_std.models.learning import learning
-from genprior_std.models.posterior_draws import gaussian_posterior
-from genprior_std.models.ring_buffer import filled, overwrite_oldest
+from genprior_std.checks.likelihoods import check_gaussian_posterior, check_likelihood, check_tree
+from genprior_std.model_pieces.latent import LatentModel
+from genprior_std.model_pieces.learning import learning
+from genprior_std.model_pieces.posterior_draws import gaussian_posterior
+from genprior_std.model_pieces.ring_buffer import filled, overwrite_oldest
 
 __all__ = ["NestedCrpAutoencoder"]
 

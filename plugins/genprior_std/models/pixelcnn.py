@@ -23,7 +23,7 @@ from genprior import (
     Phase,
     Sizes,
 )
-from genprior_std.models.checks_likelihood import check_autoregressive
+from genprior_std.checks.likelihoods import check_autoregressive
 
 __all__ = ["PixelConvolutionalNetwork"]
 

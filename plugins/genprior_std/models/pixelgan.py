@@ -29,10 +29,10 @@ from genprior import (
     Sizes,
     remember,
 )
-from genprior_std.models.autoregressive_autoencoder import AutoregressiveAutoencoder
-from genprior_std.models.checks import check_enough_images, check_plain
-from genprior_std.models.checks_learning import check_learns_nothing
-from genprior_std.models.checks_likelihood import check_autoregressive
+from genprior_std.checks.learning import check_learns_nothing
+from genprior_std.checks.likelihoods import check_autoregressive
+from genprior_std.checks.parts import check_enough_images, check_plain
+from genprior_std.model_pieces.autoregressive_autoencoder import AutoregressiveAutoencoder
 
 __all__ = ["PixelGanAutoencoder"]
 

@@ -30,14 +30,14 @@ from genprior import (
     Sizes,
     remember,
 )
+from genprior_std.checks.labels import check_code_is_class
+from genprior_std.checks.learning import check_learns_nothing
+from genprior_std.checks.likelihoods import check_autoregressive
+from genprior_std.checks.parts import check_enough_images, check_plain
 from genprior_std.conditioners.known_labels import check_asked
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.layers.posterior import log_category
-from genprior_std.models.autoregressive_autoencoder import AutoregressiveAutoencoder
-from genprior_std.models.checks import check_enough_images, check_plain
-from genprior_std.models.checks_labels import check_code_is_class
-from genprior_std.models.checks_learning import check_learns_nothing
-from genprior_std.models.checks_likelihood import check_autoregressive
+from genprior_std.model_pieces.autoregressive_autoencoder import AutoregressiveAutoencoder
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["SemiSupervisedPixelGan"]

@@ -28,14 +28,14 @@ from genprior import (
     Sizes,
     remember,
 )
+from genprior_std.checks.learning import check_cross_entropy, check_knows_its_condition
+from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_sum
+from genprior_std.checks.parts import check_plain
 from genprior_std.games.nonsaturating import NonSaturating
-from genprior_std.models.checks import check_plain
-from genprior_std.models.checks_learning import check_cross_entropy, check_knows_its_condition
-from genprior_std.models.checks_likelihood import check_density, check_density_posterior, check_sum
-from genprior_std.models.equilibrium_gate import costs, moves
-from genprior_std.models.learning import learns
-from genprior_std.models.posterior_draws import density_posterior
-from genprior_std.models.single_code import SingleCodeModel
+from genprior_std.model_pieces.equilibrium_gate import costs, moves
+from genprior_std.model_pieces.learning import learns
+from genprior_std.model_pieces.posterior_draws import density_posterior
+from genprior_std.model_pieces.single_code import SingleCodeModel
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 
 __all__ = ["VaeGan"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genprior import Batch, CategoricalPosterior
-from genprior_std.models.single_code import SingleCodeModel
+from genprior_std.model_pieces.single_code import SingleCodeModel
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["AutoregressiveAutoencoder", "gives_categories"]

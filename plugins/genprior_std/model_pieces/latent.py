@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from genprior import Batch, Inference
-from genprior_std.models.code_inference import CodeInference
-from genprior_std.models.reconstruction_likelihood import ReconstructionLikelihood
-from genprior_std.models.single_code import SingleCodeModel
+from genprior_std.model_pieces.code_inference import CodeInference
+from genprior_std.model_pieces.reconstruction_likelihood import ReconstructionLikelihood
+from genprior_std.model_pieces.single_code import SingleCodeModel
 
 __all__ = ["LatentModel"]
 

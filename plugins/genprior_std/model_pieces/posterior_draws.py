@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from genprior import DensityPosterior, Model, Posterior
+from genprior_std.checks.likelihoods import no_density, no_gaussian
 from genprior_std.layers.posterior import GaussianPosterior
-from genprior_std.models.checks_likelihood import no_density, no_gaussian
 
 __all__ = ["density_posterior", "draw_with_density", "gaussian_posterior", "repeated"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genprior import Batch, Draws, Inference
 from genprior_std.layers.posterior import log_prob_of_each
-from genprior_std.models.posterior_draws import density_posterior, draw_with_density, repeated
+from genprior_std.model_pieces.posterior_draws import density_posterior, draw_with_density, repeated
 
 __all__ = ["CodeInference"]
 

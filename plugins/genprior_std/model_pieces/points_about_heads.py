@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from genprior import Batch, Condition, DataInfo, PlanError
-from genprior_std.models.category_and_style import CategoryAndStyle
-from genprior_std.models.checks import check_classes
+from genprior_std.checks.parts import check_classes
+from genprior_std.model_pieces.category_and_style import CategoryAndStyle
 
 __all__ = ["PointsAboutHeads", "check_circle", "count_categories"]
 

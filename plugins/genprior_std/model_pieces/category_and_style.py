@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genprior import Batch, Condition, Model, PlanError
-from genprior_std.models.checks import check_enough_images
+from genprior_std.checks.parts import check_enough_images
 
 __all__ = ["CategoryAndStyle", "CategoryBesideStyle"]
 

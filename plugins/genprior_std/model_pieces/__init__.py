@@ -1,0 +1,1 @@
+"""What several models share: abstract classes that answer questions, inference, and small mechanisms of losses."""
