@@ -1,13 +1,13 @@
-"""genprior: generative models whose prior is a choice.
+"""genprior: generative models with a choice of prior.
 
-Four lines from nothing to samples::
+Train a recipe and draw samples in four lines::
 
     recipe = genprior.load_recipe("recipes/table3_ablation.toml", changes=["quick"])
     genprior.train(recipe, rows=["A+B+C"], out="runs/demo")
     run = genprior.load_run("runs/demo/A+B+C/seed-0")
     images = run.sample(100)
 
-Names are loaded when they are first used, so that importing the package imports no torch.
+Names are loaded on first use, so that importing the package does not import torch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _HOMES = {
     "genprior.storage.cache": ["cache_folder", "content_hash", "keep_on_disk"],
     "genprior.storage.files": ["whole_file"],
 }  # fmt: skip
-"""The module that each public name comes from."""
+"""The public names by the module that defines them."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""Every error that genprior raises on purpose.
+"""The errors that genprior raises.
 
-Each message says what was asked, what is wrong, what is possible and what to do. The command line prints the message
-alone and exits with `exit_code`: 2 for a mistake of the user's, 1 for a run that failed.
+Each message says what was requested, what is wrong, what is possible and what to do. The command line prints only the
+message and exits with `exit_code`: 2 for a user error, 1 for a failed run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class GenpriorError(Exception):
-    """Base of all errors that are meant for a person."""
+    """Base of all errors with a message for the user."""
 
     exit_code = 2
 
@@ -45,19 +45,19 @@ class NameTaken(GenpriorError):
 
 
 class PluginError(GenpriorError):
-    """A part was asked for whose plugin could not be loaded, or a plugin registered something that is no part."""
+    """The plugin of a requested part could not be loaded, or a plugin registered something that is not a part."""
 
 
 class RecipeError(GenpriorError):
-    """A recipe that cannot be read or does not validate; the message lists every mistake of every row."""
+    """A recipe that cannot be read or does not validate; the message lists every error of every row."""
 
 
 class DataError(GenpriorError):
-    """A data set that is missing, empty, corrupt, or of the wrong range or shape."""
+    """A data set that is missing, empty or corrupt, or has the wrong range or shape."""
 
 
 class ScoreError(GenpriorError):
-    """A score that cannot be computed from what is there."""
+    """A score that cannot be computed from this run or these images."""
 
 
 class CheckpointError(GenpriorError):
@@ -69,30 +69,30 @@ class RunError(GenpriorError):
 
 
 class NotFinite(GenpriorError):
-    """A loss or a gradient became infinite or not a number while training."""
+    """A loss or a gradient became infinite or NaN during training."""
 
     exit_code = 1
 
 
 class Interrupted(GenpriorError):
-    """Training was asked to stop; the run can be resumed."""
+    """Training was interrupted; the run can be resumed."""
 
     exit_code = 130
 
 
-def did_you_mean(asked: str, possible: Iterable[str]) -> str:
-    """The end of an error message: the nearest right name, if one is near, and all that is possible.
+def did_you_mean(name: str, possible: Iterable[str]) -> str:
+    """The end of an error message: the closest valid name, if one is close, and all valid names.
 
     Args:
-        asked: what the user wrote.
-        possible: the names that would have been right.
+        name: the name that the user gave.
+        possible: the valid names.
 
     Returns:
         For example `; did you mean 'gaussian'? Possible: gaussian, uniform`.
     """
     names = sorted(possible)
-    near = difflib.get_close_matches(asked, names, n=1, cutoff=0.5)
-    question = f"; did you mean '{near[0]}'?" if near else "."
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    question = f"; did you mean '{close[0]}'?" if close else "."
     return f"{question} Possible: {', '.join(names) or 'none'}"
 
 

@@ -1,7 +1,7 @@
-"""Which parts are installed: (kind, name) -> class, and where each came from.
+"""The registry of installed parts: (kind, name) -> class, with the origin of each.
 
 Every plugin, the standard parts included, is an entry point of the group `genprior`. A plugin that cannot be imported
-is kept as a `Broken` record, named in errors and listings, and stops nothing that does not need it.
+is kept as a `Broken` record, which errors and listings name; everything that does not need it still works.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KINDS: dict[str, type[parts.Part]] = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a part came from."""
+    """The plugin and package of a part."""
 
     plugin: str
     """The entry point's name."""
@@ -43,19 +43,19 @@ class Origin:
     """The installed package and its version, `name version`."""
 
     def __str__(self) -> str:
-        """For messages: plugin 'ring' (genprior-ring 0.1.0)."""
+        """For messages, for example: plugin 'ring' (genprior-ring 0.1.0)."""
         return f"plugin '{self.plugin}' ({self.distribution})"
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin that could not be used."""
+    """A plugin that could not be loaded."""
 
     origin: Origin
     reason: str
-    """One line: what went wrong."""
+    """One line: the error."""
     details: str = ""
-    """The traceback, where there is one."""
+    """The traceback, if there is one."""
 
 
 class Registry:
@@ -71,20 +71,20 @@ class Registry:
         self._origins: dict[tuple[str, str], Origin] = {}
 
     def add(self, plugin: object, origin: Origin) -> None:
-        """Take over a plugin's hooks and parts, all of them or none.
+        """Register a plugin's hooks and parts, all of them or none.
 
         Args:
             plugin: a module or object with `genprior.hookimpl` functions.
-            origin: where it came from.
+            origin: its entry point and package.
 
         Raises:
-            NameTaken: a part of the same kind and name is there already; names both origins.
-            PluginError: a hook that does not exist, wrong arguments, or something registered that is no part.
+            NameTaken: a part of the same kind and name is registered already; the message names both origins.
+            PluginError: a hook does not exist or has wrong arguments, or a registered object is not a part.
         """
         offered: dict[tuple[str, str], type[parts.Part]] = {}
 
         def register(part: type[parts.Part]) -> None:
-            key = self._checked(part, origin)
+            key = self._check(part, origin)
             taken = self._origins.get(key) or (origin if key in offered else None)
             if taken is not None:
                 raise NameTaken(
@@ -97,15 +97,15 @@ class Registry:
             self.manager.register(plugin, str(origin))
             self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            # pluggy may have refused it before it was registered, or because another one has its name.
+            # pluggy may have refused it before registration, or because another plugin has its name.
             if self.manager.get_plugin(str(origin)) is plugin:
                 self.manager.unregister(plugin)
             raise PluginError(f"{origin} does not fit the hooks of genprior {__version__}: {error}") from error
         try:
-            mine = self.manager.subset_hook_caller(
+            hook = self.manager.subset_hook_caller(
                 "genprior_parts", [other for other in self.manager.get_plugins() if other is not plugin]
             )
-            mine(register=register)
+            hook(register=register)
         except BaseException:
             self.manager.unregister(plugin)
             raise
@@ -114,10 +114,10 @@ class Registry:
         self._origins.update(dict.fromkeys(offered, origin))
 
     @staticmethod
-    def _checked(part: Any, origin: Origin) -> tuple[str, str]:
+    def _check(part: Any, origin: Origin) -> tuple[str, str]:
         if not (isinstance(part, type) and issubclass(part, parts.Part)):
             raise PluginError(
-                f"{origin} registered {part!r}, which is no part: derive a class from genprior.Prior, ..."
+                f"{origin} registered {part!r}, which is not a part: derive a class from genprior.Prior, ..."
             )
         base = KINDS.get(part.kind)
         if base is None or not issubclass(part, base):
@@ -133,23 +133,23 @@ class Registry:
         """The part class of this kind and name.
 
         Raises:
-            PluginError: there is none; says what is possible, and which plugins could not be loaded.
+            PluginError: there is none; the message lists the possible names and the plugins that could not be loaded.
         """
-        found = self._parts.get((kind, name))
-        if found is None:
+        part = self._parts.get((kind, name))
+        if part is None:
             message = f"there is no {kind} named '{name}'{did_you_mean(name, self.names(kind))}"
             if self.broken:
                 message += ". Not loaded: " + "; ".join(f"{b.origin}: {b.reason}" for b in self.broken)
             raise PluginError(message)
-        return found
+        return part
 
     def origin(self, part: type[parts.Part]) -> Origin:
-        """Where a registered part came from."""
+        """The plugin and package of a registered part."""
         return self._origins[part.kind, part.name]
 
     def names(self, kind: str) -> list[str]:
         """The names of all parts of a kind."""
-        return sorted(name for each, name in self._parts if each == kind)
+        return sorted(name for part_kind, name in self._parts if part_kind == kind)
 
     def all(self) -> list[type[parts.Part]]:
         """All part classes, by kind and name."""
@@ -179,37 +179,38 @@ def _origin(entry: importlib.metadata.EntryPoint) -> Origin:
 
 
 def _refused_version(entry: importlib.metadata.EntryPoint) -> str | None:
-    """Why the plugin's own metadata refuses this genprior; None if it does not."""
+    """Why the plugin's metadata excludes this version of genprior; None if it does not."""
     for line in (entry.dist.requires if entry.dist is not None else None) or ():
-        wanted = Requirement(line)
-        applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if wanted.name == "genprior" and applies and not wanted.specifier.contains(__version__, prereleases=True):
-            return f"it asks for genprior{wanted.specifier}, and this is genprior {__version__}"
+        requirement = Requirement(line)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        included = requirement.specifier.contains(__version__, prereleases=True)
+        if requirement.name == "genprior" and applies and not included:
+            return f"it requires genprior{requirement.specifier}, and this is genprior {__version__}"
     return None
 
 
 def load(entries: list[importlib.metadata.EntryPoint] | None = None) -> Registry:
-    """A registry of every installed plugin; a plugin that cannot be used is isolated and recorded.
+    """A registry of every installed plugin; a plugin that cannot be loaded is isolated and recorded.
 
     Args:
-        entries: entry points to use in place of the installed ones.
+        entries: entry points to use instead of the installed ones.
 
     Raises:
         NameTaken: two plugins offer a part of one kind and name.
     """
     registry = Registry()
-    found = entries if entries is not None else list(importlib.metadata.entry_points(group=GROUP))
-    for entry in sorted(found, key=lambda e: (e.name != "std", e.name)):
+    plugins = entries if entries is not None else list(importlib.metadata.entry_points(group=GROUP))
+    for entry in sorted(plugins, key=lambda e: (e.name != "std", e.name)):
         origin = _origin(entry)
-        refused = _refused_version(entry)
-        if refused:
-            registry.broken.append(Broken(origin, refused))
+        reason = _refused_version(entry)
+        if reason:
+            registry.broken.append(Broken(origin, reason))
             continue
         try:
             registry.add(entry.load(), origin)
         except NameTaken:
             raise
-        except Exception as error:  # a plugin may fail in any way at all
+        except Exception as error:  # a plugin may raise anything
             reason = f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
             registry.broken.append(Broken(origin, reason, traceback.format_exc()))
     return registry

@@ -1,1 +1,1 @@
-"""Images as uint8 tensors: data sets, their cache, batches by seed, hidden labels, images of other tools."""
+"""Images as uint8 tensors: checks and sizes, the cache, seeded batches, hidden labels, images of other tools."""

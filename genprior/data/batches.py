@@ -1,4 +1,4 @@
-"""A data set where it is trained on: batches that are a function of seed and step alone."""
+"""Training batches from a data set on the device, as a function of seed and step only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["DeviceData"]
 
 
 def _generator(*key: int | str) -> torch.Generator:
-    """A generator of its own for `key`, on the host: the same numbers whatever the device."""
+    """A new generator on the host, seeded by `key`: the same numbers for every device."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
@@ -29,12 +29,12 @@ def _fits(size: int, device: torch.device) -> bool:
 
 
 class DeviceData:
-    """A data set where it is trained, whose batches are a function of (seed, step) alone.
+    """A data set on the training device, whose batches are a function of (seed, step) only.
 
     Epoch e visits the images in a permutation drawn under (seed, e) on the host, so it is the same on every device and
     a resumed run needs no state; the last, partial batch of an epoch is dropped. Gathering, flips and scaling run on
-    the device, batched, and wait for nothing. A set that would take more than half of the free CUDA memory stays on the
-    host; its batches are gathered into pinned memory and copied without blocking.
+    the device, batched, without synchronisation. A set that would take more than half of the free CUDA memory stays on
+    the host; its batches are gathered into pinned memory and copied without blocking.
     """
 
     def __init__(
@@ -60,25 +60,25 @@ class DeviceData:
 
         Args:
             image_set: the split to train on.
-            device: where batches are needed.
-            batch: images a step, of all ranks together.
+            device: the device of the batches.
+            batch: images per step, over all ranks.
             seed: the run's seed.
             flip: mirror each image left to right with probability 1/2, drawn under (seed, step).
-            shift: move each image by up to so many pixels, across and down, drawn under (seed, step); black comes in.
-            rotate: turn each image by an angle drawn from -rotate to rotate, in degrees, under (seed, step).
+            shift: move each image by up to this many pixels, across and down, drawn under (seed, step); black margins.
+            rotate: rotate each image by an angle drawn from -rotate to rotate, in degrees, under (seed, step).
             zoom: scale each image by a factor drawn from 1 - zoom to 1 + zoom, under (seed, step).
             channels_last: give batches in the channels-last memory format.
-            stochastic: take a pixel as its probability of white, and draw black or white under (seed, step).
-            labels: how many images keep their label, as many of each class, drawn under the seed; None for all.
-            labelled_batch: images a step of the labelled stream, of all ranks together; by default as many as `batch`,
-                or as keep their label, if they are fewer.
-            rank: which slice of each batch is given here.
+            stochastic: interpret a pixel as its probability of white, and draw black or white under (seed, step).
+            labels: how many images keep their label, equally many of each class, drawn under the seed; None for all.
+            labelled_batch: labelled images per step, over all ranks; by default `batch`, or the number of images that
+                keep their label if that is smaller.
+            rank: which slice of each batch this process gets.
             world: how many ranks share a batch.
-            resident: whether the set lies on the device; None decides by its free memory.
+            resident: whether the set is kept on the device; None decides by its free memory.
 
         Raises:
-            DataError: the set is not valid, the batch is larger than it, the ranks cannot share the batch equally, or
-                so many labels cannot be kept.
+            DataError: the set is not valid, the batch is larger than the set, the ranks cannot share the batch equally,
+                or the set cannot keep this number of labels.
         """
         check_images(image_set, "data set")
         if not 1 <= batch <= len(image_set.images):
@@ -111,17 +111,17 @@ class DeviceData:
         self._labels = image_set.labels.to(home)
         self._orders: dict[str, tuple[int, Tensor]] = {}
         self.labelled: Tensor | None = None
-        """The places [labels] of the images that keep their label, on the host; None where all do."""
+        """The indices [labels] of the images that keep their label, on the host; None where all do."""
         if labels is not None:
             self._hide_labels(image_set, labels, labelled_batch, rank, world)
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self._images)
 
     @property
     def batches_per_epoch(self) -> int:
-        """How many whole batches an epoch has."""
+        """The number of whole batches in an epoch."""
         return len(self) // self.batch_size
 
     def batch(self, step: int) -> Batch:
@@ -143,22 +143,22 @@ class DeviceData:
         return batch._replace(labelled=labelled)
 
     def _prepared(self, chosen: Tensor, step: int, stream: str, of: int, mine: slice) -> Batch:
-        """The chosen images as they are trained on: slice `mine` of a stream that has `of` images a step."""
+        """The chosen images, augmented and scaled: slice `mine` of a stream of `of` images per step."""
         images, labels = self._gather(chosen)
         if self.flip:
-            drawn = torch.rand(of, generator=_generator(self.seed, f"{stream}flip", step))[mine]
-            mirrored = self._send(drawn < 0.5)[:, None, None, None]
+            uniform = torch.rand(of, generator=_generator(self.seed, f"{stream}flip", step))[mine]
+            mirrored = self._send(uniform < 0.5)[:, None, None, None]
             images = torch.where(mirrored, images.flip(self._dim), images)
         if self.shift:
-            drawn = torch.randint(
+            offsets = torch.randint(
                 2 * self.shift + 1, (2, of, 1), generator=_generator(self.seed, f"{stream}shift", step)
             )
-            images = self._shifted(images, *self._send(drawn[:, mine]))
+            images = self._shifted(images, *self._send(offsets[:, mine]))
         if self.rotate or self.zoom:
-            drawn = torch.rand(2, of, generator=_generator(self.seed, f"{stream}turn", step))[:, mine]
-            images = self._turned(images, *self._send(2 * drawn - 1))
+            uniform = torch.rand(2, of, generator=_generator(self.seed, f"{stream}turn", step))[:, mine]
+            images = self._rotated(images, *self._send(2 * uniform - 1))
         if self.stochastic:
-            images = self._black_or_white(images, _generator(self.seed, f"{stream}pixels", step), of, mine)
+            images = self._binarised(images, _generator(self.seed, f"{stream}pixels", step), of, mine)
         return Batch(self._scaled(images), labels)
 
     def _hide_labels(self, image_set: ImageSet, labels: int, labelled_batch: int | None, rank: int, world: int) -> None:
@@ -167,7 +167,7 @@ class DeviceData:
         self._labelled_batch = labelled_batch or max(world, min(self.batch_size, labels) // world * world)
         if self._labelled_batch > labels or self._labelled_batch % world:
             raise DataError(
-                f"labelled_batch = {self._labelled_batch}, and {labels} images keep their label; a multiple of the "
+                f"labelled_batch = {self._labelled_batch}, but {labels} images keep their label; a multiple of the "
                 f"number of ranks, {world}, up to {labels} is possible"
             )
         share = self._labelled_batch // world
@@ -178,39 +178,39 @@ class DeviceData:
         self._labelled_here = self.labelled.to(self._labels.device)
 
     def draw(self, n: int) -> Batch:
-        """N different images, chosen with torch's own generator on the host, as they are trained on.
+        """N different training images, chosen with torch's default generator on the host, scaled and binarised.
 
         Raises:
-            PlanError: there are not so many.
+            PlanError: the set has fewer images.
         """
         if not 1 <= n <= len(self):
             raise PlanError(
-                f"{n} different training images were asked for, and the data set has {len(self)}; "
-                f"ask for 1 to {len(self)}"
+                f"{n} different training images are needed, but the data set has {len(self)}; "
+                f"1 to {len(self)} are possible"
             )
         chosen = torch.randperm(len(self))[:n]
         images, labels = self._gather(self._send(chosen) if self.resident else chosen)
         if self.stochastic:
             seed = int(torch.randint(2**62, ()))
-            images = self._black_or_white(images, torch.Generator().manual_seed(seed), n)
+            images = self._binarised(images, torch.Generator().manual_seed(seed), n)
         return Batch(self._scaled(images), labels)
 
     def _shifted(self, images: Tensor, down: Tensor, across: Tensor) -> Tensor:
-        """Each image's own window [n, 1] of the image with a black margin of `shift` pixels; `shift` is its middle."""
+        """Each image shifted: its window in the image with a black margin of `shift` pixels, at offsets [n, 1]."""
         _, h, w = self.info.image
         margin = (self.shift,) * 4
         images = pad(images, (0, 0, *margin) if self.channels_last else margin)
         images = images if self.channels_last else images.permute(0, 2, 3, 1)
-        each = torch.arange(len(images), device=images.device)[:, None, None]
+        index = torch.arange(len(images), device=images.device)[:, None, None]
         rows, columns = (torch.arange(size, device=images.device) for size in (h, w))
-        windows = images[each, (down + rows)[:, :, None], (across + columns)[:, None]]
+        windows = images[index, (down + rows)[:, :, None], (across + columns)[:, None]]
         return windows if self.channels_last else windows.permute(0, 3, 1, 2)
 
-    def _turned(self, images: Tensor, turn: Tensor, growth: Tensor) -> Tensor:
-        """Each image turned and scaled about its middle, by `turn` and `growth` [n] in -1..1 of what is allowed."""
+    def _rotated(self, images: Tensor, turn: Tensor, growth: Tensor) -> Tensor:
+        """Each image rotated and scaled about its centre, by `turn` and `growth` [n], fractions of the maxima."""
         angle, scale = turn * math.radians(self.rotate), 1 / (1 + growth * self.zoom)
         cos, sin, zero = scale * angle.cos(), scale * angle.sin(), torch.zeros_like(angle)
-        # Both sides are 2 long to `affine_grid`, which would shear an image that is not square.
+        # Both sides have length 2 for `affine_grid`, which would shear an image that is not square.
         _, h, w = self.info.image
         theta = torch.stack([torch.stack([cos, -sin * h / w, zero], 1), torch.stack([sin * w / h, cos, zero], 1)], 1)
         x = (images.permute(0, 3, 1, 2) if self.channels_last else images).float()
@@ -218,14 +218,14 @@ class DeviceData:
         x = x.round_().to(torch.uint8)
         return x.permute(0, 2, 3, 1) if self.channels_last else x
 
-    def _black_or_white(self, images: Tensor, generator: torch.Generator, of: int, mine: slice = slice(None)) -> Tensor:
-        """Each byte v drawn as 255 with probability v / 255, else as 0: the same draw whatever device or layout.
+    def _binarised(self, images: Tensor, generator: torch.Generator, of: int, mine: slice = slice(None)) -> Tensor:
+        """Each byte v drawn as 255 with probability v / 255, else as 0: the same draw for every device and layout.
 
         Args:
             images: bytes as they are stored.
             generator: draws for all ranks.
-            of: how many images are drawn for, of all ranks together.
-            mine: which of them these images are.
+            of: the number of images over all ranks.
+            mine: the slice of them that `images` are.
         """
         c, h, w = self.info.image
         thresholds = torch.randint(255, (of, c, h, w), dtype=torch.uint8, generator=generator)[mine]
@@ -233,11 +233,11 @@ class DeviceData:
         return (self._send(thresholds) < images).to(torch.uint8).mul_(255)
 
     def _scaled(self, images: Tensor) -> Tensor:
-        # Stored as [n, h, w, c], a batch is in the channels-last format once it is looked at as [n, c, h, w].
+        # Stored as [n, h, w, c], a batch viewed as [n, c, h, w] is in the channels-last format.
         return images_to_float(images.permute(0, 3, 1, 2) if self.channels_last else images)
 
     def _indices(self, stream: str, step: int, n: int, batch: int) -> Tensor:
-        """Which of n images all ranks together get in `step`: [batch], where the images are."""
+        """The indices [batch] of the images of all ranks in `step`, on the device that holds the images."""
         epoch, place = divmod(step, n // batch)
         if self._orders.get(stream, (-1,))[0] != epoch:
             order = torch.randperm(n, generator=_generator(self.seed, stream, epoch))
@@ -248,11 +248,11 @@ class DeviceData:
         """The chosen images and labels, on the device."""
         if self.resident:
             return self._images.index_select(0, chosen), self._labels.index_select(0, chosen)
-        # A fresh pinned buffer each time: the allocator reuses one only after the copy out of it is done.
+        # A new pinned buffer each time: the allocator reuses one only after the copy from it is done.
         images = torch.empty((len(chosen), *self._images.shape[1:]), dtype=torch.uint8, pin_memory=self._pinned)
         torch.index_select(self._images, 0, chosen, out=images)
         return images.to(self.device, non_blocking=True), self._send(self._labels.index_select(0, chosen))
 
     def _send(self, tensor: Tensor) -> Tensor:
-        """Copy a tensor of the host to the device without waiting for it."""
+        """Copy a tensor from the host to the device without blocking."""
         return (tensor.pin_memory() if self._pinned else tensor).to(self.device, non_blocking=True)

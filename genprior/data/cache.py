@@ -35,40 +35,40 @@ def read_cache(name: str, split: str) -> ImageSet | None:
         The split, or None where the cache has no such file.
 
     Raises:
-        DataError: the file cannot be opened, is truncated or corrupt, or holds something else than an image set.
+        DataError: the file cannot be opened, is truncated or corrupt, or does not hold an image set.
     """
     path = cache_file(name, split)
-    cure = "delete it, and it will be downloaded or made again when it is next needed"
+    remedy = "delete it, and it will be downloaded or made again when it is next needed"
     try:
         with safe_open(path, framework="pt") as file:
             missing = {"images", "labels"} - set(file.keys())
             if missing:
-                raise DataError(f"{path}: it has no tensor {' and no '.join(sorted(missing))}; {cure}")
+                raise DataError(f"{path}: it has no tensor {' and no '.join(sorted(missing))}; {remedy}")
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
             classes = json.loads((file.metadata() or {}).get("classes", "[]"))
     except FileNotFoundError:
         return None
     except SafetensorError as problem:
-        raise DataError(f"{path}: it is truncated or no safetensors file ({problem}); {cure}") from problem
+        raise DataError(f"{path}: it is truncated or no safetensors file ({problem}); {remedy}") from problem
     except json.JSONDecodeError as problem:
-        raise DataError(f"{path}: its metadata 'classes' is no JSON list ({problem}); {cure}") from problem
+        raise DataError(f"{path}: its metadata 'classes' is no JSON list ({problem}); {remedy}") from problem
     except OSError as problem:
         raise DataError(f"{path}: it cannot be read ({problem}); check the file's permissions") from problem
-    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
-        raise DataError(f"{path}: its metadata 'classes' is no JSON list of names; {cure}")
+    if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
+        raise DataError(f"{path}: its metadata 'classes' is no JSON list of names; {remedy}")
     try:
         return check_images(ImageSet(images, labels, tuple(classes)), str(path))
     except DataError as problem:
-        raise DataError(f"{problem}; {cure}") from problem
+        raise DataError(f"{problem}; {remedy}") from problem
 
 
 def write_cache(name: str, split: str, image_set: ImageSet) -> Path:
-    """Keep a decoded split in the cache: the file is written whole or not at all.
+    """Write a decoded split to the cache, atomically.
 
     Args:
         name: the data set's name in the cache.
         split: for example `train`.
-        image_set: what to keep.
+        image_set: the split.
 
     Returns:
         The file.
@@ -82,7 +82,7 @@ def write_cache(name: str, split: str, image_set: ImageSet) -> Path:
     tensors = {"images": image_set.images.contiguous(), "labels": image_set.labels.contiguous()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # safetensors makes files that only their owner may read; a cache may be shared, so the umask decides.
+        # safetensors makes files that only their owner can read; a cache may be shared, so the umask decides.
         partial.touch(exist_ok=False)
         mode = partial.stat().st_mode
         save_file(tensors, partial, {"classes": json.dumps(list(image_set.classes))})
@@ -93,7 +93,7 @@ def write_cache(name: str, split: str, image_set: ImageSet) -> Path:
     except (OSError, SafetensorError) as problem:
         raise DataError(
             f"{path}: it cannot be written ({problem}); "
-            "free some space or give yourself permission there, or point GENPRIOR_DATA at another folder"
+            "free some space or give yourself permission there, or set GENPRIOR_DATA to another folder"
         ) from problem
     finally:
         with suppress(OSError):
@@ -102,7 +102,7 @@ def write_cache(name: str, split: str, image_set: ImageSet) -> Path:
 
 
 def _sync(path: Path) -> None:
-    """Have what is at `path` reach the disk; a folder cannot be opened for that on Windows."""
+    """Flush a file or folder to disk; Windows cannot open folders for that."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

@@ -1,4 +1,4 @@
-"""Images that any tool wrote, to be scored like a run's: a folder of PNG or JPEG files, or an .npz."""
+"""Images of other tools, scored like those of runs: a folder of PNG or JPEG files, or an .npz."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GREY, _COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "Y
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images and where they came from."""
+    """Decoded images and their origin."""
 
     path: Path
     images: Tensor
@@ -37,7 +37,7 @@ class Images:
 
     @property
     def label(self) -> str:
-        """How a table calls them: the folder's or the file's name."""
+        """Their label in tables: the folder's or the file's name."""
         return self.path.resolve().stem if self.path.suffix.lower() == ".npz" else self.path.resolve().name
 
     @cached_property
@@ -47,14 +47,14 @@ class Images:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The PNG and JPEG files right in a folder, else those in the folders below it, by name; hidden ones are not."""
-    for found in (folder.iterdir(), folder.rglob("*")):
+    """The PNG and JPEG files directly in a folder, else those in its sub-folders, by path; hidden ones are ignored."""
+    for candidates in (folder.iterdir(), folder.rglob("*")):
         files = [
-            one
-            for one in found
-            if one.suffix.lower() in _SUFFIXES
-            and not any(part.startswith(".") for part in one.relative_to(folder).parts)
-            and one.is_file()
+            path
+            for path in candidates
+            if path.suffix.lower() in _SUFFIXES
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            and path.is_file()
         ]
         if files:
             return sorted(files, key=str)
@@ -62,7 +62,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_images(path: Path) -> Images:
-    """Decode a folder of images, or the images of an .npz, at the size that they have.
+    """Decode a folder of images, or the images of an .npz, at their own size.
 
     Raises:
         DataError: there are none, some cannot be read (they are counted and named), or their sizes differ.
@@ -78,7 +78,7 @@ def read_images(path: Path) -> Images:
 def _decode(files: Sequence[Path], folder: Path) -> Tensor:
     """The images of the files, uint8 [n, c, h, w]: grey if all are grey, else RGB.
 
-    Neither scaled nor turned, so they are what torch-fidelity sees in the same files.
+    Neither scaled nor rotated by EXIF data, so that torch-fidelity reads the same images from these files.
     """
     with ThreadPoolExecutor() as pool:
         heads = list(pool.map(_head, files))
@@ -88,38 +88,38 @@ def _decode(files: Sequence[Path], folder: Path) -> Tensor:
         (width, height), _ = sizes.most_common(1)[0] if sizes else ((1, 1), 0)
         out = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
 
-        def one(place: int) -> str:
+        def decode(place: int) -> str:
             try:
                 with Image.open(files[place]) as image:
                     pixels = np.asarray(image.convert("L" if grey else "RGB"))
-            # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
+            # Pillow's decoders raise many kinds of errors for a broken file; all mean that it cannot be used.
             except Exception as problem:
                 return str(problem) or type(problem).__name__
             if pixels.shape[:2] == (height, width):
                 out[place] = pixels.reshape(height, width, -1)
             return ""
 
-        healthy = [place for place, file in enumerate(files) if file not in broken]
-        for place, problem in zip(healthy, pool.map(one, healthy), strict=True):
+        readable = [place for place, file in enumerate(files) if file not in broken]
+        for place, problem in zip(readable, pool.map(decode, readable), strict=True):
             if problem:
                 broken[files[place]] = problem
     if broken:
         raise DataError(
             f"{folder}: {len(broken):,} of {len(files):,} images cannot be read: "
-            f"{_some([f'{file} ({problem})' for file, problem in broken.items()])}; repair or remove them"
+            f"{_listed([f'{file} ({problem})' for file, problem in broken.items()])}; repair or remove them"
         )
     if len(sizes) > 1:
         first = {size: file for file, (size, *_) in zip(reversed(files), reversed(heads), strict=True)}
-        listed = [f"{w}x{h} ({n:,}, such as {first[w, h].name})" for (w, h), n in sizes.most_common()]
+        counts = [f"{w}x{h} ({n:,}, such as {first[w, h].name})" for (w, h), n in sizes.most_common()]
         raise DataError(
-            f"{folder}: its images have {len(sizes)} sizes: {_some(listed)}; scores compare images of one size, so "
-            "bring them all to one, or keep one size a folder"
+            f"{folder}: its images have {len(sizes)} sizes: {_listed(counts)}; scores compare images of one size, so "
+            "resize them to one size, or use one folder for each size"
         )
     return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
 
 def _head(file: Path) -> tuple[tuple[int, int], str, str]:
-    """Size (width, height) and mode of an image file, and what is wrong with it."""
+    """Size (width, height) and mode of an image file, and the error that it has, if any."""
     try:
         with Image.open(file) as image:
             if image.mode not in (*_GREY, *_COLOUR):
@@ -129,7 +129,7 @@ def _head(file: Path) -> tuple[tuple[int, int], str, str]:
         return (0, 0), "", str(problem) or type(problem).__name__
 
 
-def _some(texts: Sequence[str]) -> str:
+def _listed(texts: Sequence[str]) -> str:
     more = len(texts) - _NAMED_AT_MOST
     return ", ".join(texts[:_NAMED_AT_MOST]) + (f", and {more:,} more" if more > 0 else "")
 
@@ -140,15 +140,15 @@ class Archive(NamedTuple):
     images: np.ndarray
     """[n, c, h, w] with n of at least 1 and c of 1 or 3, in the dtype of the file."""
     name: str
-    """What the array of images is called in the file."""
+    """The name of the array of images in the file."""
     others: dict[str, np.ndarray]
-    """Those of the other arrays that were asked for and that there are."""
+    """The other requested arrays that the file has."""
 
 
 def read_archive(path: Path, *others: str) -> Archive:
-    """The images of an .npz, its array `images`, `arr_0`, or the only one, and the named arrays beside them.
+    """The images of an .npz, from its array `images`, `arr_0` or its only array, and other arrays by name.
 
-    Images may be [n, h, w], [n, h, w, c] or [n, c, h, w]. Pickled content is never read, so a file from elsewhere
+    Images may be [n, h, w], [n, h, w, c] or [n, c, h, w]. Pickled content is never read, so a foreign file
     cannot run code.
 
     Raises:
@@ -161,12 +161,12 @@ def read_archive(path: Path, *others: str) -> Archive:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: it holds a single array; save it with numpy.savez(path, images=...)")
-            held = list(archive.files)
-            name = next((one for one in ("images", "arr_0") if one in held), held[0] if len(held) == 1 else "")
+            names = list(archive.files)
+            name = next((key for key in ("images", "arr_0") if key in names), names[0] if len(names) == 1 else "")
             if not name:
-                raise DataError(f"{path}: it has no array 'images' or 'arr_0'; it has {', '.join(held) or 'nothing'}")
+                raise DataError(f"{path}: it has no array 'images' or 'arr_0'; it has {', '.join(names) or 'nothing'}")
             images = archive[name]
-            found = {one: archive[one] for one in others if one in held}
+            extra = {key: archive[key] for key in others if key in names}
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; give an .npz with an array 'images'") from None
     except ValueError as problem:
@@ -175,14 +175,14 @@ def read_archive(path: Path, *others: str) -> Archive:
         ) from problem
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
         raise DataError(f"{path}: it cannot be read ({problem}); is it a whole .npz file?") from problem
-    return Archive(_channels_first(images, f"{path}: '{name}'"), name, found)
+    return Archive(_channels_first(images, f"{path}: '{name}'"), name, extra)
 
 
 def _channels_first(images: np.ndarray, what: str) -> np.ndarray:
-    """Look at [n, h, w], [n, h, w, c] or [n, c, h, w] as [n, c, h, w].
+    """View [n, h, w], [n, h, w, c] or [n, c, h, w] as [n, c, h, w].
 
     Raises:
-        DataError: none of these shapes, or more than one of them; or no images.
+        DataError: the shape is none of these or ambiguous, or there are no images.
     """
     shape = list(images.shape)
     possible = "[n, h, w], [n, h, w, c] and [n, c, h, w] with c of 1 or 3 are possible"

@@ -1,8 +1,8 @@
-"""Data sets as uint8 tensors: the cache on disk, the checks, the sizes, and batches by seed.
+"""Images as uint8 tensors: conversion to floating point, checks, and sizes.
 
 A decoded split is an `ImageSet`: images uint8 [n, c, h, w] and labels int64 [n]. It is kept in the cache folder as
 `<name>-<split>.safetensors` (tensors `images` and `labels`; the class names are a JSON list in the metadata key
-`classes`), and trained on as one tensor on the device, whose batches are a function of (seed, step) alone.
+`classes`); training reads it as one tensor on the device (see `genprior.data.batches`).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _RESIZE_CHUNK = 1024
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Bytes and numbers
+# Bytes and floating point
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def images_to_float(images: Tensor) -> Tensor:
-    """Bring bytes to what networks see: (x - 127.5) / 127.5.
+    """Convert bytes to the input of networks: (x - 127.5) / 127.5.
 
     Args:
         images: uint8, any shape.
@@ -42,12 +42,12 @@ def images_to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Bring what networks make to bytes: 127.5 (x + 1), rounded to the nearest and clamped to 0..255.
+    """Convert the output of networks to bytes: 127.5 (x + 1), rounded to the nearest and clamped to 0..255.
 
     The inverse of `images_to_float`, exactly, for all 256 values.
 
     Args:
-        images: floating point, any shape, meant to lie in [-1, 1].
+        images: floating point, any shape, nominally in [-1, 1].
 
     Returns:
         uint8 of the same shape.
@@ -62,11 +62,11 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def check_images(image_set: ImageSet, name: str) -> ImageSet:
-    """Return `image_set` if it is one that can be trained on.
+    """Validate an image set, and return it.
 
     Args:
-        image_set: what to check.
-        name: the data set or file, for the message.
+        image_set: the set to validate.
+        name: the data set or file, for messages.
 
     Returns:
         The same image set.
@@ -105,12 +105,12 @@ def _dtype(tensor: Tensor) -> str:
 
 
 def as_trained(dataset: Dataset, labels: float | None, train: ImageSet | None = None) -> DataInfo:
-    """What a model may know of a data set before it is built: of the images as they are trained on.
+    """The form of the training data (binarised or not, with how many labels), which models need when they are built.
 
     Args:
         dataset: the data set.
-        labels: how many training images keep their label, or below 1 which share of them; None for all.
-        train: its split `train`, where it has been read already.
+        labels: the number of training images that keep their label, or their share if below 1; None for all.
+        train: the split `train`, if it has been read already.
     """
     train = train or dataset.load("train")
     info = train.info._replace(labelled=count_of(labels, len(train.labels)))
@@ -118,7 +118,7 @@ def as_trained(dataset: Dataset, labels: float | None, train: ImageSet | None = 
 
 
 def fit_images(images: Tensor, size: int | None, how: Literal["pad", "resize"]) -> Tensor:
-    """Bring images to size x size.
+    """Pad or resize images to size x size.
 
     Args:
         images: uint8 [n, c, h, w].
@@ -147,15 +147,10 @@ def fit_images(images: Tensor, size: int | None, how: Literal["pad", "resize"]) 
     new = max(size, round(height * scale)), max(size, round(width * scale))
     top, left = (new[0] - size) // 2, (new[1] - size) // 2
     out = images.new_empty((*images.shape[:2], size, size))
-    # In chunks, because the floats of a large set would be four times its bytes.
+    # In chunks, because the floating point copy of a large set would take four times its memory.
     for start in range(0, len(images), _RESIZE_CHUNK):
         chunk = images[start : start + _RESIZE_CHUNK].to(torch.float32)
         scaled = interpolate(chunk, new, mode="bilinear", antialias=True, align_corners=False)
         cut = scaled[..., top : top + size, left : left + size]
         out[start : start + _RESIZE_CHUNK] = cut.round().clamp(0, 255).to(torch.uint8)
     return out
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The cache
-# ---------------------------------------------------------------------------------------------------------------------

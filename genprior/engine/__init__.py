@@ -1,1 +1,1 @@
-"""One step of training: phases, optimisers, averaged weights, and what a model is made with."""
+"""One step of training: phases, optimisers, averaged weights, device and precision, and the builder of models."""

@@ -1,4 +1,4 @@
-"""Makes each part of a model under a seed of its own, and lends modules to the parts that borrow them."""
+"""Builds models: each part is made under its own seed, and borrows modules from parts made before it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Builder", "build_model"]
 class Builder(Build):
     """Makes parts for one model.
 
-    Each part is made under (run seed, role), so two rows that share a part start from the same weights of it.
+    Each part is made under (run seed, role), so two rows that share a part start from the same weights.
     """
 
     def __init__(self, model: str, seed: int) -> None:
-        """Build for the model of this name under the run's seed."""
+        """Build parts of the model of this name under the run's seed."""
         self._model = model
         self._seed = seed
         self._made: dict[str, nn.Module] = {}

@@ -11,10 +11,10 @@ __all__ = ["choose_device", "choose_precision"]
 
 
 def choose_device(asked: str) -> torch.device:
-    """The device to run on: `auto` is CUDA where there is one.
+    """The device to run on: `auto` is CUDA if it is available.
 
     Raises:
-        PlanError: CUDA is asked for and there is none.
+        PlanError: CUDA is requested but not available.
     """
     if asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,7 +27,7 @@ def choose_device(asked: str) -> torch.device:
 def choose_precision(asked: str, device: torch.device) -> torch.dtype:
     """The precision of the forward passes.
 
-    `auto` is bf16 where the hardware multiplies in it (a GPU that does, a CPU with AMX or AVX-512 bf16), else fp32.
+    `auto` is bf16 if the hardware supports it (a GPU with bf16, a CPU with AMX or AVX-512 bf16), else fp32.
     """
     if asked == "auto":
         if device.type == "cuda":
@@ -39,6 +39,6 @@ def choose_precision(asked: str, device: torch.device) -> torch.dtype:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for products of bf16; torch names no public way to ask."""
+    """Whether this CPU has instructions for products of bf16; torch has no public function for this."""
     asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(supported is not None and bool(supported()) for supported in asked)

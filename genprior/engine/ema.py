@@ -14,12 +14,12 @@ __all__ = ["AveragedWeights"]
 class AveragedWeights:
     """The average of modules' parameters and floating-point buffers over the steps t' <= t, weighted by decay^(t - t').
 
-    Weights sum to 1 at every step, as in Adam's bias correction, so the average never remembers the initial weights.
+    Weights sum to 1 at every step, as in Adam's bias correction, so the initial weights do not enter the average.
     Batch statistics are averaged with the weights; integer buffers are copied.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:
-        """Start from the modules' present weights."""
+        """Initialise with the modules' current weights."""
         self._live = dict(_tensors(modules))
         self._decay = decay
         self._depth = 0
@@ -27,7 +27,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after the step-th step, counted from 0."""
+        """Update the averages with the weights after step `step`, counted from 0."""
         weight = (1 - self._decay) / (1 - self._decay ** (step + 1))
         averages, live = [], []
         for name, tensor in self._live.items():
@@ -39,13 +39,13 @@ class AveragedWeights:
         torch._foreach_lerp_(averages, live, weight)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the averages from a checkpoint."""
+        """Load the averages from a checkpoint."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside the block and blocks within it the modules hold the averages; after it, the live weights again."""
+        """Use the averages in the modules inside the block, and restore the live weights after it; blocks can nest."""
         if not self._depth:
             self._swap()
         self._depth += 1
@@ -67,6 +67,6 @@ def _tensors(modules: Mapping[str, nn.Module]) -> Iterable[tuple[str, Tensor]]:
             yield f"{role}.{name}", parameter
         kept = module.state_dict().keys()
         for name, buffer in module.named_buffers():
-            # A buffer that no checkpoint keeps follows from the settings, and a model that is read back refuses it.
+            # Buffers outside the state_dict follow from the settings, and load_state_dict would refuse them.
             if name in kept:
                 yield f"{role}.{name}", buffer

@@ -1,7 +1,7 @@
-"""Keeps freed memory with the process: a training step asks for the same large blocks again and again.
+"""Keeps freed memory in the process, because every training step allocates the same large blocks.
 
-By default glibc gives blocks of a few megabytes back to the system when they are freed, so that every step pays for the
-page faults of getting them again: about a seventh of a step's time on a CPU (see `benchmarks/README.md`).
+By default glibc returns freed blocks of a few megabytes to the system, so that every step pays for the page faults of
+allocating them again: about a seventh of a step's time on a CPU (see `benchmarks/README.md`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep what is freed, for the whole process.
+    """Configure the C library to keep freed memory, for the whole process.
 
     Returns:
-        Whether it agreed; a C library other than glibc is left alone.
+        Whether it did; only glibc is configured.
     """
     if sys.platform != "linux":
         return False

@@ -45,9 +45,9 @@ def make_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) 
 
 
 class AdamNormGrad(torch.optim.Adam):
-    """Adam on gradients that are divided by their own norm, each parameter tensor's by its own: g / (|g| + 1e-7).
+    """Adam on normalised gradients, each parameter tensor's divided by its norm: g / (|g| + 1e-7).
 
-    The moments see directions alone, so a tensor whose gradient is small moves as far as the others.
+    The moments depend only on directions, so a tensor with a small gradient moves as far as the others.
 
     References:
         The optimiser of the code of Tomczak and Welling, VAE with a VampPrior, 2017.

@@ -1,4 +1,4 @@
-"""This process among those that share a batch through torch.distributed."""
+"""Rank and world size of this process, and gradient averages, through torch.distributed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ __all__ = ["average_over_ranks", "rank", "world"]
 
 
 def rank() -> int:
-    """The number of this process among those that share a batch; 0 where it is alone."""
+    """The rank of this process among those that share a batch; 0 for a single process."""
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
 def world() -> int:
-    """How many processes share a batch."""
+    """The number of processes that share a batch."""
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def average_over_ranks(gradients: list[Tensor]) -> None:
     """Average gradients in place over all ranks of `torch.distributed`, in one message for each dtype."""
     world = torch.distributed.get_world_size()
-    # In the order of the list: a set of dtypes has another order in each process, and ranks would wait for each other.
+    # In the order of the list: a set of dtypes has a different order in each process, and ranks would deadlock.
     for dtype in dict.fromkeys(g.dtype for g in gradients):
         mine = [g for g in gradients if g.dtype == dtype]
         flat = torch.cat([g.reshape(-1) for g in mine]) / world

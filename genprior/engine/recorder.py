@@ -1,4 +1,4 @@
-"""Means of what phases report, and what was not finite first."""
+"""Means of the values that phases record, and the first value that was not finite."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Means of what phases report, and the first step at which a loss or gradient was not finite, all on the device.
+    """Accumulates means of recorded values and the first step with a non-finite loss or gradient, on the device.
 
-    The host waits for the device only in `means` and `check`.
+    The host synchronises with the device only in `means` and `check`.
     """
 
     def __init__(self) -> None:
-        """Nothing recorded yet."""
+        """Start without values."""
         self._keys: dict[str, tuple[str, ...]] = {}
         self._sums: dict[str, tuple[Tensor, int]] = {}
         self._first_bad: dict[str, Tensor] = {}
 
     def add(self, phase: Phase, result: PhaseResult, step: int) -> None:
-        """Record what `phase` returned at `step`."""
+        """Record the result of `phase` at `step`."""
         self._keys[phase.name] = result.keys
         total, count = self._sums.get(phase.name, (torch.zeros_like(result.values), 0))
         self._sums[phase.name] = (total + result.values, count + 1)
@@ -36,7 +36,7 @@ class Recorder:
         self._first_bad[phase.name] = torch.where((first < 0) & ~finite, step, first)
 
     def means(self) -> dict[str, float]:
-        """The mean of each value since the last call, by name; starts anew."""
+        """The mean of each value since the last call, by name; resets the means."""
         means = {
             key: value
             for name, (total, count) in self._sums.items()
@@ -49,7 +49,7 @@ class Recorder:
         """Raise if any loss or gradient has not been finite since the last check.
 
         Raises:
-            NotFinite: names the phase, the module, the step and the row.
+            NotFinite: the message names the phase, the module, the step and the row.
         """
         found = [
             (step, key)

@@ -1,4 +1,4 @@
-"""New images from a trained model."""
+"""Sampling of images from a trained model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from genprior.randomness import seeded
 __all__ = ["evaluating", "generate"]
 
 CHUNK = 500
-"""Images made at a time; part of what a seed means, so it is fixed."""
+"""Images per batch; fixed, because the images of a seed depend on it."""
 
 
 @contextlib.contextmanager
 def evaluating(model: Model) -> Iterator[None]:
-    """Evaluation mode and no gradients inside the block; each module's mode is as before after it."""
+    """Evaluation mode without gradients inside the block; each module's mode is restored after it."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -35,10 +35,10 @@ def generate(model: Model, n: int, *, seed: int, label: int | None = None) -> Te
     """The first n images of the sequence that a seed fixes.
 
     Args:
-        model: it makes images in evaluation mode, with running batch statistics.
-        n: how many images.
+        model: generates in evaluation mode, with running batch statistics.
+        n: the number of images.
         seed: draws codes and conditions; a longer sequence begins with the shorter one.
-        label: ask for images of this class.
+        label: the class of the images; None draws conditions.
 
     Returns:
         uint8 [n, c, h, w] on the host.

@@ -1,12 +1,12 @@
 """The engine: one phase of one step.
 
-A phase says which module descends which loss. `run_phase` takes each loss's gradient for the named modules only, all at
-the same parameters, and then steps those modules. So no model toggles `requires_grad`, detaches for correctness or
+A phase states which module descends which loss. `run_phase` takes each loss's gradient for the named modules only, all
+at the same parameters, and then steps those modules. So no model toggles `requires_grad`, detaches for correctness or
 retains a graph.
 
-Batch statistics: in a phase, a module that the phase does not name works with the statistics of the batch like every
-other, but its running averages are left as they were, and so are the vectors by which a spectral normalisation follows
-a weight. A module that does not move does not move in its buffers either.
+Batch statistics: a module that the phase does not name uses the statistics of the batch like every other, but its
+running averages are restored afterwards, and so are the power iteration vectors of a spectral normalisation. A module
+that the phase does not train keeps its buffers too.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["PhaseResult", "Remembered", "remember", "run_phase"]
 
 
 class Remembered:
-    """A critic that scores each tensor once: losses that ask for the same logits share one forward pass.
+    """A critic that scores each tensor once: losses of the same logits share one forward pass.
 
-    Logits come in at least single precision, so that a loss of theirs is exact under bf16 autocast.
+    Logits are in single precision or wider, so that losses are exact under bf16 autocast.
     """
 
     def __init__(self, critic: Critic) -> None:
-        """Wrap `critic` for the length of one phase."""
+        """Wrap `critic` for one phase."""
         self._critic = critic
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, x: Tensor, known: Tensor) -> Tensor:
-        """The critic's logits [n] of x with known, computed at the first call with these very tensors."""
+        """The critic's logits [n] of x with known, computed at the first call with these tensor objects."""
         for seen_x, seen_known, seen in self._seen:
             if seen_x is x and seen_known is known:
                 return seen
@@ -53,7 +53,7 @@ def remember(critic: Critic) -> Remembered:
 
 
 class PhaseResult(NamedTuple):
-    """What a phase left to record: `values` [len(keys)], on the device; the first `watched` of them must be finite."""
+    """Values to record of a phase: `values` [len(keys)], on the device; the first `watched` of them must be finite."""
 
     keys: tuple[str, ...]
     values: Tensor
@@ -68,10 +68,10 @@ def run_phase(
     average: Callable[[list[Tensor]], None] | None = None,
     autocast: contextlib.AbstractContextManager[object] | None = None,
 ) -> PhaseResult:
-    """Run one phase: every named module takes one step down its own loss, or its closed-form one; nothing else changes.
+    """Run one phase: each named module takes one step down its loss, or its closed-form update; nothing else changes.
 
     Args:
-        phase: who descends what.
+        phase: which module descends which loss.
         batch: the images of this step.
         modules: all modules of the model, by name.
         optimisers: one for each module that has parameters.
@@ -82,7 +82,7 @@ def run_phase(
         The losses, gradient norms and notes of the phase.
 
     Raises:
-        PlanError: the phase names a module that does not exist, has no parameters, or is not reached by its loss.
+        PlanError: the phase names a module that does not exist, has no parameters, or its loss does not depend on it.
     """
     statistics = {name: _running_statistics(module) for name, module in modules.items()}
     before = {name: [buffer.clone() for buffer in buffers] for name, buffers in statistics.items()}
@@ -123,7 +123,7 @@ def _update_in_closed_form(
 
 
 def _running_statistics(module: nn.Module) -> list[Tensor]:
-    """What a forward pass in training mode moves: averages of batches, and the vectors of a spectral normalisation."""
+    """Buffers that a training forward pass updates: batch averages, and vectors of a spectral normalisation."""
     kinds = (nn.modules.batchnorm._BatchNorm, nn.utils.parametrize.ParametrizationList)
     layers = (m for m in module.modules() if isinstance(m, kinds))
     return [buffer for layer in layers for buffer in layer.buffers()]

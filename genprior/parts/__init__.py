@@ -1,9 +1,9 @@
-"""The extension points: what a part is, and one base class for each kind of part.
+"""The extension points: parts, and one base class for each kind of part.
 
 Letters: n batch, d code, k condition, c h w image. Images are [n, c, h, w] in [-1, 1].
 
-A part has a `kind` (its base class says which), a `name` (how recipes call it), a nested pydantic `Config`, and the
-roles that it `borrows` from the model that uses it. A capability is a class: a model that needs a density asks for a
+A part has a `kind` (set by its base class), a `name` (which recipes use), a nested pydantic `Config`, and the roles
+that it `borrows` from the model that uses it. A capability is a class: a model that needs a density requires a
 `DensityPrior`, once, when it is built.
 """
 
@@ -25,7 +25,9 @@ from genprior.parts.base import (
     ReconstructionSpec,
     ScoreSpec,
 )
+from genprior.parts.conditioners import Conditioner
 from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext
+from genprior.parts.games import Game
 from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
 from genprior.parts.models import Build, Model, Objectives, Phase
 from genprior.parts.networks import (
@@ -40,7 +42,7 @@ from genprior.parts.networks import (
     Posterior,
 )
 from genprior.parts.priors import DensityPrior, Prior
-from genprior.parts.training import Conditioner, Game, Reconstruction
+from genprior.parts.reconstructions import Reconstruction
 from genprior.parts.training_run import TrainingRun
 from genprior.parts.values import Batch, Condition, DataInfo, ImageSet, Sizes, Widths
 

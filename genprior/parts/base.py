@@ -1,4 +1,4 @@
-"""What a part is: its settings, the modules that it owns and those that it borrows."""
+"""Parts: their settings, the modules that they own and those that they borrow."""
 
 from __future__ import annotations
 
@@ -38,27 +38,28 @@ __all__ = [
 
 
 class PartConfig(BaseModel):
-    """The settings of a part; nest a subclass called `Config` in the part. Frozen, and unknown keys are refused."""
+    """The settings of a part; nest a subclass called `Config` in the part. Frozen; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     part: ClassVar[type[Part]]
     """The class that these settings belong to."""
     retired: ClassVar[Mapping[str, Any]] = {}
-    """Settings that the part once had, each with the value that it has for good; old run folders hold them."""
+    """Removed settings, each with its fixed value; the recipes of old run folders still contain them."""
     name: str = ""
-    """Which part; set by the part that owns this configuration."""
+    """The part's name; set by the part that owns this configuration."""
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_retired(cls, table: Any) -> Any:
-        """Leave out a retired setting that has the value which is left; refuse another value."""
+    def _ignore_retired(cls, table: Any) -> Any:
+        """Ignore a removed setting that has its fixed value; refuse another value."""
         if not isinstance(table, Mapping):
             return table
         for key in cls.retired.keys() & table.keys():
             if table[key] != cls.retired[key]:
                 raise ValueError(
-                    f"'{key}' is no setting any more: it is always {cls.retired[key]!r}, and {table[key]!r} is asked "
-                    f"for. Leave '{key}' out, or use the version of genprior that the recipe was written for"
+                    f"'{key}' = {table[key]!r}, but this setting was removed: its value is always "
+                    f"{cls.retired[key]!r}. Leave '{key}' out, or use the version of genprior that the recipe was "
+                    "written for"
                 )
         return {key: value for key, value in table.items() if key not in cls.retired}
 
@@ -68,7 +69,7 @@ class PartConfig(BaseModel):
 
 
 class Part:
-    """Base of all parts. A subclass with a `name` can be registered and called by that name in a recipe."""
+    """Base of all parts. A subclass with a `name` can be registered and used by that name in a recipe."""
 
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
@@ -77,12 +78,12 @@ class Part:
     """Roles of the model whose modules this part uses without owning them; they arrive as keyword arguments."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give a named part a configuration class of its own that knows the part's name."""
+        """Give a named part its own configuration class, whose `name` is the part's."""
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
             name: Any = Literal[cls.name]
-            made = create_model("Config", __base__=cls.Config, __module__=cls.__module__, name=(name, cls.name))
-            own = cast(type[PartConfig], made)
+            created = create_model("Config", __base__=cls.Config, __module__=cls.__module__, name=(name, cls.name))
+            own = cast(type[PartConfig], created)
             own.__qualname__ = f"{cls.__qualname__}.Config"
             own.__doc__ = cls.Config.__doc__
             own.part = cls
@@ -90,22 +91,22 @@ class Part:
 
     @classmethod
     def upgrade(cls, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A resolved row of a recipe of an older version in today's words; as a rule the row as it is.
+        """Convert a resolved row of an older version to this version; by default the row is returned unchanged.
 
-        Every registered part is asked before a row is validated, that of a run folder too. A part that does now what
-        was a setting of other parts turns their tables into its own.
+        It is called for every registered part before a row is validated, also for the rows of run folders. A part that
+        replaces a setting of other parts converts their tables into its own.
 
         Args:
-            recipe: the row's tables, such as `model` and `optimiser`; it is left unchanged.
+            recipe: the row's tables, such as `model` and `optimiser`; not modified.
         """
         return recipe
 
 
 class ModulePart(Part, nn.Module):
-    """A part that is a module: it may own parameters, and lives on a device."""
+    """A part that is a module: it may own parameters, and is moved to a device."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Remember the settings and the sizes.
+        """Hold the settings and the sizes.
 
         Args:
             config: this part's settings.
@@ -116,18 +117,18 @@ class ModulePart(Part, nn.Module):
         self.sizes = sizes
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Start from training images, before the first step of a run; a part that has no use for them does nothing.
+        """Initialise from training images, before the first step of a run; by default this does nothing.
 
         Args:
-            draw: gives n different training images, drawn at random, as they are trained on, on the part's device.
+            draw: returns n different training images, drawn at random and preprocessed, on the part's device.
         """
 
 
 class Borrowed:
     """A module that a part uses and another part owns.
 
-    It forwards calls and attributes, and is no `nn.Module`, so it enters neither `parameters()` nor `state_dict()` of
-    the part that holds it.
+    It forwards calls and attributes, and is not an `nn.Module`, so it is in neither `parameters()` nor `state_dict()`
+    of the part that holds it.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -150,7 +151,7 @@ class Borrowed:
 
 
 def _pick(kind: str) -> Callable[[Any, ValidationInfo], PartConfig]:
-    """A validator that finds the part's own `Config` by its name in the registry, which is the validation context."""
+    """A validator that finds a part's `Config` by its name in the registry of the validation context."""
 
     def validate(value: Any, info: ValidationInfo) -> PartConfig:
         if isinstance(value, PartConfig):
@@ -166,7 +167,7 @@ def _pick(kind: str) -> Callable[[Any, ValidationInfo], PartConfig]:
     return validate
 
 
-# A field of one of these types takes a table whose `name` says which part, for example `prior = { name = "gaussian" }`.
+# A field of one of these types takes a table whose `name` selects the part, such as `prior = { name = "gaussian" }`.
 PriorSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("prior")), WithJsonSchema({"part": "prior"})]
 EncoderSpec = Annotated[
     SerializeAsAny[PartConfig], PlainValidator(_pick("encoder")), WithJsonSchema({"part": "encoder"})

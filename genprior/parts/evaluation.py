@@ -24,25 +24,25 @@ class Dataset(Part, ABC):
     kind = "dataset"
 
     def __init__(self, config: PartConfig) -> None:
-        """Remember the settings; nothing is read before `load`."""
+        """Hold the settings; nothing is read before `load`."""
         self.config: Any = config
 
     @property
     def stochastic(self) -> bool:
-        """Whether a training pixel is its probability of white: each batch then draws black or white anew."""
+        """Whether training pixels are probabilities of white, from which each batch draws black or white."""
         return False
 
     @abstractmethod
     def load(self, split: str) -> ImageSet:
-        """Read the split `"train"` or `"test"`, or `"validation"` of a set that holds one back from training.
+        """Read the split `"train"` or `"test"`, or `"validation"` where the set holds one out of training.
 
         Raises:
-            DataError: the data is missing (the message says how to get it), empty, corrupt or of a wrong shape.
+            DataError: the data is missing (the message says how to get it), empty, corrupt or of the wrong shape.
         """
 
 
 class ScoreContext(ABC):
-    """What a score may ask for: generated images, real ones, and where it runs."""
+    """The inputs of a score: generated images, real images, the model, the device and the seed."""
 
     device: torch.device
     seed: int
@@ -57,10 +57,10 @@ class ScoreContext(ABC):
 
     @abstractmethod
     def trained(self) -> AbstractContextManager[Model]:
-        """The model inside a `with` block: averaged weights where there are any, evaluation mode, no gradients.
+        """A context with the model in evaluation mode, without gradients, with averaged weights if there are any.
 
         Raises:
-            ScoreError: there are only images.
+            ScoreError: there is no model, only images.
         """
 
 
@@ -74,64 +74,64 @@ class Column(NamedTuple):
 
 
 class Score(Part, ABC):
-    """A number that says how good generated images are."""
+    """A measure of the quality of generated images."""
 
     kind = "score"
     higher_is_better: ClassVar[bool]
     needs_generated: ClassVar[bool] = False
-    """Whether it looks at images that the model makes, so that a model that makes none is refused before training."""
+    """Whether it needs generated images, so that a model that makes none is refused before training."""
 
     def __init__(self, config: PartConfig) -> None:
-        """Remember the settings."""
+        """Hold the settings."""
         self.config: Any = config
 
     @property
     def columns(self) -> Sequence[Column]:
-        """How tables show what it writes, spreads and `real_` values left out; by default one column of its name."""
+        """The columns of its results in tables, without spreads and `real_` values; by default one of its name."""
         return (Column(self.name, self.name, self.higher_is_better),)
 
     @property
     def needs(self) -> Mapping[str, str]:
-        """Splits that it cannot do without, beside `"test"`, each with what to do where the data set has none."""
+        """Splits that it needs besides `"test"`, each with advice for a data set that lacks it."""
         return {}
 
     @property
     def samples(self) -> int | None:
-        """How many generated images it takes; None where their number is no setting, see `SampleScore`."""
+        """The number of generated images; None where it is no setting, see `SampleScore`."""
         return None
 
     @property
     def caveat(self) -> str:
-        """A sentence for below a table: why its numbers cannot be compared with published ones; empty if they can."""
+        """A sentence below a table on why its numbers cannot be compared with published ones; empty if they can."""
         return ""
 
     def with_samples(self, samples: int) -> PartConfig:
-        """Its settings with another number of generated images; as they are where it has no such setting.
+        """Its settings with another number of generated images; unchanged where it has no such setting.
 
         Raises:
-            pydantic.ValidationError: it cannot have so many.
+            pydantic.ValidationError: the number is not allowed.
         """
         config: PartConfig = self.config
         return config
 
     def on_undivided(self) -> PartConfig:
-        """Its settings for real images that are one set in the place of splits; as they are if it names no split."""
+        """Its settings for real images in one set instead of splits; unchanged if it names no split."""
         config: PartConfig = self.config
         return config
 
     def check(self) -> None:
-        """Refuse settings under which nothing can be measured.
+        """Refuse settings with which it cannot be measured.
 
         Raises:
-            ScoreError: says which, and what to give.
+            ScoreError: names the setting and a value that works.
         """
 
     def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:
-        """How it was measured, in words for below a table, such as `["network x-12ab", "50,000 samples"]`.
+        """The protocol of the measurement in words, for below a table, such as `["network x-12ab", "50,000 samples"]`.
 
         Args:
-            settings: its settings, files by a hash of their content.
-            network: the networks that it looked through, by their keys; empty where none is recorded.
+            settings: its settings, with content hashes in place of file paths.
+            network: the keys of the feature networks; empty where none is recorded.
         """
         words = [f"network {network}"] if network else []
         for key, value in settings.items():
@@ -147,39 +147,39 @@ class Score(Part, ABC):
         """The score by name, with `<name>_std` where there are splits, and `real_<name>` for held-out real images.
 
         Raises:
-            ScoreError: it cannot be computed from what is there; the message says the ways out.
+            ScoreError: it cannot be computed here; the message says what to do.
         """
 
 
 class SampleScore(Score):
-    """A score of as many generated images as its setting `samples` says, which its `Config` must have.
+    """A score of `samples` generated images, a setting that its `Config` must have.
 
-    Several such scores share their images, and `genprior bench --samples` sets how many.
+    Several such scores share their images, and `genprior bench --samples` sets their number.
     """
 
     needs_generated = True
     filled: ClassVar[Mapping[str, int]] = {}
-    """Settings that count samples, such as a subset's size, each with how many more than its value are needed."""
+    """Settings that count samples, such as a subset's size, each with the samples required beyond its value."""
 
     @property
     def samples(self) -> int:
-        """How many generated images it takes."""
+        """The number of generated images."""
         return int(self.config.samples)
 
     def with_samples(self, samples: int) -> PartConfig:
         """Its settings with another number of generated images.
 
         Raises:
-            pydantic.ValidationError: it cannot have so many.
+            pydantic.ValidationError: the number is not allowed.
         """
         config: PartConfig = self.config
         return type(config).model_validate(config.model_dump() | {"samples": samples})
 
     def check(self) -> None:
-        """Refuse fewer samples than its other settings take.
+        """Refuse fewer samples than its other settings require.
 
         Raises:
-            ScoreError: says which, and what to give.
+            ScoreError: names the setting and a value that works.
         """
         settings = self.config.model_dump()
         for name, more in self.filled.items():
@@ -192,23 +192,23 @@ class SampleScore(Score):
 
 
 class Exporter(Part, ABC):
-    """A way to write generated images."""
+    """Writes generated images to a file."""
 
     kind = "exporter"
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Endings of files that it is chosen for, such as `".png"`; an exporter of none is called by its name alone."""
+    """File name endings that select it, such as `".png"`; without any it is selected only by its name."""
     by_label: ClassVar[bool] = False
-    """Whether it lays a picture out by label; such an exporter may be for the same ending as one that does not."""
+    """Whether it lays a picture out by label; it may share an ending with an exporter that does not."""
     writes: ClassVar[str] = "a picture of independent images"
-    """What its files are, for messages."""
+    """A description of its files, for messages."""
 
     @classmethod
     def for_classes(cls, classes: int) -> PartConfig:
-        """Its settings for data of so many classes, 0 where there are no labels; the default ones if all are alike."""
+        """Its settings for data with this number of classes, 0 without labels; by default the defaults."""
         return cls.Config()
 
     def __init__(self, config: PartConfig) -> None:
-        """Remember the settings."""
+        """Hold the settings."""
         self.config: Any = config
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Models of which log p(x) can be bounded and estimated: what they infer about images, and with which densities."""
+"""Models whose log p(x) can be bounded and estimated: inference of codes, with all densities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Draws", "Inference", "LikelihoodModel"]
 class Draws(NamedTuple):
     """Codes z ~ q(z | x), s for each of n images, with their three log-densities in nats.
 
-    The codes of a model with several levels stand side by side in z.
+    The codes of a model with several levels are concatenated in z.
     """
 
     z: Tensor
@@ -35,20 +35,20 @@ class Draws(NamedTuple):
 
 
 class Inference(ABC):
-    """What a model infers about the n images of a batch; the encoder runs once, when this is made."""
+    """The inferred codes q(z | x) of the n images of a batch; the encoder runs once, on construction."""
 
     @property
     @abstractmethod
     def mean(self) -> Tensor:
-        """The mean of q(z | x) [n, d]; of a model with several levels, each level's mean given those above."""
+        """The mean of q(z | x) [n, d]; for a model with several levels, each level's mean given the levels above."""
 
     @abstractmethod
     def draw(self, samples: int) -> Draws:
-        """Draw `samples` codes for each image, differentiably, and give their densities."""
+        """Draw `samples` codes for each image, differentiably, with their densities."""
 
     @abstractmethod
     def log_posterior(self, z: Tensor) -> Tensor:
-        """The natural logarithm of q(z_j | x_i) of every code with every image: [m, n] for z [m, d]."""
+        """The natural logarithm of q(z_j | x_i) for every code and every image: [m, n] for z [m, d]."""
 
 
 class LikelihoodModel(Model):
@@ -56,7 +56,7 @@ class LikelihoodModel(Model):
 
     @property
     def normalised(self) -> bool:
-        """Whether log p(x | z) is exact, so that log p(x) can be estimated, and not only but for a constant."""
+        """Whether log p(x | z) is exact, so that log p(x) can be estimated without an unknown constant."""
         return True
 
     @property
@@ -66,7 +66,7 @@ class LikelihoodModel(Model):
 
     @abstractmethod
     def infer(self, batch: Batch) -> Inference:
-        """What is inferred about the images of `batch`.
+        """Infer the codes of the images of `batch`.
 
         Raises:
             PlanError: the encoder's posterior has no density.

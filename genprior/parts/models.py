@@ -1,4 +1,4 @@
-"""A model, its phases, and what a phase returns."""
+"""Models, their phases, and the objectives that a phase returns."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from genprior.errors import PlanError
 from genprior.parts.base import ModulePart, Part, PartConfig
+from genprior.parts.conditioners import Conditioner
 from genprior.parts.priors import Prior
-from genprior.parts.training import Conditioner
 from genprior.parts.values import Batch, Condition, Sizes
 
 __all__ = ["Build", "Model", "Objectives", "Phase"]
 
 
 class Objectives(Mapping[str, Tensor]):
-    """What a phase returns: for each module, by name, the scalar that this module descends.
+    """The result of a phase: for each module, by name, the scalar that this module descends.
 
     Modules that share one loss tensor share one backward pass. `note` holds scalars that are only recorded. A module
-    that has its optimum in closed form descends nothing: `updates` holds, by its name, what sets it there. Updates run
+    with a closed-form optimum descends nothing: `updates` holds, by its name, the function that sets it. Updates run
     last, without gradients, in the order of the mapping.
     """
 
@@ -31,14 +31,14 @@ class Objectives(Mapping[str, Tensor]):
         note: Mapping[str, Tensor] | None = None,
         updates: Mapping[str, Callable[[], None]] | None = None,
     ) -> None:
-        """Collect the losses by module name, what to record beside them, and closed-form updates by module name."""
+        """Hold the losses by module name, scalars to record, and closed-form updates by module name."""
         self.losses = dict(losses)
         self.note = dict(note or {})
         self.updates = dict(updates or {})
 
     @property
     def moved(self) -> tuple[str, ...]:
-        """The names of all modules that the phase moves, down a loss or in closed form."""
+        """The names of all modules that the phase trains, by a loss or in closed form."""
         return tuple(dict.fromkeys((*self.losses, *self.updates)))
 
     def __getitem__(self, module: str) -> Tensor:
@@ -55,7 +55,7 @@ class Objectives(Mapping[str, Tensor]):
 
 
 class Phase(NamedTuple):
-    """A step of training: who moves, down which loss, and in which steps."""
+    """A phase of a training step: which modules descend which losses, and in which steps."""
 
     name: str
     objectives: Callable[[Batch], Objectives]
@@ -64,10 +64,10 @@ class Phase(NamedTuple):
 
 
 class Build:
-    """How a model makes its parts; the real one is `genprior.engine.build.Builder`."""
+    """Makes the parts of a model; implemented by `genprior.engine.build.Builder`."""
 
     def __call__(self, role: str, config: PartConfig, sizes: Sizes) -> Any:
-        """Make the part of `config` for `role`, under a seed of its own, lending it the roles that it borrows."""
+        """Make the part of `config` for `role`, under its own seed, and lend it the roles that it borrows."""
         raise PlanError("a model is built by genprior.engine.build")
 
     def parts(
@@ -75,13 +75,13 @@ class Build:
     ) -> None:
         """Make every part that the model's settings name: field `encoder` becomes `model.encoder`.
 
-        Parts are made in the order of the fields, but that a part which borrows waits for those it borrows; one that
-        borrows what is not made here comes last, so that the error can say what there is to lend.
+        Parts are made in the order of the fields, except that a part is made after the parts that it borrows; one that
+        borrows a part that is not made here comes last, so that the error can list the parts that can be lent.
 
         Args:
             model: its `config` holds the parts' settings.
             sizes: the sizes of each part that `of` does not name.
-            of: sizes by field, where a part has others than the rest.
+            of: sizes by field, for parts whose sizes differ.
             without: fields whose parts are not made.
 
         Raises:
@@ -92,23 +92,23 @@ class Build:
         made: set[str] = set()
         while waiting:
             borrowed = {role: {*config.part.borrows} for role, config in waiting.items()}
-            # The first that waits for nobody and lacks nothing; else one that waits for nobody; else any.
+            # The first part of which all loans are made; else one that waits for no other part; else any.
             role = min(waiting, key=lambda role: (bool(borrowed[role] & waiting.keys()), bool(borrowed[role] - made)))
             setattr(model, role, self(role, waiting.pop(role), (of or {}).get(role, sizes)))
             made.add(role)
 
 
 class Model(Part, nn.Module, ABC):
-    """A paper's algorithm: its `Config` lists its parts, its phases say who descends what."""
+    """A paper's algorithm: its `Config` lists its parts, its phases state which module descends which loss."""
 
     kind = "model"
     generating: ClassVar[tuple[str, ...]] = ("decoder", "prior")
-    """The modules that make images; their weights are the ones averaged by `run.ema`."""
+    """The modules that make images; `run.ema` averages their weights."""
     makes_images: ClassVar[bool] = True
-    """Whether `generate` makes images; for a model that does not, it raises a `PlanError`, and no samples are drawn."""
+    """Whether `generate` makes images; if not, it raises a `PlanError`, and no samples are drawn."""
 
     def __init__(self, config: PartConfig) -> None:
-        """Remember the settings; a subclass takes `(config, info: DataInfo, build: Build)` and makes its parts."""
+        """Hold the settings; a subclass takes `(config, info: DataInfo, build: Build)` and makes its parts."""
         nn.Module.__init__(self)
         self.config: Any = config
 
@@ -122,24 +122,24 @@ class Model(Part, nn.Module, ABC):
         """The phases of one step, in order."""
 
     def part_for(self, role: str) -> nn.Module | None:
-        """The module that the model made for a role such as `prior`; None where it made none."""
+        """The model's module for a role such as `prior`; None without one."""
         return dict(self.named_children()).get(role)
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
-        """A condition for new images, one for each row of `like`: drawn, or the one that asks for classes y [n].
+        """Conditions for new images, one for each row of `like`: drawn, or those of classes y [n].
 
-        As the model's `conditioner` says; a model without one answers for itself.
+        The model's `conditioner` makes them; a model without one overrides this method.
         """
         conditioner = cast(Conditioner, self.conditioner)
         return conditioner.draw(like) if y is None else conditioner.of_label(y)
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Start from training images: called once, on the device, before the first step of a run that is not resumed.
+        """Initialise from training images: called once, on the device, before the first step of a new run.
 
-        Each module that has a `begin` is given them, in the order in which the model made its modules.
+        Calls `begin` of each part that is a module, in the order in which the model made them.
 
         Args:
-            draw: gives n different training images, drawn at random, as they are trained on.
+            draw: returns n different training images, drawn at random and preprocessed.
         """
         for module in self.children():
             if isinstance(module, ModulePart):
@@ -150,9 +150,9 @@ class Model(Part, nn.Module, ABC):
         """New images [n, c, h, w] in [-1, 1], one for each row of the condition."""
 
     def clusters(self, batch: Batch) -> Tensor | None:
-        """How likely each of K clusters is for each image, [n, K], rows that sum to 1; None where a model has none.
+        """The probability of each of K clusters for each image, [n, K], rows that sum to 1; None without clusters.
 
-        As the model's `conditioner` reads them, where it has one.
+        By default the model's `conditioner` infers them.
         """
         conditioner = self.part_for("conditioner")
         return conditioner.clusters(batch.x) if isinstance(conditioner, Conditioner) else None
@@ -162,54 +162,54 @@ class Model(Part, nn.Module, ABC):
         return None
 
     def encode(self, batch: Batch) -> Tensor | None:
-        """The mean code [n, d] of each image, for pictures of the space of codes; None where a model has no encoder."""
+        """The mean code [n, d] of each image, for pictures of the code space; None where a model has no encoder."""
         return None
 
     def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """Images [n, c, h, w] of codes z [n, d] as `encode` gives them; None where a model cannot decode at will."""
+        """Images [n, c, h, w] of codes z [n, d] as `encode` returns them; None without a decoder of codes."""
         return None
 
     def draw_codes(self, condition: Condition) -> Tensor | None:
-        """New codes [n, d] as `encode` gives those of images, one for each row of the condition, for pictures.
+        """New codes [n, d] in the space of `encode`, one for each row of the condition, for pictures.
 
-        Draws of the prior, unless a model encodes to something else; None where it has no prior.
+        By default draws of the prior; None where the model has no prior.
         """
         prior = self.part_for("prior")
         return prior.sample(condition.asked) if isinstance(prior, Prior) else None
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
-        """Codes [rows, columns, d] that `decode` takes, neighbours next to one another, for a picture of images.
+        """Codes [rows, columns, d] for `decode`, of which neighbours are close, for a picture of interpolations.
 
-        The walk of the prior, unless a model decodes something else; None where it has none.
+        By default the walk of the prior; None where it has none.
 
         Args:
-            columns: how many codes a row.
-            like: any floating point tensor of the right device and dtype.
+            columns: codes per row.
+            like: any tensor whose device and floating point dtype the codes have.
         """
         prior = self.part_for("prior")
         return prior.walk(columns, like) if isinstance(prior, Prior) else None
 
     def cluster_heads(self) -> Tensor | None:
-        """An image [K, c, h, w] of each cluster with the plainest style, z = 0; None where a model has none."""
+        """One image of each cluster with the style z = 0, [K, c, h, w]; None without clusters."""
         return None
 
     def classify(self, batch: Batch) -> Tensor | None:
-        """How likely each class is for each image, [n, classes] in label order; None where a model does not classify.
+        """The probability of each class for each image, [n, classes] in label order; None without a classifier.
 
-        The labels of `batch` are not looked at.
+        The labels of `batch` are ignored.
         """
         return None
 
     def log_likelihood(self, batch: Batch) -> Tensor | None:
         """The natural logarithm of p(x), exact or a lower bound, [n] in nats; None where a model has none.
 
-        A model whose bound is a draw from q(z | x) is a `LikelihoodModel` and needs no such method.
+        A `LikelihoodModel`, whose bound is estimated with draws from q(z | x), does not need this method.
         """
         return None
 
     def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
         """The natural logarithm of p(x | z) at the code z of each image, [n] in nats; None where a model has none.
 
-        It leaves out what the code itself costs: it says how well images are remembered, and is no bound of log p(x).
+        It ignores the cost of the code: it measures reconstruction and is not a bound of log p(x).
         """
         return None

@@ -1,4 +1,4 @@
-"""Encoders, decoders and critics, and the posteriors that encoders give."""
+"""Encoders, decoders and critics, and the posteriors that encoders return."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Posterior(ABC):
 
 
 class DensityPosterior(Posterior):
-    """A posterior that knows its density."""
+    """A posterior whose density can be computed."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
@@ -66,25 +66,25 @@ class CategoricalPosterior(Posterior):
     @property
     @abstractmethod
     def log_mean(self) -> Tensor:
-        """The natural logarithm of the soft category, [n, K], whose gradient does not end where it is nearly 0."""
+        """The natural logarithm of the soft category, [n, K], whose gradient does not vanish near 0."""
 
 
 class Encoder(ModulePart, ABC):
-    """From images to a posterior over codes."""
+    """Maps images to a posterior over codes."""
 
     kind = "encoder"
 
     @classmethod
     def posterior_of(cls, config: Any) -> type[Posterior]:
-        """The kind of posterior that an encoder of these settings gives, so that models can refuse it in time.
+        """The class of posterior that an encoder with these settings returns, so that models can refuse it when built.
 
-        `Posterior` itself, the default, says nothing: a model then finds out at the first batch.
+        `Posterior` itself, the default, leaves it open: a model then checks at the first batch.
         """
         return Posterior
 
     @classmethod
     def sees_known(cls, config: Any) -> bool:
-        """Whether an encoder of these settings looks at what is known, where something is; the default says so."""
+        """Whether an encoder with these settings uses `known` where k > 0; True by default."""
         return True
 
     @abstractmethod
@@ -93,13 +93,13 @@ class Encoder(ModulePart, ABC):
 
 
 class Decoder(ModulePart, ABC):
-    """From codes to images."""
+    """Maps codes to images."""
 
     kind = "decoder"
 
     @classmethod
     def sees_known(cls, config: Any) -> bool:
-        """Whether a decoder of these settings looks at what is known, where something is; the default says so."""
+        """Whether a decoder with these settings uses `known` where k > 0; True by default."""
         return True
 
     @abstractmethod
@@ -108,7 +108,7 @@ class Decoder(ModulePart, ABC):
 
 
 class AutoregressiveDecoder(Decoder):
-    """A decoder that knows the exact likelihood of an image given its code."""
+    """A decoder that computes the exact likelihood of an image given its code."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, z: Tensor, known: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class FeatureCritic(Critic):
     @property
     @abstractmethod
     def feature_layers(self) -> tuple[str, ...]:
-        """The names of the layers whose output `features` can give, from the image to the logit."""
+        """The names of the layers whose output `features` can return, from the image to the logit."""
 
     @abstractmethod
     def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
@@ -142,7 +142,7 @@ class FeatureCritic(Critic):
 
     @abstractmethod
     def trunk(self, x: Tensor, known: Tensor) -> Tensor:
-        """What the critic's last layer sees, and what an auxiliary head may share: [n, t]."""
+        """The input of the critic's last layer, which an auxiliary head can share: [n, t]."""
 
     @property
     @abstractmethod

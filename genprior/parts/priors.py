@@ -1,4 +1,4 @@
-"""Where codes come from."""
+"""Priors: distributions of codes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["DensityPrior", "Prior"]
 
 
 class Prior(ModulePart, ABC):
-    """Where codes come from: p(z), or p(z | asked).
+    """The distribution of codes: p(z), or p(z | asked).
 
-    A prior can be sampled. If it also knows its density, derive from `DensityPrior`.
+    A prior can be sampled. If its density can be computed, derive from `DensityPrior`.
     """
 
     kind = "prior"
@@ -24,27 +24,27 @@ class Prior(ModulePart, ABC):
         """Draw one code for each row of `asked`, differentiably in the prior's own parameters.
 
         Args:
-            asked: [n, k] what is asked of each new image; k is 0 without a condition.
+            asked: the conditions of new images [n, k]; k is 0 without a condition.
 
         Returns:
             Codes [n, d] on the device and in the dtype of `asked`.
         """
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
-        """Codes along this prior, for a picture of what lies between them; None where a prior has no such order.
+        """A grid of codes of which neighbours are close, for a picture of interpolations; None where a prior has none.
 
         Args:
-            columns: how many codes a row.
-            like: any floating point tensor of the right device and dtype.
+            columns: codes per row.
+            like: any tensor whose device and floating point dtype the codes have.
 
         Returns:
-            [rows, columns, d]: neighbours in a row lie next to one another in the space of codes.
+            [rows, columns, d]: neighbours in a row are close in code space.
         """
         return None
 
 
 class DensityPrior(Prior):
-    """A prior that knows its density: the capability that models trained by likelihood demand."""
+    """A prior whose density can be computed, as models trained by likelihood require."""
 
     @abstractmethod
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:

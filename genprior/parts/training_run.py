@@ -1,4 +1,4 @@
-"""What a hook may see of a run."""
+"""The view of a run that hooks get."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ __all__ = ["TrainingRun"]
 
 
 class TrainingRun(Protocol):
-    """A row under one seed while it is trained, as the hooks of plugins see it; they change nothing of it."""
+    """A row under one seed during training, as the hooks of plugins see it; hooks must not change it."""
 
     plan: Any
     """The resolved recipe of the row: `plan.label`, `plan.run.steps`, `plan.model`, ..."""
     seed: int
     """The run's seed."""
     folder: Path
-    """Where the run writes; files of a hook go into folders of their own below it."""
+    """The run folder; a hook writes its files into its own folder below it."""
     step: int
-    """Steps that are done."""
+    """The number of finished steps."""
     metrics: list[dict[str, Any]]
     """The lines of metrics.jsonl so far: `step`, `seconds`, and the means of losses, gradient norms and notes."""
     model: Model
     """The model with its live weights."""
 
     def images(self, split: str) -> ImageSet:
-        """A split of the run's data set, read once.
+        """A split of the run's data set, cached after the first read.
 
         Raises:
-            DataError: there is no such split.
+            DataError: the data set has no such split.
         """
 
     def sample(self, n: int, *, seed: int | None = None, label: int | None = None) -> Tensor:
-        """N new images, uint8 [n, c, h, w] on the host, of the averaged weights where there are any.
+        """N new images, uint8 [n, c, h, w] on the host, from the averaged weights if the run averages them.
 
-        Under one seed, the run's by default, a longer sequence begins with the shorter one.
+        Under one seed (by default the run's), a longer sequence begins with the shorter one.
         """
 
     def trained(self) -> AbstractContextManager[Model]:
-        """The model inside a `with` block: averaged weights where there are any, evaluation mode, no gradients."""
+        """A context with the model in evaluation mode, without gradients, with averaged weights if there are any."""

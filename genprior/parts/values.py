@@ -1,4 +1,4 @@
-"""What passes between parts: sizes, conditions, batches, image sets."""
+"""Values that parts exchange: sizes, conditions, batches, image sets."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Sizes(NamedTuple):
     code: int
     """d, the width of a code."""
     known: int
-    """Width of what is told about images; 0 without a condition."""
+    """The width of `Condition.known`; 0 without a condition."""
     asked: int
-    """Width of what is asked of new images; 0 without a condition."""
+    """The width of `Condition.asked`; 0 without a condition."""
 
 
 class Widths(NamedTuple):
@@ -30,7 +30,7 @@ class Widths(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What is told about these images and what is asked of new ones: [n, known], [n, asked]. Width 0, never None."""
+    """A condition: `known` [n, k] of given images and `asked` [n, k] of new ones. Width 0 without one, never None."""
 
     known: Tensor
     asked: Tensor
@@ -39,27 +39,27 @@ class Condition(NamedTuple):
 class Batch(NamedTuple):
     """Images `x` [n, c, h, w] in [-1, 1] and their labels `y` [n] (int64; all zero where a data set has none).
 
-    Where training may see few labels alone (`run.labels`), y is -1 for an image whose label is hidden, and `labelled`
-    is a second stream: images whose labels are known, with them.
+    With few labels (`run.labels`), y is -1 for an image whose label is hidden, and `labelled` is a second batch, of
+    labelled images.
     """
 
     x: Tensor
     y: Tensor
     labelled: Batch | None = None
-    """Labelled images, [m, c, h, w] and [m], where most labels are hidden; None where none is."""
+    """Labelled images and their labels, [m, c, h, w] and [m]; None where no label is hidden."""
 
 
 class DataInfo(NamedTuple):
-    """What a model may know of its data before it is built."""
+    """The form of the data, known before a model is built."""
 
     image: tuple[int, int, int]
     """(c, h, w)."""
     classes: tuple[str, ...]
     """Class names in label order; empty where there are no labels."""
     binary: bool = False
-    """Whether every pixel that is trained on is black or white, -1 or 1."""
+    """Whether every training pixel is black or white, -1 or 1."""
     labelled: int | None = None
-    """How many training images have a label that training may see; None where no label is hidden."""
+    """How many training images keep their label; None where no label is hidden."""
 
 
 class ImageSet(NamedTuple):
@@ -71,7 +71,7 @@ class ImageSet(NamedTuple):
 
     @property
     def info(self) -> DataInfo:
-        """What a model may know of this data."""
+        """The form of this data."""
         c, h, w = self.images.shape[1:]
         return DataInfo((c, h, w), self.classes, _black_and_white(self.images[:1]) and _black_and_white(self.images))
 

@@ -1,6 +1,6 @@
-"""Pictures of the space of codes: codes of images beside the prior, images along the prior, and clusters.
+"""Pictures of the code space: codes of images beside the prior, images along a walk of the prior, and clusters.
 
-Like all pictures these are drawn in memory and then written whole or not at all.
+Each picture is drawn in memory and then written atomically.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["Plane", "draw_clusters", "principal_plane", "draw_codes", "draw_walk"]
 
 FEW = 10
-"""Up to so many classes have colours that are easy to tell apart."""
+"""Up to this number of classes, colours are easy to tell apart."""
 
 
 class Plane(NamedTuple):
-    """A plane in the space of codes: `(z - origin) @ axes` are the coordinates [n, 2] of codes z [n, d]."""
+    """A plane in the code space: `(z - origin) @ axes` are the coordinates [n, 2] of codes z [n, d]."""
 
     origin: Tensor
     """[d]."""
@@ -36,20 +36,20 @@ class Plane(NamedTuple):
     """[d, 2], orthonormal columns."""
 
     def coordinates(self, z: Tensor) -> Tensor:
-        """Where codes z [n, d] lie in the plane, [n, 2] in double precision on the host."""
+        """The coordinates [n, 2] of codes z [n, d] in the plane, in double precision on the host."""
         return (z.detach().cpu().double() - self.origin) @ self.axes
 
 
 def principal_plane(codes: Tensor) -> Plane:
     """The plane of the first two principal components of codes, in double precision.
 
-    The number of largest magnitude in each component is positive, so that a picture is not mirrored by chance.
+    The entry of largest magnitude in each component is positive, so that pictures are not mirrored at random.
 
     Args:
         codes: [n, d] with n and d at least 2.
 
     Raises:
-        DataError: there are fewer codes or they are narrower, or a number is not finite.
+        DataError: there are fewer codes, they are narrower, or a number is not finite.
     """
     if codes.ndim != 2 or min(codes.shape) < 2 or not bool(codes.isfinite().all()):
         raise DataError(
@@ -72,18 +72,18 @@ def draw_codes(
     prior: Tensor | None = None,
     axes: tuple[str, str] = ("$z_1$", "$z_2$"),
 ) -> None:
-    """Write codes of images as points in the colour of their class, beside samples of the prior on equal axes.
+    """Write a scatter plot of codes of images, coloured by class, beside samples of the prior on the same axes.
 
     Args:
         codes: [n, 2].
         labels: int64 [n], in the order of `classes`.
-        classes: names for the legend; none, and all points have one colour.
+        classes: names for the legend; if empty, all points have one colour.
         path: the PNG to write.
         prior: [m, 2]; without it there is one panel.
-        axes: what the two numbers are.
+        axes: the labels of the two axes.
 
     Raises:
-        DataError: there are no codes, or they are not [n, 2] with a label each.
+        DataError: there are no codes, or they are not [n, 2] with one label each.
     """
     _check_codes("codes", codes)
     if prior is not None:
@@ -98,20 +98,20 @@ def draw_codes(
     points = codes.detach().cpu().double()
     panels = 1 if prior is None else 2
     figure = Figure(figsize=(4.6 * panels + (1.2 if classes else 0), 4.6), dpi=120, layout="constrained")
-    drawn = figure.add_subplot(1, panels, 1)
+    left = figure.add_subplot(1, panels, 1)
     handles = []
     if classes:
         labels = labels.cpu()
-        # A name of a leading underscore would be left out of the legend, hence the blank.
+        # matplotlib omits names with a leading underscore from the legend, hence the space.
         for k, name in enumerate(classes):
-            handles.append(_points(drawn, points[labels == k], _colour(k, len(classes)), f" {name}"))
+            handles.append(_points(left, points[labels == k], _colour(k, len(classes)), f" {name}"))
     else:
-        _points(drawn, points, _colour(0, 1))
-    _name(drawn, "codes of images", axes)
+        _points(left, points, _colour(0, 1))
+    _label_axes(left, "codes of images", axes)
     if prior is not None:
-        beside = figure.add_subplot(1, panels, 2, sharex=drawn, sharey=drawn)
-        _points(beside, prior.detach().cpu().double(), "0.35")
-        _name(beside, "samples of the prior", axes)
+        right = figure.add_subplot(1, panels, 2, sharex=left, sharey=left)
+        _points(right, prior.detach().cpu().double(), "0.35")
+        _label_axes(right, "samples of the prior", axes)
     if handles:
         legend = figure.legend(handles=handles, loc="outside right upper", fontsize=8, markerscale=2.5)
         for text in legend.get_texts():
@@ -123,14 +123,14 @@ def draw_codes(
 
 
 def draw_walk(images: Tensor, path: str | os.PathLike[str]) -> None:
-    """Write images along a prior as a grid, two pixels apart.
+    """Write images along a walk of the prior as a grid, two pixels apart.
 
     Args:
         images: uint8 [rows, columns, c, h, w]; c is 1 or 3.
         path: the PNG to write.
 
     Raises:
-        DataError: there are no images, or they are not of that form.
+        DataError: there are no images, or they do not have this shape.
     """
     if images.ndim != 5:
         raise DataError(f"a walk is images [rows, columns, c, h, w]; got {images.dtype} {list(images.shape)}")
@@ -138,17 +138,16 @@ def draw_walk(images: Tensor, path: str | os.PathLike[str]) -> None:
 
 
 def draw_clusters(heads: Tensor | None, members: Sequence[Tensor] | Tensor, path: str | os.PathLike[str]) -> None:
-    """Write clusters as the rows of a grid, two pixels apart: the head of each, where there are heads, then images.
+    """Write clusters as the rows of a grid, two pixels apart: the head of each, if given, then its images.
 
     Args:
-        heads: uint8 [K, c, h, w], the left column; None leaves it out.
-        members: of each of the K clusters its images, uint8 [m, c, h, w]; where one has fewer than the largest, the
-            rest of its row is black.
+        heads: uint8 [K, c, h, w], the left column; None omits it.
+        members: the images of each of the K clusters, uint8 [m, c, h, w]; rows of smaller clusters are filled with
+            black.
         path: the PNG to write.
 
     Raises:
-        DataError: heads and members are not of the same clusters, no cluster has an image, or what is there is no
-            picture.
+        DataError: the numbers of heads and clusters differ, no cluster has an image, or the images are not valid.
     """
     if heads is not None and len(heads) != len(members):
         raise DataError(f"each cluster has one head; got {len(heads)} heads and the images of {len(members)} clusters")
@@ -174,7 +173,7 @@ def _points(axis: Axes, points: Tensor, colour: Any, label: str | None = None) -
     return axis.scatter(across, up, s=6, linewidths=0, color=colour, label=label)
 
 
-def _name(axis: Axes, title: str, axes: tuple[str, str]) -> None:
+def _label_axes(axis: Axes, title: str, axes: tuple[str, str]) -> None:
     axis.set_title(title, fontsize=10)
     axis.set_xlabel(axes[0], fontsize=9)
     axis.set_ylabel(axes[1], fontsize=9)

@@ -1,6 +1,6 @@
 """Pictures as files: grids of images, panels side by side, and curves of a run.
 
-A picture is drawn in memory and then written whole or not at all, so a run that is killed leaves no half of one.
+Each picture is drawn in memory and then written atomically, so a killed run leaves no partial file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10) -
     Args:
         images: uint8 [n, c, h, w]; c is 1 or 3.
         path: the PNG to write.
-        columns: how many images a row.
+        columns: images per row.
 
     Raises:
         DataError: there are no images, or they are not uint8 [n, c, h, w] with 1 or 3 channels.
@@ -47,12 +47,12 @@ def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10) -
 
 
 def side_by_side(panels: Mapping[str, Tensor], path: str | os.PathLike[str], columns: int = 10) -> None:
-    """Write grids of several models as one PNG, each under its label, four a line: an ablation at a glance.
+    """Write the grids of several models as one PNG, each under its label, four per line.
 
     Args:
         panels: label -> images uint8 [n, c, h, w]; sizes may differ.
         path: the PNG to write.
-        columns: how many images a row of a panel.
+        columns: images per row of a panel.
 
     Raises:
         DataError: there is no panel, or the images of one are not uint8 [n, c, h, w] with 1 or 3 channels.
@@ -65,15 +65,15 @@ def side_by_side(panels: Mapping[str, Tensor], path: str | os.PathLike[str], col
         axis.imshow(tile.permute(1, 2, 0).numpy(), interpolation="nearest")
         axis.set_title("\n".join(textwrap.wrap(label, 34)) or " ", fontsize=11, parse_math=False)
         axis.set_axis_off()
-    _write(path, _drawn(figure))
+    _write(path, _render(figure))
 
 
 def draw_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write the course of a run as one PNG: a panel for each recorded number, against the step.
+    """Write the metrics of a run as one PNG: a panel for each recorded number, against the step.
 
     Args:
-        metrics: rows of `metrics.jsonl`: `step`, and numbers by name. A name may be missing from a row; what is no
-            number is left out, and what is not finite leaves a gap.
+        metrics: rows of `metrics.jsonl`: `step`, and numbers by name. A name may be missing from a row; values
+            that are not numbers are ignored, and those that are not finite leave a gap.
         path: the PNG to write.
 
     Raises:
@@ -94,7 +94,7 @@ def draw_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
         axis.set_title(key, fontsize=10, parse_math=False)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
-    _write(path, _drawn(figure))
+    _write(path, _render(figure))
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -103,7 +103,7 @@ def _write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _tile(images: Tensor, columns: int) -> Tensor:
-    """The images as one, uint8 [3, H, W]."""
+    """The grid of the images, uint8 [3, H, W]."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise DataError(
             "a picture needs at least one image, uint8 [n, c, h, w] with c = 1 or 3; "
@@ -111,12 +111,12 @@ def _tile(images: Tensor, columns: int) -> Tensor:
         )
     if columns < 1:
         raise DataError(f"a grid needs at least one column; got {columns}")
-    # Importing torchvision takes longer than torch; commands that draw nothing need not wait for it.
+    # Importing torchvision takes longer than torch; commands that draw nothing should not wait for it.
     from torchvision.utils import make_grid
 
     images = images.detach().cpu()
     if len(images) == 1:
-        # make_grid gives a single image no border; one rule for all keeps sizes predictable.
+        # make_grid adds no border to a single image; this adds it, so that sizes follow one rule.
         blank = images.new_zeros(1, *images.shape[1:])
         height, width = images.shape[2:]
         tiled: Tensor = make_grid(torch.cat([images, blank]), nrow=2, padding=PADDING)
@@ -138,7 +138,7 @@ def _png(tile: Tensor) -> bytes:
 
 
 def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of n axes, four a line; sizes in inches. Without pyplot, so that no backend or global is touched."""
+    """A figure of n axes, four per line; sizes in inches. Without pyplot, so that no global state changes."""
     from matplotlib.figure import Figure
 
     across = min(n, PANELS_A_LINE)
@@ -148,10 +148,10 @@ def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _drawn(figure: Figure) -> bytes:
+def _render(figure: Figure) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)  # the figure draws through the canvas that was made for it last
+    FigureCanvasAgg(figure)  # registers itself as the canvas of the figure
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

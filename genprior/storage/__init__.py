@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all: checkpoints, caches."""
+"""Files written atomically: checkpoints, caches."""

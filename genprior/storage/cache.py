@@ -1,4 +1,4 @@
-"""The cache folder, and what is kept there under a hash of its content."""
+"""The cache folder, content hashes, and results that are cached on disk under a hash of their content."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 
 def cache_folder() -> Path:
-    """Where decoded data sets are kept: `$GENPRIOR_DATA`, else the user's cache folder (`~/.cache/genprior/data`)."""
-    own = os.environ.get("GENPRIOR_DATA")
-    return Path(own).expanduser() if own else platformdirs.user_cache_path("genprior", appauthor=False) / "data"
+    """The folder of decoded data sets: `$GENPRIOR_DATA`, else the user's cache folder (`~/.cache/genprior/data`)."""
+    folder = os.environ.get("GENPRIOR_DATA")
+    return Path(folder).expanduser() if folder else platformdirs.user_cache_path("genprior", appauthor=False) / "data"
 
 
 def content_hash(*items: Tensor | str | Mapping[str, Tensor]) -> str:
-    """A hash of contents: 16 hexadecimal digits that change with any value, shape, dtype or order.
+    """A hash of contents: 16 hexadecimal digits that depend on every value, shape, dtype and the order.
 
     Args:
         items: tensors, strings, or mappings of tensors (a `state_dict`).
@@ -53,28 +53,28 @@ def content_hash(*items: Tensor | str | Mapping[str, Tensor]) -> str:
 def made_once(
     path: Path, read: Callable[[Path], T | None], make: Callable[[], T], write: Callable[[Path, T], None]
 ) -> T:
-    """What `path` keeps, or what is made and written there now, for this and later processes.
+    """Read the content of the cache file `path`, or make it and write it for this and later processes.
 
-    One process makes it while the others wait, and then all go on with the very same content.
+    One process makes it while the others wait, so that all use the same content.
 
     Args:
         path: a file whose name identifies its content.
-        read: gives the content; None where there is no file, or one that cannot be read, which is then made anew.
+        read: reads the content; None for a file that is missing or cannot be read, which is then made again.
         make: makes the content.
-        write: writes the content, whole or not at all.
+        write: writes the content atomically.
 
     Raises:
         ScoreError: the folder cannot be written.
     """
-    if (found := read(path)) is not None:
-        return found
+    if (cached := read(path)) is not None:
+        return cached
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if (found := read(path)) is None:
-                found = make()
-                write(path, found)
-            return found
+            if (cached := read(path)) is None:
+                cached = make()
+                write(path, cached)
+            return cached
     except OSError as error:
         raise ScoreError(
             f"cannot write '{path}' ({error.strerror or error}); free some space, or set GENPRIOR_DATA to a folder "
@@ -85,7 +85,7 @@ def made_once(
 def keep_on_disk(
     path: Path, make: Callable[[], tuple[dict[str, Tensor], dict[str, str]]]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and their notes from `path`, or make them and write them there, see `made_once`.
+    """Read tensors and their notes from the cache file `path`, or make them and write it, see `made_once`.
 
     Args:
         path: a safetensors file whose name identifies its content.

@@ -1,7 +1,7 @@
 """Checkpoints: tensors as safetensors, everything else as JSON with the tensors' checksum; never pickle.
 
 A checkpoint is two files, `step-00000800.safetensors` and `step-00000800.json`. The JSON is written last and names the
-SHA-256 of the tensors, so a checkpoint without it, or with another checksum, is none.
+SHA-256 of the tensors, so a checkpoint without it, or with another checksum, is not valid.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ class Checkpoint:
     """A checkpoint that has been read and verified."""
 
     def __init__(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Hold the tensors by name and the facts beside them."""
+        """Hold the tensors by name and the facts of the JSON file."""
         self.step = step
         self.tensors = tensors
         self.facts = facts
 
     def under(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with `prefix/`, without it."""
+        """The tensors whose names begin with `prefix/`, by the rest of their names."""
         return {n.removeprefix(f"{prefix}/"): t for n, t in self.tensors.items() if n.startswith(f"{prefix}/")}
 
 
 def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int = 2) -> Path:
-    """Write a checkpoint whole or not at all, then remove all but the newest `keep`.
+    """Write a checkpoint atomically, then remove all but the newest `keep`.
 
     Raises:
-        CheckpointError: the disk refuses; older checkpoints are untouched.
+        CheckpointError: it cannot be written; older checkpoints are kept.
     """
     path = folder / f"step-{step:08d}.safetensors"
     try:
@@ -52,8 +52,8 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True) if not path.with_suffix(".json").exists() else None
         failure = CheckpointError(
-            f"the checkpoint {path} cannot be written: {error}. Earlier checkpoints are untouched; "
-            "free some space and give the same command again to go on from the last one."
+            f"the checkpoint {path} cannot be written: {error}. Earlier checkpoints are kept; "
+            "free some space and give the same command again to resume from the last one."
         )
         failure.exit_code = 1
         raise failure from error
@@ -73,11 +73,11 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint and verify its checksum.
 
     Raises:
-        CheckpointError: it is truncated, altered or unreadable; says what to do.
+        CheckpointError: it is truncated, altered or unreadable; the message says what to do.
     """
     remedy = (
-        f"Delete {path.name} and {path.with_suffix('.json').name} to go on from the checkpoint before, "
-        "or the run's folder to start anew."
+        f"Delete {path.name} and {path.with_suffix('.json').name} to resume from the previous checkpoint, "
+        "or the run folder to start again."
     )
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module) -> di
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser the state that `optimiser_tensors` took from one of the same module."""
+    """Load into an optimiser the state that `optimiser_tensors` returned for the same module."""
     order = {name: index for index, (name, _) in enumerate(module.named_parameters())}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -1,6 +1,6 @@
-"""Contract tests that a plugin author calls: whether a part keeps the promises of its kind.
+"""Contract tests for plugin authors: check that a part keeps the contract of its kind.
 
-One function for each kind of part that computes::
+There is one function for each kind of part, except data sets, scores and exporters::
 
     from genprior.testing import check_prior
     from my_plugin import Ring
@@ -8,9 +8,8 @@ One function for each kind of part that computes::
     def test_ring() -> None:
         check_prior(Ring.Config(radius=2.0), code=2)
 
-Each function returns nothing where the part is right, and raises one `ContractError` with everything that it found
-where it is not: what was called, what came back, what the contract says and what to do. All draws are seeded, so a
-result does not change from one run to the next.
+Each function returns None for a correct part. Otherwise it raises one `ContractError` that lists all failures: the
+call, its result, the contract and what to do. All draws are seeded, so results are reproducible.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a network says of itself by class methods, held against what it does."""
+"""Checks that networks behave as their class methods `posterior_of` and `sees_known` state."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from torch import Tensor
 from genprior.parts import Posterior
 from genprior.testing.report import Contract
 
-__all__ = ["check_posterior_of", "check_told"]
+__all__ = ["check_posterior_of", "check_sees_known"]
 
 
 def check_posterior_of(contract: Contract, config: Any, q: Posterior) -> None:
-    """A posterior is of the class that the encoder's `posterior_of` says."""
-    says = config.part.posterior_of(config)
+    """The posterior has the class that the encoder's `posterior_of` returns."""
+    stated = config.part.posterior_of(config)
     contract.require(
-        isinstance(q, says),
+        isinstance(q, stated),
         "posterior_of(config)",
-        f"{says.__name__}, and forward gives a {type(q).__name__}",
-        "the posterior is of the class that posterior_of says, by which models choose their encoders",
+        f"{stated.__name__}, and forward gives a {type(q).__name__}",
+        "the posterior is of the class that posterior_of returns, by which models choose their encoders",
         "return the class that forward gives from posterior_of(cls, config)",
     )
 
 
-def check_told(
-    contract: Contract, called: str, part: Any, given: tuple[Tensor, Tensor], use: Callable[..., Tensor]
+def check_sees_known(
+    contract: Contract, called: str, part: Any, inputs: tuple[Tensor, Tensor], use: Callable[..., Tensor]
 ) -> None:
-    """What is known has an effect if a network says that it looks at it, and none otherwise.
+    """`known` changes the result of a network exactly where its `sees_known` returns True.
 
     Args:
-        contract: gathers what is broken.
+        contract: collects the broken promises.
         called: what `use` does, for the report.
         part: an encoder or a decoder, in evaluation mode.
-        given: images or codes, and what is known, [n, k] with rows that differ; k = 0 tells nothing.
-        use: computes a tensor from the part and these two.
+        inputs: images or codes, and `known` [n, k] with rows that differ; with k = 0 nothing is checked.
+        use: computes a tensor from the part and both inputs.
     """
-    x, told = given
-    if not told.shape[1]:
+    x, known = inputs
+    if not known.shape[1]:
         return
     with torch.no_grad():
-        same = torch.equal(use(part, x, told), use(part, x, told.roll(1, 0)))
-    says = type(part).sees_known(part.config)
+        same = torch.equal(use(part, x, known), use(part, x, known.roll(1, 0)))
+    stated = type(part).sees_known(part.config)
     contract.require(
-        same != says,
+        same != stated,
         f"{called}, with other rows of known",
-        f"{'the same' if same else 'other'} numbers, and sees_known(config) is {says}",
-        "sees_known says whether a part of these settings looks at what is known, so that models can refuse it in time",
+        f"{'the same' if same else 'other'} numbers, and sees_known(config) is {stated}",
+        "sees_known returns whether a part with these settings uses `known`, so that models can refuse it early",
         "return False from sees_known(cls, config) where known is not used, and True where it is",
     )

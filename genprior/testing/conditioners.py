@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import PlanError
-from genprior.parts import Batch, Condition, Conditioner, DataInfo, PartConfig, Sizes, Widths
+from genprior.parts import Condition, Conditioner, DataInfo, PartConfig, Sizes, Widths
 from genprior.randomness import seeded
-from genprior.testing.making import Workshop, check_config, config_of, setting_of
-from genprior.testing.report import Contract, describe
+from genprior.testing.fixture import Fixture, begin
+from genprior.testing.report import Contract, describe, dtype_name
+from genprior.testing.settings import config_of
+from genprior.testing.tensors import batch_of, check_reaches_input
 
 __all__ = ["check_conditioner"]
 
@@ -30,17 +32,18 @@ def check_conditioner(
 ) -> None:
     """Check that a conditioner keeps its contract; see `genprior.Conditioner`.
 
-    The widths that it announces are those of `forward`, `draw` and `of_label`; dtype and device follow the images;
-    draws differ, and are a function of torch's seed; `of_label` tells classes apart and refuses a class that is not
-    there with a PlanError, or refuses all; `consistency` is one finite number that reaches all own parameters.
+    `forward`, `draw` and `of_label` return conditions of the widths that `widths` announces; dtype and device follow
+    the images; draws differ, and are a function of torch's seed; `of_label` gives different classes different
+    conditions and refuses an unknown class with a PlanError, or refuses all; `consistency` is one finite number,
+    differentiable in all parameters of the conditioner.
 
     Args:
         part: the settings or the class.
-        info: what it may know of the data; 8x8 images of three classes if not given.
+        info: the data's form; 8x8 images of three classes if not given.
         code: d, for parts that borrow an encoder.
-        labels: True requires that it can be asked for a class, False that it refuses to; None takes either.
-        one_hot: require that what is asked is one-hot, and that `of_label(y)` asks for column y.
-        lend: modules for the roles that it borrows; an `encoder` and an `image_critic` are at hand.
+        labels: True requires that `of_label` returns a condition, False that it refuses; None accepts either.
+        one_hot: require that `asked` is one-hot, and that column y of `of_label(y).asked` is 1.
+        lend: modules for the roles that it borrows; an `encoder` and an `image_critic` are provided.
 
     Raises:
         ContractError: lists every promise that is broken.
@@ -51,39 +54,31 @@ def check_conditioner(
     widths = contract.call(
         f"{config.part.__qualname__}.widths(config, {data!r})",
         lambda: config.part.widths(config, data),  # type: ignore[attr-defined]
-        "a conditioner says its widths before any module exists",
+        "a conditioner announces its widths before any module exists",
     )
     if widths is None or not contract.require(
         isinstance(widths, Widths) and all(isinstance(w, int) and w >= 0 for w in widths),
         "widths(config, info)",
         describe(widths),
         "Widths(known=..., asked=...), whole numbers from 0 up",
-        "return genprior.Widths(known=..., asked=...); 0 where there is nothing",
+        "return genprior.Widths(known=..., asked=...); 0 without a condition",
     ):
         return contract.finish()
     sizes = Sizes(data.image, code, widths.known, widths.asked)
-    contract = Contract(config.part, setting_of(config, sizes))
-    check_config(contract, config)
-    workshop = Workshop(contract, config, sizes, lend)
-    made = workshop.make()
+    contract, fixture = begin(config, sizes, lend)
+    made = fixture.make()
     if made is not None:
         for dtype in (torch.float32, torch.float64):
-            made = workshop.make(dtype=dtype)
+            made = fixture.make(dtype=dtype)
             _check_conditions(contract, made, data, dtype, one_hot)
         _check_draws(contract, made, sizes)
         _check_labels(contract, made, data, labels, one_hot)
-        _check_consistency(contract, workshop, data)
-        workshop.check_ownership(made)
+        _check_consistency(contract, fixture, data)
+        fixture.check_ownership(made)
         like = torch.zeros(N, dtype=torch.float64)
-        workshop.check_state(f"draw(like [{N}])", lambda part: torch.cat(part.draw(like), 1))
-        workshop.check_device(f"draw(like [{N}])", lambda part, device: part.draw(like.to(device)).asked)
+        fixture.check_state(f"draw(like [{N}])", lambda part: torch.cat(part.draw(like), 1))
+        fixture.check_device(f"draw(like [{N}])", lambda part, device: part.draw(like.to(device)).asked)
     contract.finish()
-
-
-def _batch(data: DataInfo, dtype: torch.dtype = torch.float64) -> Batch:
-    with seeded("testing", "batch"):
-        x = 2 * torch.rand(N, *data.image, dtype=dtype) - 1
-    return Batch(x, torch.arange(N) % max(len(data.classes), 1))
 
 
 def _check_condition(
@@ -93,7 +88,7 @@ def _check_condition(
         isinstance(came, Condition),
         called,
         describe(came),
-        "a genprior.Condition(known, asked), of width 0 where there is nothing, and never None",
+        "a genprior.Condition(known, asked), of width 0 without a condition, and never None",
         "return Condition(known=..., asked=...)",
     ):
         return False
@@ -115,15 +110,15 @@ def _check_condition(
 
 
 def _check_conditions(contract: Contract, made: Any, data: DataInfo, dtype: torch.dtype, one_hot: bool) -> None:
-    batch, sizes, word = _batch(data, dtype), made.sizes, str(dtype).removeprefix("torch.")
+    batch, sizes, word = batch_of(data, N, dtype), made.sizes, dtype_name(dtype)
     called = f"forward(Batch(x {list(batch.x.shape)} {word}, y [{N}] int64))"
     with seeded("testing", "forward"):
-        came = contract.call(called, lambda: made(batch), "forward gives the condition of a batch")
+        came = contract.call(called, lambda: made(batch), "forward returns the condition of a batch")
     _check_condition(contract, called, came, sizes, dtype, one_hot)
     for like in (torch.zeros(N, dtype=dtype), batch.x):
         called = f"draw(like {list(like.shape)} {word})"
         with seeded("testing", "draw"):
-            came = contract.call(called, lambda like=like: made.draw(like), "draw gives a condition for new images")  # type: ignore[misc]
+            came = contract.call(called, lambda like=like: made.draw(like), "draw returns a condition for new images")  # type: ignore[misc]
         _check_condition(contract, called, came, sizes, dtype, one_hot)
 
 
@@ -145,7 +140,7 @@ def _check_draws(contract: Contract, made: Any, sizes: Sizes) -> None:
         not torch.equal(draws[0], draws[2]),
         "draw(like [64]), under two seeds",
         "the same conditions",
-        "each call draws anew",
+        "each call is a new draw",
         "draw inside draw(), not in __init__, and do not seed inside the part",
     )
 
@@ -160,7 +155,7 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
             labels is not True,
             called,
             f"PlanError: {error}",
-            "this conditioner can be asked for a class (labels=True)",
+            "this conditioner can condition on a class (labels=True)",
             "override of_label(y), or leave labels out",
         )
         return
@@ -169,15 +164,15 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
             False,
             called,
             f"{type(error).__name__}: {error}",
-            "a conditioner that asks for no class says so with a genprior.PlanError",
-            "leave of_label as the base class has it, or return the condition",
+            "a conditioner that cannot condition on a class raises a genprior.PlanError",
+            "keep the base class's of_label, or return the condition",
         )
         return
     contract.require(
         labels is not False,
         called,
         describe(came),
-        "this conditioner refuses to be asked for a class (labels=False)",
+        "this conditioner refuses to condition on a class (labels=False)",
         "raise genprior.PlanError from of_label",
     )
     if not _check_condition(contract, called, came, made.sizes, torch.get_default_dtype(), one_hot):
@@ -188,29 +183,29 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
             torch.equal(came.asked.argmax(1), y),
             called,
             f"classes {came.asked.argmax(1).tolist()} for the labels {y.tolist()}",
-            "of_label(y) asks for column y",
+            "column y of of_label(y).asked is 1",
             "use torch.nn.functional.one_hot(y, width)",
         )
     if classes > 1:
         contract.require(
             not torch.equal(came.asked[0], came.asked[1]),
             f"{called} with labels 0 and 1",
-            "the same is asked for both",
-            "different classes ask for different things",
+            "`asked` is the same for both",
+            "different classes have different conditions",
             "let `asked` depend on y, or raise genprior.PlanError",
         )
-        beyond = _raised(lambda: made.of_label(torch.full((N,), 10_000)))
+        refusal = _raised(lambda: made.of_label(torch.full((N,), 10_000)))
         contract.require(
-            isinstance(beyond, PlanError),
-            "of_label(10000) where there is no such class",
-            "an answer" if beyond is None else f"{type(beyond).__name__}: {beyond}",
-            "a class that is not there is refused with a genprior.PlanError that says what is possible",
-            "compare y with the number of classes before it is used",
+            isinstance(refusal, PlanError),
+            "of_label(10000), a class that does not exist",
+            "a condition" if refusal is None else f"{type(refusal).__name__}: {refusal}",
+            "a class that does not exist is refused with a genprior.PlanError that says what is possible",
+            "compare y with the number of classes first",
         )
 
 
 def _raised(function: Any) -> Exception | None:
-    """What `function()` raises, or None."""
+    """The error that `function()` raises, or None."""
     try:
         function()
     except Exception as error:
@@ -218,24 +213,18 @@ def _raised(function: Any) -> Exception | None:
     return None
 
 
-def _check_consistency(contract: Contract, workshop: Workshop, data: DataInfo) -> None:
-    made, batch = workshop.make(), _batch(data)
-    called = f"consistency(x {list(batch.x.shape)}, asked [{N}, {workshop.sizes.asked}])"
+def _check_consistency(contract: Contract, fixture: Fixture, data: DataInfo) -> None:
+    made, batch = fixture.make(), batch_of(data, N)
+    called = f"consistency(x {list(batch.x.shape)}, asked [{N}, {fixture.sizes.asked}])"
     with seeded("testing", "consistency"):
         condition = contract.call("draw(like)", lambda: made.draw(batch.x))
     if not isinstance(condition, Condition):
         return
     x = batch.x.clone().requires_grad_()
-    value = contract.call(called, lambda: made.consistency(x, condition.asked), "consistency gives one number")
+    value = contract.call(called, lambda: made.consistency(x, condition.asked), "consistency returns one number")
     if contract.tensor(called, value, (), torch.float64, "one number for the batch, E[-log Q(asked | x)] in nats"):
         outputs: list[Tensor] = [value]
-        workshop.check_reached(called, made, outputs)
+        fixture.check_reached(called, made, outputs)
         if any(True for _ in made.parameters()):
-            gradient = torch.autograd.grad(value, x, allow_unused=True)[0] if value.requires_grad else None
-            contract.require(
-                gradient is not None and bool((gradient != 0).any()),
-                f"the gradient of {called} in x",
-                "nothing reaches the images",
-                "whoever makes the images descends the consistency, so it is differentiable in x",
-                "take out detach() and no_grad() on the way from x to the result",
-            )
+            reason = "the module that makes the images descends the consistency, so it is differentiable in x"
+            check_reaches_input(contract, called, value, x, "images", reason)

@@ -1,11 +1,11 @@
-"""Whether a density is one: it integrates to 1, its samples are distributed by it, and autograd agrees with it.
+"""Checks of densities: they integrate to 1, samples are distributed by them, and autograd agrees with them.
 
-The integral is taken by importance sampling: 9 of 10 points are own samples with noise as wide as the distance to
-their 12th neighbour, the tenth is drawn from a Gaussian of three times the samples' standard deviation. So the
-proposal is nowhere far below the density that the samples have, and covers what they miss.
+The integral is estimated by importance sampling: 9 of 10 points are samples of the part with noise as wide as the
+distance to their 12th neighbour, the tenth is drawn from a Gaussian of three times the samples' standard deviation. So
+the proposal is nowhere far below the density of the samples, and covers regions without samples.
 
-Error rate: a claim is refused if it is more than 5 standard errors off. At most 40 claims are tested a call, and the
-estimates are means of thousands of terms, so a right density is refused with probability below 1e-4, under fixed seeds.
+Error rate: a check fails if its estimate is more than 5 standard errors off. At most 40 estimates are tested per call,
+and they are means of thousands of terms, so a right density fails with probability below 1e-4, under fixed seeds.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ Density = Callable[[Tensor], Tensor]
 def check_density(
     contract: Contract, called: str, log_prob: Density, sample: Callable[[int], Tensor], about: str = ""
 ) -> None:
-    """exp(log_prob) integrates to 1, and the samples are distributed by it.
+    """Check that exp(log_prob) integrates to 1 and that the samples are distributed by it.
 
     Args:
-        contract: where failures go.
+        contract: collects the failures.
         called: how the density is called, for the report.
         log_prob: the logarithm of the density [n] of codes [n, d]; d at most about 4.
         sample: draws n codes [n, d].
-        about: which condition, for the report.
+        about: the code width and condition, for the report.
     """
     with seeded("testing", "density"), torch.no_grad():
         z = sample(SAMPLES).double()
-        mine = _in_chunks(log_prob, z)
-        outside = int((~torch.isfinite(mine)).sum())
+        log_p_samples = _in_chunks(log_prob, z)
+        outside = int((~torch.isfinite(log_p_samples)).sum())
         if not contract.require(
             outside == 0,
             f"{called} of {SAMPLES} of the part's own samples{about}",
@@ -63,7 +63,7 @@ def check_density(
         bool(torch.isfinite(weights).all()),
         f"{called} of codes near and far from the samples{about}",
         "some densities are infinite or nan",
-        "a log-density is a number, or minus infinity where there is no mass",
+        "a log-density is a number, or minus infinity outside the support",
         "look for nan far from the samples, and use logsumexp for sums of densities",
     ):
         return
@@ -85,7 +85,7 @@ def check_density(
             says + ", which the samples are used to verify",
             "sample and log_prob seem to describe different distributions; else check it with a smaller code",
         )
-    _check_fit(contract, called, z, mine.double(), points, log_p, weights, about)
+    _check_fit(contract, called, z, log_p_samples.double(), points, log_p, weights, about)
 
 
 def _in_chunks(log_prob: Density, z: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def _in_chunks(log_prob: Density, z: Tensor) -> Tensor:
 
 
 def _propose(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Points [m, d] near and around the samples z, and the logarithm of the density that they were drawn from."""
+    """Points [m, d] near and around the samples z, and the log-density of the proposal at them."""
     d = z.shape[1]
     centres = z[:CENTRES]
     width = torch.cdist(centres, centres).kthvalue(NEIGHBOUR + 1, dim=1).values.clamp_min(1e-12)
@@ -109,18 +109,25 @@ def _propose(z: Tensor) -> tuple[Tensor, Tensor]:
             for part in torch.split(points, CHUNK)
         ]
     )
-    # The near points go through the centres in turn, which for this estimate is as good as drawing the centres.
+    # The near points use the centres in turn, which for this estimate is as good as drawing the centres.
     log_near = kernels.logsumexp(1) - math.log(CENTRES)
     log_wide = (-0.5 * ((points - middle) / wide).square() - wide.log()).sum(1) - half
     return points, torch.logaddexp(log_near + math.log1p(-WIDE), log_wide + math.log(WIDE))
 
 
 def _check_fit(
-    contract: Contract, called: str, z: Tensor, mine: Tensor, points: Tensor, log_p: Tensor, w: Tensor, about: str
+    contract: Contract,
+    called: str,
+    z: Tensor,
+    log_p_samples: Tensor,
+    points: Tensor,
+    log_p: Tensor,
+    w: Tensor,
+    about: str,
 ) -> None:
-    """Means under the samples against means under the density, of the log-density and of shares of regions."""
+    """Compare means under the samples with means under the density: the log-density, and the mass of regions."""
     nearest, cells = torch.cdist(z, z[:16]).argmin(1), torch.cdist(points, z[:16]).argmin(1)
-    statistics = [("the mean log-density", mine, torch.where(w > 0, log_p, 0.0))]
+    statistics = [("the mean log-density", log_p_samples, torch.where(w > 0, log_p, 0.0))]
     statistics += [
         (f"the share near {_point(z[k])}", (nearest == k).double(), (cells == k).double()) for k in range(16)
     ]
@@ -134,13 +141,13 @@ def _check_fit(
         return
     worst, shown = 0.0, ""
     for name, of_samples, of_points in statistics:
-        theirs = (w * of_points).sum() / total
-        variance = of_samples.var() / len(z) + (w * (of_points - theirs)).square().sum() / total.square()
-        gap = abs(float(of_samples.mean() - theirs)) / max(math.sqrt(float(variance)), 1e-9)
+        expected = (w * of_points).sum() / total
+        variance = of_samples.var() / len(z) + (w * (of_points - expected)).square().sum() / total.square()
+        gap = abs(float(of_samples.mean() - expected)) / max(math.sqrt(float(variance)), 1e-9)
         if gap > worst:
             worst, shown = (
                 gap,
-                f"{name} is {float(of_samples.mean()):.4g} among samples, {float(theirs):.4g} by log_prob",
+                f"{name} is {float(of_samples.mean()):.4g} among samples, {float(expected):.4g} by log_prob",
             )
     contract.require(
         worst <= ERRORS,
@@ -156,7 +163,7 @@ def _point(z: Tensor) -> str:
 
 
 def check_gradient(contract: Contract, called: str, log_prob: Density, z: Tensor) -> None:
-    """The gradient of log_prob with respect to the code, against finite differences in float64."""
+    """Check the gradient of log_prob in the code against finite differences in float64."""
     z = z.detach().clone().requires_grad_()
     value = log_prob(z)
     if not value.requires_grad:
@@ -165,7 +172,7 @@ def check_gradient(contract: Contract, called: str, log_prob: Density, z: Tensor
         contract.require(
             torch.allclose(value, near, rtol=0, atol=1e-7),
             f"the gradient of {called} in z",
-            "the result depends on z, but autograd does not know it",
+            "the result depends on z, but autograd gives no gradient in z",
             "log_prob is differentiable in z",
             "take out detach(), no_grad() and .data on the way from z to the result",
         )
@@ -178,5 +185,5 @@ def check_gradient(contract: Contract, called: str, log_prob: Density, z: Tensor
             f"the gradient of {called} in z, against finite differences in float64",
             " ".join(str(error).split())[:300],
             "log_prob is differentiable in z",
-            "look for detach(), no_grad(), .data, and for numbers that are rounded to float32 on the way",
+            "look for detach(), no_grad(), .data, and for rounding to float32 on the way",
         )

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genprior.parts import FeatureCritic, Game, PartConfig, Sizes
+from genprior.parts import Game, PartConfig, Sizes
 from genprior.randomness import seeded
-from genprior.testing.making import Workshop, check_config, config_of, one_hot, setting_of
-from genprior.testing.report import Contract, describe
+from genprior.testing.fixture import Fixture, begin
+from genprior.testing.lent import LentCritic
+from genprior.testing.report import Contract, describe, dtype_name
+from genprior.testing.settings import config_of
+from genprior.testing.tensors import one_hot
 
 __all__ = ["check_game"]
 
@@ -22,7 +25,7 @@ Pair = tuple[Tensor, Tensor]
 
 
 class _Critic:
-    """A smooth critic that remembers what it was shown: logits tanh(x w) + b, about 0 before anything is learned."""
+    """A smooth critic that records its inputs: logits tanh(x w), near 0."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.weight = torch.full((D,), 0.1, dtype=dtype, requires_grad=True)
@@ -33,41 +36,16 @@ class _Critic:
         return torch.tanh(x @ self.weight)
 
 
-class _ImageCritic(FeatureCritic):
-    """A smooth critic of images with features, for a game that borrows one; it remembers what it was shown."""
-
-    name = "lent_critic"
+class _ImageCritic(LentCritic):
+    """A smooth critic of images with features that records its inputs, for a game that borrows one."""
 
     def __init__(self, sizes: Sizes) -> None:
-        super().__init__(type(self).Config(), sizes)
-        c, h, w = sizes.image
-        self.layers = nn.ModuleDict({"conv1": nn.Linear(c * h * w, 12), "conv2": nn.Linear(12, 6)})
-        self.head = nn.Linear(6, 1)
+        super().__init__(sizes, (12, 6), nn.Tanh)
         self.seen: list[Pair] = []
-
-    @property
-    def feature_layers(self) -> tuple[str, ...]:
-        return tuple(self.layers)
-
-    @property
-    def trunk_width(self) -> int:
-        return 6
 
     def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
         self.seen.append((x, known))
-        x = x.flatten(1)
-        for name, module in self.layers.items():
-            x = torch.tanh(module(x))
-            if name == layer:
-                break
-        return x
-
-    def trunk(self, x: Tensor, known: Tensor) -> Tensor:
-        return self.features(x, known, "conv2")
-
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.trunk(x, known))
-        return logits.squeeze(1)
+        return super().features(x, known, layer)
 
 
 def check_game(part: PartConfig | type[Game], *, known: int = 2) -> None:
@@ -75,48 +53,48 @@ def check_game(part: PartConfig | type[Game], *, known: int = 2) -> None:
 
     Both losses are finite scalars in the dtype of the logits. A step down `critic_loss` raises the critic's score of
     the real samples above that of the fakes; a step down `generator_loss` raises the score of each kind of fake. The
-    critic is shown each pair (x, known) as it came. Tried with one kind of fake and with two, near indifference.
+    critic is called with the tensors of each pair (x, known) themselves. This is tried with one kind of fake and with
+    two, with logits near 0.
 
-    Of a game that borrows the image critic, whose features say more than its score, only this is asked: its losses
-    reach the critic and each kind of fake, and each pair is shown to the critic itself or to its features.
+    For a game that borrows the image critic, and may use its features in place of its score, the checks are weaker: its
+    losses have gradients in the critic and in each kind of fake, and the critic or its features are called with each
+    pair.
 
-    Parameters of the game's own are reached by `own_loss`, which is None where there are none. State of its own moves
-    in `advance` alone, and a game into which it is loaded gives the same losses. Notes are finite scalars without a
-    gradient.
+    `own_loss` has gradients in all parameters of the game, and is None for a game without parameters. State of the game
+    changes only in `advance`, and a game that loads its state_dict has the same losses. Notes are finite scalars
+    without a gradient.
 
     Args:
         part: the settings or the class.
-        known: width of what is told.
+        known: the width of `known`.
 
     Raises:
         ContractError: lists every promise that is broken.
     """
     config = config_of(part, Game)
     sizes = Sizes(IMAGE, D, known, 0)
-    contract = Contract(config.part, setting_of(config, sizes))
-    check_config(contract, config)
     with seeded("testing", "lent"):
         lent = {"image_critic": _ImageCritic(sizes)} if "image_critic" in config.part.borrows else {}
-    workshop = Workshop(contract, config, sizes, lent)
+    contract, fixture = begin(config, sizes, lent)
     for dtype in (torch.float64, torch.float32):
         for kinds in (1, 2):
-            game = workshop.make(dtype=dtype)
+            game = fixture.make(dtype=dtype)
             if game is None or contract.failures:
                 continue
             samples = _samples(kinds, dtype, known, IMAGE if lent else (D,))
             _check_losses(contract, game, samples, dtype, lent.get("image_critic"))
-            _check_own(contract, workshop, game, samples, dtype, lent.get("image_critic"))
+            _check_own(contract, fixture, game, samples, dtype, lent.get("image_critic"))
     if not contract.failures:
-        _check_state(contract, workshop, _samples(1, torch.float64, known, IMAGE if lent else (D,)), lent)
+        _check_state(contract, fixture, _samples(1, torch.float64, known, IMAGE if lent else (D,)), lent)
     contract.finish()
 
 
 def _samples(kinds: int, dtype: torch.dtype, known: int, shape: tuple[int, ...]) -> list[Pair]:
-    """Real samples about 1, then each kind of fake about -1."""
-    told = one_hot(N, known, dtype)
+    """Real samples near 1, then each kind of fake near -1."""
+    rows = one_hot(N, known, dtype)
     with seeded("testing", "game"):
-        real = 1 + 0.3 * torch.randn(N, *shape, dtype=dtype), told.clone()
-        fakes = [(-1 + 0.3 * torch.randn(N, *shape, dtype=dtype), told.clone()) for _ in range(kinds)]
+        real = 1 + 0.3 * torch.randn(N, *shape, dtype=dtype), rows.clone()
+        fakes = [(-1 + 0.3 * torch.randn(N, *shape, dtype=dtype), rows.clone()) for _ in range(kinds)]
     for x, _ in fakes:
         x.requires_grad_()
     return [real, *fakes]
@@ -125,17 +103,17 @@ def _samples(kinds: int, dtype: torch.dtype, known: int, shape: tuple[int, ...])
 def _called(method: str, samples: list[Pair], dtype: torch.dtype, *, real: bool) -> str:
     shape = list(samples[0][0].shape)
     pairs = [f"(real {shape}, known)"] * real + [f"(fake {shape}, known)"] * (len(samples) - 1)
-    return f"{method}(critic, {', '.join(pairs)}) in {str(dtype).removeprefix('torch.')}"
+    return f"{method}(critic, {', '.join(pairs)}) in {dtype_name(dtype)}"
 
 
 def _check_losses(
     contract: Contract, game: Any, samples: list[Pair], dtype: torch.dtype, lent: _ImageCritic | None
 ) -> None:
     real, *fakes = samples
-    critic = _shown_nothing(lent) or _Critic(dtype)
+    critic = _without_record(lent) or _Critic(dtype)
     called = _called("critic_loss", samples, dtype, real=True)
     with seeded("testing", "loss"):
-        loss = contract.call(called, lambda: game.critic_loss(critic, real, *fakes), "critic_loss gives one number")
+        loss = contract.call(called, lambda: game.critic_loss(critic, real, *fakes), "critic_loss returns one number")
     if contract.tensor(called, loss, (), dtype, "a scalar, reduced over the batch"):
         _check_pairs(contract, called, critic, samples)
         weights = list(critic.parameters()) if isinstance(critic, nn.Module) else [critic.weight]
@@ -150,10 +128,10 @@ def _check_losses(
             "the critic learns to give high scores to real samples and low ones to fakes",
             "check the signs: real logits go up, the fakes' go down",
         )
-    critic = _shown_nothing(lent) or _Critic(dtype)
+    critic = _without_record(lent) or _Critic(dtype)
     called = _called("generator_loss", samples, dtype, real=False)
     with seeded("testing", "loss"):
-        loss = contract.call(called, lambda: game.generator_loss(critic, *fakes), "generator_loss gives one number")
+        loss = contract.call(called, lambda: game.generator_loss(critic, *fakes), "generator_loss returns one number")
     if not contract.tensor(called, loss, (), dtype, "a scalar, reduced over the batch"):
         return
     _check_pairs(contract, called, critic, fakes)
@@ -165,12 +143,12 @@ def _check_losses(
             right,
             f"a step of fake {kind} down {called}",
             "it does not move" if slope is None or lent is not None else "its score does not rise",
-            "whoever made the fakes learns to raise the critic's score of each kind of fake",
+            "the module that makes the fakes learns to raise the critic's score of each kind of fake",
             "check the sign, use every fake, and take out detach() and no_grad()",
         )
 
 
-def _shown_nothing(lent: _ImageCritic | None) -> Any:
+def _without_record(lent: _ImageCritic | None) -> Any:
     if lent is not None:
         lent.seen.clear()
     return lent
@@ -178,27 +156,28 @@ def _shown_nothing(lent: _ImageCritic | None) -> Any:
 
 def _check_pairs(contract: Contract, called: str, critic: Any, pairs: list[Pair]) -> None:
     for number, (x, known) in enumerate(pairs):
-        shown = [told for seen, told in critic.seen if seen is x]
+        conditions = [condition for seen, condition in critic.seen if seen is x]
+        problem = "called with another `known` for" if conditions else "never called with"
         contract.require(
-            bool(shown) and all(told is known for told in shown),
+            bool(conditions) and all(condition is known for condition in conditions),
             called,
-            f"the critic was {'told something else about' if shown else 'never shown'} samples of pair {number}",
+            f"the critic was {problem} the samples of pair {number}",
             "the critic is called as critic(x, known) with the very tensors of each pair",
-            "call critic(*pair): a model lets both losses share one forward pass, which it finds by these tensors",
+            "call critic(*pair): both losses share one forward pass, which is looked up by these tensors",
         )
 
 
 def _check_own(
     contract: Contract,
-    workshop: Workshop,
+    fixture: Fixture,
     game: Any,
     samples: list[Pair],
     dtype: torch.dtype,
     lent: _ImageCritic | None,
 ) -> None:
-    """What the game itself learns, and what it says of its losses."""
+    """`own_loss` reaches the game's own parameters, and `notes` are finite scalars."""
     real, *fakes = samples
-    critic = _shown_nothing(lent) or _Critic(dtype)
+    critic = _without_record(lent) or _Critic(dtype)
     called = _called("own_loss", samples, dtype, real=True)
     with seeded("testing", "own"):
         own = contract.call(called, lambda: game.own_loss(critic, real, *fakes), optional=True)
@@ -208,11 +187,11 @@ def _check_own(
         called,
         "None" if own is None else describe(own),
         "own_loss is a scalar for a game with parameters of its own, and None for one without",
-        "return what the game's own parameters descend, or None where there are none",
+        "return the loss that the game's own parameters descend, or None without parameters",
     )
     if own is not None and contract.tensor(called, own, (), dtype, "a scalar, reduced over the batch"):
-        workshop.check_reached(called, game, [own])
-    notes = contract.call("notes()", game.notes, "notes() gives scalars by name")
+        fixture.check_reached(called, game, [own])
+    notes = contract.call("notes()", game.notes, "notes() returns scalars by name")
     if notes is None or not contract.require(
         isinstance(notes, Mapping), "notes()", describe(notes), "a dict of scalars by name", "return {name: scalar}"
     ):
@@ -224,17 +203,17 @@ def _check_own(
             f"notes()['{name}']",
             describe(value),
             "a finite scalar without a gradient, under a name without '/'",
-            "detach what the losses saw, and reduce it",
+            "detach the value, and reduce it to a scalar",
         )
 
 
-def _check_state(contract: Contract, workshop: Workshop, samples: list[Pair], lent: Mapping[str, _ImageCritic]) -> None:
-    """The state of a game moves in `advance` alone, and goes on in a game that it is loaded into."""
+def _check_state(contract: Contract, fixture: Fixture, samples: list[Pair], lent: Mapping[str, _ImageCritic]) -> None:
+    """The state of a game changes only in `advance`, and a game that loads it has the same losses."""
     real, *fakes = samples
-    first, second = workshop.make(0), workshop.make(1)
+    first, second = fixture.make(0), fixture.make(1)
     if first is None or second is None:
         return
-    workshop.check_ownership(first)
+    fixture.check_ownership(first)
 
     def losses(game: Any, seed: int) -> list[Tensor]:
         critic = lent.get("image_critic") or _Critic(torch.float64)
@@ -250,8 +229,8 @@ def _check_state(contract: Contract, workshop: Workshop, samples: list[Pair], le
         not changed,
         "critic_loss, generator_loss and own_loss",
         f"they changed {', '.join(changed)}",
-        "a loss changes no state; what brings the game's state on is what advance() returns",
-        "move it into a function, and return that from advance()",
+        "a loss changes no state; the function that advance() returns updates the game's state",
+        "move the update into a function, and return that from advance()",
     )
     advance: Callable[[], None] | None = contract.call("advance()", first.advance, optional=True)
     if advance is not None:
@@ -264,8 +243,8 @@ def _check_state(contract: Contract, workshop: Workshop, samples: list[Pair], le
     same = all(torch.equal(a, b) for a, b in zip(losses(first, 1), losses(second, 1), strict=True))
     contract.require(
         same,
-        "the losses of a game that another one's state_dict was loaded into",
+        "the losses of a game after another instance's state_dict was loaded into it",
         "other numbers under the same seed",
         "all that a game has learned or counted is in its state_dict, so that a checkpoint holds it",
-        "make it an nn.Parameter, or register_buffer(...) what does not learn",
+        "make it an nn.Parameter, or a buffer with register_buffer(...) if it is not trained",
     )

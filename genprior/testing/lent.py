@@ -1,6 +1,9 @@
-"""Small modules that the contract tests lend to parts that borrow."""
+"""Modules that the checks lend to parts which borrow: an encoder and an image critic."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +13,7 @@ from genprior.parts import DensityPosterior, Encoder, FeatureCritic, Posterior, 
 __all__ = ["LentCritic", "LentEncoder"]
 
 
-class LentPosterior(DensityPosterior):
-    """Normal(mean, 0.7), coordinate by coordinate."""
-
+class _GaussianPosterior(DensityPosterior):
     def __init__(self, mean: Tensor) -> None:
         self._normal = torch.distributions.Normal(mean, torch.full_like(mean, 0.7))
 
@@ -35,52 +36,59 @@ class LentPosterior(DensityPosterior):
 
 
 class LentEncoder(Encoder):
-    """One linear layer to the mean."""
+    """A linear encoder with a Gaussian posterior."""
 
     name = "lent_encoder"
 
     def __init__(self, sizes: Sizes) -> None:
-        """Make the layers for these sizes."""
+        """Draw the weights."""
         super().__init__(type(self).Config(), sizes)
         c, h, w = sizes.image
         self.to_code = nn.Linear(c * h * w, sizes.code)
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:
-        """q(z | x) of images [n, c, h, w]."""
-        return LentPosterior(2 * self.to_code(x.flatten(1)))
+        """N(2 W x + b, 0.7^2), whatever is known."""
+        return _GaussianPosterior(2 * self.to_code(x.flatten(1)))
+
+
+_leaky_relu = functools.partial(nn.LeakyReLU, 0.2)
 
 
 class LentCritic(FeatureCritic):
-    """Three linear layers with features."""
+    """A critic of images: dense layers with activations, and a linear head.
+
+    The layers have the names of the standard image critic's, so that a part's default layer is found here too.
+    """
 
     name = "lent_critic"
 
-    def __init__(self, sizes: Sizes) -> None:
-        """Make the layers for these sizes."""
+    def __init__(
+        self,
+        sizes: Sizes,
+        widths: tuple[int, ...] = (64, 48, 32),
+        activation: Callable[[], nn.Module] = _leaky_relu,
+    ) -> None:
+        """Draw the weights of layers of these widths."""
         super().__init__(type(self).Config(), sizes)
         c, h, w = sizes.image
-        # The standard image critic calls its layers so; a part's default layer is then found here too.
-        self.layers = nn.ModuleDict(
-            {
-                "conv1": nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, 64), nn.LeakyReLU(0.2)),
-                "conv2": nn.Sequential(nn.Linear(64, 48), nn.LeakyReLU(0.2)),
-                "conv3": nn.Sequential(nn.Linear(48, 32), nn.LeakyReLU(0.2)),
-            }
-        )
-        self.head = nn.Linear(32, 1)
+        self.layers = nn.ModuleDict()
+        for number, (before, width) in enumerate(zip((c * h * w, *widths), widths, strict=False), start=1):
+            self.layers[f"conv{number}"] = nn.Sequential(nn.Linear(before, width), activation())
+        self.head = nn.Linear(widths[-1], 1)
 
     @property
     def feature_layers(self) -> tuple[str, ...]:
-        """The names of the layers."""
+        """The names of all layers."""
         return tuple(self.layers)
 
     @property
     def trunk_width(self) -> int:
-        """Numbers in the last layer."""
-        return 32
+        """The width of the last layer."""
+        return self.head.in_features
 
     def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
-        """What a layer says of images [n, c, h, w]."""
+        """The output [n, f] of the named layer."""
+        x = x.flatten(1)
         for name, module in self.layers.items():
             x = module(x)
             if name == layer:
@@ -88,8 +96,8 @@ class LentCritic(FeatureCritic):
         return x
 
     def trunk(self, x: Tensor, known: Tensor) -> Tensor:
-        """What the last layer says, [n, 32]."""
-        return self.features(x, known, "conv3")
+        """The output of the last layer."""
+        return self.features(x, known, self.feature_layers[-1])
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """Logits [n]."""

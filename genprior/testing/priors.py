@@ -13,8 +13,10 @@ from genprior.errors import PlanError
 from genprior.parts import Borrowed, DensityPrior, PartConfig, Prior, Sizes
 from genprior.randomness import seeded
 from genprior.testing.densities import check_density, check_gradient
-from genprior.testing.making import Workshop, check_config, config_of, one_hot, setting_of
-from genprior.testing.report import Contract, describe
+from genprior.testing.fixture import Fixture, begin
+from genprior.testing.report import Contract, describe, dtype_name
+from genprior.testing.settings import config_of
+from genprior.testing.tensors import check_unchanged, one_hot
 
 __all__ = ["check_prior"]
 
@@ -36,39 +38,38 @@ def check_prior(
 ) -> None:
     """Check that a prior keeps its contract; see `genprior.Prior` and `genprior.DensityPrior`.
 
-    Always: shape [n, d], dtype and device of `asked`, finite; codes of a batch differ, two draws differ, and the same
-    seed of torch gives the same draw; one row works in evaluation mode; every parameter is reached by `sample` or by
-    `log_prob`; a state_dict restores the prior; what is borrowed is not owned; the settings survive a file.
+    Every prior: codes have shape [n, d], the dtype and device of `asked`, and are finite; codes of a batch differ, two
+    draws differ, and the same seed of torch gives the same draw; one row works in evaluation mode; `sample` or
+    `log_prob` has a gradient in every parameter; a state_dict restores the prior; it owns no borrowed module; the
+    settings survive a file.
 
-    With a density, besides: shape [n], each row's density depends on that row alone, its gradient agrees with finite
-    differences, it integrates to 1, and the samples are distributed by it (at a code width of 2 or 1 where the prior
-    can be made so, else at `code` up to 4). A right density is refused with probability below 1e-4.
+    A `DensityPrior` also: densities have shape [n], each row's density depends only on that row, its gradient agrees
+    with finite differences, it integrates to 1, and the samples are distributed by it (at a code width of 2 or 1 where
+    the prior can be made so, else at `code` up to 4). A right density fails with probability below 1e-4.
 
     Args:
         part: the settings, `MyPrior.Config(...)`, or the class, for its default settings.
         code: d, the width of a code.
-        asked: width of what is asked; rows are one-hot.
-        known: width of what is told about images; as wide as `asked` if not given.
+        asked: the width of `asked`, whose rows are one-hot.
+        known: the width of `known`; that of `asked` if not given.
         image: (c, h, w), for priors that borrow an encoder.
-        uses_asked: require that another condition gives another draw.
-        lend: modules for the roles that the prior borrows; an `encoder` and an `image_critic` are at hand.
+        uses_asked: require that different conditions give different draws.
+        lend: modules for the roles that the prior borrows; an `encoder` and an `image_critic` are provided.
 
     Raises:
         ContractError: lists every promise that is broken.
     """
     config = config_of(part, Prior)
     sizes = Sizes(image, code, asked if known is None else known, asked)
-    contract = Contract(config.part, setting_of(config, sizes))
-    check_config(contract, config)
-    workshop = Workshop(contract, config, sizes, lend)
-    prior = workshop.make()
+    contract, fixture = begin(config, sizes, lend)
+    prior = fixture.make()
     if prior is not None:
-        _check_samples(contract, workshop, prior)
-        _check_randomness(contract, workshop, prior, uses_asked)
-        _check_parameters(contract, workshop)
-        workshop.check_ownership(prior)
-        workshop.check_state(f"sample({_rows(ROWS, asked)})", lambda p: p.sample(one_hot(ROWS, asked)))
-        workshop.check_device(
+        _check_samples(contract, fixture, prior)
+        _check_randomness(contract, fixture, prior, uses_asked)
+        _check_parameters(contract, fixture)
+        fixture.check_ownership(prior)
+        fixture.check_state(f"sample({_rows(ROWS, asked)})", lambda p: p.sample(one_hot(ROWS, asked)))
+        fixture.check_device(
             f"sample({_rows(ROWS, asked)})", lambda p, device: p.sample(one_hot(ROWS, asked).to(device))
         )
         if isinstance(prior, DensityPrior) and not contract.failures:
@@ -80,39 +81,33 @@ def _rows(n: int, width: int, dtype: str = "float64") -> str:
     return f"asked [{n}, {width}] {dtype}"
 
 
-def _check_samples(contract: Contract, workshop: Workshop, prior: Any) -> None:
-    """Shapes, dtypes and numbers of what `sample` returns."""
-    d, width = workshop.sizes.code, workshop.sizes.asked
+def _check_samples(contract: Contract, fixture: Fixture, prior: Any) -> None:
+    """Shapes, dtypes and finite numbers of samples."""
+    d, width = fixture.sizes.code, fixture.sizes.asked
     for dtype in (torch.float64, torch.float32):
-        made = prior if dtype is torch.float64 else workshop.make(dtype=dtype)
+        made = prior if dtype is torch.float64 else fixture.make(dtype=dtype)
         for mode, n in (("training", ROWS), ("evaluation", ROWS), ("evaluation", 1)):
             rows = one_hot(n, width, dtype)
             before = rows.clone()
             made.train(mode == "training")
-            called = f"sample({_rows(n, width, str(dtype).removeprefix('torch.'))}) in {mode} mode"
+            called = f"sample({_rows(n, width, dtype_name(dtype))}) in {mode} mode"
             with seeded("testing", "samples"):
-                z = contract.call(called, lambda made=made, rows=rows: made.sample(rows), f"sample gives {CODES}")  # type: ignore[misc]
+                z = contract.call(called, lambda made=made, rows=rows: made.sample(rows), f"sample returns {CODES}")  # type: ignore[misc]
             contract.tensor(called, z, (n, d), dtype, CODES)
-            contract.require(
-                torch.equal(rows, before),
-                called,
-                "it changed `asked`",
-                "what comes in is left as it is",
-                "work on a copy: no operation that ends in _ on asked",
-            )
+            check_unchanged(contract, called, "asked", rows, before)
         if contract.failures:
             break
-    workshop.make()  # gives lent modules their float64 back
+    fixture.make()  # brings lent modules back to float64
     with contextlib.suppress(Exception):
         none = prior.eval().sample(one_hot(0, width) if width else torch.zeros(0, 0, dtype=torch.float64))
         contract.tensor(f"sample({_rows(0, width)})", none, (0, d), torch.float64, CODES)
 
 
-def _check_randomness(contract: Contract, workshop: Workshop, prior: Any, uses_asked: bool) -> None:
-    """Draws differ, and are a function of torch's seed and of what is asked."""
+def _check_randomness(contract: Contract, fixture: Fixture, prior: Any, uses_asked: bool) -> None:
+    """Draws differ, and are a function of torch's seed and of `asked`."""
     if contract.failures:
         return
-    width = workshop.sizes.asked
+    width = fixture.sizes.asked
     rows = one_hot(1, width).expand(ROWS, -1)
     called = f"sample({_rows(ROWS, width)})"
 
@@ -127,7 +122,7 @@ def _check_randomness(contract: Contract, workshop: Workshop, prior: Any, uses_a
         not torch.equal(first, second),
         f"{called}, twice",
         "the same codes both times",
-        "each call draws anew",
+        "each call is a new draw",
         "draw inside sample, not in __init__, and do not seed inside the part",
     )
     contract.require(
@@ -150,15 +145,15 @@ def _check_randomness(contract: Contract, workshop: Workshop, prior: Any, uses_a
             not torch.equal(draw(rows, seed=7), draw(other, seed=7)),
             f"{called} for two different conditions under the same seed",
             "the same codes",
-            "this prior depends on what is asked (uses_asked=True)",
+            "this prior depends on `asked` (uses_asked=True)",
             "let sample use `asked`, or leave uses_asked out",
         )
 
 
-def _check_parameters(contract: Contract, workshop: Workshop) -> None:
-    """Each parameter can learn: through samples, or through the density."""
-    prior = workshop.make()
-    width = workshop.sizes.asked
+def _check_parameters(contract: Contract, fixture: Fixture) -> None:
+    """Each parameter has a gradient, from samples or from the density."""
+    prior = fixture.make()
+    width = fixture.sizes.asked
     if prior is None or contract.failures:
         return
     asked = one_hot(ROWS, width)
@@ -169,13 +164,13 @@ def _check_parameters(contract: Contract, workshop: Workshop) -> None:
             called += f" and log_prob(z [{ROWS}, {z.shape[1]}], asked)"
             log_p = contract.call(called, lambda: prior.log_prob(z.detach(), asked))
             outputs += [log_p] if isinstance(log_p, Tensor) else []
-    workshop.check_reached(called, prior, outputs)
+    fixture.check_reached(called, prior, outputs)
     if any(p.requires_grad for p in prior.parameters()):
         contract.require(
             z.requires_grad,
             f"sample({_rows(ROWS, width)})",
             f"{describe(z)}, detached from the prior's parameters",
-            "sample is differentiable in the prior's own parameters: a learned prior descends a loss of its samples",
+            "sample is differentiable in the prior's parameters: a learned prior descends a loss of its samples",
             "take out detach(), no_grad() and .data, and draw with a reparameterisation (rsample)",
         )
 
@@ -186,13 +181,13 @@ def _check_density(contract: Contract, config: PartConfig, sizes: Sizes, lend: M
     for d in [sizes.code] if lend or sizes.code <= 2 else [2, 1, sizes.code]:
         small = sizes._replace(code=d)
         try:
-            workshop = Workshop(contract, config, small, lend)
+            fixture = Fixture(contract, config, small, lend)
             with seeded("testing", "fits"):
-                config.make(small, **{role: Borrowed(module) for role, module in workshop.lent.items()})
+                config.make(small, **{role: Borrowed(module) for role, module in fixture.lent.items()})
             break
         except PlanError:
             continue
-    prior = workshop.make()
+    prior = fixture.make()
     if prior is None:
         return
     prior.eval()
@@ -201,7 +196,7 @@ def _check_density(contract: Contract, config: PartConfig, sizes: Sizes, lend: M
         z = prior.sample(asked)
     called = f"log_prob(z [{ROWS}, {d}], {_rows(ROWS, width)})"
     with torch.no_grad():
-        log_p = contract.call(called, lambda: prior.log_prob(z, asked), "log_prob gives one number for each code")
+        log_p = contract.call(called, lambda: prior.log_prob(z, asked), "log_prob returns one number for each code")
     if not contract.tensor(called, log_p, (ROWS,), torch.float64, "one log-density for each code", finite=False):
         return
     with torch.no_grad():

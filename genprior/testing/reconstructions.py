@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from genprior.parts import PartConfig, Reconstruction, Sizes
 from genprior.randomness import seeded
-from genprior.testing.making import Workshop, check_config, config_of, one_hot, setting_of
-from genprior.testing.report import Contract
+from genprior.testing.fixture import Fixture, begin
+from genprior.testing.report import Contract, dtype_name
+from genprior.testing.settings import config_of
+from genprior.testing.tensors import check_unchanged, one_hot
 
 __all__ = ["check_reconstruction"]
 
 IMAGES = 6
 LEVELS = {"binary": 2, "levels": 256}
-"""How many values a pixel has, by what an error is a likelihood of."""
+"""The number of values of a pixel, by `likelihood_of`."""
 ERRORS = "one error for each image, not reduced over the batch"
 
 
@@ -32,46 +34,44 @@ def check_reconstruction(
 ) -> None:
     """Check that a reconstruction error keeps its contract; see `genprior.Reconstruction`.
 
-    Shape [n], dtype and device of the images, finite; smallest where the reconstruction is the image itself, and
-    larger somewhere else; a sum over the whole image or an average, as `sums` says; where `likelihood_of` says which
-    values a pixel has, and the likelihood is normalised, their probabilities add up to 1; a gradient reaches the
-    reconstruction; the error of an image depends on that image and its reconstruction alone; what is borrowed is
-    neither owned nor changed; a state_dict restores it. Of parts that
-    borrow, sums and probabilities are not checked.
+    Errors have shape [n], the dtype and device of the images, and are finite; they are smallest for the image itself
+    and larger for some other image; they are a sum over the whole image or an average, as `sums` returns; where
+    `likelihood_of` states the values of a pixel and the likelihood is normalised, the probabilities of these values
+    add up to 1; the errors have a gradient in the reconstruction; the error of an image depends only on that image and
+    its reconstruction; borrowed modules are neither owned nor changed; a state_dict restores the part. Sums and
+    probabilities are not checked for parts that borrow.
 
     Args:
         part: the settings or the class.
         image: (c, h, w).
-        known: width of what is told; rows are one-hot.
+        known: the width of `known`, whose rows are one-hot.
         code: d, for parts that borrow an encoder.
         batch_statistic: allow an error that depends on the other target images of the batch, never on the other
             reconstructions.
-        lend: modules for the roles that it borrows; an `encoder` and an `image_critic` are at hand.
+        lend: modules for the roles that it borrows; an `encoder` and an `image_critic` are provided.
 
     Raises:
         ContractError: lists every promise that is broken.
     """
     config = config_of(part, Reconstruction)
     sizes = Sizes(image, code, known, 0)
-    contract = Contract(config.part, setting_of(config, sizes))
-    check_config(contract, config)
-    workshop = Workshop(contract, config, sizes, lend)
-    made = workshop.make()
+    contract, fixture = begin(config, sizes, lend)
+    made = fixture.make()
     if made is not None:
-        _check_values(contract, workshop)
+        _check_values(contract, fixture)
         if not contract.failures:
-            made = workshop.make().eval()
+            made = fixture.make().eval()
             _check_minimum(contract, made, sizes)
             _check_rows(contract, made, sizes, batch_statistic)
             _check_gradient(contract, made, sizes)
-            _check_borrowed(contract, workshop)
+            _check_borrowed(contract, fixture)
             if not config.part.borrows:
-                _check_sum(contract, made, Workshop(contract, config, _twice_as_high(sizes), lend).make())
-                _check_likelihood(contract, config, Workshop(contract, config, sizes._replace(image=(1, 1, 1)), lend))
-        workshop.check_ownership(made)
-        x, x_rec, told = _images(sizes)
-        workshop.check_state(_called(sizes), lambda part: part(x, x_rec, told))
-        workshop.check_device(_called(sizes), lambda part, d: part(x.to(d), x_rec.to(d), told.to(d)))
+                _check_sum(contract, made, Fixture(contract, config, _twice_as_high(sizes), lend).make())
+                _check_likelihood(contract, config, Fixture(contract, config, sizes._replace(image=(1, 1, 1)), lend))
+        fixture.check_ownership(made)
+        x, x_rec, known_rows = _images(sizes)
+        fixture.check_state(_called(sizes), lambda part: part(x, x_rec, known_rows))
+        fixture.check_device(_called(sizes), lambda part, d: part(x.to(d), x_rec.to(d), known_rows.to(d)))
     contract.finish()
 
 
@@ -81,31 +81,26 @@ def _called(sizes: Sizes, dtype: str = "float64") -> str:
 
 
 def _images(sizes: Sizes, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, other images, and what is told."""
+    """Images, other images, and `known`."""
     with seeded("testing", "images"):
         x = 1.8 * torch.rand(IMAGES, *sizes.image, dtype=dtype) - 0.9
         x_rec = 1.8 * torch.rand(IMAGES, *sizes.image, dtype=dtype) - 0.9
     return x, x_rec, one_hot(IMAGES, sizes.known, dtype)
 
 
-def _check_values(contract: Contract, workshop: Workshop) -> None:
+def _check_values(contract: Contract, fixture: Fixture) -> None:
     for dtype in (torch.float64, torch.float32):
-        made = workshop.make(dtype=dtype)
-        x, x_rec, known = _images(workshop.sizes, dtype)
+        made = fixture.make(dtype=dtype)
+        x, x_rec, known = _images(fixture.sizes, dtype)
         before = x.clone(), x_rec.clone()
         for training in (True, False):
             made.train(training)
             mode = "training" if training else "evaluation"
-            called = f"{_called(workshop.sizes, str(dtype).removeprefix('torch.'))}, {mode} mode"
+            called = f"{_called(fixture.sizes, dtype_name(dtype))}, {mode} mode"
             error = contract.call(called, lambda made=made, a=x, b=x_rec, k=known: made(a, b, k))  # type: ignore[misc]
             contract.tensor(called, error, (IMAGES,), dtype, ERRORS)
-            contract.require(
-                torch.equal(x, before[0]) and torch.equal(x_rec, before[1]),
-                called,
-                "it changed its inputs",
-                "what comes in is left as it is",
-                "work on a copy: no operation that ends in _ on x or x_rec",
-            )
+            check_unchanged(contract, called, "x", x, before[0])
+            check_unchanged(contract, called, "x_rec", x_rec, before[1])
         if contract.failures:
             break
 
@@ -129,7 +124,7 @@ def _check_minimum(contract: Contract, made: Any, sizes: Sizes) -> None:
             bool((made(x, other, known) > least + slack).any()),
             "forward(x, other images, known), against forward(x, x, known)",
             "no error is larger than that of the image itself",
-            "an error tells a wrong reconstruction from a right one",
+            "some other image has a larger error than the image itself",
             "let the error depend on x_rec",
         )
 
@@ -140,7 +135,7 @@ def _twice_as_high(sizes: Sizes) -> Sizes:
 
 
 def _check_sum(contract: Contract, made: Any, higher: Any) -> None:
-    """The error of an image that stands twice, one above the other, is twice that of the image if it is a sum."""
+    """A sum over the image doubles for two copies of it, one above the other; an average stays the same."""
     if higher is None:
         return
     x, other, known = _images(made.sizes)
@@ -148,16 +143,16 @@ def _check_sum(contract: Contract, made: Any, higher: Any) -> None:
         once = made(x, other, known) - made(x, x, known)
         x, other = torch.cat([x, x], 2), torch.cat([other, other], 2)
         ratio = float((higher.eval()(x, other, known) - higher(x, x, known)).mean() / once.mean())
-    says = type(made).sums(made.config)
+    stated = type(made).sums(made.config)
     contract.require(
-        not (says and ratio < 1.05) and not (not says and ratio > 1.95),
-        f"sums(config), which is {says}",
-        f"the error of images that stand twice, one above the other, is {ratio:.3g} times that of the images",
+        not (stated and ratio < 1.05) and not (not stated and ratio > 1.95),
+        f"sums(config), which is {stated}",
+        f"the error of two copies of each image, one above the other, is {ratio:.3g} times that of one copy",
         "an error that sums over the whole image grows with it, an average does not, and `sums` says which it is",
-        f"return {not says} from the class method sums(cls, config), or change forward",
+        f"return {not stated} from the class method sums(cls, config), or change forward",
     )
     contract.require(
-        says or not made.normalised,
+        stated or not made.normalised,
         "normalised, which is True, and sums(config), which is False",
         "an average over pixels",
         "-log p of a whole image is the sum over its pixels",
@@ -165,15 +160,15 @@ def _check_sum(contract: Contract, made: Any, higher: Any) -> None:
     )
 
 
-def _check_likelihood(contract: Contract, config: PartConfig, workshop: Workshop) -> None:
+def _check_likelihood(contract: Contract, config: PartConfig, fixture: Fixture) -> None:
     """The probabilities of all values of one pixel add up to 1, where an error is an exact likelihood of values."""
     values = LEVELS.get(config.part.likelihood_of(config) or "", 0)  # type: ignore[attr-defined]
-    made = workshop.make() if values else None
+    made = fixture.make() if values else None
     if made is None or not made.normalised:
         return
     x = torch.linspace(-1, 1, values, dtype=torch.float64).view(-1, 1, 1, 1)
     with torch.no_grad():
-        total = float((-made.eval()(x, torch.full_like(x, 0.3), one_hot(values, workshop.sizes.known))).exp().sum())
+        total = float((-made.eval()(x, torch.full_like(x, 0.3), one_hot(values, fixture.sizes.known))).exp().sum())
     contract.require(
         abs(total - 1) < 1e-6,
         f"forward of one pixel with each of its {values} values, for the same reconstruction",
@@ -202,7 +197,7 @@ def _check_rows(contract: Contract, made: Any, sizes: Sizes, batch_statistic: bo
         batch_statistic or torch.allclose(targets, base[0], rtol=1e-9, atol=1e-12),
         "forward with the other images of the batch changed",
         f"the error of image 0 went from {float(base[0]):.6g} to {float(targets):.6g}",
-        "the error of an image depends on that image and its reconstruction alone (in evaluation mode)",
+        "the error of an image depends only on that image and its reconstruction (in evaluation mode)",
         "reduce over the axes 1 and up; if a statistic of the batch is meant, pass batch_statistic=True and say so in "
         "the class's docstring",
     )
@@ -224,28 +219,28 @@ def _check_gradient(contract: Contract, made: Any, sizes: Sizes) -> None:
             return
 
 
-def _check_borrowed(contract: Contract, workshop: Workshop) -> None:
-    """The forward pass and its gradient leave lent modules as they were, in evaluation mode to the last buffer."""
-    made = workshop.make()
-    for module in workshop.lent.values():
+def _check_borrowed(contract: Contract, fixture: Fixture) -> None:
+    """The forward pass and its gradient change no parameter or buffer of lent modules in evaluation mode."""
+    made = fixture.make()
+    for module in fixture.lent.values():
         module.eval()
     before = {
         role: {key: value.clone() for key, value in module.state_dict().items()}
-        for role, module in workshop.lent.items()
+        for role, module in fixture.lent.items()
     }
-    x, x_rec, known = _images(workshop.sizes)
+    x, x_rec, known = _images(fixture.sizes)
     error = made.eval()(x, x_rec.requires_grad_(), known)
     if error.requires_grad:
         torch.autograd.grad(error.sum(), x_rec, allow_unused=True)
-    for role, module in workshop.lent.items():
+    for role, module in fixture.lent.items():
         now = module.state_dict()
         moved = [key for key, value in before[role].items() if not torch.equal(value, now[key])]
         frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
         contract.require(
             not moved and not frozen,
-            f"{_called(workshop.sizes)} with the borrowed module '{role}'",
+            f"{_called(fixture.sizes)} with the borrowed module '{role}'",
             f"it changed {', '.join(moved or frozen)} of it",
-            "a part that borrows a module leaves it as it is, requires_grad included",
-            "freeze nothing and write nothing: the engine takes gradients for the modules that a phase names alone",
+            "a part leaves borrowed modules unchanged, requires_grad included",
+            "freeze nothing and write nothing: the engine takes gradients only for the modules that a phase names",
         )
         module.requires_grad_(True)

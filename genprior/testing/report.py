@@ -1,4 +1,4 @@
-"""What a contract test found: a list of failures of one part, told to someone who has not read genprior's code."""
+"""Reports of contract tests: the failures of one part, for an author who has not read genprior's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genprior.parts import Part
 
-__all__ = ["Contract", "ContractError", "Failure", "describe"]
+__all__ = ["Contract", "ContractError", "Failure", "describe", "dtype_name"]
 
 
 class ContractError(AssertionError):
@@ -22,7 +22,7 @@ class ContractError(AssertionError):
     """
 
     def __init__(self, message: str, failures: Sequence[Failure] = ()) -> None:
-        """Say what was found.
+        """Hold the message and its entries.
 
         Args:
             message: the whole report.
@@ -51,7 +51,7 @@ class Failure:
 
 
 class Contract:
-    """Collects the failures of one part, so that its author sees all of them at once."""
+    """Collects the failures of one part, so that its author sees all at once."""
 
     def __init__(self, part: type[Part], setting: str) -> None:
         """Begin a report.
@@ -65,7 +65,7 @@ class Contract:
         self.failures: list[Failure] = []
 
     def require(self, holds: bool, called: str, came: str, says: str, do: str) -> bool:
-        """Note a failure unless `holds`; gives back `holds`, so that what depends on it can be left out."""
+        """Record a failure unless `holds`; returns `holds`, so that later checks can depend on it."""
         if not holds:
             self.failures.append(Failure(called, came, says, do))
         return holds
@@ -93,15 +93,15 @@ class Contract:
     def tensor(
         self, called: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype, says: str, *, finite: bool = True
     ) -> bool:
-        """Require a tensor of this shape and dtype whose numbers are finite; False where it is none of that shape."""
+        """Require a tensor of this shape and dtype whose numbers are finite; False for another shape."""
         if value is None:
             return False
-        wanted = f"{list(shape)} {_name(dtype)}"
+        required = f"{list(shape)} {dtype_name(dtype)}"
         if not self.require(
             isinstance(value, Tensor) and tuple(value.shape) == shape,
             called,
             describe(value),
-            f"{says}: {wanted}",
+            f"{says}: {required}",
             f"return a tensor of shape {list(shape)}",
         ):
             return False
@@ -109,7 +109,7 @@ class Contract:
             value.dtype == dtype,
             called,
             describe(value),
-            f"{says}, in the dtype of what came in: {wanted}",
+            f"{says}, in the dtype of the inputs: {required}",
             "make new tensors with dtype=... and device=... of the inputs, for example "
             "torch.randn(n, d, device=asked.device, dtype=asked.dtype)",
         )
@@ -125,10 +125,10 @@ class Contract:
         return True
 
     def finish(self) -> None:
-        """Raise the report, if there is anything to report.
+        """Raise the report if there are failures.
 
         Raises:
-            ContractError: there is.
+            ContractError: lists them.
         """
         if self.failures:
             count = len(self.failures)
@@ -143,11 +143,12 @@ class Contract:
 def describe(value: Any) -> str:
     """A value in a few words: shape, dtype and device of a tensor, else its type."""
     if isinstance(value, Tensor):
-        return f"{list(value.shape)} {_name(value.dtype)} on {value.device.type}"
+        return f"{list(value.shape)} {dtype_name(value.dtype)} on {value.device.type}"
     return (
         f"{value!r}, a {type(value).__name__}" if isinstance(value, int | float | str) else f"a {type(value).__name__}"
     )
 
 
-def _name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """For example `float32`."""
     return str(dtype).removeprefix("torch.")

@@ -158,7 +158,7 @@ def test_samples_are_those_of_the_library(trained, call, tmp_path):
             "--grid labels lays out a picture, and x.npz is an array; give a --to that ends in .png\n",
         ),
         (["{table}/AAE", "--label", "12"], "there is no class '12' in this run's data"),
-        (["{table}/AAE", "--label", "3"], "conditioner 'none' asks for no label"),
+        (["{table}/AAE", "--label", "3"], "conditioner 'none' takes no label"),
     ],
 )
 def test_what_cannot_be_sampled(trained, call, monkeypatch, tmp_path, arguments, message):

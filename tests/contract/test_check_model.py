@@ -117,7 +117,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "every": ({"phases": lambda s: (Phase("a", s.by_pixels, 0),)}, ["every = [0]", "from 1 up"]),
     "batch changed": (
         {"by_pixels": lambda s, b: Auto.by_pixels(s, b._replace(x=b.x.mul_(0.9)))},
-        ["the batch of images was changed"],
+        ["it changed `batch.x`"],
     ),
     "pixels": ({"generate": lambda s, c: 3 * Auto.generate(s, c)}, ["pixels from", "[-1, 1]", "tanh"]),
     "image shape": ({"generate": lambda s, c: Auto.generate(s, c).flatten(1)}, ["[5, 16]", "[5, 1, 4, 4]"]),

@@ -144,7 +144,7 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
     ),
     ("always float32", Normal, {"sample": lambda s, a: torch.randn(len(a), 2)}, ["float32", "dtype=..."]),
     ("nan", Normal, {"sample": lambda s, a: Normal.sample(s, a) * math.nan}, ["64 numbers are infinite or nan"]),
-    ("constant", Normal, {"sample": lambda s, a: a.new_ones(len(a), 2)}, ["the same codes both times", "draws anew"]),
+    ("constant", Normal, {"sample": lambda s, a: a.new_ones(len(a), 2)}, ["the same codes both times", "a new draw"]),
     (
         "one draw for all rows",
         Normal,
@@ -239,7 +239,7 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         "of the targets",
         Squared,
         {"forward": of_targets},
-        ["that image and its reconstruction alone", "batch_statistic"],
+        ["only on that image and its reconstruction", "batch_statistic"],
     ),
     (
         "an average that does not say so",
@@ -283,9 +283,9 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         "float32 only",
         OneHot,
         {"rows": lambda s, y, t: OneHot.rows(s, y, torch.float32)},
-        ["float64", "dtype of what came in"],
+        ["float64", "dtype of the inputs"],
     ),
-    ("always one class", OneHot, {"draw": always_the_first}, ["under two seeds", "draws anew"]),
+    ("always one class", OneHot, {"draw": always_the_first}, ["under two seeds", "a new draw"]),
     (
         "not one-hot",
         OneHot,
@@ -362,13 +362,13 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         "one fake of two",
         Logistic,
         {"generator_loss": lambda s, c, *f: Logistic.generator_loss(s, c, f[0])},
-        ["never shown"],
+        ["never called with"],
     ),
     (
         "copies of known",
         Logistic,
         {"generator_loss": lambda s, c, *f: Logistic.generator_loss(s, c, *((x, k.clone()) for x, k in f))},
-        ["told something else"],
+        ["called with another `known`"],
     ),
 ]
 

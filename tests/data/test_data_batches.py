@@ -329,7 +329,7 @@ def test_turned_bytes_are_those_of_torchvision():
     data = DeviceData(images, "cpu", batch=6, seed=0, rotate=25.0, zoom=0.3)
     turn = torch.tensor([0.0, 1.0, -1.0, 0.5, 0.3, -0.7])
     growth = torch.tensor([1.0, 0.0, 0.4, -1.0, -0.2, 0.9])
-    ours = data._turned(images.images, turn, growth)
+    ours = data._rotated(images.images, turn, growth)
     for image, a, g, mine in zip(images.images, turn.tolist(), growth.tolist(), ours, strict=True):
         theirs = affine(
             image.float(), angle=-25.0 * a, translate=[0, 0], scale=1 + 0.3 * g, shear=[0, 0],
@@ -366,7 +366,7 @@ def test_a_draw_does_not_depend_on_the_batch_or_the_rank(channels_last):
 def test_more_images_than_there_are_cannot_be_drawn(asked):
     with pytest.raises(
         PlanError,
-        match=rf"^{asked} different training images were asked for, and the data set has 50; ask for 1 to 50$",
+        match=rf"^{asked} different training images are needed, but the data set has 50; 1 to 50 are possible$",
     ):
         DeviceData(numbered(50), "cpu", batch=1, seed=0).draw(asked)
 

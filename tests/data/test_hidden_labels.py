@@ -69,12 +69,16 @@ def test_other_seeds_keep_other_labels_and_all_images_have_their_turn():
 
 @pytest.mark.parametrize("count", [3, 25, 0])
 def test_fewer_labels_than_classes_or_more_than_images_are_refused(count):
-    with pytest.raises(DataError, match=rf"run.labels = {count} .* there are 24 of 4 classes.* choose 4 to 24"):
+    with pytest.raises(
+        DataError, match=rf"run.labels = {count}, .* 4 classes .* there are 24 training images; choose 4 to 24"
+    ):
         chosen(image_set([6, 6, 6, 6]), count)
 
 
 def test_labels_of_a_set_that_has_none_cannot_be_kept():
-    with pytest.raises(DataError, match="this data set has no labels; use a labelled one, or leave run.labels out"):
+    with pytest.raises(
+        DataError, match="this data set has no labels; use a labelled data set, or leave run.labels out"
+    ):
         chosen(image_set([6])._replace(classes=()), 3)
 
 
@@ -128,7 +132,7 @@ def test_ranks_share_the_second_stream():
 
 @pytest.mark.parametrize(("labelled_batch", "world"), [(7, 1), (3, 2)])
 def test_a_labelled_batch_that_cannot_be_had_is_refused(labelled_batch, world):
-    with pytest.raises(DataError, match=rf"labelled_batch = {labelled_batch}, and 6 images keep .* {world}, up to 6"):
+    with pytest.raises(DataError, match=rf"labelled_batch = {labelled_batch}, but 6 images keep .* {world}, up to 6"):
         DeviceData(image_set([8, 8]), "cpu", batch=4, seed=0, labels=6, labelled_batch=labelled_batch, world=world)
 
 

@@ -122,7 +122,7 @@ def test_more_pseudo_inputs_than_images_to_start_from_are_refused():
     said = str(caught.value)
     assert said.startswith(
         "prior 'vampprior' has components = 30 and start = \"images\", so it needs as many different training images: "
-        "30 different training images were asked for, and the data set has 20"
+        "30 different training images are needed, but the data set has 20"
     )
     assert said.endswith('. Set components to fewer, or start = "random"')
 

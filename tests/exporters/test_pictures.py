@@ -75,8 +75,8 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("n", "across", "down"), [(1, 1, 1), (4, 4, 1), (5, 4, 2), (8, 4, 2)])
 def test_panels_stand_four_a_line(tmp_path, monkeypatch, n, across, down):
     drawn = []
-    real = pictures._drawn
-    monkeypatch.setattr(pictures, "_drawn", lambda figure: drawn.append(figure) or real(figure))
+    real = pictures._render
+    monkeypatch.setattr(pictures, "_render", lambda figure: drawn.append(figure) or real(figure))
     labels = [f"row {number} $x_" for number in range(n)]
     side_by_side({label: noise(20) for label in labels}, tmp_path / "panels.png")
     axes = drawn[0].axes
@@ -98,8 +98,8 @@ def test_no_panel_is_refused(tmp_path):
 
 def test_curves_are_the_rows(tmp_path, monkeypatch):
     drawn = []
-    real = pictures._drawn
-    monkeypatch.setattr(pictures, "_drawn", lambda figure: drawn.append(figure) or real(figure))
+    real = pictures._render
+    monkeypatch.setattr(pictures, "_render", lambda figure: drawn.append(figure) or real(figure))
     rows = [
         {"step": 1, "loss": 2.0, "phase": "a", "done": False},
         {"step": 2, "loss": math.nan, "critic": 0.5},

@@ -168,14 +168,14 @@ def test_the_other_models_of_this_file_are_right_too(model, name, tmp_path):
 def test_labels_are_at_least_one_a_class_and_at_most_one_an_image(name, labels, tmp_path):
     model, changes = SEMI_SUPERVISED[name]
     assert told(tmp_path, model, changes=changes, run=f"labels = {labels}") == (
-        f"run.labels = {labels} is to keep the labels of so many training images, and there are 1437 of 10 classes, of "
-        "each of which one is needed; choose 10 to 1437"
+        f"run.labels = {labels}, but each of the 10 classes needs at least one label, and there are 1437 training "
+        "images; choose 10 to 1437"
     )
 
 
 def test_a_share_of_labels_is_counted_before_it_is_refused(tmp_path):
     model, changes = SEMI_SUPERVISED["aae_semi_supervised"]
-    assert told(tmp_path, model, changes=changes, run="labels = 0.005").startswith("run.labels = 7 is to keep")
+    assert told(tmp_path, model, changes=changes, run="labels = 0.005").startswith("run.labels = 7, but each")
 
 
 @pytest.mark.parametrize("name", SEMI_SUPERVISED)
@@ -191,8 +191,7 @@ def test_a_labelled_batch_is_no_larger_than_the_images_with_labels(name, tmp_pat
 
 def test_few_labels_of_data_without_labels_are_refused(tmp_path):
     assert told(tmp_path, CATEGORICAL, data=archive(tmp_path), run="labels = 5") == (
-        "run.labels = 5 keeps the labels of so many images, and this data set has no labels; use a labelled one, or "
-        "leave run.labels out"
+        "run.labels = 5, but this data set has no labels; use a labelled data set, or leave run.labels out"
     )
 
 
@@ -256,7 +255,7 @@ def test_labels_out_of_range_are_named_with_their_file(labels, classes, says, tm
 def test_no_more_clusters_than_training_images(tmp_path):
     many = [("code_size = 2", f"code_size = 2\ncategories = {TRAIN + 1}")]
     says = (
-        "1438 different training images were asked for, and the data set has 1437; ask for 1 to 1437. "
+        "1438 different training images are needed, but the data set has 1437; 1 to 1437 are possible. "
         "Set {} to less, or use a data set with more images"
     )
     assert told(tmp_path, CATEGORICAL, changes=many) == (
@@ -277,7 +276,7 @@ def test_no_more_classes_than_training_images(name, tmp_path):
     model, changes = SEMI_SUPERVISED[name]
     assert told(tmp_path, model, changes=changes, data=data) == (
         f"model '{name}' has 21 categories, one a class, and each category needs an image of its own: 21 different "
-        "training images were asked for, and the data set has 20; ask for 1 to 20. Use a data set with more images"
+        "training images are needed, but the data set has 20; 1 to 20 are possible. Use a data set with more images"
     )
 
 

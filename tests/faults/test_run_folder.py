@@ -188,7 +188,7 @@ def test_sampling_needs_a_checkpoint_and_a_number(half, tiny_plan, tmp_path):
 def test_a_label_needs_a_model_that_is_asked_for_labels(half):
     from genprior.errors import PlanError
 
-    with pytest.raises(PlanError, match="conditioner 'none' asks for no label"):
+    with pytest.raises(PlanError, match="conditioner 'none' takes no label"):
         genprior.load_run(half[1]).sample(1, label=3)
     with pytest.raises(PlanError, match="there is no class 'seven' in this run's data"):
         genprior.load_run(half[1]).sample(1, label="seven")

@@ -112,8 +112,8 @@ class Failing(NonSaturating):
         (Hasty, "they changed k"),
         (Forgetful, "all that a game has learned or counted is in its state_dict"),
         (Holding, "a finite scalar without a gradient"),
-        (Cold, "the critic was never shown samples of pair 0"),
-        (Failing, "notes() gives scalars by name"),
+        (Cold, "the critic was never called with the samples of pair 0"),
+        (Failing, "notes() returns scalars by name"),
     ],
 )
 def test_a_broken_promise_is_reported(part, text):

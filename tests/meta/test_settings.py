@@ -60,4 +60,4 @@ def test_a_retired_setting_is_taken_with_its_value_alone(part, key, value):
     assert mistakes_of(part, key, value) == []
     other = not value if isinstance(value, bool) else value + 1
     (mistake,) = mistakes_of(part, key, other)
-    assert f"'{key}' is no setting any more: it is always {value}, and {other}" in mistake
+    assert f"'{key}' = {other}, but this setting was removed: its value is always {value}" in mistake

@@ -290,7 +290,9 @@ def test_where_no_label_is_hidden_those_of_the_batch_are_used():
 
 def test_settings_of_old_run_folders_are_read_and_the_labels_alone_are_a_model_of_their_own():
     assert semi(labels_alone=False) == semi()
-    with pytest.raises(ValidationError, match="'labels_alone' is no setting any more: it is always False, and True is"):
+    with pytest.raises(
+        ValidationError, match="'labels_alone' = True, but this setting was removed: its value is always False"
+    ):
         semi(labels_alone=True)
 
 

@@ -98,7 +98,7 @@ def test_no_condition_is_of_width_zero_and_never_none():
 
 def test_no_condition_asks_for_no_label_and_is_consistent_with_anything():
     part = plain(NoCondition)
-    with pytest.raises(PlanError, match="conditioner 'none' asks for no label; sample without one"):
+    with pytest.raises(PlanError, match="conditioner 'none' takes no label; sample without one"):
         part.of_label(torch.tensor([1]))
     assert part.consistency(batch().x, part(batch()).asked) == 0
 

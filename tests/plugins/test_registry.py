@@ -137,7 +137,7 @@ def test_a_plugin_for_another_version_is_refused_before_it_is_imported(site: Sit
     registry = load()
     (broken,) = registry.broken
     wanted = requires.split(";")[0].strip().removeprefix("genprior")
-    assert broken.reason == f"it asks for genprior{wanted}, and this is genprior {genprior.__version__}"
+    assert broken.reason == f"it requires genprior{wanted}, and this is genprior {genprior.__version__}"
     assert module not in sys.modules
 
 
@@ -233,8 +233,8 @@ class Pretender(genprior.Part):
 @pytest.mark.parametrize(
     ("offered", "text"),
     [
-        (int, "plugin 'mine' (genprior-mine 1.2) registered <class 'int'>, which is no part"),
-        ("gaussian", "registered 'gaussian', which is no part: derive a class from genprior.Prior"),
+        (int, "plugin 'mine' (genprior-mine 1.2) registered <class 'int'>, which is not a part"),
+        ("gaussian", "registered 'gaussian', which is not a part: derive a class from genprior.Prior"),
         (Nameless, 'registered Nameless without a name: add `name = "..."` to the class'),
         (Abstract, "registered prior 'abstract', which lacks: sample"),
         (Kindless, "registered Kindless, which derives from none of: prior, encoder"),

@@ -1,0 +1,53 @@
+"""Conditioners: the conditions of training images and of new ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from genprior.errors import PlanError
+from genprior.parts.base import ModulePart
+from genprior.parts.values import Batch, Condition, DataInfo, Widths
+
+__all__ = ["Conditioner"]
+
+
+class Conditioner(ModulePart, ABC):
+    """Makes conditions: `known` of training images, and `asked` of new ones."""
+
+    kind = "conditioner"
+
+    @classmethod
+    @abstractmethod
+    def widths(cls, config: Any, info: DataInfo) -> Widths:
+        """The widths of the condition, known before any module exists.
+
+        Raises:
+            PlanError: the data lacks what this conditioner needs (labels, for example).
+        """
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Condition:
+        """The condition of a training batch."""
+
+    @abstractmethod
+    def draw(self, like: Tensor) -> Condition:
+        """Conditions drawn for new images, one for each row of `like`, whose device they have."""
+
+    def of_label(self, y: Tensor) -> Condition:
+        """The condition of new images of class y [n].
+
+        Raises:
+            PlanError: this conditioner cannot condition on a class.
+        """
+        raise PlanError(f"conditioner '{self.name}' takes no label; sample without one, or train with 'label'")
+
+    def clusters(self, x: Tensor) -> Tensor | None:
+        """The probabilities [n, K] of K categories given images x; None where the conditioner infers none."""
+        return None
+
+    def consistency(self, x: Tensor, asked: Tensor) -> Tensor:
+        """E[-log Q(asked | x)], a scalar in nats: how poorly images x show their condition. 0 by default."""
+        return x.new_zeros(())
