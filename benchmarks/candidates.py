@@ -75,9 +75,9 @@ def our_trainer(
     settings = [*sizes, f"model.code_size={setting.code}", f"run.batch={BATCH}", f'run.precision="{precision}"']
     plan = genprior.load_recipe(RECIPE, rows=[row], settings=settings).plans[0]
     plan = plan.model_copy(update={"run": plan.run.model_copy(update={"ema": None})})
-    trainer = Trainer(plan, 0, folder, device=setting.device)
     images = _pictures(setting)
-    trainer._sets["train"] = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ())
+    train = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ())
+    trainer = Trainer(plan, 0, folder, device=setting.device, splits={"train": train})
     with mock.patch("genprior.runs.trainer.keep_freed_memory") if lends_networks else contextlib.nullcontext():
         trainer.prepare()
     trainer.model.train()

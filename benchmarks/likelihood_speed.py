@@ -112,7 +112,14 @@ def _parser() -> argparse.ArgumentParser:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def our_trainer(setting: Setting, prior: str, precision: str, folder: Path, test_images: int = BLOCK) -> Any:
+def our_trainer(
+    setting: Setting,
+    prior: str,
+    precision: str,
+    folder: Path,
+    test_images: int = BLOCK,
+    splits: dict[str, Any] | None = None,
+) -> Any:
     """Genprior's trainer of a row of the VampPrior recipe with `mlp` networks, prepared."""
     import torch
     from pythae_vae import black_and_white
@@ -135,9 +142,10 @@ def our_trainer(setting: Setting, prior: str, precision: str, folder: Path, test
         f'scores=[{{name="nll",importance_samples={setting.importance_samples}}}]',
     ]
     plan = genprior.load_recipe(RECIPE, rows=[ROWS[prior]], settings=settings).plans[0]
-    trainer = Trainer(plan, 0, folder, device="cpu")
+    splits = {} if splits is None else splits
     for split, n in (("train", 8 * setting.batch), ("test", test_images)):
-        trainer._sets[split] = ImageSet(black_and_white(n), torch.zeros(n, dtype=torch.int64), ())
+        splits[split] = ImageSet(black_and_white(n), torch.zeros(n, dtype=torch.int64), ())
+    trainer = Trainer(plan, 0, folder, device="cpu", splits=splits)
     trainer.prepare()
     trainer.model.train()
     return trainer
@@ -163,17 +171,18 @@ def make(name: str, setting: Setting, folder: Path) -> Callable[[int], Any]:
 
     candidate = CANDIDATES[name]
     if candidate.side == "ours":
-        trainer = our_trainer(setting, candidate.prior, candidate.precision, folder)
+        splits: dict[str, Any] = {}
+        trainer = our_trainer(setting, candidate.prior, candidate.precision, folder, splits=splits)
         if candidate.does == "train":
             return functools.partial(_repeat, trainer.one_step)
 
         def score(images: int) -> float:
-            whole = trainer.images("test")
-            trainer._sets["test"] = whole._replace(images=whole.images[:images], labels=whole.labels[:images])
+            whole = splits["test"]
+            splits["test"] = whole._replace(images=whole.images[:images], labels=whole.labels[:images])
             try:
                 return float(trainer.score()["nll"])
             finally:
-                trainer._sets["test"] = whole
+                splits["test"] = whole
 
         return score
     model = their_model(setting, candidate.prior, _untrained(setting, candidate.prior, folder))

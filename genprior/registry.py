@@ -28,7 +28,7 @@ KINDS: dict[str, type[parts.Part]] = {
     base.kind: base
     for base in (
         parts.Prior, parts.Encoder, parts.Decoder, parts.Critic, parts.Reconstruction, parts.Conditioner, parts.Game,
-        parts.Model, parts.Dataset, parts.Score, parts.Exporter,
+        parts.Model, parts.Dataset, parts.Score, parts.Exporter, parts.Hook,
     )
 }  # fmt: skip
 
@@ -127,6 +127,8 @@ class Registry:
         missing = sorted(getattr(part, "__abstractmethods__", ()))
         if missing:
             raise PluginError(f"{origin} registered {part.kind} '{part.name}', which lacks: {', '.join(missing)}")
+        if issubclass(part, parts.Hook):
+            _check_settings_of_hook(part, origin)
         return part.kind, part.name
 
     def find(self, kind: str, name: str) -> type[parts.Part]:
@@ -155,6 +157,12 @@ class Registry:
         """All part classes, by kind and name."""
         return [self._parts[key] for key in sorted(self._parts)]
 
+    def hooks_by_default(self) -> dict[str, parts.HookConfig]:
+        """The default settings, by name, of the hooks that hear of every run."""
+        hooks = (part for part in self.all() if issubclass(part, parts.Hook) and part.on_by_default)
+        made = {hook.name: hook.Config() for hook in hooks}
+        return {name: config for name, config in made.items() if isinstance(config, parts.HookConfig)}
+
     def configure(self, kind: str, table: Any, context: Mapping[str, Any] | None = None) -> parts.PartConfig:
         """Validate a recipe's table against the configuration of the part that it names.
 
@@ -170,6 +178,25 @@ class Registry:
         except PluginError as error:
             raise ValueError(str(error)) from error
         return part.Config.model_validate(dict(table), context={"registry": self, **(context or {})})
+
+
+def _check_settings_of_hook(hook: type[parts.Hook], origin: Origin) -> None:
+    """Refuse a hook that cannot be switched off, or that is on by default and cannot be made without settings.
+
+    Raises:
+        PluginError: says what to change.
+    """
+    if not issubclass(hook.Config, parts.HookConfig):
+        raise PluginError(
+            f"{origin} registered hook '{hook.name}', whose settings lack `enabled`: derive its Config from "
+            "genprior.HookConfig"
+        )
+    required = [name for name, field in hook.Config.model_fields.items() if field.is_required()]
+    if hook.on_by_default and required:
+        raise PluginError(
+            f"{origin} registered hook '{hook.name}', which is on by default and cannot be made without: "
+            f"{', '.join(required)}. Give these settings defaults, or leave `on_by_default` False"
+        )
 
 
 def _origin(entry: importlib.metadata.EntryPoint) -> Origin:

@@ -4,35 +4,19 @@
 
 Every `GenpriorError` is printed as `error: <message>` without a traceback, and ends the process with the error's
 `exit_code`: 2 for a mistake of the user's (as usage errors do), 1 for a run that failed, 130 for an interruption.
-
-A plugin adds a command by an entry point of the group `genprior.commands`; its name is the subcommand, its object a
-`typer.Typer` or a click command::
-
-    [project.entry-points."genprior.commands"]
-    embed = "genprior_text.cli:app"
-
-`--help` lists such commands from the metadata of the installed packages. A command is loaded when it is called, and
-everything behind its name on the command line, `--help` included, is its own.
 """
 
 from __future__ import annotations
 
 import enum
-import functools
-import sys
-from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from genprior.errors import GenpriorError, NameTaken, PluginError
+from genprior.cli.plugin_commands import Commands
 
-__all__ = ["COMMANDS", "app", "main"]
-
-COMMANDS = "genprior.commands"
-"""The entry-point group of plugins' subcommands."""
+__all__ = ["app", "main"]
 
 
 class Device(enum.StrEnum):
@@ -48,88 +32,6 @@ class Layout(enum.StrEnum):
 
     PLAIN = "plain"
     LABELS = "labels"
-
-
-class Commands(TyperGroup):
-    """The built-in commands and those of plugins; prints the errors of all of them."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; a `GenpriorError` ends it with a message and the error's exit code."""
-        try:
-            return super().main(*args, **kwargs)
-        except GenpriorError as error:
-            _print_error(error)
-            sys.exit(error.exit_code)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command; Ctrl-C outside of training ends it with a line."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("\ninterrupted", err=True)
-            sys.exit(130)
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names of all commands: the built-in ones, then those of plugins."""
-        own = list(self.commands)
-        return [*own, *sorted(_plugin_commands(frozenset(own)))]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of this name; one of a plugin is not imported yet."""
-        entry = _plugin_commands(frozenset(self.commands)).get(cmd_name)
-        return _of_plugin(entry) if entry is not None else super().get_command(ctx, cmd_name)
-
-
-@functools.cache
-def _plugin_commands(own: frozenset[str]) -> dict[str, metadata.EntryPoint]:
-    found: dict[str, metadata.EntryPoint] = {}
-    for entry in metadata.entry_points(group=COMMANDS):
-        if entry.name in own or entry.name in found:
-            other = _from(found[entry.name]) if entry.name in found else "genprior itself"
-            raise NameTaken(
-                f"the command '{entry.name}' is offered twice: by {other} and by {_from(entry)}. "
-                "Uninstall one of the two packages, or rename the command in one of them."
-            )
-        found[entry.name] = entry
-    return found
-
-
-def _from(entry: metadata.EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown package"
-
-
-def _of_plugin(entry: metadata.EntryPoint) -> Any:
-    """A command that hands its arguments, untouched, to the plugin's own."""
-    wrapper = typer.Typer(add_completion=False)
-
-    @wrapper.command(
-        entry.name,
-        help=f"A command of {_from(entry)}.",
-        context_settings={
-            "allow_extra_args": True,
-            "ignore_unknown_options": True,
-            "allow_interspersed_args": False,
-            "help_option_names": [],
-        },
-    )
-    def run(ctx: typer.Context) -> None:
-        try:
-            loaded = entry.load()
-        except Exception as error:  # a plugin may fail in any way at all
-            raise PluginError(
-                f"the command '{entry.name}' of {_from(entry)} cannot be loaded: {type(error).__name__}: {error}. "
-                "Update or uninstall that package."
-            ) from error
-        command: Any = typer.main.get_command(loaded) if isinstance(loaded, typer.Typer) else loaded
-        command.main(args=ctx.args, prog_name=ctx.command_path)
-
-    return typer.main.get_command(wrapper)
-
-
-def _print_error(error: GenpriorError) -> None:
-    from genprior.cli.console import print_error
-
-    print_error(str(error))
 
 
 app = typer.Typer(
@@ -331,10 +233,11 @@ def show(
     """Show a recipe with its rows resolved, what a run did, or a table."""
     from genprior.cli import console
     from genprior.recipe.load import load_recipe
+    from genprior.runs.folder import RunFolder
     from genprior.runs.run import load_run
     from genprior.tables.gather import table_below
 
-    if (path / "run.json").exists():
+    if RunFolder(path).exists:
         console.print_run(load_run(path))
     elif path.is_dir():
         console.print_table(table_below([path]))

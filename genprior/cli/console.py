@@ -95,13 +95,11 @@ def print_run(run: Any) -> None:
     grid = Grid(title=Text(f"{run.plan.title or 'run'}: {run.label}, seed {run.seed}"), show_header=False)
     grid.title_justify, grid.title_style = "left", "bold"
     last = run.metrics[-1] if run.metrics else {}
-    # Facts are written at the start and at the end, and records in between.
-    step = max(int(facts.get("step", 0)), int(last.get("step", 0)))
     speed = facts.get("images_per_second")
     lines = {
         "folder": str(run.folder),
         "state": "finished" if run.finished else "not finished; give the same command again to go on",
-        "step": f"{step:,} of {run.plan.run.steps:,}",
+        "step": f"{run.step:,} of {run.plan.run.steps:,}",
         "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
         "speed": f"{speed:,.0f} images/s" if speed else "-",
         "parameters": ", ".join(f"{name} {count:,}" for name, count in facts.get("parameters", {}).items() if count),
@@ -122,8 +120,3 @@ def _number(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:.4g}"
     return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Training
-# ---------------------------------------------------------------------------------------------------------------------

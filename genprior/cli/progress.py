@@ -13,9 +13,8 @@ from rich.status import Status
 from rich.text import Text
 
 from genprior.launch.reporter import Reporter
+from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
-from genprior.runs.trainer import Trainer
-from genprior.storage import checkpoint
 
 __all__ = ["Bars", "Lines", "Watcher", "clock", "watching"]
 
@@ -24,9 +23,9 @@ EVERY = 10.0
 
 
 @contextlib.contextmanager
-def watching(console: Console, device: str) -> Iterator[Watcher]:
+def watching(console: Console) -> Iterator[Watcher]:
     """Show what happens inside the block on `console`; the way of showing fits the console."""
-    seen = Bars(console, device) if console.is_terminal else Lines(console, device)
+    seen = Bars(console) if console.is_terminal else Lines(console)
     try:
         seen.checking()
         yield seen
@@ -37,10 +36,9 @@ def watching(console: Console, device: str) -> Iterator[Watcher]:
 class Watcher(Reporter):
     """Hears of runs (see `genprior.launch.reporter.Reporter`), keeps count, and prints what ended."""
 
-    def __init__(self, console: Console, device: str) -> None:
-        """Print to `console`; `device` is where runs compute."""
+    def __init__(self, console: Console) -> None:
+        """Print to `console`."""
         self.console = console
-        self.device = device
         self.jobs: Sequence[Job] = ()
         self.steps: dict[str, int] = {}
         self.done: dict[str, Job] = {}
@@ -59,12 +57,12 @@ class Watcher(Reporter):
         self.jobs = jobs
         for job in jobs:
             key = str(job.folder)
-            if Trainer(job.plan, job.seed, job.folder, device=self.device).finished:
+            files = RunFolder(job.folder)
+            if files.finished(job.plan):
                 self._before.add(key)
                 self.steps[key] = job.plan.run.steps
-                continue
-            kept = checkpoint.latest(job.folder / "checkpoints")
-            self.steps[key] = int(kept.stem.removeprefix("step-")) if kept is not None else 0
+            else:
+                self.steps[key] = files.checkpoint_step
         self._start, self._start_steps = time.monotonic(), sum(self.steps.values())
 
     def progress(self, job: Job, step: int, rate: float) -> None:
@@ -144,9 +142,9 @@ def clock(seconds: float | None) -> str:
 class Lines(Watcher):
     """Plain lines, one for each run every ten seconds: for files, pipes and continuous integration."""
 
-    def __init__(self, console: Console, device: str) -> None:
+    def __init__(self, console: Console) -> None:
         """Print to `console`."""
-        super().__init__(console, device)
+        super().__init__(console)
         self._shown: dict[str, float] = {}
 
     def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
@@ -182,9 +180,9 @@ class _TimeLeft(ProgressColumn):
 class Bars(Watcher):
     """A bar for each running row and one for all, on a terminal."""
 
-    def __init__(self, console: Console, device: str) -> None:
+    def __init__(self, console: Console) -> None:
         """Draw on `console`."""
-        super().__init__(console, device)
+        super().__init__(console)
         self._status: Status | None = None
         self._tasks: dict[str, TaskID] = {}
         self._all: TaskID | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,14 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     """
     from genprior.cli.progress import watching
     from genprior.launch.train import train as launch
+    from genprior.runs.folder import refuse_changed
     from genprior.runs.jobs import jobs_of
     from genprior.tables.gather import table_of_jobs
 
     todo = jobs_of(recipe, folder)
     refuse_changed(todo, folder)
     table, stopped = None, False
-    with watching(console(stderr=True), device) as seen:
+    with watching(console(stderr=True)) as seen:
         try:
             table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=seen)
         except Interrupted:
@@ -59,30 +59,6 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     failed = "\n".join(f"  {job.name}: {str(error).replace(chr(10), chr(10) + '    ')}" for job, error in seen.failures)
     print_error(f"{len(seen.failures)} of {len(todo)} runs failed:\n{failed}")
     return 2 if all(isinstance(error, RunError) for _, error in seen.failures) else 1
-
-
-def refuse_changed(jobs: Sequence[Any], folder: Path) -> None:
-    """Refuse, before anything is trained, folders that hold runs of another recipe.
-
-    Raises:
-        RunError: lists what changed, and in which rows.
-    """
-    import tomllib
-
-    changed: dict[str, list[str]] = {}
-    for job in jobs:
-        try:
-            kept = tomllib.loads((job.folder / "recipe.toml").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # nothing there, or damaged: the run itself says so, with what to do
-        for line in job.plan.differences(kept):
-            changed.setdefault(line, []).append(job.name)
-    if changed:
-        listed = "\n".join(f"  {line} [row {', '.join(names)}]" for line, names in changed.items())
-        raise RunError(
-            f"{folder} holds runs of another recipe:\n{listed}\n"
-            "Nothing was touched. Give another --out, or remove the folders of those runs to train anew."
-        )
 
 
 def check(recipe: Any, device: str) -> None:

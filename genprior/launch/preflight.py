@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from genprior.errors import GenpriorError, PlanError, RecipeError, ScoreError
+from genprior.parts import ImageSet
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
 from genprior.runs.trainer import Trainer
@@ -28,12 +28,12 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     """
     wrong: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        images: dict[str, Any] = {}
+        read: dict[str, dict[str, ImageSet]] = {}
         for plan in recipe.plans:
             few = {"batch": min(PREFLIGHT_BATCH, plan.run.batch), "labelled_batch": None, "steps": 1}
             small = plan.model_copy(update={"run": plan.run.model_copy(update=few)})
-            trainer = Trainer(small, plan.run.seeds[0], Path(folder), device=device)
-            trainer._sets = images.setdefault(plan.data.model_dump_json(), trainer._sets)
+            splits = read.setdefault(plan.data.model_dump_json(), {})
+            trainer = Trainer(small, plan.run.seeds[0], Path(folder), device=device, splits=splits)
             try:
                 with torch.random.fork_rng():
                     trainer.prepare()

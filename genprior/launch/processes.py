@@ -25,9 +25,8 @@ from genprior.runs.trainer import Trainer
 
 __all__ = ["in_processes"]
 
+# Of a worker: the queue of its progress, and the event that stops it after its present step.
 _messages: Any = None
-
-
 _stop_flag: Any = None
 
 
@@ -66,8 +65,8 @@ def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Repor
         asked_to_stop() as stop,
         ProcessPoolExecutor(workers, context, _start_worker, (messages, stop_flag, threads)) as pool,
     ):
-        # Workers are born deaf to Ctrl-C: one that came while they import would end them with a traceback.
-        with _interrupts_wait():
+        # Workers start with SIGINT blocked: one that came while they import would end them with a traceback.
+        with _interrupts_blocked():
             running: dict[Future[dict[str, float]], Job] = {
                 pool.submit(_work, index, job.plan.as_toml(), job.seed, str(job.folder), device): job
                 for index, job in enumerate(jobs)
@@ -98,8 +97,8 @@ def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Repor
 
 
 @contextlib.contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block, and for ever in processes that are started inside it."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT until the end of the block, and for good in the processes that are started inside it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -111,7 +110,7 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 def _pass_on(messages: Any, jobs: Sequence[Job], reporter: Reporter) -> None:
-    """Wait a moment for news of the workers, and pass on all that is there."""
+    """Wait up to 0.1 s for a message of the workers, and pass on all that have come."""
     with contextlib.suppress(queue.Empty):
         index, step, rate = messages.get(timeout=0.1)
         reporter.progress(jobs[index], step, rate)

@@ -86,8 +86,3 @@ def _here(jobs: Sequence[Job], device: str, reporter: Reporter) -> list[Exceptio
                 reporter.failed(job, error)
                 failures.append(error)
     return failures
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Side by side
-# ---------------------------------------------------------------------------------------------------------------------

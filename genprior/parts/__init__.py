@@ -28,6 +28,7 @@ from genprior.parts.base import (
 from genprior.parts.conditioners import Conditioner
 from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext
 from genprior.parts.games import Game
+from genprior.parts.hooks import Hook, HookConfig, HookSpec
 from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
 from genprior.parts.models import Build, Model, Objectives, Phase
 from genprior.parts.networks import (
@@ -72,6 +73,9 @@ __all__ = [
     "FeatureCritic",
     "Game",
     "GameSpec",
+    "Hook",
+    "HookConfig",
+    "HookSpec",
     "ImageSet",
     "Inference",
     "LikelihoodModel",

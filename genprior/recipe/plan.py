@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
-from genprior.parts import DatasetSpec, ModelSpec, ScoreSpec
+from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, ScoreSpec
 from genprior.recipe.optimiser import OptimiserConfig
 from genprior.registry import Registry, installed
 
@@ -46,6 +56,33 @@ class RunConfig(BaseModel):
     """Steps between lines of metrics.jsonl."""
     sample_every: int = Field(1000, gt=0)
     """Steps between sample grids."""
+    hooks: dict[str, HookSpec] = {}
+    """Settings of the hooks that hear of the run, by their names; those that are on by default need not be named."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_hooks_named(cls, table: Any, info: ValidationInfo) -> Any:
+        """Add the hooks that are on by default, and tell each table of settings whose it is."""
+        registry = (info.context or {}).get("registry")
+        if registry is None or not isinstance(table, Mapping) or not isinstance(table.get("hooks", {}), Mapping):
+            return table
+        hooks: dict[str, Any] = registry.hooks_by_default()
+        for name, settings in table.get("hooks", {}).items():
+            if isinstance(settings, Mapping) and settings.get("name", name) != name:
+                wrong = ValueError(f"names another hook than its table, '{name}'; leave it out")
+                where = InitErrorDetails(type="value_error", loc=("hooks", name, "name"), input=0, ctx={"error": wrong})
+                raise ValidationError.from_exception_data(cls.__name__, [where])
+            hooks[name] = {**settings, "name": name} if isinstance(settings, Mapping) else settings
+        return {**table, "hooks": hooks}
+
+    @field_serializer("hooks")
+    def _hooks_without_names(self, hooks: dict[str, HookConfig], info: FieldSerializationInfo) -> dict[str, Any]:
+        """Leave out the name of a hook, which its table has already."""
+        nulls, defaults = info.exclude_none, info.exclude_defaults
+        return {
+            name: each.model_dump(mode=info.mode, exclude={"name"}, exclude_none=nulls, exclude_defaults=defaults)
+            for name, each in hooks.items()
+        }
 
     @property
     def augmentation(self) -> dict[str, Any]:
@@ -98,8 +135,8 @@ class Plan(BaseModel):
     def differences(self, other: dict[str, Any], registry: Registry | None = None) -> list[str]:
         """What would make training differ from a resolved plan read from a run folder, a line each.
 
-        Scores, seeds and how often things are written may differ. A setting that the other plan does not have, for it
-        is older than the setting, stands for its default. What has another name by now is the same.
+        Scores, seeds, hooks and how often things are written may differ. A setting that the other plan does not have,
+        for it is older than the setting, stands for its default. What has another name by now is the same.
 
         Args:
             other: the other plan, as its version wrote it.

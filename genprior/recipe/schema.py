@@ -36,6 +36,9 @@ def recipe_schema(registry: Registry) -> Schema:
         described = (part.__doc__ or "").partition("\n")[0]
         _define(definitions, key, part.Config, description=described, named=part.name)
     _define(definitions, "run", RunConfig)
+    # The name of a hook is the key of its table, and so need not stand in it: that is what a change to a part has.
+    named = {name: _ref(f"change.hook.{name}") for name in registry.names("hook")}
+    definitions["run"]["properties"]["hooks"] |= _table(named)
     _define(definitions, "optimiser", OptimiserConfig)
     for kind in KINDS:
         for prefix in ("", "change."):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from genprior.errors import RunError, did_you_mean
 from genprior.recipe.plan import Plan
+from genprior.runs.folder import RunFolder
 from genprior.runs.run import Run, load_run
 
 __all__ = ["Pending", "find_runs", "look_at", "nothing_finished", "one_run", "run_folders"]
@@ -56,10 +57,7 @@ def look_at(folder: Path, notes: list[str]) -> Run | Pending:
         if run.finished:
             _ = run.scores  # read now, so that a damaged file is found here
             return run
-        last = run.metrics[-1] if run.metrics else {}
-        # Facts are written at the start and at the end, and records in between.
-        done = max(int(run.facts.get("step", 0)), int(last.get("step", 0)))
-        return Pending(run.label, folder, f"trained {done:,} of {run.plan.run.steps:,} steps", run.plan)
+        return Pending(run.label, folder, f"trained {run.step:,} of {run.plan.run.steps:,} steps", run.plan)
     except Exception as error:  # a damaged run, or one of a plugin that is gone, must not hide the others
         notes.append(f"{folder} cannot be read: {error}")
         return Pending(folder.parent.name, folder, "cannot be read")
@@ -101,7 +99,7 @@ def one_run(path: Path, row: str | None = None) -> Run:
     """
     if not path.is_dir():
         raise RunError(f"there is no folder {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")
-    if row is None and (path / "run.json").exists():
+    if row is None and RunFolder(path).exists:
         return load_run(path)
     found = run_folders(path)
     chosen = [folder for folder in found if row is None or folder.parent.name == row]

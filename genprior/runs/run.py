@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ from genprior.engine.sampling import generate
 from genprior.errors import PlanError, RunError, did_you_mean
 from genprior.parts import DataInfo, Model
 from genprior.recipe.plan import Plan
-from genprior.registry import Registry, installed
-from genprior.storage import checkpoint
+from genprior.registry import Registry
+from genprior.runs.folder import RunFolder
 
 __all__ = ["Run", "load_run"]
 
@@ -29,6 +27,7 @@ class Run:
         self.folder = folder
         self.plan = plan
         self.facts = facts
+        self._files = RunFolder(folder)
 
     @property
     def label(self) -> str:
@@ -48,21 +47,24 @@ class Run:
     @cached_property
     def scores(self) -> dict[str, float]:
         """The scores by name; empty while it trains."""
-        path = self.folder / "scores.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return self._files.scores()
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        path = self.folder / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        """The records of metrics.jsonl."""
+        return self._files.metrics()
+
+    @property
+    def step(self) -> int:
+        """Steps that are done, as far as its files say."""
+        # Facts are written at the start and at the end, and records in between.
+        last = self.metrics[-1] if self.metrics else {}
+        return max(int(self.facts.get("step", 0)), int(last.get("step", 0)))
 
     @property
     def checkpoint(self) -> Path | None:
         """The newest complete checkpoint."""
-        return checkpoint.latest(self.folder / "checkpoints")
+        return self._files.newest_checkpoint
 
     @cached_property
     def model(self) -> Model:
@@ -72,12 +74,12 @@ class Run:
             RunError: there is no checkpoint yet.
             CheckpointError: the checkpoint is damaged.
         """
-        if self.checkpoint is None:
+        saved = self._files.read_checkpoint()
+        if saved is None:
             raise RunError(
                 f"the run {self.folder} has no checkpoint yet; train it further (the first one is written after "
                 f"{self.plan.run.checkpoint_every} steps, or when training is interrupted)"
             )
-        saved = checkpoint.read(self.checkpoint)
         data = saved.facts["data"]
         info = DataInfo(tuple(data["image"]), tuple(data["classes"]), data.get("binary", False), data.get("labelled"))
         model = build_model(self.plan.model, info, self.seed)
@@ -100,9 +102,8 @@ class Run:
     @cached_property
     def classes(self) -> list[str]:
         """The class names of the run's data, in label order."""
-        if self.checkpoint is None:
-            return []
-        return [str(name) for name in checkpoint.read(self.checkpoint).facts["data"]["classes"]]
+        saved = self._files.read_checkpoint()
+        return [str(name) for name in saved.facts["data"]["classes"]] if saved is not None else []
 
     def sample(self, n: int, *, seed: int = 0, label: str | int | None = None) -> Tensor:
         """N new images.
@@ -128,15 +129,13 @@ def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:
     """Read a run's folder, `<out>/<row>/seed-<k>`.
 
     Raises:
-        RunError: it is no run's folder; lists the runs that are below it.
+        RunError: it is no run's folder (lists the runs that are below it), or its recipe is damaged, or does not fit
+            the parts that are installed.
     """
-    folder = Path(path)
-    try:
-        table = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        below = sorted({str(p.parent) for p in folder.glob("**/run.json")}) if folder.is_dir() else []
+    files = RunFolder(Path(path), registry)
+    facts = files.facts()
+    if facts is None or files.recipe() is None:
+        below = sorted({str(p.parent) for p in files.path.glob("**/run.json")}) if files.path.is_dir() else []
         listed = f" Runs below it: {', '.join(below)}" if below else " There are no runs below it."
-        raise RunError(f"{folder} is no run's folder (it holds no recipe.toml and run.json).{listed}") from None
-    plan = Plan.model_validate(table, context={"registry": registry or installed()})
-    return Run(folder, plan, facts)
+        raise RunError(f"{files.path} is no run's folder (it holds no recipe.toml and run.json).{listed}")
+    return Run(files.path, files.plan(), facts)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from genprior.data.batches import DeviceData
@@ -26,25 +23,26 @@ from genprior.engine.optimise import learning_rate, make_optimiser
 from genprior.engine.ranks import average_over_ranks, rank, world
 from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
+from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
-from genprior.errors import CheckpointError, Interrupted, PlanError, RunError
+from genprior.errors import Interrupted, PlanError
 from genprior.parts import ImageSet, Model
 from genprior.randomness import reseed, seeded
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs.clock import Clock
 from genprior.runs.environment import surroundings
+from genprior.runs.folder import RunFolder
+from genprior.runs.listeners import Listeners
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all
-from genprior.storage import checkpoint
 from genprior.storage.cache import cache_folder
-from genprior.storage.files import append_line, write_json, write_text
 
 __all__ = ["Trainer"]
 
 
 class Trainer:
-    """One row under one seed, in a folder of its own; a folder that was left half trained is gone on with."""
+    """One row under one seed, in a folder of its own; an unfinished run is resumed."""
 
     def __init__(
         self,
@@ -54,6 +52,7 @@ class Trainer:
         *,
         device: str = "auto",
         registry: Registry | None = None,
+        splits: dict[str, ImageSet] | None = None,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int, float], None] = lambda step, rate: None,
     ) -> None:
@@ -65,6 +64,8 @@ class Trainer:
             folder: the run's folder.
             device: `auto`, `cpu` or `cuda`.
             registry: whose hooks hear of the run; the installed plugins' by default.
+            splits: splits of the data set that have been read, by name; takes those that this trainer reads, so that
+                trainers of one data set can share them.
             stop: asked after each step; True leaves a resumable run and raises `Interrupted`.
             progress: told the steps done and images/s, at most ten times a second.
         """
@@ -76,9 +77,10 @@ class Trainer:
         self.metrics: list[dict[str, Any]] = []
         self._device = choose_device(device)
         self._registry = registry or installed()
+        self._files = RunFolder(folder, self._registry)
         self._stop = stop
         self._progress = progress
-        self._sets: dict[str, ImageSet] = {}
+        self._splits = {} if splits is None else splits
 
     # ----------------------------------------------------------------------------------------------------------------
     # What a run is made of
@@ -115,13 +117,7 @@ class Trainer:
             self.model.begin(self.data.draw)
         self.modules = dict(self.model.named_children())
         trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
-        unknown = sorted(plan.optimiser.keys() - self.modules.keys() - {"default"})
-        absent = [name for name in unknown if name not in type(plan.model).model_fields]
-        if absent:
-            raise PlanError(
-                f"optimiser.{absent[0]} names no module of model '{plan.model.name}'. "
-                f"Possible: default, {', '.join(trained)}"
-            )
+        self._check_optimisers(trained)
         self.optimisers = {
             name: make_optimiser(plan.optimiser_of(name), module.parameters()) for name, module in trained.items()
         }
@@ -129,17 +125,29 @@ class Trainer:
         makers = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
         generating = {name: self.modules[name] for name in makers if name in self.modules}
         self.average = AveragedWeights(generating, plan.run.ema) if plan.run.ema is not None else None
+        self._state = TrainingState(self.model, self.optimisers, self.average)
+        self._listeners = Listeners(plan, self._registry)
         self.recorder = Recorder()
         self.phases = self.model.phases()
         dtype = choose_precision(plan.run.precision, self._device)
         self.precision = str(dtype).removeprefix("torch.")
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
 
+    def _check_optimisers(self, trained: Iterable[str]) -> None:
+        """Refuse the settings of an optimiser whose module the model has not, and could not have."""
+        unknown = sorted(self.plan.optimiser.keys() - self.modules.keys() - {"default"})
+        absent = [name for name in unknown if name not in type(self.plan.model).model_fields]
+        if absent:
+            raise PlanError(
+                f"optimiser.{absent[0]} names no module of model '{self.plan.model.name}'. "
+                f"Possible: default, {', '.join(trained)}"
+            )
+
     def images(self, split: str) -> ImageSet:
         """A split of the data set, read once."""
-        if split not in self._sets:
-            self._sets[split] = self.plan.data.make().load(split)
-        return self._sets[split]
+        if split not in self._splits:
+            self._splits[split] = self.plan.data.make().load(split)
+        return self._splits[split]
 
     def one_step(self) -> None:
         """Run every phase that is due, at the present step, and count it."""
@@ -161,21 +169,6 @@ class Trainer:
     # The run
     # ----------------------------------------------------------------------------------------------------------------
 
-    @property
-    def finished(self) -> bool:
-        """Whether the folder holds this very run, trained and with all its scores."""
-        try:
-            facts = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-            kept = tomllib.loads((self.folder / "recipe.toml").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        asked = self.plan.as_table().get("scores", [])
-        return (
-            bool(facts.get("finished"))
-            and not self.plan.differences(kept, self._registry)
-            and kept.get("scores", []) == asked
-        )
-
     def run(self, until: int | None = None) -> dict[str, float]:
         """Train to the end, or go on to it, and score.
 
@@ -190,25 +183,24 @@ class Trainer:
             NotFinite: a loss or gradient was not finite.
             Interrupted: `stop` asked for it.
         """
-        with self._locked():
-            self._claim()
-            if self.finished:
-                scores: dict[str, float] = json.loads((self.folder / "scores.json").read_text(encoding="utf-8"))
-                return scores
+        with self._files.locked():
+            self._files.claim(self.plan)
+            if self._files.finished(self.plan):
+                return self._files.scores()
             self.prepare()
             self._resume()
-            write_text(self.folder / "recipe.toml", self.plan.as_toml())
-            self._write_facts(finished=False)
+            self._files.write_recipe(self.plan)
+            self._files.write_facts(self._facts(finished=False))
             if self.data.labelled is not None:
-                write_json(self.folder / "labelled.json", {"images": self.data.labelled.tolist()})
-            self._registry.manager.hook.genprior_run_started(trainer=self)
+                self._files.write_labelled(self.data.labelled.tolist())
+            self._listeners.started(self)
             self._train(min(until or self.plan.run.steps, self.plan.run.steps))
             if self.step < self.plan.run.steps:
                 return {}
             scores = self.score()
-            write_json(self.folder / "scores.json", scores)
-            self._registry.manager.hook.genprior_run_finished(trainer=self, scores=scores)
-            self._write_facts(finished=True)
+            self._files.write_scores(scores)
+            self._listeners.finished(self, scores)
+            self._files.write_facts(self._facts(finished=True))
             return scores
 
     def sample(self, n: int, *, seed: int | None = None, label: int | None = None) -> Tensor:
@@ -253,7 +245,7 @@ class Trainer:
                 self.seconds = clock.total
                 record = self._record()
             with clock.paused():
-                self._registry.manager.hook.genprior_step_done(trainer=self, step=self.step, metrics=record)
+                self._listeners.step_done(self, self.step, record)
             stopping = self._stop()
             if self.step % run.checkpoint_every == 0 or self.step == until or stopping:
                 self.recorder.check(self.plan.label)
@@ -266,102 +258,33 @@ class Trainer:
         means = {key: value if math.isfinite(value) else None for key, value in self.recorder.means().items()}
         line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means}
         self.metrics.append(line)
-        append_line(self.folder / "metrics.jsonl", line)
+        self._files.append_metrics(line)
         return line
 
-    # ----------------------------------------------------------------------------------------------------------------
-    # The folder
-    # ----------------------------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"the run folder {self.folder} is in use by another process. Wait for it, or give another --out."
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _claim(self) -> None:
-        """Refuse a folder that holds a run of another recipe."""
-        path = self.folder / "recipe.toml"
-        if not path.exists():
-            return
-        try:
-            kept = tomllib.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{path} is damaged ({error}); remove the folder, or give another --out") from error
-        changed = self.plan.differences(kept, self._registry)
-        if changed:
-            listed = "\n".join(f"  {line}" for line in changed)
-            raise RunError(
-                f"{self.folder} holds a run of another recipe:\n{listed}\n"
-                "Nothing was touched. Give another --out, or remove that folder to train anew."
-            )
-
     def _resume(self) -> None:
-        path = checkpoint.latest(self.folder / "checkpoints")
-        kept = self.step
+        """Go back to the newest checkpoint, if there is one."""
+        path = self._files.newest_checkpoint
         if path is not None:
-            self._read_checkpoint(path)
-            kept = self.step
-        lines = self.folder / "metrics.jsonl"
-        if lines.exists():
-            whole = [line for line in lines.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-            self.metrics = [line for line in map(json.loads, whole) if line["step"] <= kept]
-            write_text(lines, "".join(json.dumps(line) + "\n" for line in self.metrics))
-
-    def _read_checkpoint(self, path: Path) -> None:
-        saved = checkpoint.read(path, self._device)
-        try:
-            self.model.load_state_dict(saved.under("model"))
-            for name, optimiser in self.optimisers.items():
-                checkpoint.restore_optimiser(optimiser, self.modules[name], saved.under(f"optimiser/{name}"))
-            if self.average is not None:
-                self.average.load(saved.under("average"))
-        except (RuntimeError, KeyError) as error:
-            raise CheckpointError(
-                f"the checkpoint {path} does not fit the model of this recipe: {error}. "
-                "It was written by other code or another plugin version; give another --out to train anew."
-            ) from error
-        self.step = saved.step
-        self.seconds = float(saved.facts["seconds"])
+            saved = self._state.restore(path, self._device)
+            self.step, self.seconds = saved.step, float(saved.facts["seconds"])
+        self.metrics = self._files.cut_metrics(self.step)
 
     def _write_checkpoint(self) -> None:
-        if rank() != 0:
-            return
-        tensors: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for name, optimiser in self.optimisers.items():
-            state = checkpoint.optimiser_tensors(optimiser, self.modules[name])
-            tensors |= {f"optimiser/{name}/{key}": tensor for key, tensor in state.items()}
-        if self.average is not None:
-            tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
-        info = self._info
-        facts = {
-            "seconds": self.seconds,
-            "data": info._asdict(),
-        }
-        checkpoint.write(self.folder / "checkpoints", self.step, tensors, facts)
+        if rank() == 0:
+            facts = {"seconds": self.seconds, "data": self._info._asdict()}
+            self._files.write_checkpoint(self.step, self._state.tensors(), facts)
 
-    def _write_facts(self, *, finished: bool) -> None:
+    def _facts(self, *, finished: bool) -> dict[str, Any]:
+        """What run.json says of the run."""
         rate = self.step * self.plan.run.batch / self.seconds if self.seconds else None
-        write_json(
-            self.folder / "run.json",
-            {
-                "label": self.plan.label,
-                "seed": self.seed,
-                "finished": finished,
-                "step": self.step,
-                "seconds": round(self.seconds, 3),
-                "images_per_second": round(rate, 1) if rate is not None else None,
-                "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
-                "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},
-                **surroundings(self._device, self.precision),
-            },
-        )
+        return {
+            "label": self.plan.label,
+            "seed": self.seed,
+            "finished": finished,
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(rate, 1) if rate is not None else None,
+            "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
+            "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},
+            **surroundings(self._device, self.precision),
+        }

@@ -29,6 +29,7 @@ from genprior_std.games.least_squares import LeastSquares
 from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
+from genprior_std.hooks.pictures import Pictures
 from genprior_std.models.aae import AdversarialAutoencoder
 from genprior_std.models.aae_clustering import ClusteringAutoencoder
 from genprior_std.models.aae_dimension_reduction import DimensionReductionAutoencoder
@@ -113,6 +114,7 @@ PARTS: tuple[type[Part], ...] = (
     Grid,
     LabelGrid,
     Npz,
+    Pictures,
     BoundaryEquilibrium,
     CategoricalGame,
     DenoisingFeatureMatching,

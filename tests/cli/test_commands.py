@@ -9,7 +9,7 @@ import types
 import pytest
 import typer
 
-from genprior.cli import app as cli
+from genprior.cli import plugin_commands as cli
 from genprior.errors import GenpriorError, NotFinite
 
 

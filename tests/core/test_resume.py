@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import genprior
 from genprior.errors import Interrupted, RunError
+from genprior.runs.folder import RunFolder
 from genprior.runs.trainer import Trainer
 
 WITHOUT_CURVES = pytest.mark.usefixtures("no_curves")
@@ -101,9 +102,8 @@ def test_a_finished_run_is_not_trained_again(tiny_plan, tmp_path, monkeypatch):
     plan = tiny_plan("AAE")
     Trainer(plan, 0, tmp_path).run()
     monkeypatch.setattr(Trainer, "one_step", lambda self: pytest.fail("trained again"))
-    again = Trainer(plan, 0, tmp_path)
-    assert again.finished
-    assert again.run() == {}
+    assert RunFolder(tmp_path).finished(plan)
+    assert Trainer(plan, 0, tmp_path).run() == {}
 
 
 def test_the_folder_says_what_was_run(tiny_plan, tmp_path):

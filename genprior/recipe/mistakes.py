@@ -1,0 +1,102 @@
+"""The mistakes of a recipe: each with its line, its path and what is possible, all in one report."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, WithJsonSchema
+
+from genprior.errors import RecipeError, did_you_mean
+from genprior.recipe.plan import Plan
+from genprior.recipe.toml_lines import Path
+from genprior.registry import Registry
+
+__all__ = ["Mistake", "explained", "report"]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong at one place of a recipe."""
+
+    line: int | None
+    """Where it stands in the file, from 1; None where it is no line of the file."""
+    path: str
+    """The key, such as `model.prior.noise`."""
+    text: str
+    """What is wrong, and what is possible."""
+
+
+def explained(error: ValidationError, table: Mapping[str, Any], registry: Registry) -> Iterable[tuple[Path, str]]:
+    """The path of each mistake of a plan, with what is wrong and what is possible.
+
+    Args:
+        error: what `Plan.model_validate` raised.
+        table: what was validated.
+        registry: whose parts were possible.
+    """
+    for each in error.errors():
+        path = tuple(each["loc"])
+        yield path, _text(each, path, table, registry)
+
+
+def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry) -> str:
+    """What is wrong and what is possible, for one of pydantic's errors."""
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        possible = [key for key in _fields(path[:-1], merged, registry) if key != "name"]
+        return f"unknown key '{path[-1]}'{did_you_mean(str(path[-1]), possible)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}; got {error['input']!r}"
+
+
+def _fields(path: Path, merged: Mapping[str, Any], registry: Registry) -> list[str]:
+    """The keys that the table at `path` of a plan may have."""
+    owner: Any = Plan
+    table: Any = merged
+    for key in path:
+        annotation: Any = Any
+        metadata: tuple[Any, ...] = ()
+        if isinstance(owner, type) and issubclass(owner, BaseModel):
+            field = owner.model_fields[str(key)]
+            annotation, metadata = field.annotation, tuple(field.metadata)
+        elif typing.get_origin(owner) in (dict, tuple, list):
+            inside = [a for a in typing.get_args(owner) if a not in (Ellipsis, str)]
+            annotation = inside[0]
+        try:
+            table = table[key]
+        except LookupError:  # a part has upgraded the table since
+            return []
+        owner = _owner(annotation, metadata, table, str(key), registry)
+    return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
+
+
+def _owner(annotation: Any, metadata: tuple[Any, ...], table: Any, key: str, registry: Registry) -> Any:
+    """The configuration class behind a field: the named part's where it is a part; a hook's name is its key."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        inside = (each for each in typing.get_args(annotation) if each is not type(None))
+        return next((_owner(each, (), table, key, registry) for each in inside), Any)
+    if hasattr(annotation, "__metadata__"):
+        metadata, annotation = (*metadata, *annotation.__metadata__), annotation.__origin__
+    for each in metadata:
+        if isinstance(each, WithJsonSchema) and each.json_schema is not None and "part" in each.json_schema:
+            return registry.find(each.json_schema["part"], table.get("name", key)).Config
+    return annotation
+
+
+def report(file: FilePath, mistakes: list[tuple[Mistake, list[str]]]) -> RecipeError:
+    """All mistakes, a line each, in the order of the file."""
+    ordered = sorted(mistakes, key=lambda m: (m[0].line is None, m[0].line or 0, m[0].path))
+    shown = []
+    for mistake, rows in ordered:
+        where = f"{file}:{mistake.line}" if mistake.line else str(file)
+        shown.append(f"{where}: {mistake.path}: {mistake.text}" + (f" [row {', '.join(rows)}]" if rows else ""))
+    count = f"{len(shown)} mistakes" if len(shown) > 1 else "a mistake"
+    return RecipeError(f"the recipe has {count}:\n" + "\n".join(f"  {line}" for line in shown))

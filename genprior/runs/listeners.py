@@ -1,0 +1,47 @@
+"""Tells hooks of a run: those of its recipe with their settings, then the hook functions of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from genprior.parts import TrainingRun
+from genprior.recipe.plan import Plan
+from genprior.registry import Registry
+
+__all__ = ["Listeners"]
+
+
+class Listeners:
+    """All that hears of one run."""
+
+    def __init__(self, plan: Plan, registry: Registry) -> None:
+        """Make the hooks of a recipe.
+
+        Args:
+            plan: the recipe; a hook that is on by default, and that it does not name, has its default settings.
+            registry: whose hook functions hear of the run.
+
+        Raises:
+            PlanError: a hook lacks something.
+        """
+        settings = {**registry.hooks_by_default(), **plan.run.hooks}
+        self._hooks = [config.make() for config in settings.values() if config.enabled]
+        self._functions = registry.manager.hook
+
+    def started(self, run: TrainingRun) -> None:
+        """A run starts or resumes."""
+        for hook in self._hooks:
+            hook.started(run)
+        self._functions.genprior_run_started(trainer=run)
+
+    def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
+        """`step` steps are done; `metrics` is a new record, or None."""
+        for hook in self._hooks:
+            hook.step_done(run, step, metrics)
+        self._functions.genprior_step_done(trainer=run, step=step, metrics=metrics)
+
+    def finished(self, run: TrainingRun, scores: Mapping[str, float]) -> None:
+        """A run is trained and scored."""
+        for hook in self._hooks:
+            hook.finished(run, scores)
+        self._functions.genprior_run_finished(trainer=run, scores=scores)

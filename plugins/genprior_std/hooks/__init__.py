@@ -1,0 +1,1 @@
+"""Hooks: what is done beside training."""
