@@ -108,11 +108,17 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module) -> di
     }
 
 
+@torch.no_grad()
 def restore_optimiser(optimiser: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load into an optimiser the state that `optimiser_tensors` returned for the same module."""
-    order = {name: index for index, (name, _) in enumerate(module.named_parameters())}
+    order = {name: (index, parameter) for index, (name, parameter) in enumerate(module.named_parameters())}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        parameter, _, key = name.rpartition("/")
-        state.setdefault(order[parameter], {})[key] = tensor
+        role, _, key = name.rpartition("/")
+        index, parameter = order[role]
+        if tensor.shape == parameter.shape:
+            # Files hold tensors in the order of their indices. A fused step goes through parameter and moments in the
+            # order of memory, and takes another element's moments where theirs is not the parameter's (channels last).
+            tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+        state.setdefault(index, {})[key] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -161,3 +161,41 @@ def test_a_run_that_holds_a_retired_setting_goes_on_if_the_setting_had_its_last_
     assert genprior.load_run(tmp_path).plan.differences(plan.as_table()) == []
     Trainer(plan, 0, tmp_path).run()
     assert genprior.load_run(tmp_path).finished
+
+
+CONVOLUTIONS = [
+    'model.encoder={name="residual",width=4}',
+    'model.decoder={name="residual",width=4}',
+    'model.image_critic={name="image_convolutional",width=4}',
+    'model.reconstruction={name="pixel"}',
+]
+
+
+@WITHOUT_CURVES
+@pytest.mark.parametrize("optimiser", ["adam", "adam_norm_grad", "rmsprop", "sgd"])
+def test_convolutions_resume_bit_for_bit(optimiser, tiny_plan, tmp_path):
+    """Weights lie channels last in memory and a checkpoint's tensors do not: moments must follow the weights."""
+    momentum = ["optimiser.default.momentum=0.9"] if optimiser in ("rmsprop", "sgd") else []
+    plan = tiny_plan("AAE", *CONVOLUTIONS, f'optimiser.default.name="{optimiser}"', *momentum, "run.ema=0.9")
+    Trainer(plan, 3, tmp_path / "once").run()
+    Trainer(plan, 3, tmp_path / "twice").run(until=3)
+    Trainer(plan, 3, tmp_path / "twice").run()
+    once, twice = last(tmp_path / "once"), last(tmp_path / "twice")
+    assert [name for name in once if not torch.equal(once[name], twice[name])] == []
+    assert any(name.startswith("optimiser/encoder") and value.dim() == 4 for name, value in once.items())
+
+
+def test_restored_moments_lie_in_memory_as_their_parameters(tiny_plan, tmp_path):
+    plan = tiny_plan("AAE", *CONVOLUTIONS)
+    Trainer(plan, 0, tmp_path).run(until=3)
+    trainer = Trainer(plan, 0, tmp_path)
+    trainer.prepare()
+    trainer._resume()
+    there = [
+        (parameter.stride(), moment.stride())
+        for optimiser in trainer.optimisers.values()
+        for parameter, state in optimiser.state.items()
+        for moment in (state["exp_avg"], state["exp_avg_sq"])
+    ]
+    assert there and all(weight == moment for weight, moment in there)
+    assert any(weight[1] == 1 < weight[2] for weight, _ in there if len(weight) == 4)

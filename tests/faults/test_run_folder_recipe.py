@@ -85,17 +85,18 @@ def test_such_runs_are_shown_and_compared(tiny, tmp_path, monkeypatch):
         return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "200"})
 
     monkeypatch.setattr(Gaussian.Config, "retired", {"spread": 2.0})
-    parzen = 'scores=[{name="parzen",samples=50}]'
+    scored = ["data.validation=100", 'scores=[{name="parzen",samples=50}]']
     out = tmp_path / "out"
-    genprior.train(genprior.load_recipe(tiny, rows=["AAE"], settings=[parzen]), out=out)
+    genprior.train(genprior.load_recipe(tiny, rows=["AAE"], settings=scored), out=out)
     folder = as_of_before(out / "AAE" / "seed-0", 2.0)
     shown = call("show", folder)
     assert shown.exit_code == 0 and "finished" in shown.stdout
-    for paths in ([out], [tiny, "--runs", out, "--set", parzen]):
+    given = [each for setting in scored for each in ("--set", setting)]
+    for paths in ([out], [tiny, "--runs", out, *given]):
         result = call("bench", *paths)
         assert result.exit_code == 0, result.output
         assert "AAE" in result.stdout and "cannot be read" not in result.output
-    again = call("train", tiny, "--rows", "AAE", "--set", parzen, "--out", out, "--jobs", 1)
+    again = call("train", tiny, "--rows", "AAE", *given, "--out", out, "--jobs", 1)
     assert again.exit_code == 0 and "was finished before" in again.output
 
 
