@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+import types
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -253,3 +255,15 @@ def test_the_settings_of_pictures_are_what_they_show(tiny, tmp_path):
     # 6 images of 8 x 8 stand in one row, each with a frame of 2; three pairs of images are as wide.
     assert size("real.png") == size("step-00000003.png") == size("reconstructions.png") == (62, 12)
     assert size("walk.png") == (42, 42)
+
+
+def test_the_hook_of_the_guide_works(tiny, tmp_path):
+    guide = (Path(genprior.__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n([^`]*class Diary.*?)```", guide, flags=re.DOTALL)
+    module = types.ModuleType("genprior_diary")
+    exec(compile(code, "docs/writing-a-plugin.md", "exec"), module.__dict__)
+    registry = load()
+    registry.add(module, Origin("diary", "tests 1"))
+    Trainer(resolved(tiny, registry, '\n[run.hooks.diary]\nfile = "notes.txt"\n'), 0, tmp_path, registry=registry).run()
+    lines = (tmp_path / "notes.txt").read_text().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["AAE, step 2", "AAE, step 4", "AAE, step 6"]
