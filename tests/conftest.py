@@ -64,7 +64,7 @@ def _steady():
 @pytest.fixture
 def no_curves(monkeypatch):
     """Runs end without the picture of their curves, which takes ten times as long as a few small steps."""
-    monkeypatch.setattr("genprior_std.run_pictures.draw_curves", lambda metrics, path: None)
+    monkeypatch.setattr("genprior_std.hooks.pictures.draw_curves", lambda metrics, path: None)
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ class HookConfig(PartConfig):
 class Hook(Part):
     """Hears of a run while it is trained, and changes nothing of it.
 
-    A recipe turns a hook on by naming it. One is made for each run, and also when a recipe is checked: so `__init__` has
-    no effects, and raises `PlanError` where a package or a password is missing. A run that was interrupted starts again
-    from its last checkpoint, so the steps after `run.step` come a second time.
+    A recipe turns a hook on by naming it. One is made for each run, and also when a recipe is checked: so `__init__`
+    has no effects, and raises `PlanError` where a package or a password is missing. A run that was interrupted starts
+    again from its last checkpoint, so the steps after `run.step` come a second time.
     """
 
     kind = "hook"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import Field
 
 import genprior
@@ -19,6 +20,7 @@ from genprior.recipe.schema import recipe_schema
 from genprior.registry import Origin, Registry, installed, load
 from genprior.runs.folder import RunFolder
 from genprior.runs.trainer import Trainer
+from genprior_std.models.aae import AdversarialAutoencoder
 
 HEARD: list[tuple] = []
 
@@ -242,8 +244,14 @@ def test_the_schema_has_hooks_by_name(registry):
     assert schema["$defs"]["change.hook.diary"]["properties"]["every"]["description"] == "Steps between two entries."
 
 
-def test_the_settings_of_pictures_are_what_they_show(tiny, tmp_path):
-    settings = ["run.hooks.pictures={samples=6,images=7,columns=4}", "model.code_size=2", "run.sample_every=3"]
+def test_the_settings_of_pictures_are_what_they_show(tiny, tmp_path, monkeypatch):
+    def three_clusters(self, batch):
+        bright = batch.x.mean((1, 2, 3))
+        return torch.nn.functional.one_hot((bright > -0.5).long() + (bright > -0.3).long(), 3).float()
+
+    monkeypatch.setattr(AdversarialAutoencoder, "clusters", three_clusters)
+    pictures = "{samples=6,images=50,columns=4,clusters=2,members=3}"
+    settings = [f"run.hooks.pictures={pictures}", "model.code_size=2", "run.sample_every=3"]
     (plan,) = genprior.load_recipe(tiny, rows=["AAE"], settings=settings).plans
     Trainer(plan, 0, tmp_path).run()
     from PIL import Image
@@ -255,6 +263,7 @@ def test_the_settings_of_pictures_are_what_they_show(tiny, tmp_path):
     # 6 images of 8 x 8 stand in one row, each with a frame of 2; three pairs of images are as wide.
     assert size("real.png") == size("step-00000003.png") == size("reconstructions.png") == (62, 12)
     assert size("walk.png") == (42, 42)
+    assert size("clusters.png") == (32, 22)
 
 
 def test_the_hook_of_the_guide_works(tiny, tmp_path):
