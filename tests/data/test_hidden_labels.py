@@ -17,6 +17,7 @@ from genprior.errors import DataError, PlanError
 from genprior.launch.train import train
 from genprior.parts import DataInfo, ImageSet
 from genprior.recipe.plan import RunConfig
+from genprior.registry import installed
 from genprior.runs.run import load_run
 from genprior.runs.trainer import Trainer
 from genprior_std.conditioners.infogan import InfoGAN
@@ -192,7 +193,7 @@ def test_another_number_of_labels_is_another_run(tmp_path):
 
 def test_a_share_of_the_labels_is_kept(tmp_path):
     plan = recipe(tmp_path).plans[0]
-    share = type(plan.run).model_validate(plan.run.model_dump() | {"labels": 0.2})
+    share = RunConfig.model_validate(plan.run.model_dump() | {"labels": 0.2}, context={"registry": installed()})
     trainer = Trainer(plan.model_copy(update={"run": share}), 0, tmp_path / "run")
     trainer.prepare()
     assert len(trainer.data.labelled) == round(0.2 * 1437) == trainer.data.info.labelled

@@ -76,7 +76,10 @@ def test_a_run_whose_retired_setting_had_another_value_is_refused_with_the_line(
         Trainer(plan, 0, folder).run()
     with pytest.raises(RunError, match=rf"holds runs of another recipe:\n  {line} \[row AAE\]\nNothing was touched"):
         refuse_changed([Job(plan, 0, folder)], tmp_path)
-    with pytest.raises(RunError, match=r"recipe.toml does not fit the parts .*: model.prior: 'spread' = 3.0, but this setting was removed"):
+    with pytest.raises(
+        RunError,
+        match=r"recipe.toml does not fit the parts .*: model.prior: 'spread' = 3.0, but this setting was removed",
+    ):
         genprior.load_run(folder)
 
 

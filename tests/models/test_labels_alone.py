@@ -19,6 +19,7 @@ from genprior.launch.preflight import preflight
 from genprior.parts import Batch, DataInfo
 from genprior.recipe.plan import Plan
 from genprior.registry import installed
+from genprior.runs.folder import RunFolder
 from genprior.runs.trainer import Trainer
 from genprior.storage import checkpoint
 from genprior.testing import check_model
@@ -292,8 +293,8 @@ def test_a_run_folder_of_version_0_1_is_read_and_resumed(old_recipe, tmp_path):
     )
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
     as_version_0_1_wrote_it(resumed.folder)
-    again = Trainer(plan, 0, resumed.folder)
-    assert again.finished and again.run() == scores
+    assert RunFolder(resumed.folder).finished(plan)
+    assert Trainer(plan, 0, resumed.folder).run() == scores
 
 
 def test_other_tensors_that_it_lacks_are_no_checkpoint_of_it():
