@@ -1,4 +1,4 @@
-"""The training loops that are compared, each as a function that takes some steps."""
+"""The compared training loops, each as a function of a number of steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGES = 8 * BATCH
 
 CANDIDATES = ("ours-fp32", "ours-bf16", "handwritten", "ours-aae-fp32", "ours-aae-bf16", "pythae")
 
-# (ours, the other, the ratio that the project wants, what is compared).
+# (ours, the other, the goal for the ratio, what is compared).
 COMPARISONS = (
     ("ours-bf16", "handwritten", 2.5, "A+B+C, bf16 against a hand-written loop in fp32"),
     ("ours-fp32", "handwritten", 1.4, "A+B+C, against a hand-written loop at equal precision"),
@@ -38,7 +38,7 @@ COMPARISONS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What all candidates of one comparison share."""
+    """The settings that all candidates share."""
 
     width: int = 16
     channels: int = 3
@@ -47,8 +47,8 @@ class Setting:
     device: str = "cpu"
 
 
-class _Ready:
-    """Batches that lie ready, in the place of a trainer's data."""
+class _PrecomputedBatches:
+    """Precomputed batches in place of a trainer's data."""
 
     def __init__(self, batches: list[Batch]) -> None:
         self._batches = batches
@@ -66,7 +66,7 @@ def _pictures(setting: Setting) -> Tensor:
 def our_trainer(
     setting: Setting, row: str, precision: str, folder: Path, *, ready: bool = False, lends_networks: bool = False
 ) -> Trainer:
-    """Genprior's trainer of a row of the Table 3 recipe, prepared; `ready` leaves data loading out.
+    """Genprior's trainer of a row of the Table 3 recipe, prepared; `ready` precomputes the batches.
 
     A trainer that only lends its networks to another loop leaves the process's memory settings as they are. The
     averaging of weights is off, because the loops that it is compared with have none.
@@ -82,7 +82,7 @@ def our_trainer(
         trainer.prepare()
     trainer.model.train()
     if ready:
-        trainer.data = _Ready([trainer.data.batch(step) for step in range(IMAGES // BATCH)])  # type: ignore[assignment]
+        trainer.data = _PrecomputedBatches([trainer.data.batch(step) for step in range(IMAGES // BATCH)])  # type: ignore[assignment]
     return trainer
 
 

@@ -1,6 +1,6 @@
-"""Algorithm 1 with the choices A, B and C, written by hand: the loop that a person writes who has no engine.
+"""Algorithm 1 with the choices A, B and C, written by hand: the loop that one writes without an engine.
 
-Each loss has a forward pass of its own, other networks are detached or run without gradients, and each network is
+Each loss has its own forward pass, other networks are detached or run without gradients, and each network is
 stepped by zero_grad, backward, step. The networks are the ones it is given, so that only the loop differs from
 genprior's: same parameters, same losses, same noise. fp32, NCHW, images as one float tensor, foreach Adam.
 """
@@ -39,7 +39,7 @@ class HandwrittenLoop:
             networks: `encoder`, `decoder`, `prior` (a code generator), `code_critic` and `image_critic`.
             images: float [n, c, h, w] in [-1, 1]; visited in order, batch by batch.
             batch: images a step.
-            learning_rate: of every network; 0 evaluates the losses and moves nothing.
+            learning_rate: of every network; 0 evaluates the losses and updates nothing.
             rec_weight: weight of the reconstruction in the encoder's and the decoder's step.
             layer: the layer of the image critic whose features are compared.
         """

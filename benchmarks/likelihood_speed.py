@@ -1,11 +1,11 @@
-"""How fast genprior trains a VAE and estimates log p(x), beside pythae.
+"""Speed of training a VAE and of estimating log p(x), compared with pythae.
 
 Networks, prior, likelihood, batch and Adam's settings are the same on both sides, and so are the weights at the start:
-two hidden ReLU layers each way, Bernoulli pixels of black and white 28 x 28 images. Training is genprior's trainer
-step and pythae's `train_step`; the likelihood is genprior's score `nll`, images included, and pythae's `get_nll`, under
-`no_grad`, as no gradient is wanted. Both draw the same number of codes from q(z | x) of each image.
+two hidden ReLU layers each way, Bernoulli pixels of black and white 28 x 28 images. Training is genprior's trainer step
+and pythae's `train_step`; the likelihood is genprior's score `nll`, with the conversion of images, and pythae's
+`get_nll`, under `no_grad`, as no gradient is wanted. Both draw the same number of codes from q(z | x) of each image.
 
-Each candidate lives in a process of its own and reports its own CPU time; the processes take turns. A ratio is taken
+Each candidate runs in its own process and reports that process's CPU time; the processes take turns. A ratio is taken
 within each round, and the median of the ratios is quoted with its quartiles.
 """
 
@@ -36,7 +36,7 @@ BLOCK = 100
 
 
 class Setting(NamedTuple):
-    """What all candidates share."""
+    """The settings that all candidates share."""
 
     hidden: tuple[int, ...] = (300, 300)
     code: int = 40
@@ -46,7 +46,7 @@ class Setting(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """One loop; a run of it is so many training steps, or images whose likelihood is estimated."""
+    """One loop; `run` is its number of training steps, or of images to estimate the likelihood of, in a round."""
 
     side: str
     prior: str
@@ -68,7 +68,7 @@ CANDIDATES = {
     "vampprior-nll-pythae": Candidate("pythae", "vampprior", "nll", run=4),
 }
 
-# (ours, the other, the ratio that the project wants, what is compared).
+# (ours, the other, the goal for the ratio, what is compared).
 COMPARISONS = (
     ("vae-fp32", "vae-pythae", 1.3, "training, Gaussian prior, at equal precision"),
     ("vae-bf16", "vae-pythae", None, "training, Gaussian prior, bf16 against fp32"),
@@ -80,16 +80,18 @@ COMPARISONS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for, print tables, and write JSON."""
+    """Measure as the command line says, print tables, and write JSON."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
-    setting = Setting(tuple(asked.hidden), asked.code, asked.components, importance_samples=asked.importance_samples)
-    names = [name for name in CANDIDATES if name in (asked.only or CANDIDATES)]
-    rounds = 1 if asked.quick else asked.rounds
-    result = {"setting": setting._asdict(), "rounds": rounds} | _measure(names, setting, rounds, asked.quick)
+    options = parser.parse_args(arguments)
+    setting = Setting(
+        tuple(options.hidden), options.code, options.components, importance_samples=options.importance_samples
+    )
+    names = [name for name in CANDIDATES if name in (options.only or CANDIDATES)]
+    rounds = 1 if options.quick else options.rounds
+    result = {"setting": setting._asdict(), "rounds": rounds} | _measure(names, setting, rounds, options.quick)
     print(_tables(result))
-    if asked.out:
-        Path(asked.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if options.out:
+        Path(options.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
@@ -99,10 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hidden", type=int, nargs="+", default=default.hidden, help="widths of the hidden layers")
     parser.add_argument("--code", type=int, default=default.code, help="width of the code")
     parser.add_argument("--components", type=int, default=default.components, help="pseudo-inputs of the VampPrior")
-    parser.add_argument("--importance-samples", type=int, default=default.importance_samples, help="codes of an image")
+    parser.add_argument("--importance-samples", type=int, default=default.importance_samples, help="codes per image")
     parser.add_argument("--rounds", type=int, default=9, help="rounds, in each of which every candidate runs once")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=CANDIDATES, help="candidates; all by default")
-    parser.add_argument("--quick", action="store_true", help="one round of one step or image: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="one round of one step or image, as a check")
     parser.add_argument("--out", help="the JSON file to write")
     return parser
 
@@ -161,9 +163,9 @@ def their_model(setting: Setting, prior: str, ours: Any) -> Any:
 
 
 def make(name: str, setting: Setting, folder: Path) -> Callable[[int], Any]:
-    """A candidate by its name, as a function of how many steps to take, or how many images to score.
+    """A candidate by its name, as a function of the number of steps to take, or of images to score.
 
-    What scores returns the negative log-likelihood in nats of the first so many of the same images.
+    A candidate that scores returns the negative log-likelihood in nats of that many first images.
     """
     import torch
     from pythae_aae import ReadyBatches
@@ -200,7 +202,7 @@ def make(name: str, setting: Setting, folder: Path) -> Callable[[int], Any]:
     model.eval()
 
     def estimate(images: int) -> float:
-        # Their VAMP prints how far it is.
+        # Pythae's VAMP prints its progress.
         with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
             return -float(model.get_nll(x[:images], n_samples=setting.importance_samples))
 
@@ -210,7 +212,7 @@ def make(name: str, setting: Setting, folder: Path) -> Callable[[int], Any]:
 def _untrained(setting: Setting, prior: str, folder: Path) -> Any:
     from unittest import mock
 
-    # A process that only takes the weights keeps its memory settings as they are.
+    # A process that only copies the weights must not change its memory settings.
     with mock.patch("genprior.runs.trainer.keep_freed_memory"):
         return our_trainer(setting, prior, "fp32", folder).model
 
@@ -226,7 +228,7 @@ def _repeat(step: Callable[[], object], steps: int) -> None:
 
 
 class _Worker:
-    """The process of one candidate: it runs when asked, and says what that cost."""
+    """The process of one candidate: it runs on request and reports its CPU time."""
 
     def __init__(self, name: str, setting: Setting) -> None:
         context = multiprocessing.get_context("spawn")
@@ -237,7 +239,7 @@ class _Worker:
         theirs.close()
 
     def run(self, amount: int) -> float:
-        """Take so many steps, or score so many images; returns the seconds of CPU time that the process says."""
+        """Take `amount` steps, or score `amount` images; returns the seconds of CPU time that the process reports."""
         try:
             self._pipe.send(amount)
             seconds: float = self._pipe.recv()

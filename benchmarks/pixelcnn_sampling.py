@@ -1,12 +1,12 @@
-"""How long the gated PixelCNN takes to draw images: from its cache, and plainly.
+"""The time that the gated PixelCNN takes to sample images: with its cache, and plainly (without).
 
 Plain sampling computes the whole network anew for each pixel of each image, as many times as there are pixels. A few of
-these passes are measured and the time is multiplied: they all cost the same, for convolutions look at every pixel,
-drawn or not. The cached sampler is what decoder `pixelcnn` draws with, and is measured whole.
+these passes are measured and the time is multiplied: they all cost the same, because convolutions compute every pixel,
+drawn or not. The cached sampler is the one of decoder `pixelcnn`, and is measured in full.
 
-Both have the same weights, draw the same number of black and white images in one process of one thread, and take
-turns; the median of the rounds is quoted, in CPU time, which other work on the machine disturbs little. Weights are
-random: what a weight is does not change what its product costs.
+Both have the same weights, draw the same number of black and white images in one process of one thread, and take turns;
+the median of the rounds is quoted, in CPU time, which other work on the machine disturbs little. Weights are random:
+the cost does not depend on them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["line", "main", "measure", "pixels_plainly"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for, print Markdown, and write JSON."""
-    asked = _parser().parse_args(arguments)
+    """Measure as the command line says, print Markdown, and write JSON."""
+    options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
-    result = measure(asked.width, asked.blocks, asked.side, asked.images, asked.passes, asked.rounds)
+    result = measure(options.width, options.blocks, options.side, options.images, options.passes, options.rounds)
     print(line(result))
-    if asked.out:
-        Path(asked.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if options.out:
+        Path(options.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no count; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not a count; give 1 or more")
     return int(text)
 
 
@@ -93,7 +93,7 @@ def pixels_plainly(decoder: PixelCnnDecoder, z: Tensor, known: Tensor, uniforms:
 
 
 def line(result: dict[str, Any]) -> str:
-    """What was measured, in Markdown."""
+    """The measurements in Markdown."""
     setting, facts = result["setting"], result["facts"]
     pixels = setting["side"] ** 2
     cached = statistics.median(result["cached"])

@@ -1,4 +1,4 @@
-"""pythae's adversarial autoencoder on genprior's networks: their model and their AdversarialTrainer as they are."""
+"""pythae's adversarial autoencoder on genprior's networks: pythae's unmodified model and AdversarialTrainer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["ReadyBatches", "make_trainer"]
 
 
 class ReadyBatches(list[dict[str, Tensor]]):
-    """Batches that lie ready, in place of a DataLoader, so that a timing holds no data loading."""
+    """Precomputed batches in place of a DataLoader, so that timings exclude data loading."""
 
     @property
     def dataset(self) -> list[int]:
-        """As long as there are images; their trainer asks a loader for its data set's length."""
+        """A list as long as there are images, because pythae's trainer reads the length of the loader's data set."""
         return list(range(sum(len(batch["data"]) for batch in self)))
 
 
@@ -74,7 +74,7 @@ def make_trainer(networks: dict[str, Any], images: Tensor, folder: Path, *, code
         deterministic_posterior=True,
     )
     model = Adversarial_AE(config, TheirEncoder(), TheirDecoder(), TheirDiscriminator())
-    # Each of their modules sets a level of its own, so that of the package does not reach them.
+    # Each module of pythae sets its own log level, so the level of the package has no effect on it.
     for name in list(logging.Logger.manager.loggerDict):
         if name.startswith("pythae"):
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -59,7 +59,7 @@ def make_model(
 
 @torch.no_grad()
 def carry_over(ours: Any, theirs: Any) -> None:
-    """Give a model of pythae the function of genprior's, weight by weight.
+    """Copy genprior's weights into a model of pythae, converted such that both compute the same function.
 
     Pixels are t in [0, 1] there and x = 2 t - 1 here, so a layer that sees pixels is W x + b = 2 W t + (b - W 1), and
     the probability of a white pixel, (tanh(u) + 1) / 2 here, is sigmoid(2 u) there.
@@ -102,7 +102,7 @@ def make_trainer(model: Any, images: Tensor, folder: Path, *, batch: int, learni
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
-    # Each of their modules sets a level of its own, so that of the package does not reach them.
+    # Each module of pythae sets its own log level, so the level of the package has no effect on it.
     for name in list(logging.Logger.manager.loggerDict):
         if name.startswith("pythae"):
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""Which modes of a ring of eight Gaussians a GAN finds, by game and prior: `python benchmarks/ring_of_gaussians.py`.
+"""The modes of a ring of eight Gaussians that a GAN covers, for each game and prior.
 
-Trains model `gan` on points of the plane, given as images of 1 x 1 x 2 pixels, with fully connected networks and
-batches of 256. A generated point is good within 3 sigma of a centre. A mode is covered if the good points nearest to it
-are at least a quarter of its fair share of all points, which is an eighth. Of a perfect generator, 1 - exp(-9 / 2) =
-98.9% of the points are good.
+Run it by `python benchmarks/ring_of_gaussians.py`. Trains model `gan` on points of the plane, given as images of 1 x 1
+x 2 pixels, with fully connected networks and batches of 256. A generated point is good within 3 sigma of a centre. A
+mode is covered if the good points nearest to it are at least a quarter of its fair share of all points, which is an
+eighth. Of a perfect generator, 1 - exp(-9 / 2) = 98.9% of the points are good.
 
 A step is one update of the generator; `wasserstein_gp` updates its critic five times before each, and has a weight of
 0.1: with the 10 that is right for images it found no mode at all. Game `began` is left out: its critic judges how well
@@ -145,21 +145,21 @@ def measure(model: Model, n: int = 4000) -> Coverage:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what the command line asks for, and print a table in Markdown."""
+    """Train the games and priors of the command line, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES), metavar="GAME", help="all by default")
     parser.add_argument("--priors", nargs="+", choices=PRIORS, default=list(PRIORS), metavar="PRIOR", help="likewise")
     parser.add_argument("--steps", type=int, default=2000, help="generator updates of a run")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each game with each prior")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    print(f"{asked.steps} steps, seeds 0 to {asked.seeds - 1}: mean +- standard deviation\n")
+    print(f"{options.steps} steps, seeds 0 to {options.seeds - 1}: mean +- standard deviation\n")
     print("| game | prior | modes covered, of 8 | good samples, % | seconds a run |\n|---|---|---|---|---|")
-    for game in asked.games:
-        for prior in asked.priors:
+    for game in options.games:
+        for prior in options.priors:
             found, seconds = [], []
-            for seed in range(asked.seeds):
-                model, took = train(game, prior, steps=asked.steps, seed=seed)
+            for seed in range(options.seeds):
+                model, took = train(game, prior, steps=options.steps, seed=seed)
                 found.append(measure(model))
                 seconds.append(took)
             modes, good = _spread([f.modes for f in found]), _spread([100 * f.good for f in found])

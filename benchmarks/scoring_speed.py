@@ -1,13 +1,13 @@
-"""How fast genprior computes the Inception score and FID, beside torch-fidelity.
+"""Speed of the Inception score and FID, compared with torch-fidelity.
 
-Both see the same generated and real bytes through the same weights, from memory, without PNG files in between: genprior
-by its scores `inception_score` and `fid`, torch-fidelity by `calculate_metrics`, which its command `fidelity` calls.
-The weights are random (speed does not depend on them), but such that activations keep their scale and images differ:
-where the two give other numbers, the benchmark says so and fails.
+Both score the same generated and real images with the same weights, from memory, without PNG files: genprior by its
+scores `inception_score` and `fid`, torch-fidelity by `calculate_metrics`, which its command `fidelity` calls. The
+weights are random (speed does not depend on them), but such that activations keep their scale and images differ: if the
+two disagree, the benchmark says so and fails.
 
-Each candidate lives in a process of its own with one thread and reports its own CPU time; the processes take turns. In
-a round each scores twice: with an empty cache, and with what the first run kept of the real images. A ratio is taken
-within each round, and the median of the ratios is quoted with its quartiles.
+Each candidate runs in its own process with one thread and reports that process's CPU time; the processes take turns. In
+a round each scores twice: with an empty cache, and with the cached features of the real images. A ratio is taken within
+each round, and the median of the ratios is quoted with its quartiles.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WHAT = {"empty": "IS and FID, nothing kept", "kept": "IS and FID, features of re
 
 
 class Scores(NamedTuple):
-    """What a candidate found."""
+    """The scores that a candidate computed."""
 
     inception_score: float
     fid: float
@@ -60,15 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=1, help="rounds, in each of which every candidate runs twice")
     parser.add_argument("--no-parts", action="store_true", help="leave the times of resize, network and FID out")
     parser.add_argument("--out", help="the JSON file to write")
-    asked = parser.parse_args(arguments)
-    if asked.images < 20:
-        parser.error(f"--images is {asked.images}, and ten splits of the Inception score need at least 20 images")
-    if asked.rounds < 1:
-        parser.error(f"--rounds is {asked.rounds}; at least one round is needed")
-    result = measure(asked.images, asked.rounds, parts=not asked.no_parts)
+    options = parser.parse_args(arguments)
+    if options.images < 20:
+        parser.error(f"--images is {options.images}, and ten splits of the Inception score need at least 20 images")
+    if options.rounds < 1:
+        parser.error(f"--rounds is {options.rounds}; at least one round is needed")
+    result = measure(options.images, options.rounds, parts=not options.no_parts)
     print(tables(result))
-    if asked.out:
-        Path(asked.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if options.out:
+        Path(options.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0 if result["largest_difference"] <= TOLERANCE else 1
 
 
@@ -129,7 +129,7 @@ def make_weights(path: Path) -> None:
 
 
 def ours(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
-    """Genprior's scores of images uint8 [n, 3, h, w]; what it keeps of the real ones lies in `cache`."""
+    """Genprior's scores of images uint8 [n, 3, h, w]; features of the real ones are cached in `cache`."""
     import torch
 
     from genprior.parts import ImageSet
@@ -146,7 +146,7 @@ def ours(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
         seed=0,
         cache=cache,
     )
-    # Against the split that the Inception score looks at as well, so that each image is seen once on both sides.
+    # Against the split that the Inception score looks at as well, so that both candidates process each image once.
     scores = [
         InceptionScore(InceptionScore.Config(samples=n, weights=weights)),
         FID(FID.Config(samples=n, weights=weights, reference="test")),
@@ -156,7 +156,7 @@ def ours(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
 
 
 def theirs(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
-    """torch-fidelity's scores of images uint8 [n, 3, h, w]; what it keeps of the real ones lies in `cache`."""
+    """torch-fidelity's scores of images uint8 [n, 3, h, w]; features of the real ones are cached in `cache`."""
     import torch_fidelity
 
     found = torch_fidelity.calculate_metrics(
@@ -323,7 +323,7 @@ def _prepare() -> None:
 
 
 def tables(result: dict[str, Any]) -> str:
-    """What was measured, in Markdown."""
+    """The measurements in Markdown."""
     import torch
 
     lines = [

@@ -1,8 +1,8 @@
-"""How fast genprior trains beside a hand-written loop and beside pythae: `python benchmarks/speed.py --help`.
+"""Training speed, compared with a hand-written loop and with pythae: `python benchmarks/speed.py --help`.
 
-Every candidate lives in a process of its own, so that none inherits another's memory allocator, and reports its own CPU
-time and peak memory. The processes take turns; a ratio is taken within each round, and the median of the ratios is
-quoted with its quartiles.
+Every candidate runs in its own process, so that none inherits another's memory allocator, and reports its own CPU time
+and peak memory. The processes take turns; a ratio is taken within each round, and the median of the ratios is quoted
+with its quartiles.
 """
 
 from __future__ import annotations
@@ -27,34 +27,40 @@ ANSWER = "answer "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for, print tables, and write JSON."""
+    """Measure as the command line says, print tables, and write JSON."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     from candidates import CANDIDATES
 
-    unknown = {*(asked.only or ()), *([asked.serve] if asked.serve else [])} - set(CANDIDATES)
+    unknown = {*(options.only or ()), *([options.serve] if options.serve else [])} - set(CANDIDATES)
     if unknown:
         parser.error(f"there is no candidate '{min(unknown)}'; possible: {', '.join(CANDIDATES)}")
-    if asked.serve:
-        _serve(asked.serve, asked)
+    if options.serve:
+        _serve(options.serve, options)
         return 0
-    names = [name for name in CANDIDATES if name in (asked.only or CANDIDATES)]
-    rounds, steps = (1, 2) if asked.quick else (asked.rounds, asked.steps)
+    names = [name for name in CANDIDATES if name in (options.only or CANDIDATES)]
+    rounds, steps = (1, 2) if options.quick else (options.rounds, options.steps)
     result: dict[str, Any] = {
-        "setting": {"width": asked.width, "channels": asked.channels, "batch": 64, "side": 32, "device": asked.device},
+        "setting": {
+            "width": options.width,
+            "channels": options.channels,
+            "batch": 64,
+            "side": 32,
+            "device": options.device,
+        },
         "rounds": rounds,
         "steps": steps,
         "machine": _machine(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    result |= _measure(names, asked, rounds, steps)
-    if not asked.no_startup:
+    result |= _measure(names, options, rounds, steps)
+    if not options.no_startup:
         from startup import measure
 
-        result["startup_seconds"] = measure(1 if asked.quick else 5)
+        result["startup_seconds"] = measure(1 if options.quick else 5)
     print(_tables(result))
-    if asked.out:
-        Path(asked.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if options.out:
+        Path(options.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
@@ -66,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=15, help="rounds, in each of which every candidate runs once")
     parser.add_argument("--steps", type=int, default=3, help="training steps of a candidate in a round")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="candidates to run; all by default")
-    parser.add_argument("--quick", action="store_true", help="one round of two steps: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="one round of two steps, as a check")
     parser.add_argument("--no-startup", action="store_true", help="leave the start-up times out")
     parser.add_argument("--out", help="the JSON file to write")
-    parser.add_argument("--serve", metavar="NAME", help="be the process of one candidate; used by this script itself")
+    parser.add_argument("--serve", metavar="NAME", help="run one candidate; used by this script itself")
     return parser
 
 
@@ -77,7 +83,7 @@ def alternate(loops: dict[str, Callable[[int], float]], rounds: int, steps: int)
     """Seconds a step of each loop in each round; the loop that begins a round changes from round to round.
 
     Args:
-        loops: by name, what takes that many steps and returns the seconds that they took.
+        loops: by name, functions that take that many steps and return the seconds that they took.
         rounds: how often each loop runs.
         steps: training steps of a loop in a round.
     """
@@ -99,11 +105,11 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 class _Worker:
-    """The process of one candidate: it trains when asked, and says what that cost."""
+    """The process of one candidate: it trains on request and reports time and memory."""
 
-    def __init__(self, name: str, asked: argparse.Namespace) -> None:
-        command = [sys.executable, __file__, "--serve", name, "--device", asked.device]
-        command += ["--width", str(asked.width), "--channels", str(asked.channels)]
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--serve", name, "--device", options.device]
+        command += ["--width", str(options.width), "--channels", str(options.channels)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
         self._name = name
         self._process = subprocess.Popen(
@@ -112,10 +118,10 @@ class _Worker:
         self.peak_mb = 0.0
 
     def train(self, steps: int) -> float:
-        """Train for that many steps; returns the seconds that the process says it took."""
+        """Train for that many steps; returns the seconds that the process reports."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
-            raise RuntimeError("a worker is spoken to through its pipes")
+            raise RuntimeError("the worker has no pipes")
         try:
             stdin.write(f"{steps}\n")
             stdin.flush()
@@ -135,36 +141,36 @@ class _Worker:
         self._process.wait()
 
 
-def _serve(name: str, asked: argparse.Namespace) -> None:
-    """Train as many steps as each line of the input says; answer with the seconds and the peak memory."""
+def _serve(name: str, options: argparse.Namespace) -> None:
+    """Train the number of steps on each input line; print the seconds and the peak memory."""
     import torch
     from candidates import Setting, make
 
     def now() -> float:
-        if asked.device == "cpu":
+        if options.device == "cpu":
             return time.process_time()
         torch.cuda.synchronize()
         return time.perf_counter()
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(width=asked.width, channels=asked.channels, device=asked.device)
+        setting = Setting(width=options.width, channels=options.channels, device=options.device)
         loop = make(name, setting, Path(folder))
         for line in sys.stdin:
             began = now()
             loop(int(line))
             seconds = now() - began
-            peak = _peak_mb() if asked.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
+            peak = _peak_mb() if options.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
             print(ANSWER + json.dumps({"seconds": seconds, "peak_mb": peak}), flush=True)
 
 
-def _measure(names: Sequence[str], asked: argparse.Namespace, rounds: int, steps: int) -> dict[str, Any]:
+def _measure(names: Sequence[str], options: argparse.Namespace, rounds: int, steps: int) -> dict[str, Any]:
     from candidates import BATCH, COMPARISONS
 
-    workers = {name: _Worker(name, asked) for name in names}
+    workers = {name: _Worker(name, options) for name in names}
     try:
         for worker in workers.values():
-            worker.train(1 if asked.quick else 3)
+            worker.train(1 if options.quick else 3)
         seconds = alternate({name: worker.train for name, worker in workers.items()}, rounds, steps)
     finally:
         for worker in workers.values():

@@ -1,4 +1,4 @@
-"""How long it takes until something happens: the help text, and the first training step of the demo."""
+"""Start-up times: until the help text, and until the first training step of the demo."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["measure"]
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "table3_ablation.toml"
 
-# The whole way of `genprior train ... --with quick --rows A+B+C`: the recipe, the trial step, data, networks, a step.
+# All of `genprior train ... --with quick --rows A+B+C` up to its first step: recipe, trial step, data, networks, step.
 FIRST_STEP = f"""
 import os, tempfile
 import genprior
-class Heard:
+class ExitAfterFirstStep:
     def planned(self, jobs): pass
     def finished(self, job, scores): pass
     def failed(self, job, error): raise error
@@ -27,7 +27,7 @@ class Heard:
         os._exit(0)
 recipe = genprior.load_recipe({str(RECIPE)!r}, changes=["quick"])
 with tempfile.TemporaryDirectory() as folder:
-    genprior.train(recipe, rows=["A+B+C"], out=folder, device="cpu", reporter=Heard())
+    genprior.train(recipe, rows=["A+B+C"], out=folder, device="cpu", reporter=ExitAfterFirstStep())
 """
 
 

@@ -1,4 +1,4 @@
-"""What every test starts from: one thread, double precision nowhere by accident, a cache of its own."""
+"""Fixtures of all tests: one thread, no accidental double precision, a separate cache for each test."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ changes = ["A", "B", "C"]
 
 @pytest.fixture(autouse=True)
 def _steady():
-    """One thread for every test, and the generators as they were after it."""
+    """One thread for every test; the generators are restored after it."""
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -87,7 +87,7 @@ def tiny_plan(tiny):
 
 @pytest.fixture(scope="session")
 def call():
-    """The command line, in this process: `call("train", path, "--jobs", 1)` gives its exit code and what it said."""
+    """The command line, in this process: `call("train", path, "--jobs", 1)` gives its exit code and its output."""
 
     def called(*arguments: object) -> Result:
         # Under pytest-xdist COLUMNS is 80, and narrow tables break names over lines.

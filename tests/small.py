@@ -1,4 +1,4 @@
-"""What tests of several folders are made of: a small model for recipes, and who moved in a step."""
+"""Helpers of tests in several folders: a small model for recipes, and the modules that a step changes."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def snapshot(modules):
 
 
 def moved(modules, before):
-    """The names of the modules that are not as they were."""
+    """The names of the modules that have changed."""
     now = snapshot(modules)
     return {n for n in modules if any(not torch.equal(a, b) for a, b in zip(now[n], before[n], strict=True))}

@@ -1,10 +1,10 @@
-"""Take over run folders that came back from another machine, without losing what is further on here.
+"""Merge run folders from another machine, keeping the copy of each run that has trained further.
 
     python3 collect.py CAME RUNS      every run folder under CAME goes to the same place under RUNS
 
-A run folder is one with a `run.json`. It is taken over if there is none here, or if the one that came is further on:
-finished beats unfinished, then the later checkpoint wins; at a tie the one here stays. Tables and other files beside
-run folders are not taken: `genprior train` and `genprior bench` write them anew. Needs Python 3.9 and nothing else.
+A run folder is one with a `run.json`. It is copied if there is none here, or if it has trained further: finished beats
+unfinished, then the later checkpoint wins; at a tie the one here is kept. Tables and other files beside run folders are
+not copied: `genprior train` and `genprior bench` write them anew. Needs Python 3.9 and nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def progress(folder: Path) -> tuple[bool, int]:
     except (OSError, ValueError, AttributeError):
         finished = False
     steps = [0]
-    # The JSON of a checkpoint is written last, so where there is one the checkpoint is whole.
+    # The JSON of a checkpoint is written last, so if it exists, the checkpoint is complete.
     for path in (folder / "checkpoints").glob("step-*.json"):
         number = re.fullmatch(r"step-(\d+)", path.stem)
         if number:
@@ -39,27 +39,27 @@ def progress(folder: Path) -> tuple[bool, int]:
 
 
 def take_over(came: Path, runs: Path) -> dict[str, str]:
-    """Move each run folder that is further on than the one here.
+    """Copy each run folder that has trained further than the one here.
 
     Args:
-        came: the folder that came back.
+        came: the folder from the other machine.
         runs: the folder of runs here.
 
     Returns:
-        For each run folder, by its path: `taken`, or `kept` where the one here is as far or further.
+        For each run folder, by its path: `taken`, or `kept` if the one here has trained as far or further.
 
     Raises:
-        FileNotFoundError: there is no run folder in what came.
+        FileNotFoundError: there is no run folder in `came`.
     """
     folders = sorted(path.parent for path in came.rglob("run.json"))
     if not folders:
         raise FileNotFoundError(f"there is no run folder (one with a run.json) in {came}")
-    said = {}
+    outcome = {}
     for folder in folders:
         place = folder.relative_to(came)
         here = runs / place
         if here.exists() and progress(here) >= progress(folder):
-            said[str(place)] = "kept"
+            outcome[str(place)] = "kept"
             continue
         here.parent.mkdir(parents=True, exist_ok=True)
         new, old = here.with_name(here.name + ".new"), here.with_name(here.name + ".old")
@@ -70,19 +70,19 @@ def take_over(came: Path, runs: Path) -> dict[str, str]:
             os.replace(here, old)
         os.replace(new, here)
         shutil.rmtree(old, ignore_errors=True)
-        said[str(place)] = "taken"
-    return said
+        outcome[str(place)] = "taken"
+    return outcome
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take over what came, as the command line says."""
+    """Merge the run folders of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("came", type=Path)
     parser.add_argument("runs", type=Path)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        for place, what in take_over(asked.came, asked.runs).items():
-            finished, step = progress(asked.runs / place)
+        for place, what in take_over(options.came, options.runs).items():
+            finished, step = progress(options.runs / place)
             print(f"{place}: {what}, {'finished' if finished else f'at step {step}'}")
     except OSError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Carry files to a machine without a network: one archive, in pieces of a bounded size, checked and joined there.
+"""Transfer files to a machine without a network: one archive, in pieces of a bounded size, checked and joined there.
 
     python3 pack.py pack PIECES NAME=PATH [NAME=PATH ...]      here: files and folders into PIECES/
     python3 pack.py join PIECES FOLDER                         there: checked, joined and unpacked into FOLDER/
@@ -31,7 +31,7 @@ class Damaged(Exception):
 
 
 class _Splitter:
-    """A file to write to that becomes files of at most `limit` bytes, with the SHA-256 of each."""
+    """A writable file that is split into files of at most `limit` bytes, with the SHA-256 of each."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
@@ -72,7 +72,7 @@ class _Splitter:
 
 
 class _Joiner:
-    """The pieces as one file to read from."""
+    """The pieces as one readable file."""
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = iter(paths)
@@ -101,8 +101,8 @@ def pack(folder: Path, items: dict[str, Path], limit: int = LIMIT_MB * 10**6) ->
 
     Args:
         folder: where the pieces and their manifest go; old pieces there are removed.
-        items: under which name each file or folder shall lie once it is unpacked.
-        limit: the most bytes of a piece.
+        items: each file or folder by the name that it has once unpacked.
+        limit: the maximum size of a piece in bytes.
 
     Returns:
         Name, bytes and SHA-256 of each piece.
@@ -125,7 +125,7 @@ def pack(folder: Path, items: dict[str, Path], limit: int = LIMIT_MB * 10**6) ->
             archive.add(path, arcname=name, filter=_wanted)
     splitter.close()
     text = json.dumps({"format": 1, "pieces": splitter.pieces}, indent=1) + "\n"
-    # The manifest comes last, so that a folder with a manifest is a whole one.
+    # The manifest is written last, so a folder with a manifest is complete.
     partial = folder / (MANIFEST + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, folder / MANIFEST)
@@ -143,8 +143,8 @@ def join(folder: Path, target: Path) -> list[str]:
         The names of the files that were unpacked.
 
     Raises:
-        Damaged: pieces are missing or damaged, or the archive holds what would be written outside `target`; nothing was
-            unpacked.
+        Damaged: pieces are missing or damaged, or the archive has files that would be written outside `target`;
+            nothing was unpacked.
     """
     try:
         pieces = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["pieces"]
@@ -184,7 +184,7 @@ def _check(folder: Path, piece: dict[str, Any]) -> list[str]:
 
 
 def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Plain files and folders, without what belongs to one machine alone."""
+    """Keep plain files and folders, without owners and without machine-specific files."""
     if PurePosixPath(member.name).name in LEFT_OUT or not (member.isfile() or member.isdir()):
         return None
     member.uid = member.gid = 0
@@ -226,17 +226,17 @@ def main(arguments: list[str] | None = None) -> int:
     joining = commands.add_parser("join", help="pieces into files and folders")
     joining.add_argument("pieces", type=Path)
     joining.add_argument("folder", type=Path)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if asked.command == "join":
-            names = join(asked.pieces, asked.folder)
-            print(f"{len(names)} files unpacked into {asked.folder}")
+        if options.command == "join":
+            names = join(options.pieces, options.folder)
+            print(f"{len(names)} files unpacked into {options.folder}")
             return 0
-        split = [item.partition("=") for item in asked.items]
+        split = [item.partition("=") for item in options.items]
         bad = [name for name, sign, path in split if not (name and sign and path)]
         if bad:
             parser.error(f"items are given as NAME=PATH; this one is not: {bad[0]}")
-        made = pack(asked.pieces, {name: Path(path) for name, _, path in split}, int(asked.limit_mb * 10**6))
+        made = pack(options.pieces, {name: Path(path) for name, _, path in split}, int(options.limit_mb * 10**6))
         print(f"{len(made)} pieces, {sum(piece['bytes'] for piece in made) / 1e6:.1f} MB, and {MANIFEST}")
     except (Damaged, OSError, ValueError) as error:
         print(error, file=sys.stderr)

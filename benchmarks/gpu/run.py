@@ -1,11 +1,11 @@
-"""Work through a list of commands in sittings of a few minutes; each command goes on where it was cut off.
+"""Run a list of commands in sittings of a few minutes; an interrupted command is resumed in the next sitting.
 
     python3 run.py JOBS.json STATE.json [--minutes 8]
 
 JOBS.json is a list of `{"name": ..., "command": [...]}`; in a command `{python}` is this interpreter and `{bin}` the
-folder of its scripts. Near the end of a sitting the running command is asked to stop as by Ctrl-C, upon which training
-writes a checkpoint; what does not stop is killed, and loses what it did since its last checkpoint. Give the same
-command again for the next sitting. A command that failed is left out from then on, unless `--again` is given.
+folder of its scripts. Near the end of a sitting the running command gets SIGINT (as by Ctrl-C), upon which training
+writes a checkpoint; a command that does not stop is killed, and loses its work since the last checkpoint. Run the same
+command for the next sitting. A command that failed is skipped from then on, unless `--again` is given.
 
 Exit status: 0 all is done, 3 there is more to do, 1 nothing is left but failures. Needs Python 3.9 and nothing else.
 """
@@ -33,11 +33,11 @@ def sitting(
     """Run commands in order until all are done or the time is up.
 
     Args:
-        jobs: each with a `name` of its own and a `command`.
-        state_file: what is done; written whole after every command.
-        seconds: the whole sitting, with the time to stop.
-        grace: how much of it is kept for a command to stop in.
-        again: give commands that failed another trial.
+        jobs: each with a unique `name` and a `command`.
+        state_file: the status of every command; replaced after each.
+        seconds: length of the sitting, including `grace`.
+        grace: seconds reserved for a command to stop.
+        again: retry commands that failed.
 
     Returns:
         The exit status of `main`.
@@ -47,18 +47,18 @@ def sitting(
     logs = state_file.parent / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     for job in jobs:
-        known = state.setdefault(job["name"], {"status": "waiting", "seconds": 0.0, "sittings": 0})
-        if known["status"] == "done" or (known["status"] == "failed" and not again):
+        record = state.setdefault(job["name"], {"status": "waiting", "seconds": 0.0, "sittings": 0})
+        if record["status"] == "done" or (record["status"] == "failed" and not again):
             continue
         left = seconds - (time.monotonic() - began)
         if left <= grace:
             return MORE
         status, took, code = _run(job, logs / f"{job['name']}.log", left - grace, grace)
-        known.update(
-            status=status, seconds=round(known["seconds"] + took, 1), sittings=known["sittings"] + 1, exit=code
+        record.update(
+            status=status, seconds=round(record["seconds"] + took, 1), sittings=record["sittings"] + 1, exit=code
         )
         _write(state_file, state)
-        print(f"{job['name']}: {status} after {known['seconds']:.0f} s in {known['sittings']} sittings", flush=True)
+        print(f"{job['name']}: {status} after {record['seconds']:.0f} s in {record['sittings']} sittings", flush=True)
         if status == "cut":
             return MORE
     statuses = {state[job["name"]]["status"] for job in jobs}
@@ -77,7 +77,7 @@ def _run(job: dict[str, Any], log: Path, seconds: float, grace: float) -> tuple[
         out.write(f"--- {' '.join(command)}\n".encode())
         out.flush()
         try:
-            # In a group of its own, so that its worker processes are stopped with it.
+            # In its own process group, so that its worker processes are stopped with it.
             process = subprocess.Popen(
                 command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
             )
@@ -109,16 +109,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("jobs", type=Path)
     parser.add_argument("state", type=Path)
     parser.add_argument("--minutes", type=float, default=8, help="length of the sitting")
-    parser.add_argument("--grace", type=float, default=45, help="seconds of it kept for a command to stop in")
-    parser.add_argument("--again", action="store_true", help="give commands that failed another trial")
-    asked = parser.parse_args(arguments)
-    jobs = json.loads(asked.jobs.read_text(encoding="utf-8"))
+    parser.add_argument("--grace", type=float, default=45, help="seconds of it reserved for a command to stop")
+    parser.add_argument("--again", action="store_true", help="retry commands that failed")
+    options = parser.parse_args(arguments)
+    jobs = json.loads(options.jobs.read_text(encoding="utf-8"))
     names = [job["name"] for job in jobs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        print(f"{asked.jobs}: the name '{twice[0]}' is there twice; every job needs a name of its own", file=sys.stderr)
+        print(f"{options.jobs}: the name '{twice[0]}' is there twice; job names must be unique", file=sys.stderr)
         return 2
-    return sitting(jobs, asked.state, asked.minutes * 60, asked.grace, asked.again)
+    return sitting(jobs, options.state, options.minutes * 60, options.grace, options.again)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The standard parts of genprior, found by entry point like anyone's: one part a file."""
+"""The standard parts of genprior, registered by entry point like those of any plugin: one part per file."""
 
 from genprior_std.parts import genprior_parts
 

@@ -1,4 +1,4 @@
-"""A model's answers on many images, asked in batches."""
+"""A model's outputs for many images, computed in batches."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from genprior import Batch, ImageSet, images_to_float, seeded
 __all__ = ["BATCH", "answers_in_batches"]
 
 BATCH = 500
-"""Images that a model sees at a time; part of what a seed means, so it is fixed."""
+"""Images per batch; the random numbers depend on it, so it is a constant."""
 
 
 def answers_in_batches(
     images: ImageSet,
-    ask: Callable[[Batch], Tensor | None],
+    predict: Callable[[Batch], Tensor | None],
     *,
     device: torch.device | str,
     seed: int,
     size: int = BATCH,
 ) -> Tensor | None:
-    """What a model answers for each image, [n, ...] on the host; None where it has no answer.
+    """The model's outputs for each image, [n, ...] on the host; None if it has none.
 
     Args:
         images: n of them, with their labels.
-        ask: a method of the model, which answers a row for each image of a batch, or None.
+        predict: a method of the model that returns a row for each image of a batch, or None.
         device: where the model is.
-        seed: the answers on a batch are drawn under it and the batch's place.
+        seed: each batch is seeded by it and the index of the batch.
         size: images in a batch.
     """
-    found = []
+    outputs = []
     pieces = zip(torch.split(images.images, size), torch.split(images.labels, size), strict=True)
     for index, (x, y) in enumerate(pieces):
         with seeded(seed, "chunks", index):
-            answer = ask(Batch(images_to_float(x.to(device)), y.to(device)))
-        if answer is None:
+            rows = predict(Batch(images_to_float(x.to(device)), y.to(device)))
+        if rows is None:
             return None
-        found.append(answer.cpu())
-    return torch.cat(found)
+        outputs.append(rows.cpu())
+    return torch.cat(outputs)

@@ -1,4 +1,4 @@
-"""Every standard part, registered through the same hook as anyone's."""
+"""Every standard part, registered through the same hook as those of any plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small network in the place of Inception, in torch-fidelity and in genprior."""
+"""A small network in place of Inception, in torch-fidelity and in genprior."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 class Small(torch.nn.Module):
-    """Stands for the Inception network, in torch-fidelity and in genprior: a quick one of 12 features."""
+    """Replaces the Inception network, in torch-fidelity and in genprior: a fast one of 12 features."""
 
     def __init__(self, name="small", features_list=("2048", "logits_unbiased"), **settings):
         super().__init__()
@@ -25,7 +25,7 @@ class Small(torch.nn.Module):
 
 
 class AsItIs:
-    """Stands for the folded Inception network where `Small` is what would be folded."""
+    """Replaces the folded Inception network when `Small` would be folded."""
 
     version = "as-it-is"
 

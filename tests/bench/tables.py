@@ -1,4 +1,4 @@
-"""What the tests of `genprior bench` share: a small recipe, and looks at tables, runs and images."""
+"""Helpers of the tests of `genprior bench`: a small recipe, and readers of tables, runs and images."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ value = 2.0
 
 
 def unscored(folder):
-    """Forget the scores below a folder, and that they were asked for."""
+    """Remove the scores below a folder, and the settings that request them."""
     for path in folder.rglob("scores.json"):
         path.write_text("{}")
     for path in folder.rglob("recipe.toml"):
@@ -124,7 +124,7 @@ def row_of(table, label):
 
 
 def refused(call, *arguments):
-    """What the command says to a mistake: exit code 2, a text, no traceback."""
+    """The error message of a command: exit code 2, a text, no traceback."""
     result = call("bench", *arguments)
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("error: ") and "Traceback" not in result.output

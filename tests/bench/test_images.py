@@ -1,4 +1,4 @@
-"""Images of any tool are rows like runs: folders and .npz files, and what is wrong with them."""
+"""Images of any tool are rows like runs: folders and .npz files, and the errors about them."""
 
 from __future__ import annotations
 

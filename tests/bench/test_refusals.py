@@ -1,4 +1,4 @@
-"""What `genprior bench` refuses, and how it says so."""
+"""What `genprior bench` refuses, and its messages."""
 
 from __future__ import annotations
 

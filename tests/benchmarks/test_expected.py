@@ -1,4 +1,4 @@
-"""The published numbers: what each is, where it stands, how well it is known, and beside which of our rows."""
+"""The published numbers: value, source, reliability, and the row of ours that each is compared with."""
 
 from __future__ import annotations
 

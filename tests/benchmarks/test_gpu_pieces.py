@@ -1,4 +1,4 @@
-"""Carrying files in pieces, sittings that are cut off, and runs that come back: the scripts, run as they will be."""
+"""Transfer of files in pieces, interrupted sittings, and merging of runs: the scripts, run as a user runs them."""
 
 from __future__ import annotations
 

@@ -75,4 +75,4 @@ def test_what_is_no_count_is_refused(count: str, sampling: Any, capsys: Any) -> 
     with pytest.raises(SystemExit) as caught:
         sampling.main(["--images", count])
     assert caught.value.code == 2
-    assert f"{count} is no count; give 1 or more" in capsys.readouterr().err
+    assert f"{count} is not a count; give 1 or more" in capsys.readouterr().err

@@ -64,7 +64,7 @@ class Small(torch_fidelity.FeatureExtractorBase):
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Both candidates look through the small network; the file of its weights."""
+    """Let both candidates use the small network; the file of its weights."""
     monkeypatch.setattr(upstream, "FeatureExtractorInceptionV3", Small)
     monkeypatch.setitem(FEATURE_EXTRACTORS_REGISTRY, "inception-v3-compat", Small)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Right parts, from which the tests of the contract tests derive broken ones."""
+"""Correct parts, from which the tests of the contract checks derive broken ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts under seeds of their own, and modules that are lent."""
+"""Parts are built under their own seeds, and share lent modules."""
 
 from __future__ import annotations
 

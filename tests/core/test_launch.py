@@ -1,4 +1,4 @@
-"""Rows in this process and side by side: the same runs, and one row's failure stops no other."""
+"""Rows in this process and in parallel: the same runs, and a failing row stops no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that stopped at any step goes on as if it had not."""
+"""A run that stopped at any step resumes to the same result."""
 
 from __future__ import annotations
 

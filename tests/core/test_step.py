@@ -1,4 +1,4 @@
-"""The engine: who moves, by how much, and what stays as it was."""
+"""The engine: which modules are updated, by how much, and what stays unchanged."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """The folder of the cache, which need not exist."""
+    """The folder of the cache, which may not exist."""
 
     def refuse(*args, **kwargs):
         raise urllib.error.URLError("this test has no network")

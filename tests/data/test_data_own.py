@@ -284,7 +284,11 @@ def test_sizes_and_splits(tmp_path):
         ),
         ({}, {"images": BYTES.reshape(5, 6, 6, 2)}, r"\[5, 6, 6, 2\], which has no axis of channels"),
         ({}, {"images": BYTES.astype(np.int64)}, r"'images' is int64; uint8 or floating point with a range is needed"),
-        ({}, {"images": BYTES / 255}, r"'images' is float64; say with range = \[0, 1\] or \[-1, 1\] what it holds"),
+        (
+            {},
+            {"images": BYTES / 255},
+            r"'images' is float64; set range to the values of black and white, \[0, 1\] or \[-1, 1\]",
+        ),
         (
             {"range": [0, 1]},
             {"images": BYTES},
@@ -371,6 +375,6 @@ def test_damaged_pixels_are_noticed(tmp_path):
 
 def test_a_wrong_range_is_refused_with_the_recipe():
     with pytest.raises(
-        ValidationError, match=r"\[0\.0, 255\.0\] is no range of images; possible: \[0, 1\] and \[-1, 1\]"
+        ValidationError, match=r"\[0\.0, 255\.0\] is not a range of images; possible: \[0, 1\] and \[-1, 1\]"
     ):
         Arrays.Config(path="x.npz", range=[0, 255])

@@ -1,4 +1,4 @@
-"""Few labels: which images keep theirs, the second stream, and what models and runs hear of it."""
+"""Few labels: which images keep theirs, the second stream, and what models and runs receive."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The conditional Gaussian against torch.distributions, its own samples, and what is asked."""
+"""The conditional Gaussian against torch.distributions, its own samples, and `asked`."""
 
 from __future__ import annotations
 

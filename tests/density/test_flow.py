@@ -1,4 +1,4 @@
-"""The flow prior: its density against autograd's Jacobian and known truths, what it learns, and what it refuses."""
+"""The flow prior: its density against autograd's Jacobian and known densities, what it learns, and what it refuses."""
 
 from __future__ import annotations
 

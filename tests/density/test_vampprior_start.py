@@ -1,4 +1,4 @@
-"""How a VampPrior starts: from noise or from training images, and with as many pseudo-inputs as there is memory for."""
+"""Initialisation of a VampPrior: from noise or from training images, with as many pseudo-inputs as fit in memory."""
 
 from __future__ import annotations
 

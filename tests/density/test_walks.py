@@ -1,4 +1,4 @@
-"""Walks along priors: where their codes lie, against scipy and formulas of their own, and in which order."""
+"""Walks along priors: their codes, against scipy and formulas, and their order."""
 
 from __future__ import annotations
 

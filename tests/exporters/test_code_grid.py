@@ -1,4 +1,4 @@
-"""The exporter of InfoGAN's codes: what each row and column shows, and whom it refuses."""
+"""The exporter of InfoGAN's codes: what each row and column shows, and which models it refuses."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_model_without_both_kinds_of_codes_is_refused(tmp_path, conditioner, h
 
 def test_a_label_and_no_images_are_refused(tmp_path):
     model = gan(InfoGAN.Config(categorical=(3,), continuous=1))
-    with pytest.raises(PlanError, match="shows every category, and label 3 was asked; use 'grid' for one label"):
+    with pytest.raises(PlanError, match="shows every category, and label 3 was requested; use 'grid' for one label"):
         write(model, tmp_path / "x.png", label=3)
     with pytest.raises(DataError, match="0 images were asked for; ask for at least 1"):
         write(model, tmp_path / "x.png", n=0)

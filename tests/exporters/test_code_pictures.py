@@ -1,4 +1,4 @@
-"""Pictures of the space of codes: what stands where, and which runs write them."""
+"""Pictures of the space of codes: their layout, and which runs write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exporters: what is in their files, and that they disturb nothing."""
+"""Exporters: the content of their files, and that they have no side effects."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_label_grid_works_in_batches(tmp_path):
 
 
 def test_label_grid_takes_no_label(tmp_path):
-    with pytest.raises(PlanError, match="shows every label, and label 3 was asked; use 'grid' for one label"):
+    with pytest.raises(PlanError, match="shows every label, and label 3 was requested; use 'grid' for one label"):
         LabelGrid(LabelGrid.Config()).write(Painter(), tmp_path / "x.png", n=10, seed=0, label=3)
 
 

@@ -1,4 +1,4 @@
-"""Pictures: what stands where, and that a failure leaves the old file."""
+"""Pictures: their layout, and that a failure keeps the old file."""
 
 from __future__ import annotations
 

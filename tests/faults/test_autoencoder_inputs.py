@@ -1,4 +1,4 @@
-"""What a person reads when an adversarial autoencoder is asked for what cannot be, before anything trains."""
+"""Error messages about impossible settings of adversarial autoencoders, before anything trains."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def load(folder, model, *, run="", size=8, data=None, changes=()):
 
 
 def told(folder, model, **options):
-    """What is said when the recipe is tried, in one line."""
+    """The error message of the recipe, in one line."""
     recipe = load(folder, model, **options)
     with pytest.raises(RecipeError) as caught:
         preflight(recipe, device="cpu")

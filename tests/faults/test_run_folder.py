@@ -1,4 +1,4 @@
-"""Nothing is lost, whatever happens to a run's folder."""
+"""Nothing is lost when writing to a run folder fails."""
 
 from __future__ import annotations
 

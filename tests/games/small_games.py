@@ -1,4 +1,4 @@
-"""Critics and samples that tests of games share."""
+"""Critics and samples for the tests of games."""
 
 from __future__ import annotations
 

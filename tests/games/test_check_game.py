@@ -15,7 +15,7 @@ from genprior_std.games.nonsaturating import NonSaturating
 
 
 class Silent(CategoricalGame):
-    """Its head learns nothing."""
+    """Its head gets no gradient."""
 
     name = "silent"
 
@@ -24,7 +24,7 @@ class Silent(CategoricalGame):
 
 
 class Talkative(NonSaturating):
-    """It has nothing that could learn."""
+    """It has a loss of its own but no parameters."""
 
     name = "talkative"
 

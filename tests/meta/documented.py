@@ -1,4 +1,4 @@
-"""What the documentation has to say about the code, word by word."""
+"""Texts that the documentation must contain about the code, word by word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map of the house is true: drawn from today's imports, within its limits; every place that it names is there."""
+"""The architecture page is correct: drawn from current imports, within its limits; every place that it names exists."""
 
 from __future__ import annotations
 

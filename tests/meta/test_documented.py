@@ -1,4 +1,4 @@
-"""The documentation is complete and true, and the house rules hold of every standard part."""
+"""The documentation is complete and correct, and the project's rules hold for every standard part."""
 
 from __future__ import annotations
 

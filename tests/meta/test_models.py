@@ -1,4 +1,4 @@
-"""Models read like their papers: a paper a file, base classes that only answer, and no usable model below another."""
+"""Models follow their papers: one paper per file, base classes without losses, no usable model derived from another."""
 
 from __future__ import annotations
 

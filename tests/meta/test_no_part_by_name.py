@@ -1,4 +1,4 @@
-"""The core knows no standard part: neither by its name nor by the name of one of its settings."""
+"""The core refers to no standard part, neither by its name nor by one of its settings."""
 
 from __future__ import annotations
 

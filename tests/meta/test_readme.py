@@ -1,4 +1,4 @@
-"""The README and the paper's map say what is true: commands run, code runs, quoted lines stand in their files."""
+"""The README and the pages on papers are correct: commands run, code runs, quoted lines exist in their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An autoregressive decoder small enough to check by hand, and what the tests of PixelGAN autoencoders share."""
+"""An autoregressive decoder small enough to check by hand, and helpers of the tests of PixelGAN autoencoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small adversarial autoencoders with a category for tests, and who of their modules moved."""
+"""Small adversarial autoencoders with a category for tests, and the modules that a phase changes."""
 
 from __future__ import annotations
 

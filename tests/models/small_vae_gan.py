@@ -1,4 +1,4 @@
-"""Small VAE/GANs for tests, and who of their modules moved."""
+"""Small VAE/GANs for tests, and the modules that a phase changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The adversarial autoencoder that clusters: who moves, what each critic sees, which way the encoder goes."""
+"""The adversarial autoencoder that clusters: updated modules, inputs of critics, direction of the encoder's step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The semi-supervised adversarial autoencoder: which labels it uses, and whom they move."""
+"""The semi-supervised adversarial autoencoder: which labels it uses, and which modules they update."""
 
 from __future__ import annotations
 

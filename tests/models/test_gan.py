@@ -1,4 +1,4 @@
-"""GANs: who moves in each phase, codes of its own for each phase, how a run goes on, what it learns and refuses."""
+"""GANs: updated modules and separate codes of each phase, resuming, what it learns and refuses."""
 
 from __future__ import annotations
 

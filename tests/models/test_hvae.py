@@ -1,4 +1,4 @@
-"""The VAE of two levels: its densities in NumPy, log p(x) in closed form, who moves, and what it refuses."""
+"""The VAE of two levels: its densities in NumPy, log p(x) in closed form, updated modules, and what it refuses."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_a_point_encoder_is_refused(role):
 
 
 class SilentEncoder(Encoder):
-    """A single code, of which the settings say nothing."""
+    """An encoder that returns a point, which its settings do not state."""
 
     name = "silent_of_this_test"
 

@@ -1,4 +1,4 @@
-"""The baseline of labelled images alone: what it descends, that it equals the models it is compared with, old runs."""
+"""The baseline of labelled images alone: its loss, that it equals the models it is compared with, old runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nonparametric VAE: its bound against written-out terms, its memory, who moves when, and how a run goes on."""
+"""The nonparametric VAE: its bound against written-out terms, its memory, updated modules, and resuming."""
 
 from __future__ import annotations
 

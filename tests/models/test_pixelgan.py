@@ -1,4 +1,4 @@
-"""PixelGAN autoencoders: who moves, down what, what is known of images, which labels are seen, what is refused."""
+"""PixelGAN autoencoders: updated modules and their losses, likelihoods, which labels are used, what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The variational autoencoder: its bound against closed forms, who moves, how it goes on, and what it refuses."""
+"""The variational autoencoder: its bound against closed forms, updated modules, resuming, and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VAE/GAN: its losses against losses written out by hand, who moves whom and which way, and its features."""
+"""VAE/GAN: its losses against losses written out by hand, which gradient each module takes, and its features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate of VAE/GAN: who waits for whom at given costs of the critic, and that it stays exactly where it is."""
+"""The gate of VAE/GAN: which module is updated at given costs of the critic, and that the other stays unchanged."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_who_is_ahead_waits_and_stays_exactly_where_it_is(case, optimiser):
 
 
 def test_an_optimiser_with_momentum_coasts_through_the_gate():
-    """What the documentation warns of: Adam moves on with what it has gathered."""
+    """As the documentation warns: Adam still moves by its momentum."""
     model, batch = gated((0.0, 0.0))
     optimisers = {name: torch.optim.Adam(module.parameters(), lr=0.05) for name, module in moving(model).items()}
     run_phase(model.phases()[0], batch, dict(model.named_children()), optimisers)

@@ -1,4 +1,4 @@
-"""VAE/GAN as a whole: the contract of a model, how a run goes on, whether it learns, and what it refuses."""
+"""VAE/GAN as a whole: the contract of a model, resuming, learning, and what it refuses."""
 
 from __future__ import annotations
 

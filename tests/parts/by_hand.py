@@ -1,4 +1,4 @@
-"""Layers from their definitions, counts of their parameters, and inputs: what the tests of networks compare with."""
+"""Layers from their definitions, parameter counts, and inputs: references for the tests of networks."""
 
 from __future__ import annotations
 

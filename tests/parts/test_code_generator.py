@@ -1,4 +1,4 @@
-"""The code generator: table 3's sizes, what it depends on, who learns."""
+"""The code generator: table 3's sizes, its inputs, which parameters learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditioners: widths, what is told and asked, and InfoGAN's bound.
+"""Conditioners: widths, `known` and `asked`, and InfoGAN's bound.
 
 Statistical tests reject a right sampler with probability 0.1% under a random seed; their seeds are fixed.
 """

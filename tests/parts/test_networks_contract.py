@@ -1,4 +1,4 @@
-"""What every network keeps: shapes, the condition, memory formats, half precision, and gradients."""
+"""The contract of every network: shapes, the condition, memory formats, half precision, and gradients."""
 
 from __future__ import annotations
 
@@ -228,7 +228,9 @@ def test_unknown_layer_is_refused_with_the_possible_ones(network, possible):
     with pytest.raises(PlanError) as error:
         critic.features(x, known, asked)
     text = str(error.value)
-    assert text.startswith(f"critic '{network.name}' was asked for the features of layer '{asked}', which it has not; ")
+    assert text.startswith(
+        f"critic '{network.name}' was asked for the features of layer '{asked}', which it does not have; "
+    )
     assert "did you mean" in text
     assert text.endswith(f"Possible: {', '.join(possible)}")
 

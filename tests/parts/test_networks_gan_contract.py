@@ -1,4 +1,4 @@
-"""What the networks of the GAN baselines keep: the contracts, the condition, memory formats, half precision."""
+"""The networks of the GAN baselines: the contracts, the condition, memory formats, half precision."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_unknown_layer_is_refused_with_the_possible_ones(config):
     with pytest.raises(PlanError) as error:
         critic.features(images(2, 1, 8, 8), rows(2, 0), "nothing")
     assert str(error.value) == (
-        f"critic '{config.name}' was asked for the features of layer 'nothing', which it has not. "
+        f"critic '{config.name}' was asked for the features of layer 'nothing', which it does not have. "
         f"Possible: {', '.join(critic.feature_layers)}"
     )
 

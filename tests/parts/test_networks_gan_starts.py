@@ -1,4 +1,4 @@
-"""Where the networks of the GAN baselines start, and spectral normalisation."""
+"""The initialisation of the networks of the GAN baselines, and spectral normalisation."""
 
 from __future__ import annotations
 

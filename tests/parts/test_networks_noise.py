@@ -1,4 +1,4 @@
-"""Noise on the input of networks, and dropout: in training alone, of the width that is asked, and nothing by default.
+"""Noise on the input of networks, and dropout: in training only, of the width that is set, and none by default.
 
 Statistical bounds are five standard errors: refused at random with probability below 1e-6 each (the seeds are fixed).
 """

@@ -1,4 +1,4 @@
-"""The Gaussian posterior against torch.distributions, and what encoders make of it."""
+"""The Gaussian posterior against torch.distributions, and as encoders return it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the networks of likelihood models start, and the tanh that decoders end with."""
+"""The initialisation of the networks of likelihood models, and the final tanh of decoders."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_default_start_is_torchs_own(network):
 
 
 def drawer(data, asked):
-    """What a trainer lends to `begin`: the first n of the data, and a PlanError for more than there are."""
+    """The function that a trainer passes to `begin`: the first n images, and a PlanError if there are fewer."""
 
     def draw(n):
         asked.append(n)

@@ -1,4 +1,4 @@
-"""Encoders whose code's numbers are normalised over the batch: what that fixes, and what it cannot be used for."""
+"""Encoders whose codes are normalised over the batch: which collapse this prevents, and what it cannot be used for."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_soft_category_is_the_softmax_of_normalised_logits(config):
 
 @pytest.mark.parametrize("config", ENCODERS, ids=NAMES)
 def test_no_weights_of_the_last_layer_send_all_images_into_one_category(config):
-    """With logits that are normalised each category has as much as it lacks elsewhere; without, one takes all."""
+    """Normalised logits have mean zero over the batch for each category; without, one category takes all images."""
     x = images()
     for on in (True, False):
         encoder = made(config, normalise_code=on, posterior="softmax").train()

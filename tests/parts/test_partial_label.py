@@ -1,4 +1,4 @@
-"""The conditioner of hidden labels: what it tells and asks, and the four streams of the adversarial autoencoder.
+"""The conditioner of hidden labels: its `known` and `asked`, and the four streams of the adversarial autoencoder.
 
 Statistical tests reject a right sampler with probability 0.1% under a random seed; their seeds are fixed.
 """

@@ -1,4 +1,4 @@
-"""The conditional gated PixelCNN: what it sees, and the likelihood that it gives."""
+"""The conditional gated PixelCNN: its receptive field and its likelihood."""
 
 from __future__ import annotations
 
@@ -368,7 +368,7 @@ def test_a_dependent_code_needs_sides_that_are_multiples_of_four():
 
 @pytest.mark.parametrize("setting", ["first_kernel", "kernel"])
 def test_a_kernel_is_odd(setting):
-    with pytest.raises(ValidationError, match="a kernel is around a pixel, so its side is odd; 4 is not, 5 is"):
+    with pytest.raises(ValidationError, match="a kernel is centred on a pixel, so its size is odd; 4 is even, use 5"):
         PixelCnnDecoder.Config(**{setting: 4})
 
 

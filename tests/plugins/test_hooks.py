@@ -1,4 +1,4 @@
-"""The run events reach a plugin, in order, with what they promise."""
+"""The run events reach a plugin, in order, with the documented arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How plugins are found, isolated, refused and named: with packages installed in a folder of the test's own."""
+"""How plugins are found, isolated, refused and named: with packages installed in a temporary folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked plugin, as a user would have it: its wheel built, installed in a fresh environment, found and trained."""
+"""The example plugin, as a user installs it: its wheel built, installed in a fresh environment, found and trained."""
 
 from __future__ import annotations
 

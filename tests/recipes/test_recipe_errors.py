@@ -1,4 +1,4 @@
-"""What a person reads when a recipe is wrong: the line, the path, what is possible."""
+"""Error messages about recipes: the line, the path, what is possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who moves in each phase of the adversarial autoencoder, in all eight rows of Table 3 and with every condition."""
+"""Modules updated in each phase of the adversarial autoencoder, in all rows of Table 3 and with every condition."""
 
 from __future__ import annotations
 

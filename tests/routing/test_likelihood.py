@@ -1,4 +1,4 @@
-"""Who moves in each phase of the models of one and two levels of codes, with priors that learn and that do not."""
+"""Modules updated in each phase of models of one and two levels of codes, with learned and fixed priors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the score tests share: small data sets, and an extractor that counts its calls."""
+"""Fixtures of the score tests: small data sets, and an extractor that counts its calls."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def counting():
 
 @pytest.fixture
 def seen_through(counting):
-    """Put the counting extractor where scores look for Inception and for the classifier."""
+    """Replace Inception and the classifier by the counting extractor."""
 
     def put(context):
         context.once("inception:None", lambda: counting)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from genprior.errors import ScoreError
-from genprior_std.scores.entropy import entropy_score, score_samples_and_real, some
+from genprior_std.scores.entropy import entropy_score, random_rows, score_samples_and_real
 from genprior_std.scores.fid import FID, frechet_distance
 from genprior_std.scores.inception_score import InceptionScore
 from genprior_std.scores.kid import KID, kernel_distance
@@ -76,12 +76,12 @@ def test_real_images_are_split_as_generated_ones_are(make_context, counting):
     assert set(found) == {"s", "s_std", "real_s"}
 
 
-def test_some_takes_distinct_rows_at_random():
+def test_random_rows_are_distinct():
     rows = torch.arange(100)
-    chosen = some(rows, 30)
+    chosen = random_rows(rows, 30)
     assert len(chosen) == len(set(chosen.tolist())) == 30 and chosen.tolist() != list(range(30))
-    assert torch.equal(some(rows, 100), rows)
-    assert torch.equal(some(rows, 30), chosen)
+    assert torch.equal(random_rows(rows, 100), rows)
+    assert torch.equal(random_rows(rows, 30), chosen)
 
 
 def test_frechet_distance_equals_the_matrix_square_root():
@@ -245,7 +245,7 @@ def test_as_many_real_images_as_generated_ones_are_covered(make_context, countin
     context = seen_through(make_context())
     found = PrecisionRecall(PrecisionRecall.Config(samples=50, reference="all")).measure(context)
     generated = context.features(counting, "generated", 50).features.double().numpy()
-    real = some(context.features(counting, "all").features, 50).double().numpy()
+    real = random_rows(context.features(counting, "all").features, 50).double().numpy()
     assert len(real) == 50
     assert found == {
         "precision": pytest.approx(numpy_coverage(generated, real, 3), abs=1e-6),

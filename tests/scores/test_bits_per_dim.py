@@ -188,7 +188,7 @@ def test_a_model_that_knows_no_probability_is_refused(model):
     with pytest.raises(ScoreError) as caught:
         measure(model, coins(0.5))
     assert str(caught.value) == (
-        f"model '{model.name}' knows no probability of an image, neither p(x) nor p(x | z), or only up to a constant. "
+        f"model '{model.name}' gives neither p(x) nor p(x | z) of an image, or only up to a constant. "
         "Models that do: 'pixelcnn', 'pixelgan', and 'vae' with an exact reconstruction such as "
         '{ name = "pixel", metric = "gaussian", sigma = 0.1, reduction = "sum" }. The images of any model can be '
         "scored with 'parzen' or 'classifier_score'"

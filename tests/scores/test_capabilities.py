@@ -1,4 +1,4 @@
-"""What a score says of itself, for a plugin's score whose settings nobody else knows, and for the standard ones."""
+"""The capabilities that a score states, for a plugin's score with unknown settings and for the standard ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classifier: it learns, and it is trained once for the same data."""
+"""The classifier: it learns, and is trained once for the same data."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Reading:
 
 
 class Cheating(Reading):
-    """A model that would be right always, were it told the labels."""
+    """A model that classifies perfectly if it gets the labels."""
 
     def classify(self, batch):
         told = torch.nn.functional.one_hot(batch.y.clamp(min=0), 3).double()
@@ -119,7 +119,7 @@ def test_a_model_that_does_not_classify_and_data_without_labels_are_refused():
     with pytest.raises(ScoreError) as caught:
         measure(Plain(), images_of(Q, [0, 2, 1, 2]))
     assert str(caught.value) == (
-        "model 'plain' does not classify images, so it has no error rate. Models that do say so by `classify`: "
+        "model 'plain' does not classify images, so it has no error rate. Models that implement `classify`: "
         "'aae_semi_supervised', 'aae_dimension_reduction' with labels = true, 'pixelgan_semi_supervised' and "
         "'labels_alone'. Clusters that were found without labels are scored by 'cluster_error'"
     )

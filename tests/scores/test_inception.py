@@ -1,4 +1,4 @@
-"""The Inception extractor, with weights that are random but of the right shape, and what missing weights say."""
+"""The Inception extractor, with random weights of the right shape, and the messages about missing weights."""
 
 from __future__ import annotations
 

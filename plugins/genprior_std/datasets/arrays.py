@@ -23,8 +23,8 @@ class Arrays(Dataset):
     """Images of an .npz file, made with `numpy.savez(path, images=..., labels=..., classes=...)`.
 
     `images`, or `arr_0`, or the only array is [n, h, w], [n, h, w, c] or [n, c, h, w] with c of 1 or 3, in uint8, or in
-    floating point with `range` saying what black and white are. `labels` [n] (integers from 0) and `classes` (names in
-    label order) may be left out. Pickled content is never read, so a file from elsewhere cannot run code.
+    floating point with `range` giving the values of black and white. `labels` [n] (integers from 0) and `classes`
+    (names in label order) may be left out. Pickled content is never read, so a file from elsewhere cannot run code.
     """
 
     name = "arrays"
@@ -35,13 +35,13 @@ class Arrays(Dataset):
         retired: ClassVar[Mapping[str, Any]] = {"split_seed": 0}
 
         path: Path
-        """The .npz file; a relative one counts from where the command runs."""
+        """The .npz file; a relative path starts at the current directory."""
         size: int | None = Field(default=32, ge=1)
         """Height and width of the images in pixels; None leaves them as they are."""
         how: Literal["pad", "resize"] = "resize"
-        """How images are brought to `size`: zeros around them, or bilinear scaling."""
+        """How images are fitted to `size`: zero padding, or bilinear scaling."""
         range: tuple[float, float] | None = None
-        """What black and white are in floating-point images: [0, 1] or [-1, 1]. Not for uint8."""
+        """The values of black and white in floating-point images: [0, 1] or [-1, 1]. Not for uint8."""
         test_fraction: float = Field(default=0.1, ge=0, lt=1)
         """The share of images held out for `test`."""
 
@@ -49,15 +49,15 @@ class Arrays(Dataset):
         @classmethod
         def _known_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
             if value is not None and value not in _RANGES:
-                raise ValueError(f"{list(value)} is no range of images; possible: [0, 1] and [-1, 1]")
+                raise ValueError(f"{list(value)} is not a range of images; possible: [0, 1] and [-1, 1]")
             return value
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train` or `test`.
 
         Raises:
-            DataError: there is no such split; the file is missing, no .npz, truncated, pickled, or without `images`;
-                its arrays have a wrong dtype, shape or range; or nothing is left for the split.
+            DataError: there is no such split; the file is missing, not an .npz, truncated, pickled, or without
+                `images`; its arrays have a wrong dtype, shape or range; or nothing is left for the split.
         """
         check_split(self.name, split)
         path = self.config.path.expanduser()
@@ -72,7 +72,7 @@ class Arrays(Dataset):
         return hold_out(whole, split, fraction=self.config.test_fraction, name=str(path))
 
     def _images(self, images: Any, what: str) -> torch.Tensor:
-        """Images [n, c, h, w] of the archive as uint8; `what` says in messages where they are."""
+        """Images [n, c, h, w] of the archive as uint8; `what` names their place in messages."""
         bounds = self.config.range
         if images.dtype == np.uint8:
             if bounds is not None:
@@ -81,9 +81,9 @@ class Arrays(Dataset):
         if not np.issubdtype(images.dtype, np.floating):
             raise DataError(f"{what} is {images.dtype}; uint8 or floating point with a range is needed")
         if bounds is None:
-            raise DataError(f"{what} is {images.dtype}; say with range = [0, 1] or [-1, 1] what it holds")
+            raise DataError(f"{what} is {images.dtype}; set range to the values of black and white, [0, 1] or [-1, 1]")
         low, high = float(images.min()), float(images.max())
-        # Written so that a NaN, for which every comparison is false, is refused.
+        # Written so that NaN, for which every comparison is false, is rejected.
         if not (bounds[0] <= low and high <= bounds[1]):
             raise DataError(
                 f"{what} runs from {low:g} to {high:g}, but range = {[int(b) for b in bounds]}; "
@@ -97,7 +97,7 @@ def _labels(content: dict[str, Any], path: Path, n: int) -> tuple[torch.Tensor, 
     """The labels, int64 [n], and the class names; numbers serve as names where the archive has none.
 
     Raises:
-        DataError: class names that are no strings, or labels that are no integers or far too large.
+        DataError: class names that are not strings, or labels that are not integers or far too large.
     """
     names = content.get("classes")
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):

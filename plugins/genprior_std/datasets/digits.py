@@ -1,4 +1,4 @@
-"""Handwritten digits that ship with scikit-learn: the set that needs neither file nor network."""
+"""Handwritten digits that ship with scikit-learn: the set that needs no download."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SPLIT_SEED = 0
 class Digits(Dataset):
     """scikit-learn's `load_digits`: 1,797 scans of handwritten digits, grey 8x8, brought to 32x32 by default.
 
-    Values 0..16 become 0..255. The split is the same for everyone: 1,437 images train and 360 test, drawn once with
-    every class in its share; `all` gives the whole set in scikit-learn's order. With `validation` > 0, the last so many
+    Values 0..16 become 0..255. The split is the same for everyone: 1,437 images train and 360 test, drawn once and
+    stratified by class; `all` gives the whole set in scikit-learn's order. With `validation` > 0, the last `validation`
     training images in that order are the split `validation`.
 
     `binarise` makes pixels black or white after scaling, the scaled grey being the probability of white (8x8 is too
     coarse to be scaled afterwards, while a set of larger images is binarised as it is): `static` draws the whole set
-    once, of which each split is a part; `dynamic` leaves `train` grey, of which each batch is drawn anew, and takes the
-    other splits from that same fixed draw (see `views.binarised`).
+    once; `dynamic` leaves `train` grey and draws each of its batches anew, and takes the other splits from the same
+    fixed draw (see `views.binarised`).
 
     References:
         Alpaydin, Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository, 1998.
@@ -42,7 +42,7 @@ class Digits(Dataset):
 
     @property
     def stochastic(self) -> bool:
-        """Whether each batch draws its pixels black or white anew."""
+        """Whether pixels are binarised anew in each batch."""
         dynamic: bool = self.config.binarise == "dynamic"
         return dynamic
 
@@ -50,7 +50,7 @@ class Digits(Dataset):
         """Read the split `train`, `validation`, `test` or `all`.
 
         Raises:
-            DataError: there is no such split; `validation` is asked for and nothing is held back; or no image would be
+            DataError: there is no such split; `validation` is requested but nothing is held back; or no image would be
                 left to train on.
         """
         config = self.config

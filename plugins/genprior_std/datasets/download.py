@@ -1,4 +1,4 @@
-"""What all data sets that download have in common: the cache first, then torchvision, then advice."""
+"""Base classes of downloaded data sets: read the cache, or download through torchvision, or advise."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Downloaded(Dataset):
     """A public data set, downloaded once through torchvision and kept decoded in the cache."""
 
     official: ClassVar[str]
-    """The official files, relative to the raw folder, for who has to fetch them by hand."""
+    """The official files, relative to the raw folder, for users who fetch them by hand."""
     keeps_raw: ClassVar[bool] = False
-    """Whether downloaded files are kept once they are decoded, because they are decoded again for other settings."""
+    """Whether downloaded files are kept after decoding, because other settings decode them again."""
 
     @abstractmethod
     def fetch(self, split: str, raw: Path) -> ImageSet:
@@ -58,7 +58,7 @@ class Downloaded(Dataset):
         return read_cache(self.cached_as, split) or self._obtain(split)
 
     def _obtain(self, split: str) -> ImageSet:
-        """Fill the cache with both splits, one process at a time, and return the asked one."""
+        """Fill the cache with both splits, one process at a time, and return the requested one."""
         folder = cache_folder()
         raw = folder / "raw" / self.name
         with ExitStack() as held:
@@ -74,12 +74,12 @@ class Downloaded(Dataset):
             found = read_cache(self.cached_as, split)
             if found is not None:
                 return found
-            # What somebody put there by hand is theirs; only what this download brings is cleared away.
-            ours = not any(raw.iterdir())
-            fetched = {each: self._fetch_or_advise(each, raw) for each in ("train", "test")}
-            for each, image_set in fetched.items():
-                write_cache(self.cached_as, each, image_set)
-            if ours and not self.keeps_raw:
+            # Files that a user put there are kept; only files of this download are removed.
+            raw_was_empty = not any(raw.iterdir())
+            fetched = {part: self._fetch_or_advise(part, raw) for part in ("train", "test")}
+            for part, image_set in fetched.items():
+                write_cache(self.cached_as, part, image_set)
+            if raw_was_empty and not self.keeps_raw:
                 shutil.rmtree(raw, ignore_errors=True)
             return fetched[split]
 
@@ -88,7 +88,7 @@ class Downloaded(Dataset):
             return self.fetch(split, raw)
         except DataError:
             raise
-        # Downloading, unpacking and parsing fail in many ways; whichever it was, the ways out are the same.
+        # Downloading, unpacking and parsing fail in many ways; the advice is the same for all of them.
         except Exception as problem:
             raise DataError(
                 f"data set '{self.name}' is neither cached nor could it be downloaded "
@@ -100,7 +100,7 @@ class Downloaded(Dataset):
 
 
 class FittedDownload(Downloaded):
-    """A downloadable set of equally large small images, cached as it is and brought to a size when it is read."""
+    """A downloadable set of small images of one size, cached as downloaded and fitted to `size` when read."""
 
     class Config(PartConfig):
         """Settings of a downloadable set of small images."""
@@ -108,10 +108,10 @@ class FittedDownload(Downloaded):
         size: int | None = Field(default=32, ge=1)
         """Height and width of the images in pixels; None leaves them as they are."""
         how: Literal["pad", "resize"] = "resize"
-        """How images are brought to `size`: zeros around them, or bilinear scaling."""
+        """How images are fitted to `size`: zero padding, or bilinear scaling."""
 
     def load(self, split: str) -> ImageSet:
-        """Read the split `train` or `test`, and bring its images to the size.
+        """Read the split `train` or `test`, and fit its images to the size.
 
         Raises:
             DataError: as `Downloaded.load`; or the images cannot be padded to the size.
@@ -123,10 +123,10 @@ class FittedDownload(Downloaded):
 class ViewedDownload(Downloaded):
     """A downloadable set of grey 28x28 images, padded to 32x32 by default, as likelihood papers use it.
 
-    With `validation` > 0, the last so many official training images, in file order, are the split `validation`. With
-    `binarise`, pixels are made black or white at 28x28, before any padding: `static` draws each image of each split
-    once; `dynamic` leaves the training images grey, of which each batch is drawn anew, and draws those of `validation`
-    and `test` once. A fixed draw depends on neither `validation` nor any other setting, and no generator's state (see
+    With `validation` > 0, the last `validation` official training images, in file order, are the split `validation`.
+    With `binarise`, pixels are made black or white at 28x28, before any padding: `static` draws each image of each
+    split once; `dynamic` leaves the training images grey and draws each batch anew, and draws those of `validation` and
+    `test` once. A fixed draw depends neither on `validation` or any other setting, nor on the state of a generator (see
     `views.binarised`; it is not Larochelle's binarised MNIST).
     """
 
@@ -136,19 +136,19 @@ class ViewedDownload(Downloaded):
         size: int | None = Field(default=32, ge=1)
         """Height and width of the images in pixels; None leaves them as they are, 28x28."""
         how: Literal["pad", "resize"] = "pad"
-        """How 28x28 becomes `size`: zeros around it, or bilinear scaling."""
+        """How 28x28 images are fitted to `size`: zero padding, or bilinear scaling."""
 
     @property
     def stochastic(self) -> bool:
-        """Whether each batch draws its pixels black or white anew."""
+        """Whether pixels are binarised anew in each batch."""
         dynamic: bool = self.config.binarise == "dynamic"
         return dynamic
 
     def load(self, split: str) -> ImageSet:
-        """Read the split `train`, `validation` or `test`, make it black and white if asked, and bring it to the size.
+        """Read the split `train`, `validation` or `test`, binarise it if `binarise` is set, and fit it to the size.
 
         Raises:
-            DataError: as `Downloaded.load`; `validation` is asked for and nothing is held back; no image would be left
+            DataError: as `Downloaded.load`; `validation` is requested but nothing is held back; no image would be left
                 to train on; the images cannot be padded to the size; or they are to be binarised and scaled.
         """
         config = self.config

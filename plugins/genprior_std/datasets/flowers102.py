@@ -33,11 +33,11 @@ class Flowers102(Downloaded):
         """Settings of Oxford 102 Flowers."""
 
         size: int = Field(default=64, ge=1)
-        """Height and width of the images in pixels: the shorter side is scaled to it, and the middle cut out."""
+        """Height and width of the images in pixels: the shorter side is scaled to it, then the centre is cropped."""
 
     @property
     def cached_as(self) -> str:
-        """The name in the cache: photographs are too large to keep whole, so each size has files of its own."""
+        """The name in the cache: photographs are too large to cache unscaled, so each size has its own files."""
         return f"{self.name}-{self.config.size}"
 
     def fetch(self, split: str, raw: Path) -> ImageSet:

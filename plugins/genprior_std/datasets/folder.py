@@ -27,11 +27,11 @@ class _Listing(NamedTuple):
 
 
 class Folder(Dataset):
-    """Images of a folder: in one sub-folder a class, or flat and without labels.
+    """Images of a folder: one sub-folder per class, or flat and without labels.
 
-    Where there are `train` and `test` sub-folders, they are the splits; else a seeded share of the images is held out
-    for `test`. What Pillow can read is read; hidden files and other file types are passed over. Decoded images are
-    cached under a key made of the files' paths, sizes and times, so a changed folder is decoded anew.
+    Where there are `train` and `test` sub-folders, they are the splits; else a fixed random share of the images is held
+    out for `test`. Image files that Pillow can read are used; hidden files and other file types are ignored. Decoded
+    images are cached under a key made of the files' paths, sizes and times, so a changed folder is decoded anew.
     """
 
     name = "folder"
@@ -42,9 +42,9 @@ class Folder(Dataset):
         retired: ClassVar[Mapping[str, Any]] = {"split_seed": 0}
 
         path: Path
-        """The folder; a relative one counts from where the command runs."""
+        """The folder; a relative path starts at the current directory."""
         size: int = Field(default=32, ge=1)
-        """Height and width of the images in pixels: the shorter side is scaled to it, and the middle cut out."""
+        """Height and width of the images in pixels: the shorter side is scaled to it, then the centre is cropped."""
         channels: Literal[1, 3] = 3
         """1 for grey, 3 for RGB."""
         test_fraction: float = Field(default=0.1, ge=0, lt=1)
@@ -84,7 +84,7 @@ class Folder(Dataset):
 
 
 def _list(root: Path, classes: tuple[str, ...] | None = None) -> _Listing:
-    """Find the images of `root`: one sub-folder a class, or flat.
+    """Find the images of `root`: one sub-folder per class, or flat.
 
     Args:
         root: the folder.

@@ -29,7 +29,7 @@ class Mnist(ViewedDownload):
         """Settings of MNIST."""
 
         limit: int | None = Field(default=None, ge=1)
-        """Keep only the first so many training images, for quick experiments; None keeps all not held back."""
+        """Use only the first `limit` training images, for quick experiments; None uses all that are not held back."""
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train` (cut to the first `limit` images that are not held back), `validation` or `test`.

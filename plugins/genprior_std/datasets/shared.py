@@ -1,4 +1,4 @@
-"""What several data sets share: split names, the held-out part of an undivided set, and decoding image files."""
+"""Helpers of data sets: split names, the held-out part of an undivided set, and decoding image files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["check_split", "decode", "hold_out"]
 
 _NAMED_AT_MOST = 5
 SPLIT_SEED = 0
-"""Of the permutation that says which images are held out; fixed, so that a set has one split."""
+"""Seed of the permutation that chooses the held-out images; fixed, so that a set has only one split."""
 
 
 def check_split(name: str, split: str, possible: Sequence[str] = ("train", "test")) -> None:
@@ -42,10 +42,10 @@ def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> Imag
         name: the data set, for messages.
 
     Returns:
-        The asked part.
+        The requested split.
 
     Raises:
-        DataError: the asked part would have no image.
+        DataError: the requested split would have no image.
     """
     n = len(whole.images)
     held = 0 if fraction == 0 else max(1, round(n * fraction))
@@ -61,7 +61,7 @@ def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> Imag
 
 
 def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Tensor:
-    """Decode image files: turned as their EXIF data says, scaled so that the shorter side fits, the middle cut out.
+    """Decode image files: rotated by their EXIF data, scaled so that the shorter side fits, and centre-cropped.
 
     Scaling is Pillow's bilinear filter, which antialiases.
 

@@ -28,6 +28,6 @@ class Svhn(FittedDownload):
         from torchvision.datasets import SVHN
 
         official = SVHN(raw, split=split, download=True)
-        # The file stores images last-axis-first; a contiguous copy is what the cache can keep.
+        # The file has the image axis last; the cache needs a contiguous copy.
         images = torch.from_numpy(official.data.copy()).contiguous()
         return ImageSet(images, torch.from_numpy(official.labels.reshape(-1)), DIGIT_NAMES)

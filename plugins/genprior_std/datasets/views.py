@@ -1,4 +1,4 @@
-"""How the images of likelihood papers differ from the official ones: black and white pixels, a validation split."""
+"""Binarised pixels and a validation split, as papers on likelihoods use them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ViewConfig(PartConfig):
     """Settings of a data set on which likelihoods are measured."""
 
     binarise: Binarise = "none"
-    """Black and white pixels: `static` draws every image once, `dynamic` the training images anew in each batch."""
+    """Black and white pixels: `static` draws every image once, `dynamic` draws training images anew in each batch."""
     validation: int = Field(default=0, ge=0)
-    """Hold back the last so many training images, in file order, as the split `validation`; MNIST's is 10,000."""
+    """How many training images, the last in file order, are the split `validation`; for MNIST usually 10,000."""
 
 
 def check_view(name: str, split: str, validation: int, *, usual: int, possible: Sequence[str]) -> None:
@@ -34,9 +34,9 @@ def check_view(name: str, split: str, validation: int, *, usual: int, possible: 
 
     Args:
         name: the data set.
-        split: what is asked for.
+        split: the requested split.
         validation: how many training images are held back.
-        usual: how many the message recommends.
+        usual: the number that the message recommends.
         possible: all splits, `validation` included.
 
     Raises:
@@ -51,7 +51,7 @@ def check_view(name: str, split: str, validation: int, *, usual: int, possible: 
 
 
 def held_back(n: int, split: str, validation: int, name: str) -> slice:
-    """Which of the n official training images, in file order, the split `train` or `validation` has.
+    """The slice of the n official training images, in file order, that is the split `train` or `validation`.
 
     Args:
         n: how many there are.
@@ -71,11 +71,11 @@ def held_back(n: int, split: str, validation: int, name: str) -> slice:
 
 
 def check_size(shape: tuple[int, int], size: int | None, how: str, binarise: Binarise, name: str) -> None:
-    """Refuse a size to which black and white images could only be scaled, since scaling makes grey of them.
+    """Refuse a size that needs scaling of black and white images, because scaling makes them grey.
 
     Args:
         shape: height and width of the images as they are.
-        size: the height and width that are asked for; None for those that they have.
+        size: the requested height and width; None keeps those of the images.
         how: `pad` or `resize`.
         binarise: whether and how pixels are made black or white.
         name: the data set, for the message.
@@ -93,7 +93,7 @@ def check_size(shape: tuple[int, int], size: int | None, how: str, binarise: Bin
 
 
 def is_drawn_once(binarise: Binarise, split: str) -> bool:
-    """Whether the images of a split are made black and white when they are read, by one fixed draw."""
+    """Whether the images of a split are binarised when they are read, by one fixed draw."""
     return binarise == "static" or (binarise == "dynamic" and split != "train")
 
 
@@ -105,11 +105,11 @@ def binarised(images: Tensor, place: int) -> Tensor:
 
     The protocol is that of Tomczak, Welling, "VAE with a VampPrior", 2018, which binarises the validation and test
     images once under the seed 777; the draw itself is this function's own, and neither theirs nor the file of
-    Larochelle, Murray, "The neural autoregressive distribution estimator", 2011. How far a likelihood on one draw is
-    from that on another is not known here.
+    Larochelle, Murray, "The neural autoregressive distribution estimator", 2011. How much likelihoods differ between
+    draws has not been measured.
 
     Args:
-        images: uint8, all images of an official split, so that what is cut away later changes no draw.
+        images: uint8, all images of an official split, so that a later selection changes no draw.
         place: tells the splits of a set apart.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One category a row, and a continuous code from left to right: what InfoGAN's codes mean."""
+"""A grid of InfoGAN's codes: one category per row, a continuous code from left to right."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from genprior_std.conditioners.infogan import InfoGAN
 __all__ = ["CodeGrid"]
 
 CHUNK = 500
-"""Images made at a time."""
+"""Images generated at a time."""
 REACH = 2.0
 """The largest value of a continuous code, as in figure 2 of InfoGAN."""
 
@@ -36,8 +36,8 @@ class CodeGrid(Exporter):
     """A PNG with a panel for each continuous code, one below the other: row = category, column = value of that code.
 
     The category is the first categorical code. From left to right a continuous code goes from -2 to 2, beyond the
-    [-1, 1] that it is drawn from; everything else about a row stays: its noise and its other codes, drawn once, and
-    the same in every panel.
+    [-1, 1] that it is drawn from; the noise and the other codes of a row are drawn once, and are the same in all
+    columns and panels.
 
     Source: Chen et al., "InfoGAN", 2016, figure 2 (continuous codes from -2 to 2 on MNIST).
     """
@@ -45,7 +45,7 @@ class CodeGrid(Exporter):
     name = "code_grid"
 
     class Config(PartConfig):
-        """In how many steps a code goes from left to right."""
+        """The number of columns."""
 
         retired: ClassVar[Mapping[str, Any]] = {"reach": 2.0}
 
@@ -53,14 +53,16 @@ class CodeGrid(Exporter):
         """How many values of the continuous code."""
 
     def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
-        """Write all categories, as often, each time with other noise, as it takes to show n images.
+        """Write all categories, repeated with new noise until at least n images are shown.
 
         Raises:
             DataError: n is less than 1.
-            PlanError: a label is given, or the model has not both kinds of codes.
+            PlanError: a label is given, or the model does not have both kinds of codes.
         """
         if label is not None:
-            raise PlanError(f"'code_grid' shows every category, and label {label} was asked; use 'grid' for one label")
+            raise PlanError(
+                f"'code_grid' shows every category, and label {label} was requested; use 'grid' for one label"
+            )
         if n < 1:
             raise DataError(f"{n} images were asked for; ask for at least 1")
         codes = _codes_of(model)
@@ -80,7 +82,7 @@ def _codes_of(model: Model) -> Any:
     """The settings of the codes of `model`.
 
     Raises:
-        PlanError: it has not both kinds.
+        PlanError: it does not have both kinds.
     """
     conditioner: Any = model.part_for("conditioner")
     if isinstance(conditioner, InfoGAN) and conditioner.config.categorical and conditioner.config.continuous:
@@ -100,16 +102,16 @@ def _codes_of(model: Model) -> Any:
 
 
 def _column(model: Model, rows: int, categories: int, seed: int, place: int, value: float) -> Tensor:
-    """Images whose continuous code at `place` of what is asked is `value`, uint8 [rows, c, h, w].
+    """Images with the continuous code at index `place` of `asked` set to `value`, uint8 [rows, c, h, w].
 
     The seeds leave place and value out, so that each row keeps its noise from column to column.
     """
     device = next(model.parameters()).device
     y = torch.arange(rows, device=device) % categories
     chunks = []
-    for number, some in enumerate(torch.split(y, CHUNK)):
+    for number, labels in enumerate(torch.split(y, CHUNK)):
         with seeded(seed, "code_grid condition", number):
-            known, asked = model.condition(torch.zeros(len(some), device=device), some)
+            known, asked = model.condition(torch.zeros(len(labels), device=device), labels)
         asked[:, place] = value
         with seeded(seed, "code_grid noise", number):
             chunks.append(to_uint8(model.generate(Condition(known, asked))).cpu())

@@ -12,7 +12,7 @@ __all__ = ["Grid"]
 
 
 class Grid(Exporter):
-    """A PNG of independent images, row by row, ten a row and two pixels apart as in the paper's figures."""
+    """A PNG of independent images, row by row, ten per row and two pixels apart as in the paper's figures."""
 
     name = "grid"
     suffixes = (".png",)
@@ -21,14 +21,14 @@ class Grid(Exporter):
         """How wide the grid is."""
 
         columns: int = Field(default=10, gt=0)
-        """How many images a row."""
+        """How many images per row."""
 
     def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
         """Write n images of `model`, all of class `label` if one is given.
 
         Raises:
             DataError: n is less than 1.
-            PlanError: a label is asked of a model that takes none.
+            PlanError: a label is given, and the model takes none.
         """
         if n < 1:
             raise DataError(f"{n} images were asked for; ask for at least 1")

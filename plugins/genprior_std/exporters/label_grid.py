@@ -1,4 +1,4 @@
-"""One label a column, one noise a row: what a model puts into the label and what into the noise."""
+"""A grid of one label per column and one noise vector per row."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from genprior import DataError, Exporter, Model, PartConfig, PlanError, draw_gri
 __all__ = ["LabelGrid"]
 
 CHUNK = 500
-"""Images made at a time."""
+"""Images generated at a time."""
 
 
 class LabelGrid(Exporter):
-    """A PNG whose every column shows one label and every row one noise, the same for all labels.
+    """A PNG with one label per column and one noise vector per row, the same for all labels.
 
     As in "Learning priors for adversarial autoencoders", figures of the supervised models: column = label s, row =
     noise z, two pixels apart.
@@ -40,14 +40,16 @@ class LabelGrid(Exporter):
         return cls.Config(labels=classes) if classes else cls.Config()
 
     def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
-        """Write as many full rows as n images take.
+        """Write full rows, until at least n images are shown.
 
         Raises:
             DataError: n is less than 1.
             PlanError: a label is given, or the model takes none.
         """
         if label is not None:
-            raise PlanError(f"'label_grid' shows every label, and label {label} was asked; use 'grid' for one label")
+            raise PlanError(
+                f"'label_grid' shows every label, and label {label} was requested; use 'grid' for one label"
+            )
         if n < 1:
             raise DataError(f"{n} images were asked for; ask for at least 1")
         rows = math.ceil(n / self.config.labels)
@@ -62,9 +64,9 @@ def _column(model: Model, rows: int, seed: int, label: int) -> Tensor:
     y = torch.full((rows,), label, device=device, dtype=torch.int64)
     chunks = []
     with evaluating(model):
-        for number, (some, asked) in enumerate(zip(torch.split(like, CHUNK), torch.split(y, CHUNK), strict=True)):
+        for number, (zeros, labels) in enumerate(zip(torch.split(like, CHUNK), torch.split(y, CHUNK), strict=True)):
             with seeded(seed, "label_grid condition", number):
-                condition = model.condition(some, asked)
+                condition = model.condition(zeros, labels)
             with seeded(seed, "label_grid noise", number):
                 chunks.append(to_uint8(model.generate(condition)).cpu())
     return torch.cat(chunks)

@@ -13,7 +13,7 @@ __all__ = ["Npz"]
 
 
 class Npz(Exporter):
-    """An .npz of `images` uint8 [n, h, w, c], as FID tools take them, and of `labels` int64 [n] if a label is asked."""
+    """An .npz of `images` uint8 [n, h, w, c], as FID tools take them, and of `labels` int64 [n] if a label is given."""
 
     name = "npz"
     suffixes = (".npz",)
@@ -27,7 +27,7 @@ class Npz(Exporter):
 
         Raises:
             DataError: n is less than 1.
-            PlanError: a label is asked of a model that takes none.
+            PlanError: a label is given, and the model takes none.
         """
         if n < 1:
             raise DataError(f"{n} images were asked for; ask for at least 1")
@@ -35,6 +35,6 @@ class Npz(Exporter):
         arrays = {"images": images}
         if label is not None:
             arrays["labels"] = np.full(n, label, dtype=np.int64)
-        # An open file, as NumPy adds an ending of its own to a name.
+        # An open file, because NumPy appends `.npz` to the name of a path.
         with whole_file(Path(path)) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

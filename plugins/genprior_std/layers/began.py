@@ -1,4 +1,4 @@
-"""The stacks that BEGAN builds its generator and its autoencoder of."""
+"""The convolution stacks of BEGAN's generator and autoencoder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from genprior_std.layers.image_sizes import doublings
 __all__ = ["levels", "pair", "upsampling"]
 
 BASE = 8
-"""Side of the smallest map, where images are not smaller."""
+"""Side of the smallest map; smaller images keep their own."""
 
 
 def levels(part: str, image: tuple[int, int, int], instead: str) -> tuple[int, int]:
-    """How many sides of maps there are between 8 x 8 and the image, and the smallest side.
+    """The number of resolutions from 8 x 8 to the image, and the smallest side.
 
     Args:
-        part: what asks, for the message.
+        part: the part that needs it, for the message.
         image: (c, h, w).
         instead: a part that takes any size, for the message.
 
@@ -30,7 +30,7 @@ def levels(part: str, image: tuple[int, int, int], instead: str) -> tuple[int, i
 
 
 def pair(inputs: int, outputs: int) -> list[nn.Module]:
-    """Two 3x3 convolutions, each with its ELU: from `inputs` channels to `outputs`, and on to as many."""
+    """Two 3x3 convolutions, each with an ELU: `inputs` to `outputs` channels, then `outputs` to `outputs`."""
     modules: list[nn.Module] = []
     for channels in (inputs, outputs):
         modules += [nn.Conv2d(channels, outputs, 3, padding=1), nn.ELU(inplace=True)]
@@ -38,7 +38,7 @@ def pair(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def upsampling(inputs: int, width: int, channels: int, count: int, side: int) -> nn.Sequential:
-    """From a code to the values of pixels, without bounds.
+    """A network from a code to unbounded pixel values.
 
     FC w maps of side x side, without an activation -> `count` times two 3x3 convolutions (w) with ELU, and between them
     a doubling of the side by nearest neighbours -> 3x3 convolution to the channels.
@@ -47,7 +47,7 @@ def upsampling(inputs: int, width: int, channels: int, count: int, side: int) ->
         inputs: width of the code.
         width: w.
         channels: of the image.
-        count: how many sides of maps there are, the image's included.
+        count: number of resolutions, the image's included.
         side: of the smallest map.
 
     References:

@@ -1,4 +1,4 @@
-"""Decoders that can be told a condition."""
+"""Decoders that can take a condition."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["ConditionalDecoder"]
 
 
 class ConditionalDecoder(Decoder):
-    """A decoder whose setting `conditional` says whether it is told what is known."""
+    """A decoder whose setting `conditional` says whether it takes `known` as an input."""
 
     @classmethod
     def sees_known(cls, config: Any) -> bool:
-        """As its setting says."""
+        """Whether the setting `conditional` is on."""
         return bool(config.conditional)

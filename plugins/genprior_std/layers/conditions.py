@@ -9,12 +9,12 @@ __all__ = ["with_known", "with_known_maps"]
 
 
 def with_known(z: Tensor, known: Tensor) -> Tensor:
-    """Codes or flat images [n, d] with the condition [n, k] behind them: [n, d + k]."""
+    """Codes or flat images [n, d] with the condition [n, k] appended: [n, d + k]."""
     return torch.cat([z, known], dim=1) if known.shape[1] else z
 
 
 def with_known_maps(x: Tensor, known: Tensor) -> Tensor:
-    """Images [n, c, h, w] with the condition [n, k] behind them as k constant maps: [n, c + k, h, w]."""
+    """Images [n, c, h, w] with the condition [n, k] appended as k constant maps: [n, c + k, h, w]."""
     if not known.shape[1]:
         return x
     maps = known[:, :, None, None].expand(-1, -1, *x.shape[2:])

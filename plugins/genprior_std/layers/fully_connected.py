@@ -24,18 +24,18 @@ def activation(name: Activation) -> nn.Module:
 
 
 def fully_connected(inputs: int, hidden: tuple[int, ...], name: Activation, batch_norm: bool) -> list[nn.Sequential]:
-    """Fully connected layers, each followed by its batch normalisation, if wanted, and its activation.
+    """Fully connected layers, each followed by batch normalisation (optional) and the activation.
 
     A layer that is batch-normalised has no bias: the normalisation would subtract it again.
 
     Args:
-        inputs: width of what comes in.
+        inputs: input width.
         hidden: width of each layer, in order.
         name: the activation.
         batch_norm: whether to normalise before the activation.
 
     Returns:
-        One module a layer.
+        One module per layer.
     """
     layers = []
     for outputs in hidden:

@@ -1,4 +1,4 @@
-"""Layers that gate themselves, and the networks of the VampPrior's paper that are made of them."""
+"""Gated layers, and the networks of the VampPrior's paper that use them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from genprior_std.layers.posterior import GaussianPosterior, PosteriorForm, post
 __all__ = ["GatedConvolution", "GatedDense", "GatedMlp", "PosteriorHead", "he_normal"]
 
 LOG_VARIANCES = (-6.0, 2.0)
-"""The range of a log variance."""
+"""Lower and upper bound of a log variance."""
 
 
 @torch.no_grad()
 def he_normal(layer: nn.Linear) -> nn.Linear:
-    """The layer itself, with weights from N(0, 2 / inputs) and the bias that it had.
+    """Draw the weights of `layer` from N(0, 2 / inputs), keep its bias, and return it.
 
     References:
-        He et al., Delving Deep into Rectifiers, 2015, equation 10; the published code of VAE with a VampPrior gives it
-        to every fully connected layer.
+        He et al., Delving Deep into Rectifiers, 2015, equation 10; the published code of VAE with a VampPrior uses
+        it for every fully connected layer.
     """
     nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.in_features))
     return layer
 
 
 class GatedDense(nn.Module):
-    """A fully connected layer that gates itself: out = (W h + b) * sigmoid(V h + c).
+    """A gated fully connected layer: out = (W h + b) * sigmoid(V h + c).
 
-    Both products are one layer of twice the width, W above V; the weights start from N(0, 2 / inputs).
+    Both products are one layer of twice the width, W above V; the weights are initialised from N(0, 2 / inputs).
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, section 5 (the gating mechanism of Dauphin et al., 2016).
@@ -42,8 +42,8 @@ class GatedDense(nn.Module):
         """Make the layer.
 
         Args:
-            inputs: width of what comes in.
-            outputs: width of what goes out.
+            inputs: input width.
+            outputs: output width.
         """
         super().__init__()
         self.both = he_normal(nn.Linear(inputs, 2 * outputs))
@@ -54,9 +54,9 @@ class GatedDense(nn.Module):
 
 
 class GatedConvolution(nn.Module):
-    """A convolution that gates itself: out = (W * x + b) sigmoid(V * x + c), the same side at stride 1, half at 2.
+    """A gated convolution: out = (W * x + b) sigmoid(V * x + c), the same side at stride 1, half at 2.
 
-    Both are one convolution of twice the channels, W above V, with torch's own start.
+    Both are one convolution of twice the channels, W above V, with torch's default initialisation.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, section 5 (the gating mechanism of Dauphin et al., 2016).
@@ -66,8 +66,8 @@ class GatedConvolution(nn.Module):
         """Make the layer.
 
         Args:
-            inputs: channels that come in.
-            outputs: channels that go out.
+            inputs: input channels.
+            outputs: output channels.
             kernel: side of the kernel, odd.
             stride: 1 or 2.
         """
@@ -80,7 +80,7 @@ class GatedConvolution(nn.Module):
 
 
 class GatedMlp(nn.Module):
-    """Gated layers, one behind the other; with a condition two streams that meet behind the first.
+    """A stack of gated layers; with a condition, two streams that are joined after the first layer.
 
     Without a condition: x - w1 - w2 - ...; with one: [x - w1, known - w1] - w2 - ..., as in q(z1 | x, z2) and
     p(x | z1, z2) of the hierarchical VAE.
@@ -103,10 +103,10 @@ class GatedMlp(nn.Module):
         widths = (2 * hidden[0] if known else hidden[0], *hidden[1:])
         self.rest = nn.Sequential(*(GatedDense(*pair) for pair in zip(widths, widths[1:], strict=False)))
         self.width = widths[-1]
-        """Width of what goes out."""
+        """Output width."""
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        """[n, width] from x [n, inputs] and known [n, k], which a single stream does not look at."""
+        """[n, width] from x [n, inputs] and known [n, k], which a single stream ignores."""
         h: Tensor = self.first(x)
         if self.first_known is not None:
             h = torch.cat([h, self.first_known(known)], dim=1)
@@ -122,19 +122,19 @@ class PosteriorHead(nn.Module):
     """
 
     def __init__(self, inputs: int, code: int, form: PosteriorForm = "gaussian") -> None:
-        """Make the layer; the weights start from N(0, 2 / inputs).
+        """Make the layer; the weights are initialised from N(0, 2 / inputs).
 
         Args:
-            inputs: width of what comes in.
+            inputs: input width.
             code: d.
-            form: a Gaussian, or the mean alone as a point, or a point of the simplex.
+            form: a Gaussian, a point (the mean only), or a softmax.
         """
         super().__init__()
         self.form: PosteriorForm = form
         self.linear = he_normal(nn.Linear(inputs, posterior_width(form, code)))
 
     def forward(self, h: Tensor) -> Posterior:
-        """The posterior of codes [n, d] that h [n, inputs] describes."""
+        """The posterior of codes [n, d] given h [n, inputs]."""
         out: Tensor = self.linear(h)
         if self.form != "gaussian":
             return posterior_from(self.form, out)

@@ -1,4 +1,4 @@
-"""Image sizes that networks of factors of two can take."""
+"""Image sizes that networks with steps of a factor of two accept."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["divided", "doublings"]
 
 
 def doublings(part: str, image: tuple[int, int, int], instead: str) -> int:
-    """How often 4 x 4 must be doubled to be the image: k for sides of 4 * 2^k.
+    """The number of doublings from 4 x 4 to the image: k for sides of 4 * 2^k.
 
     Args:
-        part: what asks, for the message.
+        part: the part that needs it, for the message.
         image: (c, h, w).
         instead: a part that takes any size, for the message.
 
@@ -34,7 +34,7 @@ def divided(part: str, image: tuple[int, int, int], by: int, instead: str) -> tu
     """The sides of the smallest map of a network that halves an image to 1 / `by` of its sides.
 
     Args:
-        part: what asks, for the message.
+        part: the part that needs it, for the message.
         image: (c, h, w).
         by: a power of two.
         instead: a part that takes any size, for the message.

@@ -8,18 +8,18 @@ from typing import Literal
 import torch
 from torch import nn
 
-__all__ = ["Start", "start_glorot", "start_he", "start_normal"]
+__all__ = ["Initialisation", "initialise_glorot", "initialise_he", "initialise_normal"]
 
-Start = Literal["default", "glorot"]
-"""Where fully connected layers start: torch's own draw, or Glorot's uniform weights with biases of zero."""
+Initialisation = Literal["default", "glorot"]
+"""Initial weights of fully connected layers: torch's default, or Glorot's uniform weights with zero biases."""
 
 DEVIATION = 0.02
 """Standard deviation of DCGAN's initial weights."""
 
 
 @torch.no_grad()
-def start_normal(module: nn.Module) -> None:
-    """Start as DCGAN does: W ~ N(0, 0.02^2), gains of batch normalisation ~ N(1, 0.02^2), biases 0.
+def initialise_normal(module: nn.Module) -> None:
+    """Initialise as DCGAN does: W ~ N(0, 0.02^2), gains of batch normalisation ~ N(1, 0.02^2), biases 0.
 
     Args:
         module: holds the layers.
@@ -38,12 +38,13 @@ def start_normal(module: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def start_he(module: nn.Module) -> None:
-    """Start as the code of WGAN-GP does: convolutions of twice Glorot's variance, fully connected layers of his own.
+def initialise_he(module: nn.Module) -> None:
+    """Initialise as the code of WGAN-GP does: convolutions have twice Glorot's variance, linear layers Glorot's.
 
         W ~ uniform(-a, a),  a = sqrt(3 s),  s = 4 / (f_in + f_out) or 2 / (f_in + f_out),  b = 0
 
-    A convolution of stride t has f_out, and a transposed one f_in, divided by t^2: so many inputs meet in an output.
+    A convolution of stride t has f_out, and a transposed one f_in, divided by t^2, because only so many inputs
+    contribute to an output.
 
     Args:
         module: holds the layers.
@@ -52,28 +53,28 @@ def start_he(module: nn.Module) -> None:
         Gulrajani et al., Improved training of Wasserstein GANs, 2017; as in its code.
     """
     for layer in module.modules():
-        _start_uniform(layer, 1.0 if isinstance(layer, nn.Linear) else 2.0)
+        _initialise_uniform(layer, 1.0 if isinstance(layer, nn.Linear) else 2.0)
 
 
-def start_glorot(module: nn.Module, pieces: int = 1) -> None:
-    """Start each layer in `module` with Glorot's uniform weights, of variance 2 / (f_in + f_out), and biases of 0.
+def initialise_glorot(module: nn.Module, pieces: int = 1) -> None:
+    """Initialise each layer in `module` with Glorot's uniform weights, of variance 2 / (f_in + f_out), and biases of 0.
 
         W ~ uniform(-a, a),  a = sqrt(6 / (f_in + f_out)),  b = 0
 
     Args:
         module: holds the layers, or is one.
-        pieces: how many layers of equal width, side by side, each layer stands for; a mean and a log variance are two.
+        pieces: number of equally wide layers that each layer combines; 2 for a mean and a log variance.
 
     References:
         Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, equation 16.
     """
     for layer in module.modules():
-        _start_uniform(layer, 1.0, pieces)
+        _initialise_uniform(layer, 1.0, pieces)
 
 
 @torch.no_grad()
-def _start_uniform(layer: nn.Module, times: float, pieces: int = 1) -> None:
-    """Let each piece of a layer start at `times` Glorot's variance; other modules stay as they are."""
+def _initialise_uniform(layer: nn.Module, times: float, pieces: int = 1) -> None:
+    """Initialise each piece of a layer with `times` Glorot's variance; leave other modules unchanged."""
     fans: float
     if isinstance(layer, nn.Linear):
         fans = layer.in_features + layer.out_features / pieces

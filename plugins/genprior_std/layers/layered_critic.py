@@ -1,4 +1,4 @@
-"""Critics that are one chain of layers: their features, their trunk and their logit."""
+"""Critics that are a single chain of layers, with features, a trunk and a logit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LayeredCritic(FeatureCritic):
 
     logit = head(to_trunk(layer_L(... layer_1(x))))
 
-    A critic derives from it by making the three modules, and has a setting `conditional`.
+    A subclass makes the three modules, and has a setting `conditional`.
     """
 
     layers: nn.ModuleDict
@@ -36,7 +36,7 @@ class LayeredCritic(FeatureCritic):
 
     @property
     def trunk_width(self) -> int:
-        """The width of what the head takes."""
+        """The input width of the head."""
         return cast(nn.Linear, self.head).in_features
 
     def features(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
@@ -47,15 +47,15 @@ class LayeredCritic(FeatureCritic):
         """
         if layer not in self.layers:
             raise PlanError(
-                f"critic '{self.name}' was asked for the features of layer '{layer}', which it has not"
+                f"critic '{self.name}' was asked for the features of layer '{layer}', which it does not have"
                 f"{did_you_mean(layer, self.feature_layers)}"
             )
         return self._map(x, known, layer).flatten(1)
 
     def trunk(self, x: Tensor, known: Tensor) -> Tensor:
-        """What the head sees: [n, t]."""
-        seen: Tensor = self.to_trunk(self._map(x, known, self.feature_layers[-1]))
-        return seen
+        """The input of the head: [n, t]."""
+        trunk: Tensor = self.to_trunk(self._map(x, known, self.feature_layers[-1]))
+        return trunk
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """Logits [n] of images x [n, c, h, w] in [-1, 1] with known [n, k]."""

@@ -1,4 +1,4 @@
-"""The logistic density in the 256 bins of a byte, of which the outer two have the tails."""
+"""The logistic density in the 256 bins of a byte; the outer two bins include the tails."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["FLOOR", "negative_log_probability"]
 HALF = 1 / 255
 """Half of a bin's width on the [-1, 1] scale."""
 FLOOR = 1e-4
-"""What a scale stays above: a bin holds all but exp(-39) of a density in its middle, so narrower ones gain nothing."""
+"""Lower bound of a scale: a bin holds all but exp(-39) of a density in its middle, so narrower ones gain nothing."""
 FAR = 1e30
 """Far in any scale, and finite in single precision when divided by the floor."""
 
 
 def negative_log_probability(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log P(x), [n, c, h, w], of a log scale that broadcasts.
+    """-log P(x), [n, c, h, w]; the log scale broadcasts.
 
         P(x) = sigmoid(a) - sigmoid(b),    a = (x + 1/255 - m) / s,    b = (x - 1/255 - m) / s
 
@@ -46,6 +46,7 @@ def negative_log_probability(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tens
 
 def _log_one_minus_exp(h: Tensor) -> Tensor:
     """log(1 - exp(-h)) for h > 0, exact to rounding for small and for large h."""
-    # Each branch sees only what it is good for: an infinite slope of the other would become nan in the gradient.
+    # Each branch gets only the range where it is accurate: an infinite slope of the other would become nan in the
+    # gradient.
     near, far = h.clamp(max=math.log(2)), h.clamp(min=math.log(2))
     return torch.where(h < math.log(2), (-torch.expm1(-near)).log(), (-(-far).exp()).log1p())

@@ -1,4 +1,4 @@
-"""Convolutions that see only pixels that come earlier, and the gated layer of PixelCNN that is made of them."""
+"""Masked convolutions, which see only earlier pixels, and the gated layer of PixelCNN."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def gate(u: Tensor) -> Tensor:
 class AboveConvolution(nn.Conv2d):
     """A convolution of the vertical stack: an output sees rows above its own, at columns on both sides.
 
-    With r = kernel // 2 the kernel has `kernel` columns, -r .. r, and r rows, -r .. -1, where it sees an image, or
-    r + 1 rows, -r .. 0, where it sees maps that have already been kept from their own row. The kernel is cut to these
-    rows, so nothing is multiplied by zeros.
+    With r = kernel // 2 the kernel has `kernel` columns, -r .. r, and r rows, -r .. -1, for an image as input, or r + 1
+    rows, -r .. 0, for input maps that do not depend on their own row of the image. The kernel is cut to these rows, so
+    nothing is multiplied by zeros.
 
     References:
         van den Oord et al., Conditional image generation with PixelCNN decoders, 2016, section 2.2 and figure 1.
@@ -44,16 +44,16 @@ class AboveConvolution(nn.Conv2d):
         """Make the layer.
 
         Args:
-            inputs: maps that come in.
-            outputs: maps that go out.
-            kernel: side of the uncut kernel, odd.
+            inputs: input maps.
+            outputs: output maps.
+            kernel: kernel size before masking, odd.
             own_row: whether an output sees its own row.
         """
         reach = kernel // 2
         super().__init__(inputs, outputs, (reach + own_row, kernel))
         self.reach = reach
         """r, rows above and columns to each side that an output sees."""
-        # A negative pad cuts the last row off, which no output would see.
+        # A negative pad removes the last row, which no output sees.
         self._pad = (reach, reach, reach, 0 if own_row else -1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ class AboveConvolution(nn.Conv2d):
 
 
 class LeftConvolution(nn.Conv2d):
-    """A convolution of the horizontal stack: an output sees pixels to its left, and of its own the earlier colours.
+    """A convolution of the horizontal stack: an output sees pixels to its left and its own earlier colours.
 
-    Of the `reach` pixels to the left all maps are seen. Of the pixel itself a map of colour a sees the maps of colours
+    All maps of the `reach` pixels to the left are seen. Of the pixel itself, a map of colour a sees the maps of colours
     below a (mask A, `own_colour` false), or of colours up to a (mask B). The kernel has 1 row and reach + 1 columns,
     or only the reach columns to the left where mask A would leave nothing of the pixel, in images of one colour.
 
@@ -81,12 +81,12 @@ class LeftConvolution(nn.Conv2d):
         """Make the layer.
 
         Args:
-            inputs: maps that come in, the same number for each colour.
-            outputs: maps that go out; twice as many are made where they are gated.
+            inputs: input maps, the same number for each colour.
+            outputs: output maps; doubled if `gated`.
             reach: columns to the left that an output sees.
             colours: c.
             own_colour: whether a map sees maps of its own colour at the same pixel: mask B, else mask A.
-            gated: whether the maps are for `gate`, which takes those of f above those of g.
+            gated: whether the output is for `gate`: the maps of f, then those of g.
         """
         own_pixel = own_colour or colours > 1
         super().__init__(inputs, outputs * (2 if gated else 1), (1, reach + own_pixel))
@@ -105,7 +105,7 @@ class LeftConvolution(nn.Conv2d):
 
     @property
     def kernel(self) -> Tensor:
-        """The weights that act, [outputs, inputs, 1, columns]."""
+        """The masked weights, [outputs, inputs, 1, columns]."""
         return self.weight if self.mask is None else self.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,15 +114,15 @@ class LeftConvolution(nn.Conv2d):
 
 
 class GatedLayer(nn.Module):
-    """A layer of the conditional gated PixelCNN, in both stacks; v and s are their maps, and c describes the code.
+    """A layer of the conditional gated PixelCNN, in both stacks; v and s are their maps, and c is the code.
 
         u = W_v * v + V_v c,    v' = tanh(u_f) sigmoid(u_g)
         t = W_s * s + L u + V_s c,    s' = s + M (tanh(t_f) sigmoid(t_g))
 
-    The vertical stack v sees all rows above and the horizontal stack s the pixels to the left, and what the former
-    knows of its row's pixel enters the latter through L, a 1x1 convolution: no earlier pixel in the field is missed,
-    and no later one is seen. M is a 1x1 convolution too. The first layer, in which v and s are both the image, lets
-    no pixel see itself (mask A) and has no residual.
+    The vertical stack v sees all rows above and the horizontal stack s the pixels to the left, and the vertical stack
+    feeds the horizontal one through L, a 1x1 convolution: the receptive field has no blind spot, and no later pixel is
+    seen. M is a 1x1 convolution too. The first layer, in which v and s are both the image, lets no pixel see itself
+    (mask A) and has no residual.
 
     References:
         van den Oord et al., Conditional image generation with PixelCNN decoders, 2016, equations 2 and 4, figure 2.
@@ -132,16 +132,16 @@ class GatedLayer(nn.Module):
         """Make the layer.
 
         Args:
-            inputs: maps that come in, in each stack.
-            width: maps that go out, in each stack.
-            kernel: side of the uncut kernels, odd.
+            inputs: input maps of each stack.
+            width: output maps of each stack.
+            kernel: kernel size before masking, odd.
             colours: c, the colours of the image.
-            describing: maps that describe the code; 0 without one.
-            first: whether what comes in is the image.
+            describing: channels of the code; 0 without one.
+            first: whether the input is the image.
         """
         super().__init__()
         self.first = first
-        """Whether what comes in is the image."""
+        """Whether the input is the image."""
         self.vertical = AboveConvolution(inputs, 2 * width, kernel, own_row=not first)
         self.link = nn.Conv2d(2 * width, 2 * width, 1, bias=False)
         self.horizontal = LeftConvolution(inputs, width, kernel // 2, colours, own_colour=not first, gated=True)
@@ -160,12 +160,12 @@ class GatedLayer(nn.Module):
         return to_vertical, to_horizontal
 
     def forward(self, v: Tensor, s: Tensor, code: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Maps u [n, 2 width, h, w], which `gate` makes v', and s' [n, width, h, w].
+        """Maps u [n, 2 width, h, w], from which `gate` makes v', and s' [n, width, h, w].
 
         Args:
             v: maps [n, inputs, h, w] of the vertical stack.
             s: maps [n, inputs, h, w] of the horizontal stack.
-            code: what describes the code, as in `described`.
+            code: c, as in `described`.
         """
         to_vertical, to_horizontal = self.described(code)
         # In place, because no convolution needs its own result for a gradient.

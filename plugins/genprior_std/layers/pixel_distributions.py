@@ -1,4 +1,4 @@
-"""What a network says of one colour of one pixel: a distribution over black and white, or over the 256 bytes."""
+"""Distributions of one colour of one pixel: over black and white, or over the 256 bytes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from genprior_std.layers.logistic import FLOOR, negative_log_probability
 __all__ = ["Bernoulli", "DiscreteLogistic", "PixelDistribution", "PixelForm", "Softmax", "distribution_of"]
 
 PixelForm = Literal["bernoulli", "softmax", "discretised_logistic"]
-"""The distributions that there are."""
+"""The names of the distributions."""
 START = 0.1
-"""The scale of a logistic density whose network says zero."""
+"""The scale of a logistic density where the network outputs zero."""
 
 
 class PixelDistribution(ABC):
-    """A distribution of a pixel's colour, which `count` numbers of a network describe, along dimension 2.
+    """A distribution of a pixel's colour, with `count` parameters: outputs of a network, along dimension 2.
 
-    Numbers and probabilities are taken in the dtype of the numbers, which is to be at least single precision.
+    The parameters are called `numbers`; probabilities have their dtype, which must be at least single precision.
     """
 
     count: int
-    """m, the numbers that describe one distribution."""
+    """m, the parameters of one distribution."""
 
     @abstractmethod
     def nearest(self, x: Tensor) -> Tensor:
-        """The possible pixels that are nearest to x, in [-1, 1]."""
+        """Round x to the nearest possible pixels, in [-1, 1]."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, numbers: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class PixelDistribution(ABC):
 
 
 class Bernoulli(PixelDistribution):
-    """Black, -1, or white, +1: P(white) = sigmoid(l) of one number l."""
+    """Black, -1, or white, +1: P(white) = sigmoid(l) with one logit l."""
 
     count = 1
 
@@ -76,7 +76,7 @@ class _Bytes(PixelDistribution):
 
 
 class Softmax(_Bytes):
-    """P(k) = softmax(l)_k over the 256 bytes, of as many numbers l.
+    """P(k) = softmax(l)_k over the 256 bytes, with 256 logits l.
 
     References:
         van den Oord, Kalchbrenner and Kavukcuoglu, Pixel recurrent neural networks, 2016, section 3.1.
@@ -98,12 +98,12 @@ class Softmax(_Bytes):
 
 
 class DiscreteLogistic(_Bytes):
-    """A logistic density in 256 bins, whose mean and scale are of the pixel's own; the tails go to the outer bins.
+    """A logistic density in 256 bins, with a mean and a scale for each pixel; the outer bins include the tails.
 
         P(x) = sigmoid((x + 1/255 - m) / s) - sigmoid((x - 1/255 - m) / s),    log s = log f + softplus(r + r0)
 
-    of two numbers m and r. The floor f of the scale is that of the reconstruction `discretised_logistic`, whose formula
-    it is; r0 makes s = 0.1 for r = 0.
+    with parameters m and r. The floor f of the scale is that of the reconstruction `discretised_logistic`, whose
+    formula it is; r0 makes s = 0.1 for r = 0.
 
     References:
         Kingma et al., Improving variational inference with inverse autoregressive flow, 2016 (one scale).

@@ -1,4 +1,4 @@
-"""Pixels as the outputs of a decoder: their range, and the bias from which they start."""
+"""Pixels as outputs of a decoder: their range and their initial bias."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from genprior import Batch, PlanError
 
 __all__ = ["PixelTanh", "logit_of_mean"]
 
-FADED = 1e-3
-"""How near to black or to white a decoder may start, as a probability; the code of IWAE clips there."""
+CLIP = 1e-3
+"""Initial probabilities of white are clipped to this distance from 0 and 1, as in the code of IWAE."""
 
 
 class PixelTanh(nn.Module):
     """Pixels x = tanh(s u) in [-1, 1], in at least single precision.
 
-    With s = 1/2 the probability of a white pixel, p = (x + 1) / 2, is the sigmoid of u. bfloat16 knows no number
-    between 0.996 and 1, so in it the tanh of anything beyond 3.5 would be 1, and p a certainty.
+    With s = 1/2 the probability of a white pixel, p = (x + 1) / 2, is the sigmoid of u. bfloat16 has no number between
+    0.996 and 1, so its tanh of anything beyond 3.5 would be 1, and p exactly 0 or 1.
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -54,7 +54,7 @@ def logit_of_mean(draw: Callable[[int], Batch]) -> Tensor:
         [c h w], in the order of an image that is flattened.
 
     Raises:
-        PlanError: there is not one training image.
+        PlanError: there is no training image.
 
     References:
         Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2015 (the bias of the output in its code).
@@ -68,4 +68,4 @@ def logit_of_mean(draw: Callable[[int], Batch]) -> Tensor:
     else:
         x = draw(1).x
     p = 0.5 * (x.to(torch.promote_types(x.dtype, torch.float32)).mean(0).flatten() + 1)
-    return p.logit(eps=FADED)
+    return p.logit(eps=CLIP)

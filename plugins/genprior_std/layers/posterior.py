@@ -1,4 +1,4 @@
-"""What an encoder says about a code: q(z | x)."""
+"""The posteriors q(z | x) of encoders."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ class SoftCategory(PointPosterior, CategoricalPosterior):
 
     def __init__(self, logits: Tensor) -> None:
         """Put all mass on the softmax of `logits`."""
-        # In at least single precision: bfloat16 knows no number between 0.996 and 1.
+        # In at least single precision: bfloat16 has no number between 0.996 and 1.
         self.logits = _at_least_single(logits)
         super().__init__(self.logits.softmax(1))
 
     @property
     def log_mean(self) -> Tensor:
-        """The log softmax of the logits, [n, K], whose gradient pulls even where a probability is rounded to 0."""
+        """The log softmax of the logits, [n, K], whose gradient does not vanish where a probability rounds to 0."""
         return self.logits.log_softmax(1)
 
 
@@ -98,27 +98,27 @@ POSTERIORS: dict[PosteriorForm, type[Posterior]] = {
 
 
 class PosteriorEncoder(Encoder):
-    """An encoder whose settings `posterior` and `conditional` say which posterior it gives and whether it is told."""
+    """An encoder with settings `posterior`, the form of q(z | x), and `conditional`, whether it takes `known`."""
 
     @classmethod
     def posterior_of(cls, config: Any) -> type[Posterior]:
-        """As its setting says: a `PointPosterior`, a `GaussianPosterior` or a `SoftCategory`."""
+        """The class that the setting `posterior` names: `PointPosterior`, `GaussianPosterior` or `SoftCategory`."""
         return POSTERIORS[config.posterior]
 
     @classmethod
     def sees_known(cls, config: Any) -> bool:
-        """As its setting `conditional` says."""
+        """Whether the setting `conditional` is on."""
         return bool(config.conditional)
 
 
 def log_category(q: Posterior) -> Tensor:
     """The logarithm of a soft category, [n, K].
 
-    Of a `CategoricalPosterior` it is its own. Of another posterior it is that of its mean, cut off at the smallest
-    number, where the gradient ends.
+    For a `CategoricalPosterior` it is its own `log_mean`. For any other posterior it is the logarithm of the mean,
+    clamped at the smallest positive number, below which the gradient is zero.
 
     Args:
-        q: what an encoder says whose codes are soft categories.
+        q: the posterior of an encoder whose codes are soft categories.
     """
     if isinstance(q, CategoricalPosterior):
         return q.log_mean
@@ -126,7 +126,7 @@ def log_category(q: Posterior) -> Tensor:
 
 
 class CodeNorm(nn.BatchNorm1d):
-    """Batch normalisation of codes [n, d], each number by itself, in at least single precision."""
+    """Batch normalisation of codes [n, d], each coordinate separately, in at least single precision."""
 
     def forward(self, u: Tensor) -> Tensor:
         """(u - mean) / deviation * scale + shift, over the batch while training: [n, d]."""
@@ -134,11 +134,11 @@ class CodeNorm(nn.BatchNorm1d):
 
 
 def code_norm(encoder: str, form: PosteriorForm, code: int, on: bool) -> nn.Module:
-    """What stands between the last layer of an encoder and its posterior: a `CodeNorm`, or nothing.
+    """The module between the last layer of an encoder and its posterior: a `CodeNorm`, or the identity.
 
-    A category that all images of a batch prefer is preferred by none when its logit is normalised over the batch. So no
-    weights of an encoder put everything into one category, the way in which it loses to its critic; only the shift
-    that is learned could, and it moves slowly.
+    Normalising the logits over the batch prevents collapse into one category, by which an encoder loses to its critic:
+    no weights of the last layer can prefer the same category for all images of a batch. Only the learned shift could,
+    and it changes slowly.
 
     Args:
         encoder: its name, for the message.
@@ -147,7 +147,7 @@ def code_norm(encoder: str, form: PosteriorForm, code: int, on: bool) -> nn.Modu
         on: whether codes are normalised.
 
     Raises:
-        PlanError: the posterior is Gaussian; to normalise its variances would make them depend on the other images.
+        PlanError: the posterior is Gaussian; normalised variances would depend on the other images.
     """
     if on and form == "gaussian":
         raise PlanError(
@@ -159,12 +159,12 @@ def code_norm(encoder: str, form: PosteriorForm, code: int, on: bool) -> nn.Modu
 
 
 def posterior_width(form: PosteriorForm, code: int) -> int:
-    """How many numbers an encoder has to put out for a code of width d: d for a point, 2d for a Gaussian."""
+    """The number of outputs that an encoder needs for a code of width d: 2d for a Gaussian, else d."""
     return 2 * code if form == "gaussian" else code
 
 
 def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:
-    """The posterior that an encoder's output describes.
+    """Make the posterior from an encoder's output.
 
     Args:
         form: `"point"`, `"gaussian"` or `"softmax"`, a point whose numbers are positive and sum to 1.
@@ -191,7 +191,7 @@ def log_prob_of_each(q: DensityPosterior, z: Tensor) -> Tensor:
     """
     if isinstance(q, GaussianPosterior):
         return _gaussians(q, z)
-    # Its contract pairs each code with one image's posterior, so each code in turn is repeated for all of them.
+    # `log_prob` pairs each code with one image's posterior, so each code is repeated for all K of them.
     each = [q.log_prob(code.expand(len(q.mean), -1)) for code in z]
     return torch.stack(each) if each else z.new_zeros(0, len(q.mean))
 

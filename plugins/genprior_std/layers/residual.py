@@ -38,8 +38,8 @@ class DownBlock(nn.Module):
         """Make the block.
 
         Args:
-            inputs: channels that come in.
-            outputs: channels that go out.
+            inputs: input channels.
+            outputs: output channels.
             stride: 1 or 2.
             batch_norm: normalise after both convolutions (a deviation from the table, which lists none).
         """
@@ -59,8 +59,8 @@ class UpBlock(nn.Module):
     """A residual block that doubles the side.
 
     out = ReLU(up(skip(x)) + main(x)), main = 4x4 transposed convolution (stride 2), [BN], ReLU, 3x3 convolution, [BN],
-    ReLU; skip = 1x1 convolution; up = nearest neighbour. A 1x1 convolution sees each pixel alone, so it gives the
-    same before the up-sampling as behind it, at a quarter of the work.
+    ReLU; skip = 1x1 convolution; up = nearest neighbour. A 1x1 convolution acts on each pixel separately, so before the
+    up-sampling it gives the same result as after it, at a quarter of the work.
 
     References:
         Learning priors for adversarial autoencoders, Table 2, "up-sampling residual block".
@@ -70,8 +70,8 @@ class UpBlock(nn.Module):
         """Make the block.
 
         Args:
-            inputs: channels that come in.
-            outputs: channels that go out.
+            inputs: input channels.
+            outputs: output channels.
             batch_norm: normalise after both convolutions (a deviation from the table, which lists none).
         """
         super().__init__()
@@ -101,7 +101,7 @@ class CodeToMap(nn.ConvTranspose2d):
 
         Args:
             inputs: width of the code.
-            outputs: channels that go out.
+            outputs: output channels.
         """
         super().__init__(inputs, outputs, 4, bias=False)
 

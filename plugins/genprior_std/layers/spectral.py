@@ -13,7 +13,7 @@ __all__ = ["normalise_spectrally"]
 
 
 class _InFullPrecision(nn.Module):
-    """A parametrisation of a weight that is computed in the weight's own precision, whatever autocast is on."""
+    """A parametrisation of a weight that is computed in the weight's own precision, regardless of autocast."""
 
     def __init__(self, parametrisation: nn.Module) -> None:
         super().__init__()
@@ -22,11 +22,11 @@ class _InFullPrecision(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         device = weight.device.type
         if not torch.amp.is_autocast_available(device):
-            return self._of(weight)
+            return self._normalise(weight)
         with torch.autocast(device, enabled=False):
-            return self._of(weight)
+            return self._normalise(weight)
 
-    def _of(self, weight: Tensor) -> Tensor:
+    def _normalise(self, weight: Tensor) -> Tensor:
         normalised: Tensor = self.parametrisation(weight)
         return normalised
 
@@ -36,9 +36,9 @@ def normalise_spectrally(module: nn.Module) -> None:
 
         W = W' / sigma(W'),  sigma(W') = u^T W' v
 
-    W' is what is learned, as a matrix of one row for each output; sigma is its largest singular value. The unit vectors
-    u and v follow W' by one power iteration at each forward pass in training mode, and stay in evaluation mode. All is
-    computed in the precision of W': in bfloat16 a norm would be wrong by half a percent.
+    W' is the learned weight, as a matrix of one row for each output; sigma is its largest singular value. The unit
+    vectors u and v are updated by one power iteration at each forward pass in training mode, and are fixed in
+    evaluation mode. Everything is computed in the precision of W': in bfloat16 a norm would be wrong by half a percent.
 
     Args:
         module: holds the layers, whose weights have their initial values.

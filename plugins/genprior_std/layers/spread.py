@@ -1,4 +1,4 @@
-"""How wide the density of a pixel is: a number that is fixed, or learned."""
+"""The width of the density of a pixel, fixed or learned."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Spread(nn.Module):
         log spread = log floor + softplus(raw),    d log spread / d raw = sigmoid(raw) > 0
 
     "fixed" has no parameter; "shared" learns one number, "channel" one for each of c, "pixel" one for each of c h w.
-    All begin at `start`. The floor is there because a density grows without bound as it narrows around a pixel that
-    every reconstruction gets exactly right, such as a black corner. Above it any value is reached, and no value is one
-    that a gradient cannot leave.
+    All are initialised to `start`. The floor is needed because a density grows without bound as it narrows around a
+    pixel that every reconstruction gets exactly right, such as a black corner. Every value above the floor can be
+    reached, and the gradient vanishes at none of them.
     """
 
     def __init__(self, form: SpreadForm, start: float, floor: float, image: tuple[int, int, int]) -> None:
-        """Begin at `start`.
+        """Initialise the spread to `start`.
 
         Args:
             form: whether the spread is learned, and how many there are.
-            start: the spread to begin with, or to stay at; above `floor` if it is learned.
-            floor: what a learned spread stays above.
+            start: the initial spread, or the fixed one; above `floor` if it is learned.
+            floor: lower bound of a learned spread.
             image: (c, h, w).
         """
         super().__init__()

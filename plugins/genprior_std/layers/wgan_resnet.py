@@ -1,10 +1,10 @@
-"""The residual blocks that WGAN-GP has for CIFAR-10: activations first, means for halving, copies for doubling."""
+"""The residual blocks that WGAN-GP uses for CIFAR-10: pre-activation, mean pooling, nearest-neighbour up-sampling."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from genprior_std.layers.initialisation import start_glorot, start_he
+from genprior_std.layers.initialisation import initialise_glorot, initialise_he
 
 __all__ = ["CriticBlock", "FirstCriticBlock", "GeneratorBlock"]
 
@@ -13,8 +13,8 @@ class GeneratorBlock(nn.Module):
     """A residual block that doubles the side.
 
     out = skip(up(x)) + conv(ReLU(BN(conv(up(ReLU(BN(x))))))), 3x3 convolutions, up = nearest neighbour, skip = 1x1
-    convolution. A 1x1 convolution sees each pixel alone, so it gives the same before the up-sampling as behind it, at a
-    quarter of the work.
+    convolution. A 1x1 convolution acts on each pixel separately, so before the up-sampling it gives the same result as
+    after it, at a quarter of the work.
 
     References:
         Gulrajani et al., Improved training of Wasserstein GANs, 2017, appendix F; order as in its code
@@ -25,8 +25,8 @@ class GeneratorBlock(nn.Module):
         """Make the block.
 
         Args:
-            inputs: channels that come in.
-            outputs: channels that go out.
+            inputs: input channels.
+            outputs: output channels.
         """
         super().__init__()
         self.main = nn.Sequential(
@@ -39,7 +39,7 @@ class GeneratorBlock(nn.Module):
             nn.Conv2d(outputs, outputs, 3, padding=1),
         )
         self.skip = nn.Conv2d(inputs, outputs, 1)
-        _start(self.main, self.skip)
+        _initialise(self.main, self.skip)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, outputs, 2h, 2w] from maps x [n, inputs, h, w]."""
@@ -52,8 +52,8 @@ class CriticBlock(nn.Module):
     """A residual block that keeps the side or halves it.
 
     out = skip(down(x)) + down(conv(ReLU(conv(ReLU(x))))), 3x3 convolutions, down = the mean of 2 x 2 pixels or nothing,
-    skip = 1x1 convolution, or the identity where the side is kept. Published is the mean behind the 1x1 convolution;
-    both are linear, so this is the same.
+    skip = 1x1 convolution, or the identity where the side is kept. The published code takes the mean after the 1x1
+    convolution; both are linear, so the result is the same.
 
     References:
         Gulrajani et al., Improved training of Wasserstein GANs, 2017, appendix F; order as in its code
@@ -64,7 +64,7 @@ class CriticBlock(nn.Module):
         """Make the block.
 
         Args:
-            width: channels that come in and go out.
+            width: input and output channels.
             down: halve the side.
         """
         super().__init__()
@@ -78,7 +78,7 @@ class CriticBlock(nn.Module):
         self.skip: nn.Module = nn.Identity()
         if down:
             self.skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(width, width, 1))
-        _start(self.main, self.skip)
+        _initialise(self.main, self.skip)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, width, h, w], or [n, width, h / 2, w / 2], from maps x [n, width, h, w]."""
@@ -87,7 +87,7 @@ class CriticBlock(nn.Module):
 
 
 class FirstCriticBlock(nn.Module):
-    """The block that sees the image: as `CriticBlock` with halving, without the ReLU in front, which would blind it.
+    """The first block: a `CriticBlock` that halves, without the first ReLU, which would clip the image.
 
     out = skip(down(x)) + down(conv(ReLU(conv(x)))).
 
@@ -99,8 +99,8 @@ class FirstCriticBlock(nn.Module):
         """Make the block.
 
         Args:
-            inputs: channels of the image, and of what is told about it.
-            outputs: channels that go out.
+            inputs: channels of the image and of the condition.
+            outputs: output channels.
         """
         super().__init__()
         self.main = nn.Sequential(
@@ -110,7 +110,7 @@ class FirstCriticBlock(nn.Module):
             nn.AvgPool2d(2),
         )
         self.skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1))
-        _start(self.main, self.skip)
+        _initialise(self.main, self.skip)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, outputs, h / 2, w / 2] from images x [n, inputs, h, w]."""
@@ -118,6 +118,6 @@ class FirstCriticBlock(nn.Module):
         return total
 
 
-def _start(main: nn.Module, skip: nn.Module) -> None:
-    start_he(main)
-    start_glorot(skip)
+def _initialise(main: nn.Module, skip: nn.Module) -> None:
+    initialise_he(main)
+    initialise_glorot(skip)

@@ -1,4 +1,4 @@
-"""The discriminator of BEGAN: an autoencoder, which finds easy what it knows."""
+"""The discriminator of BEGAN: an autoencoder whose reconstruction error is the score."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from torch import Tensor, nn
 
 from genprior import PartConfig, Sizes
 from genprior_std.layers.began import levels, pair, upsampling
-from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.initialisation import initialise_glorot
 from genprior_std.layers.layered_critic import LayeredCritic
 
 __all__ = ["AutoencoderCritic"]
 
 
 class AutoencoderCritic(LayeredCritic):
-    """An autoencoder whose error is the score: it is high, that is near zero, for images that it can reconstruct.
+    """An autoencoder whose score is minus its reconstruction error: near 0 for images that it reconstructs well.
 
         score = -L(x),  L(x) = 1/(c h w) |x - AE(x)|_1
 
-    The encoder: 3x3 convolution (w), ELU -> at the i-th side from the image to 8 x 8 two 3x3 convolutions (i w) with
-    ELU, between sides a 3x3 convolution of stride 2 -> FC to the code h, without an activation. The decoder is that of
-    decoder `began`, without its tanh. With w = 128 and h = 64 it is the published one, without the skip connections
-    that the paper offers as an extra. The features `level1` ... are those after the last ELU of a side; the trunk is
-    h. What is told about an image enters the encoder. Weights start as Glorot's.
+    The encoder: 3x3 convolution (w), ELU -> at the i-th resolution, from the image down to 8 x 8, two 3x3 convolutions
+    (i w) with ELU, and a 3x3 convolution of stride 2 between resolutions -> FC to the code h, without an activation.
+    The decoder is that of decoder `began`, without its tanh. With w = 128 and h = 64 it is the published network
+    without its optional skip connections. The features `level1` ... are those after the last ELU of a resolution; the
+    trunk is h. The condition enters the encoder. Weights have Glorot's initialisation.
 
     References:
         Berthelot, Schumm and Metz, BEGAN: Boundary Equilibrium Generative Adversarial Networks, 2017, sections 3.1
@@ -64,7 +64,7 @@ class AutoencoderCritic(LayeredCritic):
             self.layers[f"level{i}"] = nn.Sequential(halve, *pair(before, after))
         self.to_trunk = nn.Sequential(nn.Flatten(), nn.Linear(count * w * side**2, cfg.hidden))
         self.head = upsampling(cfg.hidden, w, channels, count, side)
-        start_glorot(self)
+        initialise_glorot(self)
 
     @property
     def trunk_width(self) -> int:

@@ -9,7 +9,7 @@ from genprior import PartConfig, Sizes
 from genprior_std.layers.began import levels, upsampling
 from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
-from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.initialisation import initialise_glorot
 from genprior_std.layers.pixels import PixelTanh
 
 __all__ = ["BeganDecoder"]
@@ -18,11 +18,11 @@ __all__ = ["BeganDecoder"]
 class BeganDecoder(ConditionalDecoder):
     """The generator of BEGAN, which is the decoder of its discriminator, with weights of its own.
 
-    FC w maps of 8 x 8 -> two 3x3 convolutions (w) with ELU at each side from 8 x 8 to the image, which nearest
-    neighbours double in between -> 3x3 convolution to the image's channels, tanh in at least single precision. With
-    w = 128 it is the published one but for the tanh: there pixels have no bounds and are clipped when they are shown.
-    It has neither batch normalisation nor the skip connections that the paper offers as an extra. Weights start as
-    Glorot's.
+    FC w maps of 8 x 8 -> two 3x3 convolutions (w) with ELU at each resolution from 8 x 8 to the image, with
+    nearest-neighbour up-sampling in between -> 3x3 convolution to the image's channels, tanh in at least single
+    precision. With w = 128 it is the published network except for the tanh: the published one leaves pixels unbounded
+    and clips them for display. It has neither batch normalisation nor the paper's optional skip connections. Weights
+    have Glorot's initialisation.
 
     References:
         Berthelot, Schumm and Metz, BEGAN: Boundary Equilibrium Generative Adversarial Networks, 2017, section 3.4 and
@@ -55,7 +55,7 @@ class BeganDecoder(ConditionalDecoder):
         *body, last = upsampling(inputs, self.config.width, sizes.image[0], count, side)
         self.layers = nn.Sequential(*body)
         self.to_image = nn.Sequential(last, PixelTanh())
-        start_glorot(self)
+        initialise_glorot(self)
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""

@@ -17,10 +17,10 @@ class CodeCritic(Critic):
     """The code discriminator of Table 4, on logits: FC 1000, LReLU -> FC 500, LReLU -> FC 200, LReLU -> FC 1.
 
     With a condition it sees [z, known], as in the supervised adversarial autoencoder; `conditional = false` is
-    Algorithm 1 to the letter, which shows the critic the codes alone.
+    Algorithm 1 as written, where the critic sees only the codes.
 
-    While it trains, noise may be added to the codes, z + input_noise e with e ~ N(0, I), which keeps a critic from
-    telling two distributions apart that hardly overlap; a public implementation of the adversarial autoencoder
+    In training, noise may be added to the codes, z + input_noise e with e ~ N(0, I), so that the critic cannot
+    perfectly separate two distributions that hardly overlap; a public implementation of the adversarial autoencoder
     (musyoku/adversarial-autoencoder) adds 0.3.
 
     References:
@@ -37,7 +37,7 @@ class CodeCritic(Critic):
         conditional: bool = True
         """Whether the critic sees `known`, beside the code; without a condition it makes no difference."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-        """Standard deviation of Gaussian noise on the codes, in training alone."""
+        """Standard deviation of Gaussian noise on the codes, in training only."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

@@ -11,7 +11,7 @@ from torch import nn
 from genprior import PartConfig, Sizes
 from genprior_std.layers.fully_connected import LEAK
 from genprior_std.layers.image_sizes import doublings
-from genprior_std.layers.initialisation import start_he, start_normal
+from genprior_std.layers.initialisation import initialise_he, initialise_normal
 from genprior_std.layers.layered_critic import LayeredCritic
 from genprior_std.layers.residual import pyramid
 from genprior_std.layers.spectral import normalise_spectrally
@@ -19,19 +19,19 @@ from genprior_std.layers.spectral import normalise_spectrally
 __all__ = ["DcganCritic"]
 
 KERNEL = 5
-"""Sides of the kernels, as in the code of DCGAN."""
+"""Kernel size, as in the code of DCGAN."""
 
 
 class DcganCritic(LayeredCritic):
     """The discriminator of DCGAN, on logits: convolutions of stride 2 from the image to 4 x 4, and one linear layer.
 
-    One convolution for each factor of two, with BN behind all but the first and LReLU (0.2) behind all -> FC 1 on the
-    flattened 4 x 4 map, which is the trunk. The maps go from w to twice as many at each smaller side, and at most 8w:
-    with w = 128 they are 128, 256, 512, 1024 for 64 x 64, as published. The features `conv1`, `conv2` ... are those
-    after the activation. A layer that is normalised has no bias.
+    One convolution for each factor of two, with BN after all but the first and LReLU (0.2) after all -> FC 1 on the
+    flattened 4 x 4 map, which is the trunk. The number of maps starts at w and doubles at each smaller resolution, up
+    to 8w: with w = 128 they are 128, 256, 512, 1024 for 64 x 64, as published. The features `conv1`, `conv2` ... are
+    those after the activation. A layer that is normalised has no bias.
 
     With w = 128, `batch_norm = false` and `init = "he"` the network for 32 x 32 is the convolutional
-    critic that WGAN-GP has for CIFAR-10. Images of 4 x 4 take one 3x3 convolution of stride 1.
+    critic that WGAN-GP uses for CIFAR-10. Images of 4 x 4 take one 3x3 convolution of stride 1.
 
     References:
         Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional generative adversarial
@@ -50,7 +50,7 @@ class DcganCritic(LayeredCritic):
         width: int = Field(default=128, gt=0)
         """w, the maps of the first convolution; the published networks have 128."""
         init: Literal["normal", "he"] = "normal"
-        """Where the layers start: N(0, 0.02) as in DCGAN, or He's uniform weights as in WGAN-GP."""
+        """Initial weights: N(0, 0.02) as in DCGAN, or He's uniform weights as in WGAN-GP."""
         batch_norm: bool = True
         """Batch normalisation after every convolution but the first; switch it off for a gradient penalty."""
         spectral_norm: bool = False
@@ -86,8 +86,8 @@ class DcganCritic(LayeredCritic):
         self.to_trunk = nn.Flatten()
         self.head = nn.Linear(inputs * 16, 1)
         if cfg.init == "he":
-            start_he(self)
+            initialise_he(self)
         else:
-            start_normal(self)
+            initialise_normal(self)
         if cfg.spectral_norm:
             normalise_spectrally(self)

@@ -12,27 +12,27 @@ from genprior import PartConfig, Sizes
 from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import doublings
-from genprior_std.layers.initialisation import start_he, start_normal
+from genprior_std.layers.initialisation import initialise_he, initialise_normal
 from genprior_std.layers.pixels import PixelTanh
 from genprior_std.layers.residual import pyramid
 
 __all__ = ["DcganDecoder"]
 
 KERNEL = 5
-"""Sides of the kernels, as in the code of DCGAN."""
+"""Kernel size, as in the code of DCGAN."""
 
 
 class DcganDecoder(ConditionalDecoder):
     """The generator of DCGAN: from a code to 4 x 4, and by up-convolutions of stride 2 to the image.
 
-    FC to 4 x 4 maps, BN, ReLU -> one up-convolution for each factor of two, with BN and ReLU behind all but the last ->
-    tanh in at least single precision. The maps go from w in front of the last up-convolution to twice as many at each
-    smaller side, and at most 8w: with w = 128 they are 1024, 512, 256, 128 for 64 x 64, as published. The first
-    normalisation has statistics for each unit, and a layer that is normalised has no bias.
+    FC to 4 x 4 maps, BN, ReLU -> one up-convolution for each factor of two, with BN and ReLU after all but the last ->
+    tanh in at least single precision. The number of maps is w before the last up-convolution and doubles at each
+    smaller resolution, up to 8w: with w = 128 they are 1024, 512, 256, 128 for 64 x 64, as published. The first batch
+    normalisation keeps statistics per unit, and a layer that is normalised has no bias.
 
-    With w = 128 and `init = "he"` the network for 32 x 32 (512, 256, 128 maps) is the convolutional
-    generator that WGAN-GP has for CIFAR-10, but for biases in front of normalisations, which do nothing. Images of
-    4 x 4 take one 3x3 convolution of stride 1 in place of the up-convolutions.
+    With w = 128 and `init = "he"` the network for 32 x 32 (512, 256, 128 maps) is the convolutional generator that
+    WGAN-GP uses for CIFAR-10, except for biases before batch normalisation, which have no effect. Images of 4 x 4 take
+    one 3x3 convolution of stride 1 in place of the up-convolutions.
 
     References:
         Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional generative adversarial
@@ -48,9 +48,9 @@ class DcganDecoder(ConditionalDecoder):
         retired: ClassVar[Mapping[str, Any]] = {"kernel": 5}
 
         width: int = Field(default=128, gt=0)
-        """w, the maps in front of the last up-convolution; the published networks have 128."""
+        """w, the maps before the last up-convolution; the published networks have 128."""
         init: Literal["normal", "he"] = "normal"
-        """Where the layers start: N(0, 0.02) as in DCGAN, or He's uniform weights as in WGAN-GP."""
+        """Initial weights: N(0, 0.02) as in DCGAN, or He's uniform weights as in WGAN-GP."""
         conditional: bool = False
         """Whether the decoder sees `known`, beside the code."""
 
@@ -89,9 +89,9 @@ class DcganDecoder(ConditionalDecoder):
         )
         self.to_image = nn.Sequential(nn.ConvTranspose2d(widths[-1], sizes.image[0], *shape), PixelTanh())
         if cfg.init == "he":
-            start_he(self)
+            initialise_he(self)
         else:
-            start_normal(self)
+            initialise_normal(self)
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""

@@ -15,16 +15,16 @@ from genprior_std.layers.pixels import PixelTanh
 __all__ = ["GatedConvolutionalDecoder"]
 
 DEPTH = 4
-"""Gated convolutions behind each other."""
+"""Number of gated convolutions."""
 
 
 class GatedConvolutionalDecoder(ConditionalDecoder):
-    """Gated layers from the code to a first image, which gated convolutions at full size refine; for any size.
+    """Gated layers from the code to a first image, which gated convolutions refine; for images of any size.
 
     z - 300 - c h w, as maps [c, h, w] -> four gated 3x3 convolutions (64) -> 1x1 convolution, x = tanh(u / 2) in at
     least single precision, so that the probability of a white pixel, (x + 1) / 2, is sigmoid(u) as in the paper. With a
-    condition the first layer is two, [z - 300, known - 300] - c h w: p(x | z1, z2) of the hierarchical VAE where z is
-    z1 and `known` is z2.
+    condition there are two first layers, [z - 300, known - 300] - c h w: p(x | z1, z2) of the hierarchical VAE where z
+    is z1 and `known` is z2.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, the convolutional hierarchical VAE; layers as in its code.
@@ -38,7 +38,7 @@ class GatedConvolutionalDecoder(ConditionalDecoder):
         width: int = Field(default=64, gt=0)
         """Channels of each gated convolution."""
         hidden: int = Field(default=300, gt=0)
-        """Width of the first gated layer, and of that of `known`."""
+        """Width of the first gated layer, and of the one for `known`."""
         conditional: bool = False
         """Whether the decoder sees `known`, through a first layer of its own."""
 

@@ -22,10 +22,11 @@ LAYERS = ((7, 1), (3, 2), (5, 1), (3, 2), (3, 1))
 class GatedConvolutionalEncoder(PosteriorEncoder):
     """Gated convolutions down to a quarter of the sides, then a Gaussian over codes.
 
-    7x7 convolution (32) -> 3x3 (32) at stride 2 -> 5x5 (64) -> 3x3 (64) at stride 2 -> 3x3 (6), all gated; the maps,
-    flattened, are h, 294 numbers of an image of 28 x 28. Without a condition mean and log variance are linear in h, the
-    latter in [-6, 2]: q(z2 | x) of the hierarchical VAE. With one, `known` passes a gated layer as wide as h, and both
-    together a gated layer of 300 before mean and log variance: with `small_kernels`, q(z1 | x, z2) where `known` is z2.
+    7x7 convolution (32) -> 3x3 (32) at stride 2 -> 5x5 (64) -> 3x3 (64) at stride 2 -> 3x3 (6), all gated; the
+    flattened maps are h, 294 numbers for 28 x 28 images. Without a condition mean and log variance are linear in h, the
+    latter in [-6, 2]: q(z2 | x) of the hierarchical VAE. With one, `known` goes through a gated layer as wide as h, and
+    both together through a gated layer of 300 before mean and log variance; with `small_kernels` this is q(z1 | x, z2)
+    where `known` is z2.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, the convolutional hierarchical VAE; layers as in its code.
@@ -41,13 +42,13 @@ class GatedConvolutionalEncoder(PosteriorEncoder):
         maps: int = Field(default=6, gt=0)
         """Channels of the last convolution."""
         hidden: int = Field(default=300, gt=0)
-        """Width of the gated layer in which images and condition meet; there is none without a condition."""
+        """Width of the gated layer that joins image and condition; unused without a condition."""
         small_kernels: bool = False
         """Whether all kernels are 3x3, as in the published q(z1 | x, z2)."""
         conditional: bool = False
-        """Whether the encoder sees `known`, beside the last maps."""
+        """Whether the encoder sees `known`, joined to the last maps."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

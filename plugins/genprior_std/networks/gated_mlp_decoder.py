@@ -20,9 +20,9 @@ __all__ = ["GatedMlpDecoder"]
 class GatedMlpDecoder(ConditionalDecoder):
     """Gated layers from the code to the pixels, for images of any size.
 
-    z - 300 - 300 - x = tanh(u / 2), in at least single precision, so that the probability of a white pixel,
-    (x + 1) / 2, is sigmoid(u) as in the paper. With a condition the first layer is two, [z - 300, known - 300] - 300,
-    which is p(x | z1, z2) of the hierarchical VAE where z is z1 and `known` is z2.
+    z - 300 - 300 - x = tanh(u / 2), in at least single precision, so that the probability of a white pixel, (x + 1) /
+    2, is sigmoid(u) as in the paper. With a condition there are two first layers, [z - 300, known - 300] - 300, which
+    is p(x | z1, z2) of the hierarchical VAE where z is z1 and `known` is z2.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, section 5 (gated layers of 300 units).

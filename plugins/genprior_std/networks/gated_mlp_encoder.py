@@ -18,8 +18,8 @@ class GatedMlpEncoder(PosteriorEncoder):
     """Gated layers from the pixels to a Gaussian over codes, for images of any size.
 
     x - 300 - 300 - mean and log variance, the latter in [-6, 2]; a gated layer is (W h + b) * sigmoid(V h + c). With a
-    condition the first layer is two, [x - 300, known - 300] - 300, which is q(z1 | x, z2) of the hierarchical VAE where
-    `known` is z2.
+    condition there are two first layers, [x - 300, known - 300] - 300, which is q(z1 | x, z2) of the hierarchical VAE
+    where `known` is z2.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, section 5 (gated layers of 300 units).
@@ -35,7 +35,7 @@ class GatedMlpEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, through a first layer of its own."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

@@ -20,10 +20,11 @@ class ConvolutionalImageCritic(LayeredCritic):
     """The image discriminator of Table 4, on logits.
 
     4x4 convolution (w) at stride 2, LReLU -> 4x4 convolution (2w) at stride 2, BN, LReLU -> 4x4 convolution (4w) at
-    stride 2, BN, LReLU -> FC 1000, LReLU -> FC 1. With 32 x 32 images and w = 64 this is the table, and F(x) is the
-    4 x 4 map `conv3` after its activation. There are always at least three convolutions, and the last map is always
-    4 x 4: for images of 16 x 16 (8 x 8) the first (two) have a kernel of 3x3 at stride 1 instead; for 64 x 64 a fourth
-    of 8w follows, and any further one has 8w too. Every layer has its bias, as in the paper's count of parameters.
+    stride 2, BN, LReLU -> FC 1000, LReLU -> FC 1. With 32 x 32 images and w = 64 this is the table, and F(x) is the 4 x
+    4 map `conv3` after its activation. There are always at least three convolutions, and the last map is always 4 x 4:
+    for 16 x 16 images the first convolution, and for 8 x 8 images the first two, are 3x3 at stride 1 instead; for 64 x
+    64 a fourth with 8w maps follows, and any further one has 8w as well. Every layer has a bias, which matches the
+    paper's parameter count.
 
     References:
         Learning priors for adversarial autoencoders, Table 4 (image discriminator).
@@ -69,7 +70,7 @@ class ConvolutionalImageCritic(LayeredCritic):
                 nn.Conv2d(inputs, outputs, *shape, padding=1), *norm, nn.LeakyReLU(LEAK, inplace=True)
             )
             inputs = outputs
-        # The names 0 and 1 are those in checkpoints from before the map was flattened here.
+        # The names 0 and 1 match older checkpoints, written before the map was flattened here.
         to_trunk = {
             "flat": nn.Flatten(),
             "0": nn.Linear(inputs * 16, cfg.hidden),

@@ -1,4 +1,4 @@
-"""The discriminator of InfoGAN, whose trunk its recognition head shares."""
+"""The discriminator of InfoGAN, which shares its trunk with the recognition head."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from genprior import PartConfig, Sizes
 from genprior_std.layers.image_sizes import divided
-from genprior_std.layers.initialisation import start_normal
+from genprior_std.layers.initialisation import initialise_normal
 from genprior_std.layers.layered_critic import LayeredCritic
 
 __all__ = ["InfoganCritic"]
@@ -19,15 +19,15 @@ SLOPE = 0.1
 
 
 class InfoganCritic(LayeredCritic):
-    """The discriminator that InfoGAN has for MNIST, on logits.
+    """The discriminator that InfoGAN uses for MNIST, on logits.
 
     4x4 convolution (w) at stride 2, LReLU (0.1) -> 4x4 convolution (2w) at stride 2, BN, LReLU -> FC 1024, BN, LReLU ->
     FC 1. With w = 64 it is the published one: 64 x 14 x 14 and 128 x 7 x 7 for 28 x 28 images. The trunk is the layer
-    of 1024, on which the recognition network Q stands too. A layer that is normalised has no bias; the weights start
-    as in DCGAN.
+    of 1024, which the recognition network Q uses as well. A layer that is normalised has no bias; the weights are
+    initialised as in DCGAN.
 
     References:
-        Chen et al., InfoGAN, 2016, appendix C.1, table 1; start as in its code.
+        Chen et al., InfoGAN, 2016, appendix C.1, table 1; initialisation as in its code.
     """
 
     name = "infogan"
@@ -73,4 +73,4 @@ class InfoganCritic(LayeredCritic):
             nn.LeakyReLU(SLOPE, inplace=True),
         )
         self.head = nn.Linear(cfg.hidden, 1)
-        start_normal(self)
+        initialise_normal(self)

@@ -11,23 +11,23 @@ from genprior import PartConfig, Sizes
 from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import divided
-from genprior_std.layers.initialisation import start_normal
+from genprior_std.layers.initialisation import initialise_normal
 from genprior_std.layers.pixels import PixelTanh
 
 __all__ = ["InfoganDecoder"]
 
 
 class InfoganDecoder(ConditionalDecoder):
-    """The generator that InfoGAN has for MNIST: two fully connected layers and two up-convolutions.
+    """The generator that InfoGAN uses for MNIST: two fully connected layers and two up-convolutions.
 
     FC 1024, BN, ReLU -> FC 2w maps of a quarter of the sides, BN, ReLU -> 4x4 up-convolution (w) at stride 2, BN, ReLU
-    -> 4x4 up-convolution to the image's channels at stride 2 -> the mean of a Bernoulli: with p = sigmoid(u) the
-    probability of white, x = 2p - 1 = tanh(u / 2), in at least single precision. With w = 64 it is the published one:
-    128 x 7 x 7 and 64 x 14 x 14 for 28 x 28 images. A layer that is normalised has no bias; the weights start as in
-    DCGAN.
+    -> 4x4 up-convolution to the image's channels at stride 2 -> the mean of a Bernoulli distribution: with p =
+    sigmoid(u) the probability of white, x = 2p - 1 = tanh(u / 2), in at least single precision. With w = 64 it is the
+    published one: 128 x 7 x 7 and 64 x 14 x 14 for 28 x 28 images. A layer that is normalised has no bias; the weights
+    are initialised as in DCGAN.
 
     References:
-        Chen et al., InfoGAN, 2016, appendix C.1, table 1; normalisations and start as in its code.
+        Chen et al., InfoGAN, 2016, appendix C.1, table 1; normalisation and initialisation as in its code.
     """
 
     name = "infogan"
@@ -36,7 +36,7 @@ class InfoganDecoder(ConditionalDecoder):
         """Settings of the generator of InfoGAN."""
 
         width: int = Field(default=64, gt=0)
-        """w, the maps in front of the last up-convolution; the published network has 64."""
+        """w, the maps before the last up-convolution; the published network has 64."""
         hidden: int = Field(default=1024, gt=0)
         """Width of the first fully connected layer; the published network has 1024."""
         conditional: bool = False
@@ -73,7 +73,7 @@ class InfoganDecoder(ConditionalDecoder):
             nn.ConvTranspose2d(w, sizes.image[0], 4, 2, padding=1),
             PixelTanh(scale=0.5),
         )
-        start_normal(self)
+        initialise_normal(self)
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""

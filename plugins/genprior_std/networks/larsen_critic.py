@@ -20,11 +20,12 @@ class LarsenCritic(LayeredCritic):
 
     5x5 convolution (w/2), ReLU -> 5x5 convolution (2w) at stride 2, BN, ReLU -> 5x5 convolution (3w) at stride 2, BN,
     ReLU -> 5x5 convolution (4w) at stride 2, BN, ReLU -> FC 512, BN, ReLU -> FC 1. With w = 64 it is the published one:
-    32, 128, 192, 256 for 32 x 32 images. As published, the third has 4w for images of 64 x 64, and so for all with a
-    side from there on. A layer that is normalised has no bias, as there.
+    32, 128, 192, 256 for 32 x 32 images. As published, the third has 4w for 64 x 64 images; for larger ones too. A
+    layer that is normalised has no bias, as published.
 
-    The features of `conv2` are those after normalisation and ReLU, those of `conv2_pre` the bare convolution's. Larsen
-    et al. compare images in `conv4_pre` on CelebA and, in their code, in `conv3_pre` on CIFAR-10.
+    The features `conv2` are taken after normalisation and ReLU, `conv2_pre` directly after the convolution; likewise
+    `conv3` and `conv4`. Larsen et al. compare images in `conv4_pre` on CelebA and, in their code, in `conv3_pre` on
+    CIFAR-10.
 
     References:
         Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016; layers as in its code.

@@ -22,8 +22,8 @@ class LarsenDecoder(ConditionalDecoder):
     FC 4w maps of an eighth of the sides, BN, ReLU -> 5x5 up-convolution (3w), BN, ReLU -> 5x5 up-convolution (2w), BN,
     ReLU -> 5x5 up-convolution (w/2), BN, ReLU -> 5x5 convolution to the image's channels, tanh in at least single
     precision. With w = 64 it is the published one: 256 x 4 x 4, 192, 128, 32 for 32 x 32 images. As published, the
-    first up-convolution has 4w for images of 64 x 64, and so for all with a side from there on. A layer that is
-    normalised has no bias, and the first normalisation has statistics for each unit.
+    first up-convolution has 4w for 64 x 64 images; for larger ones too. A layer that is normalised has no bias, and the
+    first batch normalisation keeps statistics per unit.
 
     References:
         Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016; layers as in its code.

@@ -20,7 +20,7 @@ class LarsenEncoder(PosteriorEncoder):
 
     5x5 convolution (w), BN, ReLU -> 5x5 convolution (2w), BN, ReLU -> 5x5 convolution (4w), BN, ReLU -> FC 1024, BN,
     ReLU -> FC mean and log variance. With w = 64 it is the published one, for 32 x 32 as for 64 x 64 images. A layer
-    that is normalised has no bias, as there.
+    that is normalised has no bias, as published.
 
     References:
         Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016; layers as in its code.
@@ -38,7 +38,7 @@ class LarsenEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

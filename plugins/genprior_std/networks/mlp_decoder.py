@@ -14,7 +14,7 @@ from genprior import Batch, PartConfig, Sizes
 from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.fully_connected import Activation, fully_connected
-from genprior_std.layers.initialisation import Start, start_glorot
+from genprior_std.layers.initialisation import Initialisation, initialise_glorot
 from genprior_std.layers.pixels import PixelTanh, logit_of_mean
 
 __all__ = ["MlpDecoder"]
@@ -23,10 +23,10 @@ __all__ = ["MlpDecoder"]
 class MlpDecoder(ConditionalDecoder):
     """A multilayer perceptron from the code to the pixels, which a tanh keeps in [-1, 1].
 
-    The tanh is taken in at least single precision. With `hidden = [200, 200]`, `activation = "tanh"`,
-    `init = "glorot"` and `start_from_mean = true` it is that of the importance weighted autoencoder with one stochastic
-    layer, but for the scale of the last layer: there a pixel's probability is sigmoid(u), here (tanh(u) + 1) / 2, which
-    is sigmoid(2u).
+    The tanh is taken in at least single precision. With `hidden = [200, 200]`, `activation = "tanh"`, `init = "glorot"`
+    and `start_from_mean = true` it is the decoder of the importance weighted autoencoder with one stochastic layer,
+    except for the scale of the last layer: there a pixel's probability is sigmoid(u), here (tanh(u) + 1) / 2, which is
+    sigmoid(2u).
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, appendix A (two hidden layers of 1000 ReLU units).
@@ -46,10 +46,10 @@ class MlpDecoder(ConditionalDecoder):
         """Batch normalisation between a hidden layer and its activation."""
         conditional: bool = False
         """Whether the decoder sees `known`, beside the code."""
-        init: Start = "default"
-        """Where the layers start: torch's own draw, or Glorot's uniform weights with biases of zero."""
+        init: Initialisation = "default"
+        """Initial weights: torch's default, or Glorot's uniform weights with zero biases."""
         start_from_mean: bool = False
-        """Whether the bias of the output starts at the mean of training images, in place of near zero."""
+        """Whether the bias of the output is initialised to the mean training image, instead of near zero."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
@@ -64,11 +64,11 @@ class MlpDecoder(ConditionalDecoder):
         self.layers = nn.Sequential(*fully_connected(inputs, cfg.hidden, cfg.activation, cfg.batch_norm))
         self.to_image = nn.Sequential(nn.Linear(cfg.hidden[-1], math.prod(sizes.image)), PixelTanh())
         if cfg.init == "glorot":
-            start_glorot(self)
+            initialise_glorot(self)
 
     @torch.no_grad()
     def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Let the bias of the output be where its tanh is the mean of training images, if that is asked for."""
+        """Set the bias of the output such that its tanh is the mean training image, if `start_from_mean` is on."""
         if self.config.start_from_mean:
             cast(nn.Linear, self.to_image[0]).bias.copy_(0.5 * logit_of_mean(draw))  # (tanh(u) + 1) / 2 = sigmoid(2u)
 

@@ -12,7 +12,7 @@ from torch.nn.functional import dropout
 from genprior import PartConfig, Posterior, Sizes
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.fully_connected import Activation, fully_connected
-from genprior_std.layers.initialisation import Start, start_glorot
+from genprior_std.layers.initialisation import Initialisation, initialise_glorot
 from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
 
 __all__ = ["MlpEncoder"]
@@ -21,10 +21,10 @@ __all__ = ["MlpEncoder"]
 class MlpEncoder(PosteriorEncoder):
     """A multilayer perceptron from the pixels to the code; two layers of 1000 by default.
 
-    With `hidden = [200, 200]`, `activation = "tanh"`, `init = "glorot"` and `posterior = "gaussian"` it is that of the
-    importance weighted autoencoder with one stochastic layer.
+    With `hidden = [200, 200]`, `activation = "tanh"`, `init = "glorot"` and `posterior = "gaussian"` it is the encoder
+    of the importance weighted autoencoder with one stochastic layer.
 
-    While it trains, noise may be added to the pixels and numbers of the first hidden layer may be dropped:
+    In training, noise may be added to the pixels and dropout applied to the first hidden layer:
 
         x + input_noise e,  e ~ N(0, I);    h_1 m / (1 - dropout),  m ~ Bernoulli(1 - dropout)
 
@@ -48,15 +48,15 @@ class MlpEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, beside the pixels."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
         normalise_code: bool = False
-        """Batch normalisation, with a learned scale and shift, of the code's numbers: before a softmax, its logits."""
-        init: Start = "default"
-        """Where the layers start: torch's own draw, or Glorot's uniform weights with biases of zero."""
+        """Batch normalisation, with a learned scale and shift, of the code; for a softmax, of its logits."""
+        init: Initialisation = "default"
+        """Initial weights: torch's default, or Glorot's uniform weights with zero biases."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-        """Standard deviation of Gaussian noise on the pixels, on their scale [-1, 1], in training alone."""
+        """Standard deviation of Gaussian noise on the pixels, on their scale [-1, 1], in training only."""
         dropout: float = Field(default=0.0, ge=0, lt=1)
-        """How likely each number of the first hidden layer is dropped, in training alone."""
+        """Dropout probability of the first hidden layer, in training only."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
@@ -66,7 +66,7 @@ class MlpEncoder(PosteriorEncoder):
             sizes: every size that it depends on.
 
         Raises:
-            PlanError: the numbers of a Gaussian are to be normalised.
+            PlanError: `normalise_code` is on and the posterior is Gaussian.
         """
         super().__init__(config, sizes)
         cfg = self.config
@@ -77,8 +77,8 @@ class MlpEncoder(PosteriorEncoder):
         )
         self.code_norm = code_norm(self.name, cfg.posterior, sizes.code, cfg.normalise_code)
         if cfg.init == "glorot":
-            start_glorot(self.layers)
-            start_glorot(self.to_code, pieces=posterior_width(cfg.posterior, 1))
+            initialise_glorot(self.layers)
+            initialise_glorot(self.to_code, pieces=posterior_width(cfg.posterior, 1))
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:
         """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""

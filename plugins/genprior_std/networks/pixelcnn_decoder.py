@@ -1,4 +1,4 @@
-"""The conditional gated PixelCNN, a decoder that draws an image pixel by pixel and knows its exact likelihood."""
+"""The conditional gated PixelCNN, a decoder that samples an image pixel by pixel and has an exact likelihood."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from genprior_std.layers.pixelcnn_sampling import sample_rows
 
 __all__ = ["PixelCnnDecoder"]
 
-SHRUNK = 4
-"""How many times smaller than the image the first map of a code is."""
+REDUCTION = 4
+"""Factor by which the first map of a code is smaller than the image."""
 
 
 class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
     """The conditional gated PixelCNN: p(x | z) = prod_i p(x_i | x_<i, z), in the order of rows, columns, and R, G, B.
 
-    A gated layer with a kernel of 7 that sees earlier pixels alone (mask A), `blocks` gated layers with residuals
-    (mask B), ReLU, a 1x1 convolution, ReLU, and a 1x1 convolution to the distribution of each colour of each pixel. The
-    code enters each layer as a bias: a vector that is the same everywhere (`code = "invariant"`), or a map
-    ("dependent"): FC to maps of a quarter of the sides, ReLU, an up-convolution, ReLU and another to the whole image,
-    and from there a 1x1 convolution for each layer. Without a code (of width 0) it is a plain PixelCNN; with
-    "dependent" it then takes the map of the number 1, and knows where a pixel is, as every decoder with such a code.
+    A gated layer with a kernel of 7 that sees only earlier pixels (mask A), `blocks` gated layers with residuals (mask
+    B), ReLU, a 1x1 convolution, ReLU, and a 1x1 convolution to the parameters of the distribution of each colour of
+    each pixel. The code enters each layer as a bias: a vector that is the same at every pixel (`code = "invariant"`),
+    or a map that depends on the position ("dependent"): FC to maps of a quarter of the image's sides, ReLU, an
+    up-convolution, ReLU, an up-convolution to the size of the image, and a 1x1 convolution for each layer. Without a
+    code (width 0) it is a plain PixelCNN; with "dependent" the map is then that of the constant 1, so the position of a
+    pixel is still known.
 
-    The probabilities of all images add up to one: of all black and white images for "bernoulli", which takes a pixel
-    of any other grey for white if it is above 0 and for black if not, so grey images need one of the other two; of all
-    images of bytes for "softmax" and "discretised_logistic", which take a pixel for the nearest byte.
+    The probabilities of all images add up to one: of all black and white images for "bernoulli", which rounds a grey
+    pixel to white if it is above 0 and to black otherwise, so grey images need one of the other two; of all images of
+    bytes for "softmax" and "discretised_logistic", which round a pixel to the nearest byte.
 
     A pixel sees first_kernel // 2 + blocks (kernel // 2) rows up, and as many columns to the left and, in the rows
-    above, to the right. A small receptive field makes a PixelGAN autoencoder: what is farther apart can only come
-    through the code. `forward` draws images, so no gradient passes it; learn by `log_prob`.
+    above, to the right. A small receptive field makes a PixelGAN autoencoder: dependencies over longer distances can
+    only come through the code. `forward` samples images and passes no gradient; train by `log_prob`.
 
     References:
         van den Oord et al., Conditional image generation with PixelCNN decoders, 2016, sections 2.2 to 2.4.
@@ -54,28 +55,30 @@ class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
         width: int = Field(default=32, gt=0)
         """Feature maps of each stack of a layer; a multiple of the number of colours, so 33 for colour images."""
         blocks: int = Field(default=3, ge=0)
-        """Gated layers with residuals behind the first layer."""
+        """Gated layers with residuals after the first layer."""
         first_kernel: int = Field(default=7, ge=3)
-        """Side of the uncut kernel of the first layer, odd."""
+        """Kernel size of the first layer before masking, odd."""
         kernel: int = Field(default=3, gt=0)
-        """Side of the uncut kernels of the other layers, odd."""
+        """Kernel size of the other layers before masking, odd."""
         head_width: int = Field(default=32, gt=0)
-        """Maps of the 1x1 convolution in front of the last; a multiple of the number of colours."""
+        """Maps of the 1x1 convolution before the last; a multiple of the number of colours."""
         distribution: PixelForm = "bernoulli"
-        """Of one colour of one pixel: black or white, a softmax over 256 bytes, or a logistic density in 256 bins."""
+        """Of one colour of one pixel: Bernoulli, a softmax over 256 bytes, or a logistic density in 256 bins."""
         code: Literal["invariant", "dependent"] = "invariant"
         """Whether the code is the same bias for all pixels, or a bias that depends on where a pixel is."""
         code_maps: int = Field(default=8, gt=0)
-        """Maps that describe the code where it is "dependent"."""
+        """Maps of a "dependent" code."""
         conditional: bool = False
         """Whether the decoder sees `known`, beside the code."""
 
         @field_validator("first_kernel", "kernel")
         @classmethod
         def _check_odd(cls, value: int) -> int:
-            """Refuse a kernel without a middle."""
+            """Refuse an even kernel size."""
             if value % 2 == 0:
-                raise ValueError(f"a kernel is around a pixel, so its side is odd; {value} is not, {value + 1} is")
+                raise ValueError(
+                    f"a kernel is centred on a pixel, so its size is odd; {value} is even, use {value + 1}"
+                )
             return value
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
@@ -109,7 +112,7 @@ class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
         )
 
     def described(self, z: Tensor, known: Tensor) -> Tensor | None:
-        """What describes a code: [n, d, 1, 1], or [n, code_maps, h, w] where it depends on the place; None for nothing.
+        """The code as input of the layers: [n, d, 1, 1], or [n, code_maps, h, w] if "dependent"; None without a code.
 
         Args:
             z: codes [n, d].
@@ -124,10 +127,10 @@ class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
         return code
 
     def numbers(self, x: Tensor, z: Tensor, known: Tensor) -> Tensor:
-        """The numbers of each pixel's distribution given the earlier ones, [n, c, m, h, w], at least single precision.
+        """The parameters of each pixel's distribution given the earlier pixels, [n, c, m, h, w], at least float32.
 
         Args:
-            x: images [n, c, h, w]; pixel i of the result depends on the pixels before it alone.
+            x: images [n, c, h, w]; pixel i of the result depends only on the pixels before it.
             z: codes [n, d].
             known: [n, k].
         """
@@ -143,7 +146,7 @@ class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
         return s.view(len(s), *x.shape[1:2], self.distribution.count, *x.shape[2:])
 
     def log_prob(self, x: Tensor, z: Tensor, known: Tensor) -> Tensor:
-        """The exact log p(x | z, known), [n] in nats, of the possible image that is nearest to x.
+        """The exact log p(x | z, known), [n] in nats, of x rounded to the nearest possible image.
 
         Args:
             x: images [n, c, h, w] in [-1, 1].
@@ -164,12 +167,12 @@ class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
         Args:
             z: codes [n, d].
             known: [n, k].
-            uniforms: [n, c, h, w] in [0, 1), one number for each pixel; drawn where none are given.
+            uniforms: [n, c, h, w] in [0, 1), one number for each pixel; drawn if None.
         """
         dtype = torch.promote_types(z.dtype, torch.float32)
         if uniforms is None:
             uniforms = torch.rand(len(z), *self.sizes.image, device=z.device, dtype=dtype)
-        # Half precision would make matrices this small slower, and let a pixel's draw depend on the cast.
+        # For matrices this small half precision is slower, and its rounding would change the sampled pixels.
         with _without_autocast(z.device.type):
             own = next(self.head.parameters()).dtype
             code = self.described(z.to(own), known.to(own))
@@ -195,7 +198,7 @@ def _check_widths(colours: int, widths: dict[str, int]) -> None:
 
 
 def _code_map(inputs: int, maps: int, image: tuple[int, int, int]) -> nn.Sequential:
-    h, w = divided("decoder 'pixelcnn' with code = \"dependent\"", image, SHRUNK, 'code = "invariant"')
+    h, w = divided("decoder 'pixelcnn' with code = \"dependent\"", image, REDUCTION, 'code = "invariant"')
     return nn.Sequential(
         nn.Linear(inputs, maps * h * w),
         nn.ReLU(inplace=True),

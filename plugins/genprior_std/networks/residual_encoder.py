@@ -21,10 +21,10 @@ __all__ = ["ResidualEncoder"]
 class ResidualEncoder(PosteriorEncoder):
     """The encoder of Table 2: residual blocks down to 4 x 4, an average pool and two fully connected layers.
 
-    3x3 convolution (w), ReLU -> residual block (w) -> one down-sampling residual block for each factor of two down to
-    4 x 4 (2w, 4w, 8w, and 8w from there on) -> 4x4 average pool -> FC 2d, BN, ReLU -> FC d, linear. With 32 x 32 images
-    and w = 64 this is the table. As printed, its first convolution has stride 2, and the 4x4 pool would meet a map of
-    2 x 2; `stem_stride = 1` repairs that, and `stem_stride = 2` keeps the print and pools over the 2 x 2 that are left.
+    3x3 convolution (w), ReLU -> residual block (w) -> one down-sampling residual block for each factor of two down to 4
+    x 4 (2w, 4w, 8w, and 8w from there on) -> 4x4 average pool -> FC 2d, BN, ReLU -> FC d, linear. With 32 x 32 images
+    and w = 64 this is the table. As printed, the first convolution has stride 2, and the 4x4 pool would get a 2 x 2
+    map; `stem_stride = 1` corrects that, and `stem_stride = 2` follows the print and pools over the 2 x 2 map.
 
     References:
         Learning priors for adversarial autoencoders, Table 2 (encoder).
@@ -40,13 +40,13 @@ class ResidualEncoder(PosteriorEncoder):
         width: int = Field(default=64, gt=0)
         """w, the channels of the first convolution."""
         stem_stride: Literal[1, 2] = 1
-        """Stride of the first convolution: 1 is the table repaired, 2 the table as printed, with a global pool."""
+        """Stride of the first convolution: 1 corrects the table, 2 is the table as printed, with a global pool."""
         batch_norm: bool = True
         """Batch normalisation inside the residual blocks; false is the table as printed."""
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

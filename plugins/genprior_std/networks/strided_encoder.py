@@ -23,11 +23,11 @@ class StridedEncoder(PosteriorEncoder):
     default. A layer that is normalised has no bias: the normalisation would subtract it again.
 
     `input_noise` makes the code a random function z = f(x, n) of the image, with n added to the pixels: an implicit
-    q(z | x), without a density. It is drawn in training mode alone.
+    q(z | x), without a density. It is drawn in training mode only.
 
     References:
-        Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2 (z = f(x, n)). The text names no layers; these are
-        the usual ones.
+        Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2 (z = f(x, n)). The text does not
+        name the layers; these are common ones.
     """
 
     name = "strided"
@@ -44,9 +44,9 @@ class StridedEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a point that sums to 1 (a soft category)."""
+        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
         normalise_code: bool = False
-        """Batch normalisation, with a learned scale and shift, of the code's numbers: before a softmax, its logits."""
+        """Batch normalisation, with a learned scale and shift, of the code; for a softmax, of its logits."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
         """Standard deviation of Gaussian noise on the pixels, which lie in [-1, 1], while training."""
 
@@ -58,7 +58,7 @@ class StridedEncoder(PosteriorEncoder):
             sizes: every size that it depends on.
 
         Raises:
-            PlanError: the numbers of a Gaussian are to be normalised.
+            PlanError: `normalise_code` is on and the posterior is Gaussian.
         """
         super().__init__(config, sizes)
         cfg = self.config

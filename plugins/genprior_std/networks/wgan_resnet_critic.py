@@ -7,24 +7,24 @@ from torch import Tensor, nn
 
 from genprior import PartConfig, Sizes
 from genprior_std.layers.image_sizes import doublings
-from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.initialisation import initialise_glorot
 from genprior_std.layers.layered_critic import LayeredCritic
 from genprior_std.layers.spectral import normalise_spectrally
 from genprior_std.layers.wgan_resnet import CriticBlock, FirstCriticBlock
 
 __all__ = ["WganResnetCritic"]
 
-KEPT = 2
-"""Blocks that keep the side, behind those that halve it."""
+SAME_SIDE_BLOCKS = 2
+"""Number of blocks that keep the side, after those that halve it."""
 
 
 class WganResnetCritic(LayeredCritic):
-    """The residual critic that WGAN-GP has for CIFAR-10, without any batch normalisation.
+    """The residual critic that WGAN-GP uses for CIFAR-10, without any batch normalisation.
 
     Residual blocks (w) that halve the side down to 8 x 8, at least one -> two residual blocks (w) that keep it -> ReLU,
     mean over the pixels -> FC 1. With w = 128 and 32 x 32 images it is the published one: two blocks that halve and two
-    that keep. The features `block1` ... are the sums that leave the blocks, which the next block activates; the trunk
-    is the mean after the last ReLU.
+    that keep. The features `block1` ... are the outputs of the blocks, before the activation of the next block; the
+    trunk is the mean after the last ReLU.
 
     References:
         Gulrajani et al., Improved training of Wasserstein GANs, 2017, appendix F, table 4; details as in its code
@@ -60,11 +60,11 @@ class WganResnetCritic(LayeredCritic):
         halved = max(doublings("critic 'wgan_resnet'", sizes.image, "critic 'image_mlp'") - 1, 1)
         inputs = sizes.image[0] + (sizes.known if cfg.conditional else 0)
         self.layers = nn.ModuleDict({"block1": FirstCriticBlock(inputs, w)})
-        for i in range(1, halved + KEPT):
+        for i in range(1, halved + SAME_SIDE_BLOCKS):
             self.layers[f"block{i + 1}"] = CriticBlock(w, down=i < halved)
         self.to_trunk = _ActiveMean()
         self.head = nn.Linear(w, 1)
-        start_glorot(self.head)
+        initialise_glorot(self.head)
         if cfg.spectral_norm:
             normalise_spectrally(self)
 

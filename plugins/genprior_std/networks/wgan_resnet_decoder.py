@@ -9,7 +9,7 @@ from genprior import PartConfig, Sizes
 from genprior_std.layers.conditional_decoder import ConditionalDecoder
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.image_sizes import doublings
-from genprior_std.layers.initialisation import start_glorot
+from genprior_std.layers.initialisation import initialise_glorot
 from genprior_std.layers.pixels import PixelTanh
 from genprior_std.layers.wgan_resnet import GeneratorBlock
 
@@ -17,11 +17,11 @@ __all__ = ["WganResnetDecoder"]
 
 
 class WganResnetDecoder(ConditionalDecoder):
-    """The residual generator that WGAN-GP has for CIFAR-10.
+    """The residual generator that WGAN-GP uses for CIFAR-10.
 
     FC w maps of 4 x 4 -> one residual block (w) that doubles the side for each factor of two -> BN, ReLU, 3x3
     convolution to the image's channels, tanh in at least single precision. With w = 128 and 32 x 32 images it is the
-    published one, without its label. A layer that is followed by its normalisation alone has no bias.
+    published one without labels. A layer whose output only goes into batch normalisation has no bias.
 
     References:
         Gulrajani et al., Improved training of Wasserstein GANs, 2017, appendix F, table 4; details as in its code
@@ -56,8 +56,8 @@ class WganResnetDecoder(ConditionalDecoder):
         self.blocks = nn.Sequential(*(GeneratorBlock(w, w) for _ in range(k)))
         self.norm = nn.Sequential(nn.BatchNorm2d(w), nn.ReLU(inplace=True))
         self.to_image = nn.Sequential(nn.Conv2d(w, sizes.image[0], 3, padding=1), PixelTanh())
-        start_glorot(self.stem)
-        start_glorot(self.to_image)
+        initialise_glorot(self.stem)
+        initialise_glorot(self.to_image)
 
     def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """Images [n, c, h, w] in [-1, 1] from codes z [n, d] and known [n, k]."""

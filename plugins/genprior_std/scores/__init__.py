@@ -1,1 +1,1 @@
-"""Scores: how good generated images are. torch-fidelity does the arithmetic."""
+"""Scores of generated images and of trained models."""

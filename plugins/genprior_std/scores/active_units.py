@@ -1,4 +1,4 @@
-"""How many coordinates of the code say something about the image."""
+"""Active units: the coordinates of the code that depend on the image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from genprior import Column, PartConfig, Score, ScoreContext
-from genprior_std.scores.likelihood import inferred, likelihood_model
+from genprior_std.scores.likelihood import infer_in_blocks, likelihood_model
 
 __all__ = ["ActiveUnits"]
 
@@ -26,16 +26,16 @@ class ActiveUnits(Score):
     higher_is_better = True
 
     class Config(PartConfig):
-        """When a coordinate counts, and over how many images."""
+        """The threshold of an active coordinate, and the number of images."""
 
         threshold: float = Field(default=0.01, ge=0, allow_inf_nan=False)
         """The variance above which a coordinate is active, in squared units of the code."""
         images: int | None = Field(default=None, ge=1)
-        """At most so many test images, chosen under a fixed seed; all if not given."""
+        """The largest number of test images, chosen under a fixed seed; all if not given."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (Column("active_units", "active units", True),)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
@@ -45,6 +45,6 @@ class ActiveUnits(Score):
             ScoreError: the model's densities are not known.
         """
         with likelihood_model(context) as model:
-            means = [inference.mean.double() for inference in inferred(context, model, self.config.images)]
+            means = [inference.mean.double() for inference in infer_in_blocks(context, model, self.config.images)]
             variance = torch.cat(means).var(0, correction=0)
         return {"active_units": float((variance > self.config.threshold).sum())}

@@ -1,4 +1,4 @@
-"""How many bits a test image costs for each of its pixels and channels."""
+"""Bits per dimension: the cost of a test image in bits for each of its pixels and channels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from genprior import Column, ImageSet, LikelihoodModel, PartConfig, Score, ScoreContext, ScoreError
 from genprior_std.answers import answers_in_batches
-from genprior_std.scores.entropy import some
-from genprior_std.scores.likelihood import BLOCK, drawn, inferred, standard_error
+from genprior_std.scores.entropy import random_rows
+from genprior_std.scores.likelihood import BLOCK, draw_in_pieces, infer_in_blocks, standard_error
 from genprior_std.scores.nll import level_width
 
 __all__ = ["BitsPerDimension"]
 
 
-class _Known(NamedTuple):
-    """What is known of the images' likelihoods, [n] in nats each."""
+class _LogLikelihoods(NamedTuple):
+    """The images' log-likelihoods as far as the model gives them, [n] in nats each."""
 
     log_p: Tensor | None
     given_code: Tensor | None
@@ -32,13 +32,13 @@ class BitsPerDimension(Score):
         bits_per_dim            = E[-log p(x)] / (D ln 2) - log2(width)
         bits_per_dim_given_code = E[-log p(x | z(x))] / (D ln 2)
 
-    Each is written where the model knows it. The first is exact where the model gives log p(x) itself, and an upper
+    Each is written if the model gives it. The first is exact where the model gives log p(x) itself, and an upper
     bound by the ELBO, with one code drawn for each image, where it infers codes by a density. As in score `nll`, which
     has a better estimate of the same number for such models and writes the same key, the width is 2/255 if p(x | z) is
     a density on [-1, 1], and 1 if it is a probability.
 
-    The second leaves out what the code z(x) itself costs. It says how well an image is remembered, and is no bound of
-    anything: a code that holds the whole image brings it to 0. Never compare it with the first.
+    The second leaves out the cost of the code z(x). It measures how well an image is reconstructed from its code and is
+    not a bound: a code that holds the whole image brings it to 0. Do not compare it with the first.
 
     References:
         Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2 (E log p(x | z)); van den Oord et al., Pixel Recurrent
@@ -52,25 +52,25 @@ class BitsPerDimension(Score):
         """How many images."""
 
         images: int | None = Field(default=None, ge=1)
-        """At most so many test images, chosen under a fixed seed; all if not given."""
+        """The largest number of test images, chosen under a fixed seed; all if not given."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (
             Column("bits_per_dim", "bits/dim", False),
             Column("bits_per_dim_given_code", "bits/dim given the code (no bound)", False),
         )
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
-        """Both means over test images, and their standard errors, as far as they are known.
+        """Both means over test images, and their standard errors, as far as the model gives them.
 
         Raises:
-            ScoreError: the model knows neither, or there are only images.
+            ScoreError: the model gives neither, or there are only images and no model.
         """
         test = context.real("test")
         nats_a_bit = test.images[0].numel() * math.log(2)
-        log_p, given_code, width = self._known(context, test)
+        log_p, given_code, width = self._log_likelihoods(context, test)
         results: dict[str, float] = {}
         for key, nats, level in (("bits_per_dim", log_p, width), ("bits_per_dim_given_code", given_code, 1.0)):
             if nats is not None:
@@ -78,8 +78,8 @@ class BitsPerDimension(Score):
                 results |= {key: float(bits.mean()), **standard_error(key, bits)}
         return results
 
-    def _known(self, context: ScoreContext, test: ImageSet) -> _Known:
-        chosen = some(torch.arange(len(test.images)), self.config.images or len(test.images))
+    def _log_likelihoods(self, context: ScoreContext, test: ImageSet) -> _LogLikelihoods:
+        chosen = random_rows(torch.arange(len(test.images)), self.config.images or len(test.images))
         images = ImageSet(test.images[chosen], test.labels[chosen], test.classes)
         width = 1.0
         with context.trained() as model:
@@ -90,14 +90,16 @@ class BitsPerDimension(Score):
                 images, model.log_likelihood_given_code, device=context.device, seed=context.seed, size=BLOCK
             )
             if log_p is None and isinstance(model, LikelihoodModel) and model.normalised:
-                blocks = inferred(context, model, self.config.images)
-                log_p = torch.cat([draws.log_weight[0] for inference in blocks for draws in drawn(inference, 1)]).cpu()
+                blocks = infer_in_blocks(context, model, self.config.images)
+                log_p = torch.cat(
+                    [draws.log_weight[0] for inference in blocks for draws in draw_in_pieces(inference, 1)]
+                ).cpu()
                 width = level_width(model)
             if log_p is None and given_code is None:
                 raise ScoreError(
-                    f"model '{model.name}' knows no probability of an image, neither p(x) nor p(x | z), or only up to "
+                    f"model '{model.name}' gives neither p(x) nor p(x | z) of an image, or only up to "
                     "a constant. Models that do: 'pixelcnn', 'pixelgan', and 'vae' with an exact reconstruction such "
                     'as { name = "pixel", metric = "gaussian", sigma = 0.1, reduction = "sum" }. The images of any '
                     "model can be scored with 'parzen' or 'classifier_score'"
                 )
-        return _Known(log_p, given_code, width)
+        return _LogLikelihoods(log_p, given_code, width)

@@ -1,4 +1,4 @@
-"""A small classifier of the data set's own classes, to score with where the Inception network is out of reach."""
+"""A small classifier of the data set's own classes, for scores where the Inception network is not available."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genprior import Features, ImageSet, SampleContext, ScoreError, content_hash
 __all__ = ["CAVEAT", "ClassifierExtractor", "ClassifierNet", "classifier", "content_key", "fit"]
 
 CAVEAT = "Classifier scores are of a network trained on this data set, not comparable with published ones."
-"""What a reader of scores through the classifier must know."""
+"""The caveat that tables show with scores of the classifier."""
 ARCHITECTURE = "conv-bn-64-v1"
 """Part of the cache's key: change it with anything that changes the trained weights."""
 SEED = 20_170_901
@@ -48,7 +48,7 @@ class ClassifierNet(nn.Module):
         for level, width in enumerate(widths):
             if level:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
-            # One layer at full size, where a layer costs most and sees least.
+            # Only one layer at full size, where a layer is most expensive and has the smallest receptive field.
             for _ in range(2 if level else 1):
                 layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
                 before = width
@@ -73,8 +73,8 @@ class ClassifierExtractor:
 
         Args:
             network: trained.
-            classes: how many classes it tells apart.
-            accuracy: the share of test images that it classified rightly when it was trained.
+            classes: the number of classes.
+            accuracy: its test accuracy, measured when it was trained.
             device: where it runs.
         """
         self._network = network.to(device).eval()
@@ -90,8 +90,8 @@ class ClassifierExtractor:
             return Features(*self._network(images.to(self._device)))
 
 
-class _Known(NamedTuple):
-    """What decides the trained weights."""
+class _TrainingSet(NamedTuple):
+    """The data that determine the trained weights."""
 
     images: Tensor
     labels: Tensor
@@ -99,7 +99,7 @@ class _Known(NamedTuple):
 
 
 def content_key(train: ImageSet) -> str:
-    """What identifies the classifier of this training split: its images, labels, classes, and how it is trained."""
+    """The cache key of the classifier of this training split: its images, labels, classes, and how it is trained."""
     return content_hash(ARCHITECTURE, str(SEED), str(len(train.classes)), train.images, train.labels)
 
 
@@ -107,7 +107,7 @@ def classifier(context: SampleContext) -> ClassifierExtractor:
     """The classifier of the context's data set, trained on its training split once for all processes and runs.
 
     It is kept as `<cache>/classifiers/<content key>.safetensors`, with its test accuracy in the notes. One process
-    trains it while others wait, and all use the weights of that file. Scores under different data never share one.
+    trains it while others wait, and all use the weights of that file. Different data sets never share a classifier.
 
     Raises:
         ScoreError: the data set has no labels, fewer than two classes, or labels out of range.
@@ -133,11 +133,11 @@ def _load(context: SampleContext) -> ClassifierExtractor:
     return ClassifierExtractor(network, known.classes, float(notes["test_accuracy"]), context.device)
 
 
-def _checked(train: ImageSet) -> _Known:
+def _checked(train: ImageSet) -> _TrainingSet:
     if len(train.classes) < 2:
         raise ScoreError(
             f"the classifier learns the classes of the data set, and this one has {len(train.classes)} "
-            "(images without labels cannot be scored so); give it labels, or score with the Inception network: "
+            "(images without labels cannot be scored this way); give it labels, or score with the Inception network: "
             "'inception_score', or 'fid' with extractor = \"inception\""
         )
     low, high = int(train.labels.min()), int(train.labels.max())
@@ -146,10 +146,10 @@ def _checked(train: ImageSet) -> _Known:
             f"labels must be 0 to {len(train.classes) - 1}, the place of their class; the training split has "
             f"{low} to {high}; give every label a class name"
         )
-    return _Known(train.images, train.labels, len(train.classes))
+    return _TrainingSet(train.images, train.labels, len(train.classes))
 
 
-def _network(known: _Known) -> ClassifierNet:
+def _network(known: _TrainingSet) -> ClassifierNet:
     _, c, h, w = known.images.shape
     return ClassifierNet(c, min(h, w), known.classes)
 
@@ -157,8 +157,8 @@ def _network(known: _Known) -> ClassifierNet:
 def fit(images: Tensor, labels: Tensor, classes: int, device: torch.device) -> ClassifierNet:
     """Train a classifier from a fixed seed, leaving the global generators as they were.
 
-    Cross-entropy by AdamW under one cycle of the learning rate, on images shifted at random by up to an eighth of
-    their side, which leaves every class what it is.
+    Cross-entropy by AdamW under one cycle of the learning rate, on images shifted at random by up to an eighth of their
+    side, which does not change the class.
 
     Args:
         images: uint8 [n, c, h, w].
@@ -175,7 +175,7 @@ def fit(images: Tensor, labels: Tensor, classes: int, device: torch.device) -> C
     generators = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=generators), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         torch.manual_seed(SEED)
-        network: ClassifierNet = _network(_Known(images, labels, classes)).to(device)
+        network: ClassifierNet = _network(_TrainingSet(images, labels, classes)).to(device)
         images, labels = images.to(device), labels.to(device)
         optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=epochs * (n // batch))

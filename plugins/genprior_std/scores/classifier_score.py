@@ -12,11 +12,11 @@ __all__ = ["ClassifierScore"]
 
 
 class ClassifierScore(SampleScore):
-    """exp(E_x KL(p(y|x) || p(y))) under a classifier trained on the data set's training split; from 1 to its classes.
+    """exp(E_x KL(p(y|x) || p(y))) under a classifier trained on the training split; from 1 to the number of classes.
 
-    It is no Inception score, and is never comparable with published ones. Writes `classifier_score`,
+    It is not an Inception score, and not comparable with published ones. Writes `classifier_score`,
     `classifier_score_std` over the splits, and `real_classifier_score` of held-out real images (in splits of about
-    the same size, as the score is biased downwards in small ones), the number to read it against.
+    the same size, as the score is biased downwards in small ones), the number to compare it with.
 
     References:
         Salimans et al., Improved Techniques for Training GANs, 2016, section 4 (the formula),
@@ -39,7 +39,7 @@ class ClassifierScore(SampleScore):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (Column(self.name, self.title, self.higher_is_better),)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How often clusters that were found without labels disagree with the labels."""
+"""The error of clusters found without labels, measured against the labels."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["ClusterError"]
 
 
 class ClusterError(Score):
-    """The share of test images, in percent, whose cluster is named after another class than their own.
+    """The share of test images, in percent, whose cluster is assigned to another class than their own.
 
-    An image is in the cluster i of largest q(i | x). Clusters are named after classes by labelled images that are not
-    the test images, in two ways:
+    An image is in the cluster i of largest q(i | x). Clusters are assigned to classes by labelled images other than the
+    test images, in two ways:
 
-        cluster_error:           by the one image that is most surely in it, the argmax over x of q(i | x)
-        cluster_error_majority:  by the class that most of its images have; as above where it has none
+        cluster_error:           the class of the image with the largest q(i | x)
+        cluster_error_majority:  the most frequent class of its images; as above where it has none
 
-    The first is the rule of the papers. It hangs on one image a cluster and so is noisy: compare means over several
-    runs. Writes `clusters_used` besides, how many clusters any test image is in.
+    The first is the rule of the papers. It depends on one image per cluster and so is noisy: compare means over several
+    runs. Also writes `clusters_used`, the number of clusters that have test images.
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, section 6; Makhzani and Frey, PixelGAN Autoencoders, 2017.
@@ -35,14 +35,14 @@ class ClusterError(Score):
     higher_is_better = False
 
     class Config(PartConfig):
-        """Whose labels name the clusters."""
+        """The labels that name the clusters."""
 
         named_by: Literal["validation", "train"] = "validation"
         """The split whose labels name the clusters; the papers hold images back for that."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (
             Column("cluster_error", "cluster error %", False),
             Column("cluster_error_majority", "cluster error % (majority)", False),
@@ -74,12 +74,12 @@ class ClusterError(Score):
 
 
 def named_by_the_surest(q: Tensor, labels: Tensor) -> Tensor:
-    """The class [K] of the image that is most surely in each cluster, of q [n, K] and labels [n]."""
+    """The class [K] of the image with the largest q in each cluster, for q [n, K] and labels [n]."""
     return labels[q.argmax(0)]
 
 
 def named_by_the_majority(q: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """The class [K] that most images of each cluster have; of the surest image where a cluster has none."""
+    """The most frequent class [K] of each cluster's images; that of the surest image where a cluster has none."""
     counts = torch.zeros(q.shape[1], classes, dtype=torch.int64)
     counts.index_put_((q.argmax(1), labels), torch.ones_like(labels), accumulate=True)
     return torch.where(counts.sum(1) > 0, counts.argmax(1), named_by_the_surest(q, labels))
@@ -90,8 +90,8 @@ def _clusters(context: ScoreContext, images: ImageSet) -> Tensor:
         q = answers_in_batches(images, model.clusters, device=context.device, seed=context.seed)
         if q is None:
             raise ScoreError(
-                f"model '{model.name}' sorts images into no clusters, so there is no cluster error. Models that do say "
-                "so by `clusters`: 'ncrp_vae', 'aae_clustering', 'pixelgan' with an encoder of posterior \"softmax\", "
+                f"model '{model.name}' does not cluster images, so it has no cluster error. Models that implement "
+                "`clusters`: 'ncrp_vae', 'aae_clustering', 'pixelgan' with an encoder of posterior \"softmax\", "
                 "and any model with conditioner 'infogan'"
             )
         return q

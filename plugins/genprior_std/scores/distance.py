@@ -1,4 +1,4 @@
-"""What FID, KID and precision/recall share: two sets of features, through one of two networks."""
+"""The base of FID, KID and precision/recall: two sets of features, by one of two networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genprior import Column, Extractor, PartConfig, SampleContext, SampleScore, ScoreContext, sample_context
 from genprior_std.scores.classifier import CAVEAT, classifier
-from genprior_std.scores.inception import in_words, inception
+from genprior_std.scores.inception import describe_network, inception
 
 __all__ = ["DistanceConfig", "DistanceScore"]
 
@@ -47,11 +47,11 @@ class DistanceScore(SampleScore):
     """
 
     titles: ClassVar[dict[str, tuple[str, bool]]]
-    """Key under Inception -> how tables call it, and whether higher is better."""
+    """Key under Inception -> title in tables, and whether higher is better."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it: numbers of the classifier say so."""
+        """The columns of tables; those of the classifier are marked as such."""
         if self.config.extractor == "inception":
             return tuple(Column(key, title, higher) for key, (title, higher) in self.titles.items())
         return tuple(
@@ -60,7 +60,7 @@ class DistanceScore(SampleScore):
 
     @property
     def caveat(self) -> str:
-        """What a reader must know of numbers of the classifier."""
+        """The caveat that tables show with scores of the classifier."""
         return CAVEAT if self.config.extractor == "classifier" else ""
 
     def on_undivided(self) -> PartConfig:
@@ -69,9 +69,9 @@ class DistanceScore(SampleScore):
         return config
 
     def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:
-        """How it was measured, with the weights as a part of the network."""
+        """The protocol in words; the weights are part of the network."""
         words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
-        return words if network or self.config.extractor == "classifier" else [in_words(settings), *words]
+        return words if network or self.config.extractor == "classifier" else [describe_network(settings), *words]
 
     @abstractmethod
     def compare(self, generated: Tensor, real: Tensor) -> dict[str, float]:
@@ -82,14 +82,14 @@ class DistanceScore(SampleScore):
         """
 
     def enough(self, images: int) -> bool:
-        """Whether so many held-out images can be measured at all; where they cannot, `real_<key>` is left out."""
+        """Whether that many held-out images can be measured; if not, `real_<key>` is left out."""
         return images > 1
 
     def extractor(self, context: SampleContext) -> Extractor:
         """The network of the settings.
 
         Raises:
-            ScoreError: it cannot be had.
+            ScoreError: it is not available.
         """
         if self.config.extractor == "inception":
             return inception(context, self.config.weights)
@@ -99,17 +99,17 @@ class DistanceScore(SampleScore):
         """The score, and against the training split that of the test split.
 
         Raises:
-            ScoreError: there are too few images, or the network cannot be had.
+            ScoreError: there are too few images, or the network is not available.
         """
         full = sample_context(context)
         extractor = self.extractor(full)
         reference = full.features(extractor, self.config.reference).features
         generated = full.features(extractor, "generated", self.config.samples).features
-        before = "" if self.config.extractor == "inception" else "classifier_"
-        results = {f"{before}{key}": value for key, value in self.compare(generated, reference).items()}
+        prefix = "" if self.config.extractor == "inception" else "classifier_"
+        results = {f"{prefix}{key}": value for key, value in self.compare(generated, reference).items()}
         if self.config.reference == "train":
             held_out = full.features(extractor, "test").features
             if self.enough(len(held_out)):
                 real = self.compare(held_out, reference)
-                results |= {f"real_{before}{key}": value for key, value in real.items() if not key.endswith("_std")}
+                results |= {f"real_{prefix}{key}": value for key, value in real.items() if not key.endswith("_std")}
         return results

@@ -1,4 +1,4 @@
-"""The evidence lower bound on test images, and what it is made of."""
+"""The evidence lower bound on test images, and its terms."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import Column, Inference, PartConfig, Score, ScoreContext
-from genprior_std.scores.likelihood import drawn, inferred, likelihood_model, log_sum_exp, standard_error
+from genprior_std.scores.likelihood import (
+    draw_in_pieces,
+    infer_in_blocks,
+    likelihood_model,
+    log_sum_exp,
+    standard_error,
+)
 
 __all__ = ["EvidenceLowerBound"]
 
-HELD = 500
+CODES_AT_ONCE = 500
 """Codes whose density under the images of a block is computed at once."""
 
 
@@ -32,9 +38,9 @@ class EvidenceLowerBound(Score):
     with E over the N test images and z ~ q(z | x), and q(z) = 1/N sum_j q(z | x_j) over the same images. All terms are
     averages over the same codes, so the identities hold to rounding, whatever the sampling error.
 
-    The last two are those of the N images: the mutual information can never exceed log N, and where it comes near it,
-    that of the whole distribution is larger and its KL from q(z) to p(z) smaller by as much. Compare them at equal N
-    alone. They need the density of every code under every image.
+    The last two depend on N: the mutual information cannot exceed log N, and where it comes close, that of the whole
+    distribution is larger and its KL(q(z) || p(z)) smaller by the same amount. Compare them only at equal N. They need
+    the density of every code under every image.
 
     Where the reconstruction is -log p(x | z) only up to a constant, `elbo`, its standard error and `reconstruction` are
     left out.
@@ -48,7 +54,7 @@ class EvidenceLowerBound(Score):
     higher_is_better = True
 
     class Config(PartConfig):
-        """How many codes of how many images."""
+        """The numbers of codes and of images."""
 
         importance_samples: int = Field(default=1, ge=1)
         """Codes drawn for each image to average over; as in `nll`, but the logarithm is taken before the mean."""
@@ -57,7 +63,7 @@ class EvidenceLowerBound(Score):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (
             Column("elbo", "ELBO (nats)", True),
             Column("mutual_information", "I(x; z) (nats)", True),
@@ -73,8 +79,8 @@ class EvidenceLowerBound(Score):
         samples: int = self.config.importance_samples
         with likelihood_model(context) as model:
             inferences, codes, terms = [], [], []
-            for inference in inferred(context, model, self.config.images):
-                pieces = list(drawn(inference, samples))
+            for inference in infer_in_blocks(context, model, self.config.images):
+                pieces = list(draw_in_pieces(inference, samples))
                 inferences.append(inference)
                 codes += [piece.z.flatten(0, 1) for piece in pieces]
                 terms.append(torch.cat([torch.stack(piece[1:]).double() for piece in pieces], dim=1).mean(1))
@@ -104,5 +110,8 @@ def log_mean_density(inferences: Sequence[Inference], z: Tensor, images: int) ->
         z: codes [m, d].
         images: N.
     """
-    sums = [log_sum_exp(inference.log_posterior(some).T for inference in inferences) for some in torch.split(z, HELD)]
+    sums = [
+        log_sum_exp(inference.log_posterior(piece).T for inference in inferences)
+        for piece in torch.split(z, CODES_AT_ONCE)
+    ]
     return torch.cat(sums) - math.log(images)

@@ -1,4 +1,4 @@
-"""The arithmetic of the Inception score, for whichever network gave the logits."""
+"""The formula of the Inception score, for the logits of any network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from genprior import Extractor, SampleContext, ScoreError
 
-__all__ = ["entropy_score", "score_samples_and_real", "some"]
+__all__ = ["entropy_score", "random_rows", "score_samples_and_real"]
 
 
 def entropy_score(logits: Tensor, splits: int) -> tuple[float, float]:
@@ -48,13 +48,13 @@ def score_samples_and_real(
         ScoreError: there are fewer images than splits.
     """
     mean, spread = entropy_score(context.features(extractor, "generated", samples).logits, splits)
-    real = some(context.features(extractor, "test").logits, samples)
+    real = random_rows(context.features(extractor, "test").logits, samples)
     real_splits = min(splits, max(1, round(len(real) * splits / samples)))
     real_mean, _ = entropy_score(real, real_splits)
     return {name: mean, f"{name}_std": spread, f"real_{name}": real_mean}
 
 
-def some(rows: Tensor, n: int) -> Tensor:
+def random_rows(rows: Tensor, n: int) -> Tensor:
     """Take n rows at random under a fixed seed, or all where there are not more: a folder may be sorted by class."""
     if len(rows) <= n:
         return rows

@@ -1,4 +1,4 @@
-"""How often a model that classifies is wrong."""
+"""The error rate of models that classify."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ErrorRate(Score):
 
         error_rate = 100 / N sum_n [argmax_y q(y | x_n) != y_n]
 
-    q(y | x) is the model's own, in evaluation mode. The model is given images alone: their labels are hidden from it.
-    With few labels the error hangs on which images kept theirs, so published numbers are means over several draws.
+    q(y | x) is the model's own, in evaluation mode. The model gets only the images: their labels are hidden from it.
+    With few labels the error depends on which images are labelled, so published numbers are means over several draws.
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, section 5 and table 2; Makhzani and Frey, PixelGAN
@@ -31,14 +31,14 @@ class ErrorRate(Score):
     higher_is_better = False
 
     class Config(PartConfig):
-        """Which images."""
+        """The split."""
 
         split: Literal["test", "validation"] = "test"
         """The images that are classified."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (Column("error_rate", "error %", False),)
 
     @property
@@ -61,7 +61,7 @@ class ErrorRate(Score):
             )
             if q is None:
                 raise ScoreError(
-                    f"model '{model.name}' does not classify images, so it has no error rate. Models that do say so by "
+                    f"model '{model.name}' does not classify images, so it has no error rate. Models that implement "
                     "`classify`: 'aae_semi_supervised', 'aae_dimension_reduction' with labels = true, "
                     "'pixelgan_semi_supervised' and 'labels_alone'. Clusters that were found without labels are scored "
                     "by 'cluster_error'"

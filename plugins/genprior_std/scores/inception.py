@@ -1,4 +1,4 @@
-"""The Inception network that the literature scores with, as torch-fidelity ships it."""
+"""The Inception network of published scores, as torch-fidelity ships it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from genprior import Features, SampleContext, ScoreError, content_hash
 from genprior_std.scores.inception_network import FoldedInception
 
-__all__ = ["InceptionExtractor", "in_words", "inception"]
+__all__ = ["InceptionExtractor", "describe_network", "inception"]
 
 
 class InceptionExtractor:
@@ -42,9 +42,9 @@ class InceptionExtractor:
         """
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-        # The clone of the graph is fixed; float32 throughout, for reduced precision moves the features.
+        # The clone of the graph is fixed; float32 throughout, because reduced precision changes the features.
         if weights is not None and not weights.is_file():
-            raise ScoreError(f"there is no file of Inception weights at '{weights}'; {_ways_out()}")
+            raise ScoreError(f"there is no file of Inception weights at '{weights}'; {_advice()}")
         try:
             network = FeatureExtractorInceptionV3(
                 "inception-v3-compat",
@@ -55,7 +55,7 @@ class InceptionExtractor:
         except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
             what = "downloaded" if weights is None else f"read from '{weights}'"
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ScoreError(f"the Inception weights cannot be {what} ({reason[0]}); {_ways_out()}") from error
+            raise ScoreError(f"the Inception weights cannot be {what} ({reason[0]}); {_advice()}") from error
         # The weights as they are in the file: folded ones could differ in their last bit from machine to machine.
         self.key = f"inception-v3-compat-{FoldedInception.version}-{content_hash(network.state_dict())}"
         self._network = FoldedInception(network).arranged_for(device)
@@ -86,12 +86,12 @@ def inception(context: SampleContext, weights: Path | None) -> InceptionExtracto
     return context.once(f"inception:{weights}", lambda: InceptionExtractor(weights, context.device))
 
 
-def in_words(settings: Mapping[str, Any]) -> str:
-    """The network of a score's settings in words, for numbers of which no hash of its weights is recorded."""
+def describe_network(settings: Mapping[str, Any]) -> str:
+    """Describe the network of a score's settings, for scores recorded without a hash of its weights."""
     return f"Inception with weights {settings['weights'] or 'as downloaded'} (their hash was not recorded)"
 
 
-def _ways_out() -> str:
+def _advice() -> str:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     return (

@@ -1,4 +1,4 @@
-"""torch-fidelity's Inception network, arranged such that it computes the same numbers in about half the time."""
+"""torch-fidelity's Inception network, rearranged to compute the same numbers in about half the time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["FoldedInception", "resize_like_tensorflow"]
 
 SIDE = 299
 STEM = 4
-"""How many images go through the layers before `Mixed_5b` at a time on a CPU: few enough for every activation to be
-below the 32 MiB from which glibc maps, faults in and gives back memory anew for each tensor."""
+"""Images that go through the layers before `Mixed_5b` at a time on a CPU: few enough that every activation stays below
+32 MiB, from where on glibc maps and unmaps memory for each tensor."""
 
 
 class FoldedInception(nn.Module):
@@ -29,10 +29,10 @@ class FoldedInception(nn.Module):
     """
 
     version = "folded-1"
-    """Changes with any change that could move a feature: kept features name it."""
+    """To be changed with anything that could change a feature; it is part of the key of cached features."""
 
     def __init__(self, network: Any) -> None:
-        """Take the network's layers over; it is of no use afterwards.
+        """Take over the network's layers; the given network must not be used afterwards.
 
         Args:
             network: a `FeatureExtractorInceptionV3` in float32; its last layer is `fc`, and the layers before it form

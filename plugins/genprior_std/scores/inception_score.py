@@ -10,7 +10,7 @@ from pydantic import Field
 
 from genprior import Column, PartConfig, SampleScore, ScoreContext, sample_context
 from genprior_std.scores.entropy import score_samples_and_real
-from genprior_std.scores.inception import in_words, inception
+from genprior_std.scores.inception import describe_network, inception
 
 __all__ = ["InceptionScore"]
 
@@ -20,7 +20,7 @@ class InceptionScore(SampleScore):
 
     Writes `inception_score`, `inception_score_std` over the splits, and `real_inception_score` of held-out real
     images in splits of the same size. 50,000 samples in 10 splits are the protocol of published numbers; fewer score
-    lower. Real CIFAR-10 scores 11.24 +- 0.12 so.
+    lower. Real CIFAR-10 scores 11.24 +- 0.12 by this protocol.
 
     References:
         Salimans et al., Improved Techniques for Training GANs, 2016, section 4, https://arxiv.org/abs/1606.03498
@@ -43,19 +43,19 @@ class InceptionScore(SampleScore):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (Column(self.name, self.title, self.higher_is_better),)
 
     def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:
-        """How it was measured, with the weights as a part of the network."""
+        """The protocol in words; the weights are part of the network."""
         words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
-        return words if network else [in_words(settings), *words]
+        return words if network else [describe_network(settings), *words]
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The score, its spread, and that of held-out real images.
 
         Raises:
-            ScoreError: there are fewer images than splits, or the network's weights cannot be had.
+            ScoreError: there are fewer images than splits, or the network's weights are not available.
         """
         full = sample_context(context)
         extractor = inception(full, self.config.weights)

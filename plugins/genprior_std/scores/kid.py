@@ -83,7 +83,7 @@ class KID(DistanceScore):
         """How many images a subset holds; there must be as many generated and real ones."""
 
     def enough(self, images: int) -> bool:
-        """Whether they fill a subset."""
+        """Whether the images fill a subset."""
         return images >= int(self.config.subset_size)
 
     def compare(self, generated: Tensor, real: Tensor) -> dict[str, float]:

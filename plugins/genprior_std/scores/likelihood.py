@@ -1,7 +1,7 @@
-"""What scores of log p(x) share: the model that they look into, the test images in blocks, and codes in pieces.
+"""Helpers of likelihood scores: the model, the test images in blocks, and codes in pieces.
 
-Noise is drawn under (seed, block of images), piece by piece. Blocks and pieces are part of what a seed means, so their
-sizes are fixed: memory is bounded whatever is asked for, and there is no setting that would change the random numbers.
+Noise is seeded by (seed, block of images) and drawn piece by piece, so memory is bounded. The random numbers depend on
+the sizes of blocks and pieces, so these are constants and not settings.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ import torch
 from torch import Tensor
 
 from genprior import Batch, Draws, Inference, LikelihoodModel, ScoreContext, ScoreError, images_to_float, seeded
-from genprior_std.scores.entropy import some
+from genprior_std.scores.entropy import random_rows
 
-__all__ = ["BLOCK", "PIECE", "drawn", "inferred", "likelihood_model", "log_sum_exp", "standard_error"]
+__all__ = [
+    "BLOCK",
+    "PIECE",
+    "draw_in_pieces",
+    "infer_in_blocks",
+    "likelihood_model",
+    "log_sum_exp",
+    "standard_error",
+]
 
 BLOCK = 100
 """Images that are encoded at a time."""
@@ -26,7 +34,7 @@ PIECE = 25
 
 @contextlib.contextmanager
 def likelihood_model(context: ScoreContext) -> Iterator[LikelihoodModel]:
-    """The trained model inside a `with` block, as one with p(x, z) and q(z | x).
+    """The trained model inside a `with` block, as a model with p(x, z) and q(z | x).
 
     Raises:
         ScoreError: there are only images, or the model's densities are not known.
@@ -40,23 +48,23 @@ def likelihood_model(context: ScoreContext) -> Iterator[LikelihoodModel]:
         yield model
 
 
-def inferred(context: ScoreContext, model: LikelihoodModel, images: int | None) -> Iterator[Inference]:
-    """What `model` infers about test images, in blocks; a block's codes must be drawn before the next is asked for.
+def infer_in_blocks(context: ScoreContext, model: LikelihoodModel, images: int | None) -> Iterator[Inference]:
+    """Infer test images, in blocks; a block's codes must be drawn before the next block is requested.
 
     Args:
-        context: gives the test split, the device, and the seed that the codes of a block are drawn under.
+        context: gives the test split, the device, and the seed of the codes.
         model: in evaluation mode.
         images: at most so many, chosen under a fixed seed; all if None.
     """
     x, y, _ = context.real("test")
-    chosen = some(torch.arange(len(x)), len(x) if images is None else images)
+    chosen = random_rows(torch.arange(len(x)), len(x) if images is None else images)
     for index, block in enumerate(torch.split(chosen, BLOCK)):
         batch = Batch(images_to_float(x[block].to(context.device)), y[block].to(context.device))
         with seeded(context.seed, "likelihood", index):
             yield model.infer(batch)
 
 
-def drawn(inference: Inference, samples: int) -> Iterator[Draws]:
+def draw_in_pieces(inference: Inference, samples: int) -> Iterator[Draws]:
     """The `samples` codes of each image, in pieces of [s, n, d] with s at most `PIECE`."""
     for start in range(0, samples, PIECE):
         yield inference.draw(min(PIECE, samples - start))
@@ -68,6 +76,6 @@ def log_sum_exp(pieces: Iterable[Tensor]) -> Tensor:
 
 
 def standard_error(name: str, values: Tensor) -> dict[str, float]:
-    """Their standard deviation over the square root of their number, as `<name>_standard_error`; none of one value."""
+    """Their standard deviation over the root of their number, as `<name>_standard_error`; empty for one value."""
     n = len(values)
     return {f"{name}_standard_error": float(values.std()) / n**0.5} if n > 1 else {}

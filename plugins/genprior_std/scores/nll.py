@@ -8,12 +8,18 @@ import torch
 from pydantic import Field
 
 from genprior import Column, LikelihoodModel, PartConfig, Score, ScoreContext, ScoreError
-from genprior_std.scores.likelihood import drawn, inferred, likelihood_model, log_sum_exp, standard_error
+from genprior_std.scores.likelihood import (
+    draw_in_pieces,
+    infer_in_blocks,
+    likelihood_model,
+    log_sum_exp,
+    standard_error,
+)
 
 __all__ = ["NegativeLogLikelihood", "level_width"]
 
 LEVEL_WIDTH = 2 / 255
-"""From one byte to the next on the [-1, 1] scale."""
+"""The distance of neighbouring bytes on the [-1, 1] scale."""
 
 
 class NegativeLogLikelihood(Score):
@@ -21,9 +27,9 @@ class NegativeLogLikelihood(Score):
 
         nll(x) = -(log sum_s w_s - log S),    w_s = p(x | z_s) p(z_s) / q(z_s | x),    z_s ~ q(z | x)
 
-    It is taken per image and then averaged. At finite S it lies above -log p(x) on average, by about
-    Var(w) / (2 S p(x)^2), and falls towards it as S grows; at S = 1 it is the negative ELBO of score `elbo` with one
-    draw, on the very same codes.
+    It is taken per image and then averaged. At finite S it lies above -log p(x) on average, by about Var(w) / (2 S
+    p(x)^2), and falls towards it as S grows; at S = 1 it is the negative ELBO of score `elbo` with one draw, on the
+    same codes.
 
     Writes `nll`, `nll_standard_error` over the images, and with D = c h w
 
@@ -34,8 +40,8 @@ class NegativeLogLikelihood(Score):
     of the two it is (`density`). The term is right as long as the density hardly changes from one byte to the next
     (sigma well above 2/255).
 
-    The codes are a function of the context's seed alone, drawn for 100 images and 25 draws at a time, whatever
-    `importance_samples` is.
+    The codes depend only on the context's seed; they are drawn for 100 images and 25 draws at a time, for any
+    `importance_samples`.
 
     References:
         Burda et al., Importance Weighted Autoencoders, 2016, equation 8 and section 5, with S = 5,000,
@@ -46,16 +52,16 @@ class NegativeLogLikelihood(Score):
     higher_is_better = False
 
     class Config(PartConfig):
-        """How many codes of how many images."""
+        """The numbers of codes and of images."""
 
         importance_samples: int = Field(default=5_000, ge=1)
         """S, the number of codes drawn for each image; 5,000 are the protocol of published numbers."""
         images: int | None = Field(default=None, ge=1)
-        """At most so many test images, chosen under a fixed seed; all if not given."""
+        """The largest number of test images, chosen under a fixed seed; all if not given."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (Column("nll", "NLL (nats)", False), Column("bits_per_dim", "bits/dim", False))
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
@@ -74,8 +80,8 @@ class NegativeLogLikelihood(Score):
                 )
             log_p = torch.cat(
                 [
-                    log_sum_exp(draws.log_weight for draws in drawn(inference, samples)) - math.log(samples)
-                    for inference in inferred(context, model, self.config.images)
+                    log_sum_exp(draws.log_weight for draws in draw_in_pieces(inference, samples)) - math.log(samples)
+                    for inference in infer_in_blocks(context, model, self.config.images)
                 ]
             )
             width = level_width(model)
@@ -89,5 +95,5 @@ class NegativeLogLikelihood(Score):
 
 
 def level_width(model: LikelihoodModel) -> float:
-    """How wide one of 256 grey levels is where log p(x | z) is a density of pixels in [-1, 1]; 1 of probabilities."""
+    """The width of one of 256 grey levels if log p(x | z) is a density of pixels in [-1, 1]; 1 if a probability."""
     return LEVEL_WIDTH if model.density else 1.0

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import Column, PartConfig, SampleScore, ScoreContext, needed_split
-from genprior_std.scores.entropy import some
+from genprior_std.scores.entropy import random_rows
 from genprior_std.scores.likelihood import standard_error
 from genprior_std.scores.validation import HOLD_BACK
 
@@ -50,12 +50,12 @@ class Parzen(SampleScore):
         log p(x) = log 1/m sum_i N(x; s_i, sigma^2 I)
 
     with pixels in [0, 1]. Of ten widths sigma, evenly spaced on a logarithmic scale from 0.1 to 1, the one is taken
-    that makes the first `validation` images of the split `validation` likeliest. Every model that makes images can be
-    scored so, but the number says little of how images look, and depends on the number of samples and of pixels:
-    published ones are of 28x28, while padding to 32x32 adds 240 pixels of -log(sigma sqrt(2 pi)) each.
+    that maximises the likelihood of the first `validation` images of the split `validation`. Every model that generates
+    images can be scored, but the number says little about image quality, and depends on the number of samples and of
+    pixels: published ones are for 28x28, while padding to 32x32 adds 240 pixels of -log(sigma sqrt(2 pi)) each.
 
     Writes `parzen`, `parzen_standard_error` over the test images, `parzen_sigma`, and `real_parzen`: that of as many
-    training images (all, if there are fewer) in the place of generated ones, with a width of their own.
+    training images (all, if there are fewer) in place of generated ones, with their own best width.
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, section 3, https://arxiv.org/abs/1511.05644; Goodfellow et
@@ -75,7 +75,7 @@ class Parzen(SampleScore):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """How tables show it."""
+        """The columns of tables."""
         return (Column("parzen", "Parzen log-likelihood (nats)", True),)
 
     @property
@@ -91,7 +91,7 @@ class Parzen(SampleScore):
         """
         validation = needed_split(self, "validation", context.real).images[: self.config.validation]
         test = context.real("test").images
-        train = some(context.real("train").images, self.config.samples)
+        train = random_rows(context.real("train").images, self.config.samples)
         validation, test, train = (images.to(context.device) for images in (validation, test, train))
         generated = context.generated(self.config.samples).to(context.device)
         sigma, log_p = _under_best_window(test, generated, validation)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genprior import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
-from genprior_std.scores.entropy import some
+from genprior_std.scores.entropy import random_rows
 
 __all__ = ["PrecisionRecall", "neighbourhood_coverage"]
 
@@ -28,7 +28,7 @@ def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -
         neighborhood: k; a point is not its own neighbour.
 
     Raises:
-        ScoreError: one of them has not k + 1 rows.
+        ScoreError: one of them has fewer than k + 1 rows.
     """
     for what, rows in (("generated", generated), ("real", real)):
         if len(rows) <= neighborhood:
@@ -48,7 +48,7 @@ def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -
 
 
 def _reach(points: Tensor, neighborhood: int) -> Tensor:
-    """How far each of the points [n, f] has to its k-th nearest neighbour among them, [n]."""
+    """The distance of each of the points [n, f] to its k-th nearest neighbour among them, [n]."""
     # The nearest of all is the point itself.
     return torch.cat(
         [torch.cdist(block, points).kthvalue(neighborhood + 1).values for block in torch.split(points, ROWS)]
@@ -83,10 +83,12 @@ class PrecisionRecall(DistanceScore):
         """k: a ball reaches to the k-th nearest neighbour."""
 
     def enough(self, images: int) -> bool:
-        """Whether they have a k-th neighbour each."""
+        """Whether each image has a k-th neighbour."""
         return images > int(self.config.neighborhood)
 
     def compare(self, generated: Tensor, real: Tensor) -> dict[str, float]:
         """Precision and recall of features [n, f] against [m, f]."""
-        precision, recall = neighbourhood_coverage(generated, some(real, len(generated)), self.config.neighborhood)
+        precision, recall = neighbourhood_coverage(
+            generated, random_rows(real, len(generated)), self.config.neighborhood
+        )
         return {"precision": precision, "recall": recall}
