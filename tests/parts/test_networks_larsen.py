@@ -136,7 +136,9 @@ def test_unknown_layer_is_refused_with_the_possible_ones():
     assert isinstance(critic, FeatureCritic)
     with pytest.raises(PlanError) as error:
         critic.features(images(2, 1, 8, 8), rows(2, 2), "conv5_pre")
-    assert str(error.value).startswith("critic 'larsen' was asked for the features of layer 'conv5_pre', which it has")
+    assert str(error.value).startswith(
+        "critic 'larsen' was asked for the features of layer 'conv5_pre', which it does not have"
+    )
     assert str(error.value).endswith("Possible: conv1, conv2, conv2_pre, conv3, conv3_pre, conv4, conv4_pre")
     with pytest.raises(PlanError):
         critic.features(images(2, 1, 8, 8), rows(2, 2), "head")
