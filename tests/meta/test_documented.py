@@ -70,6 +70,29 @@ def test_the_guides_example_is_about_30_lines() -> None:
     assert sum(1 for line in example().splitlines() if line.strip()) <= 30
 
 
+def part_of_the_guide(name: str) -> Any:
+    """The class `name` of the block that defines it, run as it stands."""
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", PLUGIN_GUIDE, flags=re.DOTALL) if name in code]
+    module = types.ModuleType("guide")
+    exec(compile(code, "docs/writing-a-plugin.md", "exec"), module.__dict__)
+    return getattr(module, name)
+
+
+def test_the_guides_other_parts_keep_their_contracts() -> None:
+    check_prior(part_of_the_guide("NearCodes"), code=3, asked=2)
+    absolute = part_of_the_guide("Absolute")
+    for average in (False, True):
+        testing.check_reconstruction(absolute.Config(average=average))
+
+
+def test_the_guides_hook_writes_what_is_recorded(tmp_path: Path) -> None:
+    diary = part_of_the_guide("Diary")
+    run = types.SimpleNamespace(folder=tmp_path, plan=types.SimpleNamespace(label="A"))
+    for step, metrics in ((1, None), (2, {"loss": 0.5})):
+        diary(diary.Config(file="notes.txt")).step_done(run, step, metrics)
+    assert (tmp_path / "notes.txt").read_text() == "A, step 2: {'loss': 0.5}\n"
+
+
 @pytest.mark.parametrize("name", testing.__all__)
 def test_the_contract_tests_are_documented(name: str) -> None:
     if name != "ContractError":
