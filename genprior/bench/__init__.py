@@ -1,1 +1,1 @@
-"""`genprior bench`: runs, recipes and images from anywhere in one table, under any score."""
+"""`genprior bench`: compares runs, recipes and images under any scores in one table."""

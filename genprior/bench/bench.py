@@ -1,7 +1,7 @@
-"""`genprior bench`: recipes, runs and images from anywhere in one table, under any score.
+"""`genprior bench`: compares recipes, runs and images under any scores in one table.
 
-What is shown of a run is what its own files say. A score that a run lacks is measured from its checkpoint, and images
-are scored as if a model had made them, each number once (see `genprior.bench.rescore`).
+Scores of a run are read from its folder. A score that a run lacks is measured from its checkpoint, and images are
+scored like samples of a model; measured scores are cached (see `genprior.bench.rescore`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from genprior.bench.references import read_real
-from genprior.bench.requests import Asked, read_score, with_samples
+from genprior.bench.requests import ScoreRequest, read_score, with_samples
 from genprior.bench.rescore import Real, Scorer
 from genprior.data.foreign import Images, image_files, read_images
 from genprior.engine.device import choose_device
@@ -27,7 +27,7 @@ from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
 from genprior.storage.cache import cache_folder
 from genprior.tables.columns import Entry, Measured, Missed, settings_of, tabulate
-from genprior.tables.gather import entry_of, in_rows, own_labels, run_of_job, title_of
+from genprior.tables.gather import entry_of, run_of_job, sorted_by_row, title_of, unique_labels
 from genprior.tables.published import of_plugins, read_published
 from genprior.tables.table import Table, best_first
 
@@ -36,14 +36,14 @@ __all__ = ["Bench", "Benched"]
 
 @dataclasses.dataclass(frozen=True)
 class Benched:
-    """A table, and whether every run in it is finished."""
+    """A table, and whether all its runs are finished."""
 
     table: Table
     complete: bool
 
 
 class Bench:
-    """What is compared, and how; `table` looks at it anew each time."""
+    """A comparison of runs and images; each call of `table` reads the run folders again."""
 
     def __init__(
         self,
@@ -58,42 +58,40 @@ class Bench:
         published: Path | None = None,
         device: str = "auto",
     ) -> None:
-        """Read recipes, images and numbers; runs are looked for by `table`.
+        """Read recipes, images and published numbers. Runs are read by `table`.
 
         Args:
             paths: recipes, folders of runs, folders of images, .npz files.
-            scores: names of scores, tables of their settings in TOML, or keys of the runs' results; those of the
-                runs' recipes if there are none.
-            data: the real images for scores of images: a data set's name, a table of its settings in TOML, a recipe, or
-                a folder or .npz of images; those of the runs if None.
-            samples: how many images are scored, in place of what the scores say.
-            runs: where the runs of the one recipe are; `runs/<recipe>[-<change>...]` if None.
+            scores: names of scores, TOML tables of their settings, or result keys; the scores of the runs' recipes if
+                empty.
+            data: the real images to compare images with: a data set's name, a TOML table of its settings, a recipe, or
+                a folder or .npz file of images; the data set of the runs if None.
+            samples: the number of images to score, instead of the number in the scores' settings.
+            runs: the run folder of the recipe, if exactly one is given; `runs/<recipe>[-<change>...]` if None.
             changes: named changes of the recipes.
             settings: `PATH=VALUE` settings of the recipes.
-            published: a file of published numbers to show beside those of the plugins.
-            device: where to compute; `auto`, `cpu` or `cuda`.
+            published: a file of published numbers to show in addition to those of the plugins.
+            device: the device to compute on: `auto`, `cpu` or `cuda`.
 
         Raises:
-            GenpriorError: a path, a score or the data is wrong; says what is possible.
+            GenpriorError: a path, a score or the data set is invalid; the message says what is possible.
         """
         self._registry = installed()
         self._samples = samples
-        self._asked = [read_score(text, self._registry) for text in scores]
+        self._requests = [read_score(text, self._registry) for text in scores]
         self._published = (*of_plugins(self._registry), *(read_published(published) if published is not None else ()))
         self._folders: list[Path] = []
         self._images: list[Images] = []
         self._jobs: dict[Path, list[Job]] = {}
         recipes = [path for path in paths if path.suffix == ".toml"]
         if runs is not None and len(recipes) != 1:
-            raise RunError(f"--runs says where the runs of one recipe are, and {len(recipes)} recipes are given")
+            raise RunError(f"--runs is the run folder of one recipe, but {len(recipes)} recipes are given; give one")
         for path in dict.fromkeys(paths):
             if path in recipes:
                 recipe = load_recipe(path, changes=changes, settings=settings)
                 home = runs or Path("runs", "-".join([recipe.name, *dict.fromkeys(changes)]))
-                self._jobs[path] = in_rows(jobs_of(recipe, home), recipe)
-            elif path.suffix.lower() == ".npz" or (
-                path.is_dir() and not run_folders(path) and _images_or_nothing(path)
-            ):
+                self._jobs[path] = sorted_by_row(jobs_of(recipe, home), recipe)
+            elif path.suffix.lower() == ".npz" or (path.is_dir() and not run_folders(path) and _has_images(path)):
                 self._images.append(read_images(path))
             else:
                 self._folders.append(path)
@@ -106,62 +104,61 @@ class Bench:
         self._reals: dict[str, Real] = {}
 
     def table(self, *, watching: bool = False) -> Benched:
-        """The table of what is there now.
+        """Build the table from the current state of the runs.
 
         Args:
-            watching: runs are on their way, so it is no mistake that none is finished.
+            watching: whether runs are still training, so that having no finished run is not an error.
 
         Raises:
-            RunError: no run is finished, or runs are of another recipe, or of other data than a recipe.
-            ScoreError: nothing could be measured, or a score does not exist; gives the reasons.
+            RunError: no run is finished, or a run was trained with another recipe or on other data than the recipe's.
+            ScoreError: no score could be measured, or a score does not exist; the message gives the reasons.
         """
         notes: list[str] = []
-        found = self._found(notes)
-        labels = own_labels(found, notes)
+        found = self._find_runs(notes)
+        labels = unique_labels(found, notes)
         runs = [each for each in found if isinstance(each, Run)]
         pending = [each for each in found if isinstance(each, Pending)]
         if not runs and not self._images and not watching:
             raise nothing_finished(self._paths, [f"{each.folder} ({each.state})" for each in pending])
         plans = [run.plan for run in runs] + [job.plan for jobs in self._jobs.values() for job in jobs]
         known = _unique(config for plan in plans for config in plan.scores)
-        wanted = [(asked, self._ways_of(asked, known)) for asked in self._asked]
+        wanted = [(request, self._configs_for(request, known)) for request in self._requests]
         if not wanted and self._samples is not None:
-            wanted = [
-                (Asked(config=way), [way]) for way in _unique(with_samples(each, self._samples) for each in known)
-            ]
+            resampled = _unique(with_samples(config, self._samples) for config in known)
+            wanted = [(ScoreRequest(config=config), [config]) for config in resampled]
         ready = {label for label, each in zip(labels, found, strict=True) if isinstance(each, Run)}
         entries = []
         for label, each in zip(labels, found, strict=True):
             if isinstance(each, Run):
-                entries.append(self._of_run(each, label, wanted))
+                entries.append(self._entry_of_run(each, label, wanted))
             elif label not in ready:
-                entries.append(_of_pending(each, label, [way for _, ways in wanted for way in ways]))
+                entries.append(_entry_of_pending(each, label, [config for _, configs in wanted for config in configs]))
         if self._images:
-            ways = _unique(way for _, each in wanted for way in each) or known
-            entries += self._of_images(ways, [plan.data for plan in plans], set(labels))
+            configs = _unique(config for _, each in wanted for config in each) or known
+            entries += self._entries_of_images(configs, [plan.data for plan in plans], set(labels))
         missing = [f"{each.folder} ({each.state})" for each in pending]
         title = title_of(runs) if runs else plans[0].title if plans else "images"
         table = tabulate(title, entries, missing=missing, published=self._published, notes=notes)
         if wanted:
-            keys = [key for asked, ways in wanted for key in asked.keys(ways, entries)]
+            keys = [key for request, configs in wanted for key in request.keys(configs, entries)]
             order = {key: place for place, key in reversed(list(enumerate(keys)))}
             columns = [column for column in table.columns if column.key.partition("@")[0] in order]
             columns.sort(key=lambda column: order[column.key.partition("@")[0]])
             table = dataclasses.replace(table, columns=tuple(columns))
-            if len(self._asked) == 1:
+            if len(self._requests) == 1:
                 table = best_first(table)
         if (wanted or self._images) and not (watching and pending):
-            _something(entries)
+            _check_any_measured(entries)
         return Benched(table, not pending)
 
-    def _found(self, notes: list[str]) -> list[Run | Pending]:
-        """The runs of recipes, in the order of their rows, and those in folders."""
+    def _find_runs(self, notes: list[str]) -> list[Run | Pending]:
+        """The runs of the recipes, in the order of their rows, then the other runs in the folders."""
         found: dict[Path, Run | Pending] = {}
         data: dict[str, str] = {}
         for recipe, jobs in self._jobs.items():
             for job in jobs:
                 data.setdefault(_json(job.plan.data), str(recipe))
-                found[job.folder.resolve()] = self._of_job(job, recipe, notes)
+                found[job.folder.resolve()] = self._read_job(job, recipe, notes)
         for each in find_runs(self._folders, notes):
             if each.folder.resolve() in found:
                 continue
@@ -169,108 +166,115 @@ class Bench:
                 recipes = ", ".join(dict.fromkeys(data.values()))
                 raise RunError(
                     f"{each.folder} was trained on other data than the rows of {recipes}:\n"
-                    f"  {_json(each.plan.data)}\nin the place of\n  {' or '.join(data)}\n"
-                    "Compare runs of one data set, or give folders of runs in the place of the recipe: what was "
-                    "measured on other data then gets columns of its own."
+                    f"  {_json(each.plan.data)}\ninstead of\n  {' or '.join(data)}\n"
+                    "Compare runs of one data set, or give run folders instead of the recipe: scores that were "
+                    "measured on other data then get separate columns."
                 )
             found[each.folder.resolve()] = each
         return list(found.values())
 
     @staticmethod
-    def _of_job(job: Job, recipe: Path, notes: list[str]) -> Run | Pending:
+    def _read_job(job: Job, recipe: Path, notes: list[str]) -> Run | Pending:
         run = run_of_job(job, notes)
         if isinstance(run, Run) and (changed := job.plan.differences(run.plan.as_table())):
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(
-                f"{job.folder} holds a run of another recipe than {recipe}:\n{listed}\n"
+                f"{job.folder} holds a run that was trained with another recipe than {recipe}:\n{listed}\n"
                 "Give the changes that it was trained with (--with, --set), the folder of the right runs with --runs, "
-                "or the run's folder in the place of the recipe."
+                "or the run's folder instead of the recipe."
             )
         return run
 
-    def _ways_of(self, asked: Asked, known: Sequence[PartConfig]) -> list[PartConfig]:
-        """The settings to measure an asked score with where a row lacks it: those of the other rows, if any."""
-        if asked.config is not None:
-            ways = [asked.config]
-        elif asked.part is not None:
-            ways = [each for each in known if each.name == asked.part] or [
-                self._registry.find("score", asked.part).Config()
+    def _configs_for(self, request: ScoreRequest, known: Sequence[PartConfig]) -> list[PartConfig]:
+        """The settings to measure a requested score with: those of the rows that have it, or else the defaults."""
+        if request.config is not None:
+            configs = [request.config]
+        elif request.part is not None:
+            configs = [each for each in known if each.name == request.part] or [
+                self._registry.find("score", request.part).Config()
             ]
         else:
-            ways = [each for each in known if asked.key in columns_of([each.make()])]
-            if not ways:
+            configs = [each for each in known if request.key in columns_of([each.make()])]
+            if not configs:
                 possible = {*self._registry.names("score"), *columns_of([each.make() for each in known])}
-                raise ScoreError(f"no run here has the score '{asked.key}'{did_you_mean(str(asked.key), possible)}")
-        ways = _unique(with_samples(each, self._samples) for each in ways)
-        for way in ways:
-            way.make().check()
-        return ways
+                raise ScoreError(f"no run here has the score '{request.key}'{did_you_mean(str(request.key), possible)}")
+        configs = _unique(with_samples(each, self._samples) for each in configs)
+        for config in configs:
+            config.make().check()
+        return configs
 
-    def _of_run(self, run: Run, label: str, wanted: Sequence[tuple[Asked, list[PartConfig]]]) -> Entry:
+    def _entry_of_run(self, run: Run, label: str, wanted: Sequence[tuple[ScoreRequest, list[PartConfig]]]) -> Entry:
+        """The entry of a finished run, in which requested scores that its folder lacks are measured."""
         entry = entry_of(run, label)
         if not wanted:
             return entry
-        have = [each for each in entry.measured if columns_of([each.config.make()]).keys() & each.values.keys()]
+        recorded = [each for each in entry.measured if columns_of([each.config.make()]).keys() & each.values.keys()]
         shown: list[Measured] = []
         lacking: list[PartConfig] = []
-        for asked, ways in wanted:
-            exact = asked.config is not None or self._samples is not None
-            mine = [each for each in have if (_in(each.config, ways) if exact else asked.names(each.config))]
-            shown += [each for each in mine if each not in shown]
-            lacking += (
-                [way for way in ways if not _in(way, [each.config for each in mine])] if exact or not mine else []
-            )
+        for request, configs in wanted:
+            exact = request.config is not None or self._samples is not None
+            fitting = [
+                each for each in recorded if (_in(each.config, configs) if exact else request.matches(each.config))
+            ]
+            shown += [each for each in fitting if each not in shown]
+            if exact or not fitting:
+                lacking += [config for config in configs if not _in(config, [each.config for each in fitting])]
         entry.measured = shown
         data = _json(run.plan.data)
         real = self._reals.setdefault(data, Real.of_dataset(run.plan.data))
         _add(entry, self._scorer.of_run(run, real, _unique(lacking)) if lacking else [])
         return entry
 
-    def _of_images(self, ways: Sequence[PartConfig], datas: Sequence[PartConfig], taken: set[str]) -> Iterable[Entry]:
-        if not ways:
+    def _entries_of_images(
+        self, configs: Sequence[PartConfig], datas: Sequence[PartConfig], taken: set[str]
+    ) -> Iterable[Entry]:
+        """The entries of all sets of images; one whose label is not unique has its path as the label."""
+        if not configs:
             raise ScoreError(
-                "images are to be scored, and no score is named; name one with --score, such as --score fid "
+                "no score is given for the images; give one with --score, such as --score fid "
                 "(`genprior parts score` lists them)"
             )
-        real = self._real or self._shared(_unique(datas))
+        real = self._real or self._shared_data(_unique(datas))
         names = [images.label for images in self._images]
         for images in self._images:
-            alone = names.count(images.label) == 1 and images.label not in taken
-            entry = Entry(images.label if alone else str(images.path), images.label)
-            _add(entry, self._scorer.of_images(images, real, ways))
+            unique = names.count(images.label) == 1 and images.label not in taken
+            entry = Entry(images.label if unique else str(images.path), images.label)
+            _add(entry, self._scorer.of_images(images, real, configs))
             yield entry
 
-    def _shared(self, datas: Sequence[PartConfig]) -> Real:
+    def _shared_data(self, datas: Sequence[PartConfig]) -> Real:
+        """The real images of the one data set that all runs share."""
         if len(datas) != 1:
-            have = f"the runs here are of {len(datas)} data sets" if datas else "there are no runs to take them from"
+            reason = f"the runs here have {len(datas)} data sets" if datas else "no run here names a data set"
             raise ScoreError(
-                f"images are compared with real ones, and {have}; name them with --data: a data set (`genprior parts "
-                "dataset` lists them), a recipe, or a folder or .npz of images"
+                f"images are compared with real images, but {reason}; give them with --data: a data set (`genprior "
+                "parts dataset` lists them), a recipe, or a folder or .npz file of images"
             )
         return self._reals.setdefault(_json(datas[0]), Real.of_dataset(datas[0]))
 
 
-def _images_or_nothing(path: Path) -> bool:
-    """Whether a folder without runs has images; one that has neither is refused.
+def _has_images(path: Path) -> bool:
+    """Whether a folder without runs contains images.
 
     Raises:
-        DataError: it has neither.
+        DataError: it contains neither runs nor images.
     """
     if image_files(path):
         return True
     raise DataError(f"{path} holds neither runs nor images (PNG or JPEG); give folders that do, recipes or .npz files")
 
 
-def _of_pending(pending: Pending, label: str, ways: Sequence[PartConfig]) -> Entry:
-    """A row whose cells say how far it is, in the columns that it will have."""
+def _entry_of_pending(pending: Pending, label: str, configs: Sequence[PartConfig]) -> Entry:
+    """The entry of an unfinished run, whose state is shown in the columns that it will have."""
     entry = Entry(label, pending.label, state=pending.state)
     if pending.plan is not None:
         data = pending.plan.data.model_dump(mode="json")
-        entry.missed = [Missed(way, data, pending.state) for way in ways or pending.plan.scores]
+        entry.missed = [Missed(config, data, pending.state) for config in configs or pending.plan.scores]
     return entry
 
 
 def _add(entry: Entry, outcomes: Sequence[Measured | Missed]) -> None:
+    """Add measured and missed scores to an entry; values without a column become its further values."""
     entry.measured += [each for each in outcomes if isinstance(each, Measured)]
     entry.missed += [each for each in outcomes if isinstance(each, Missed)]
     for each in outcomes:
@@ -280,11 +284,11 @@ def _add(entry: Entry, outcomes: Sequence[Measured | Missed]) -> None:
             entry.others = {**entry.others, **more}
 
 
-def _something(entries: Sequence[Entry]) -> None:
-    """Refuse a table in which nothing that was asked could be measured.
+def _check_any_measured(entries: Sequence[Entry]) -> None:
+    """Check that at least one requested score was measured.
 
     Raises:
-        ScoreError: gives each row's reasons.
+        ScoreError: none was measured; the message gives the reasons of each row.
     """
     missed = [(entry, each) for entry in entries for each in entry.missed]
     if missed and not any(entry.measured for entry in entries):

@@ -1,4 +1,4 @@
-"""The real images that a command names: a data set, a recipe's, or a folder or file of images."""
+"""Reads the real images of `--data`: a data set, the data set of a recipe, or a folder or file of images."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["read_real"]
 
 
 def read_real(text: str, registry: Registry, changes: Sequence[str] = (), settings: Sequence[str] = ()) -> Real:
-    """The real images that a text names.
+    """The real images that the text of `--data` names.
 
     Args:
-        text: a data set's name, a table of its settings in TOML, a recipe (whose rows have one data set), or a folder
-            or .npz of images, which is compared with as a whole.
-        registry: where data sets are found.
+        text: a data set's name, a TOML table of its settings, a recipe (whose rows all have the same data set), or a
+            folder or .npz file of images, which is not divided into splits.
+        registry: the registry to find data sets in.
         changes: named changes of the recipe.
         settings: `PATH=VALUE` settings of the recipe.
 
     Raises:
-        GenpriorError: there is no such thing, or it is not valid; says what is possible.
+        GenpriorError: it does not exist or is not valid; the message says what is possible.
     """
     if text.lstrip().startswith("{"):
         return Real.of_dataset(read_table(text, "dataset", registry, "--data"))
@@ -39,7 +39,7 @@ def read_real(text: str, registry: Registry, changes: Sequence[str] = (), settin
             return Real.of_dataset(registry.find("dataset", text).Config())
         except ValidationError as error:
             raise ScoreError(
-                f"--data {text}: data set '{text}' has settings that must be given ({wrong_settings(error)}): "
+                f"--data {text}: data set '{text}' has required settings ({wrong_settings(error)}): "
                 f"--data '{{ name = \"{text}\", ... }}' (`genprior parts dataset {text}` lists them)"
             ) from None
     path = Path(text)
@@ -53,6 +53,6 @@ def read_real(text: str, registry: Registry, changes: Sequence[str] = (), settin
     if path.is_dir() or path.is_file():
         return Real.of_images(read_images(path))
     raise ScoreError(
-        f"--data {text} is no data set and no recipe, folder or .npz that exists"
+        f"--data {text} is neither a data set nor an existing recipe, folder or .npz file"
         f"{did_you_mean(text, registry.names('dataset'))}"
     )

@@ -1,4 +1,4 @@
-"""The scores that a command asks for: by name, by the key of a result, or with settings of their own."""
+"""Reads the scores that a command requests: by name, by result key, or by a TOML table of settings."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from genprior.registry import Registry
 from genprior.scoring.measure import columns_of
 from genprior.tables.columns import Entry
 
-__all__ = ["Asked", "read_score", "read_table", "with_samples"]
+__all__ = ["ScoreRequest", "read_score", "read_table", "with_samples"]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One score that is asked for, in one of three ways."""
+class ScoreRequest:
+    """One requested score. Exactly one field is set."""
 
     part: str | None = None
-    """An installed score, with the settings that the rows of the table have."""
+    """The name of an installed score, measured with the settings that the rows of the table have."""
     key: str | None = None
-    """The key of a result that runs have, such as `classifier_fid`."""
+    """A result key that runs have, such as `classifier_fid`."""
     config: PartConfig | None = None
-    """Settings."""
+    """The settings of a score."""
 
-    def names(self, config: PartConfig) -> bool:
-        """Whether it asks for a score of these settings."""
+    def matches(self, config: PartConfig) -> bool:
+        """Whether a score with these settings fits the request; of a request by settings only the name is compared."""
         if self.key is not None:
             return self.key in columns_of([config.make()])
         return config.name == (self.config.name if self.config is not None else self.part)
 
-    def keys(self, ways: Sequence[PartConfig], entries: Iterable[Entry]) -> list[str]:
-        """The keys of the columns that show it."""
+    def keys(self, configs: Sequence[PartConfig], entries: Iterable[Entry]) -> list[str]:
+        """The result keys of the requested score, given the settings to measure it with and the entries."""
         if self.key is not None:
             return [self.key]
-        shown = [each.config for entry in entries for each in entry.measured if self.names(each.config)]
-        return list(columns_of([config.make() for config in (*ways, *shown)]))
+        shown = [each.config for entry in entries for each in entry.measured if self.matches(each.config)]
+        return list(columns_of([config.make() for config in (*configs, *shown)]))
 
 
-def read_score(text: str, registry: Registry) -> Asked:
-    """What a text asks for: a score's name, a key, or a table in TOML such as `{ name = "kid", subset_size = 100 }`.
+def read_score(text: str, registry: Registry) -> ScoreRequest:
+    """Read a requested score: a name, a result key, or a TOML table such as `{ name = "kid", subset_size = 100 }`.
 
     Raises:
-        ScoreError: it is no such table, or its settings are wrong.
+        ScoreError: the text is not a TOML table, or its settings are invalid.
     """
     if text.lstrip().startswith("{"):
-        return Asked(config=read_table(text, "score", registry, "--score"))
-    return Asked(part=text) if text in registry.names("score") else Asked(key=text)
+        return ScoreRequest(config=read_table(text, "score", registry, "--score"))
+    return ScoreRequest(part=text) if text in registry.names("score") else ScoreRequest(key=text)
 
 
 def read_table(text: str, kind: str, registry: Registry, option: str) -> PartConfig:
-    """The settings of a part, from an inline table in TOML.
+    """Read the settings of a part from an inline TOML table.
 
     Raises:
-        ScoreError: it is no such table, or its settings are wrong.
+        ScoreError: the text is not a TOML table, or its settings are invalid.
     """
     try:
         return registry.configure(kind, tomllib.loads(f"table = {text}")["table"])
     except tomllib.TOMLDecodeError as error:
         raise ScoreError(
-            f"{option} {text}: this is no TOML table ({error}); give a name, or name and settings in one line such as "
-            f"'{{ name = \"fid\", samples = 1000 }}' (texts in double quotes, the whole in single ones)"
+            f"{option} {text}: this is not a TOML table ({error}); give a name, or name and settings in one line, "
+            f"such as '{{ name = \"fid\", samples = 1000 }}' (strings in double quotes, the whole in single quotes)"
         ) from None
     except ValidationError as error:
         raise ScoreError(f"{option} {text}: {wrong_settings(error)}") from None
@@ -73,10 +73,10 @@ def read_table(text: str, kind: str, registry: Registry, option: str) -> PartCon
 
 
 def with_samples(config: PartConfig, samples: int | None) -> PartConfig:
-    """The settings with another number of generated images, where the score has one.
+    """The settings with another number of generated images, if the score has such a setting.
 
     Raises:
-        ScoreError: the score cannot have so many.
+        ScoreError: the score does not allow this number.
     """
     if samples is None:
         return config
@@ -85,5 +85,5 @@ def with_samples(config: PartConfig, samples: int | None) -> PartConfig:
         return score.with_samples(samples)
     except ValidationError as error:
         raise ScoreError(
-            f"--samples {samples} is not possible of score '{config.name}': {wrong_settings(error)}"
+            f"--samples {samples} is not possible for score '{config.name}': {wrong_settings(error)}"
         ) from None

@@ -1,7 +1,7 @@
-"""Measures scores of finished runs and of images from anywhere, each number once: results are kept by content.
+"""Measures scores of finished runs and of images, and caches the results.
 
-A result's key is a hash of the checkpoint (or of the images), the score's settings, the content of files that they
-name, the real images, and the versions that the arithmetic depends on. What cannot be measured gives its reason.
+The cache key of a result is a hash of the checkpoint (or of the images), the score's settings, the content of the files
+that they name, the real images, and the versions of the packages that compute it.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ T = TypeVar("T")
 
 
 class Real:
-    """The real images that a score compares with, read once, and what was computed of them."""
+    """The real images that scores compare with, each split read once, and a cache of what scores compute from them."""
 
     def __init__(self, described: Mapping[str, Any], load: Callable[[str], ImageSet], *, divided: bool) -> None:
-        """Take a way to read them.
+        """Nothing is read before the first call of `load`.
 
         Args:
             described: name and settings, for tables.
             load: reads a split.
-            divided: whether there are held-out images beside those for training.
+            divided: whether the images are divided into training and held-out images.
         """
         self.described = described
         self.divided = divided
@@ -57,16 +57,16 @@ class Real:
 
     @classmethod
     def of_dataset(cls, config: PartConfig) -> Real:
-        """A data set by its settings."""
+        """The images of a data set, given by its settings."""
         return cls(config.model_dump(mode="json"), config.make().load, divided=True)
 
     @classmethod
     def of_images(cls, images: Images) -> Real:
-        """A folder or a file of images, whole, whatever split is asked for."""
+        """A folder or file of images; both the training and the test split are all of them."""
 
         def load(split: str) -> ImageSet:
             if split not in ("train", "test"):
-                raise DataError(f"{images.path} is not divided, so it has no split '{split}'")
+                raise DataError(f"{images.path} is not divided into splits, so it has no split '{split}'")
             return ImageSet(images.images, torch.zeros(len(images.images), dtype=torch.int64), ())
 
         described = {"name": str(images.path), "images": len(images.images), "hash": images.key}
@@ -76,7 +76,7 @@ class Real:
         """A split, read once.
 
         Raises:
-            DataError: there is none, or it cannot be read.
+            DataError: the split does not exist or cannot be read.
         """
         if split not in self._splits:
             self._splits[split] = self._load(split)
@@ -93,7 +93,7 @@ class Real:
         return content_hash(*parts)
 
     def settings(self, config: PartConfig) -> PartConfig:
-        """A score's settings on these images: a set that is not divided is compared with as a whole."""
+        """A score's settings on these images: images that are not divided into splits are used as a whole."""
         if self.divided:
             return config
         score: Score = config.make()
@@ -101,7 +101,7 @@ class Real:
 
 
 class _Context(SampleContext):
-    """A context that shares what is computed of real images with others, and notes the networks looked through."""
+    """A context that shares results on real images with other contexts and records the feature extractors used."""
 
     def __init__(self, real: Real, sampler: Callable[[int], Tensor], **more: Any) -> None:
         super().__init__(sampler, real.load, **more)
@@ -110,7 +110,7 @@ class _Context(SampleContext):
         self.extractors: dict[str, None] = {}
 
     def once(self, key: str, make: Callable[[], T]) -> T:
-        # A network that cannot be had is not asked for again: a download may take long to fail.
+        # What failed once is not tried again: a download may take long to fail.
         if key in self._real.failed:
             raise self._real.failed[key]
         try:
@@ -130,24 +130,24 @@ class _Context(SampleContext):
 
 
 class Scorer:
-    """Measures, and remembers: in the cache folder what was measured, in the process what could not be."""
+    """Measures scores: results are cached in a folder, failures for the life of the process."""
 
     def __init__(self, device: torch.device, cache: Path) -> None:
-        """Say where to compute and where results are kept.
+        """Set the device and the cache folder.
 
         Args:
-            device: where models and extractors run.
-            cache: the folder of caches; results go into `scores` in it.
+            device: the device of models and extractors.
+            cache: the cache folder; results are kept in its subfolder `scores`.
         """
         self.device = device
         self.cache = cache
         self._missed: dict[str, str] = {}
 
     def of_run(self, run: Run, real: Real, configs: Sequence[PartConfig]) -> list[Measured | Missed]:
-        """Scores of a finished run, from its newest checkpoint and under its seed, as training itself measures them."""
+        """Scores of a finished run, from its newest checkpoint and under its seed, as at the end of training."""
         checkpoint = run.checkpoint
         if checkpoint is None:
-            reason = f"the finished run {run.folder} has no checkpoint left to draw from; train it anew"
+            reason = f"the finished run {run.folder} has no checkpoint to sample from; train it again"
             return [Missed(config, real.described, reason) for config in configs]
 
         def model() -> Model:
@@ -176,16 +176,16 @@ class Scorer:
         return self._all(context, real, configs, subject)
 
     def of_images(self, images: Images, real: Real, configs: Sequence[PartConfig]) -> list[Measured | Missed]:
-        """Scores of images: the first n of them stand for n samples of a model."""
-        have = len(images.images)
+        """Scores of images: the first n images are used as n samples of a model."""
+        available = len(images.images)
 
         def sampler(n: int) -> Tensor:
-            if n > have:
-                raise ScoreError(f"has {have:,} images, {n:,} are needed")
-            return _fitted(images.images, real.load("train").images, real)[:n]
+            if n > available:
+                raise ScoreError(f"has {available:,} images, {n:,} are needed")
+            return _with_channels_of(images.images, real.load("train").images, real)[:n]
 
         def trained() -> contextlib.AbstractContextManager[Model]:
-            raise ScoreError("this score needs the model, and here are only images")
+            raise ScoreError("this score needs the model, but there are only images")
 
         context = _Context(real, sampler, device=self.device, seed=0, cache=self.cache, trained=trained)
         return self._all(context, real, configs, ("images", images.key))
@@ -193,11 +193,11 @@ class Scorer:
     def _all(
         self, context: _Context, real: Real, configs: Sequence[PartConfig], subject: tuple[str, ...]
     ) -> list[Measured | Missed]:
-        # The score that asks for most images comes first, so that the model samples once.
+        # The score with the largest number of samples is measured first, so that the model is sampled only once.
         scores: list[Score] = [config.make() for config in configs]
         order = sorted(range(len(configs)), key=lambda place: -(scores[place].samples or 0))
-        found = {place: self._one(context, real, real.settings(configs[place]), subject) for place in order}
-        return [found[place] for place in range(len(configs))]
+        outcomes = {place: self._one(context, real, real.settings(configs[place]), subject) for place in order}
+        return [outcomes[place] for place in range(len(configs))]
 
     def _one(self, context: _Context, real: Real, config: PartConfig, subject: tuple[str, ...]) -> Measured | Missed:
         settings = json.dumps(settings_of(config), sort_keys=True)
@@ -213,7 +213,7 @@ class Scorer:
             try:
                 values = measure_all([config.make()], context, "")
             except OSError as error:
-                raise ScoreError(f"a file that it needs cannot be read or written: {error}") from error
+                raise ScoreError(f"a file that the score needs cannot be read or written: {error}") from error
             return {
                 "score": json.loads(settings),
                 "values": values,
@@ -231,7 +231,7 @@ class Scorer:
 
 
 def _versions(config: PartConfig) -> tuple[str, ...]:
-    """What a number depends on beside its inputs."""
+    """The versions of the packages that a score depends on."""
     return (
         __version__,
         metadata.version("torch-fidelity"),
@@ -239,30 +239,30 @@ def _versions(config: PartConfig) -> tuple[str, ...]:
     )
 
 
-def _fitted(images: Tensor, real: Tensor, of: Real) -> Tensor:
-    """Images with as many channels as the real ones: grey ones repeated, colourless ones of three made one.
+def _with_channels_of(images: Tensor, real: Tensor, source: Real) -> Tensor:
+    """Images with as many channels as the real ones: one channel is repeated, three equal channels are reduced to one.
 
     Raises:
-        ScoreError: they have colours that the real ones have not, or another size.
+        ScoreError: the images are in colour and the real ones grey, or their size differs.
     """
-    (c, *size), (wanted, *real_size) = images.shape[1:], real.shape[1:]
+    (channels, *size), (real_channels, *real_size) = images.shape[1:], real.shape[1:]
     if size != real_size:
         raise ScoreError(
-            f"its images are {size[0]}x{size[1]} and those of {of.described['name']} {real_size[0]}x{real_size[1]}; "
-            "scores compare images of one size"
+            f"its images are {size[0]}x{size[1]} and those of {source.described['name']} "
+            f"{real_size[0]}x{real_size[1]}; scores compare images of equal size; resize them"
         )
-    if c == wanted:
+    if channels == real_channels:
         return images
-    if c == 1:
-        return images.expand(-1, wanted, -1, -1)
+    if channels == 1:
+        return images.expand(-1, real_channels, -1, -1)
     if bool((images == images[:, :1]).all()):
         return images[:, :1]
-    raise ScoreError(f"its images have colours, and those of {of.described['name']} are grey")
+    raise ScoreError(f"its images are in colour, and those of {source.described['name']} are grey; convert them")
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if isinstance(found["values"], dict) and isinstance(found["extractor"], str) else None
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return result if isinstance(result["values"], dict) and isinstance(result["extractor"], str) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""What the user sees: progress, tables, settings, errors. Markup is off throughout, so brackets in labels stay."""
+"""Prints lines, tables, settings and errors, without markup, so that labels with brackets are printed unchanged."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = [
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without markup; wide where nobody watches, so that a file or a pipe gets whole lines."""
-    made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = 200
-    return made
+    """A console without markup; 200 columns wide if the output is not a terminal, so that lines are not wrapped."""
+    out = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = 200
+    return out
 
 
 def print_line(text: str, *, stderr: bool = False, style: str | None = None) -> None:
-    """Print a text as it is, never wrapped."""
+    """Print a text unchanged and without wrapping."""
     console(stderr=stderr).print(Text(text, style=style or ""), soft_wrap=True)
 
 
@@ -43,17 +43,17 @@ def print_error(message: str) -> None:
 
 
 def print_toml(text: str, heading: str) -> None:
-    """Print TOML under a comment line, highlighted on a terminal and bare elsewhere."""
+    """Print TOML under a comment line, highlighted on a terminal and as plain text otherwise."""
     out = console()
-    whole = f"# {heading}\n{text}"
+    document = f"# {heading}\n{text}"
     if out.is_terminal:
-        out.print(Syntax(whole, "toml", background_color="default", word_wrap=True))
+        out.print(Syntax(document, "toml", background_color="default", word_wrap=True))
     else:
-        print_line(whole)
+        print_line(document)
 
 
 def print_written(folder: Path, names: Sequence[str]) -> None:
-    """Print the paths of the files that are there."""
+    """Print the paths of the named files that exist."""
     for name in names:
         if (folder / name).exists():
             print_line(str(folder / name), style="cyan")
@@ -66,29 +66,29 @@ def print_written(folder: Path, names: Sequence[str]) -> None:
 
 def print_table(table: Any) -> None:
     """Print a `genprior.tables.table.Table` with its footnote and notes; best cells are bold."""
-    from genprior.cli.table_screen import drawn
+    from genprior.cli.table_screen import render_table
 
-    console().print(drawn(table))
+    console().print(render_table(table))
 
 
 def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] | None) -> None:
-    """Print the table of a `Bench`, once or every so many seconds, and hand each one to `write`."""
+    """Print the table of a `Bench` once, or update it every `seconds`; each table is also passed to `write`."""
     from genprior.cli.table_screen import watch
 
-    def look() -> Any:
-        found = bench.table(watching=seconds is not None)
+    def read() -> Any:
+        benched = bench.table(watching=seconds is not None)
         if write is not None:
-            write(found.table)
-        return found
+            write(benched.table)
+        return benched
 
     if seconds is not None:
-        watch(look, seconds, console())
+        watch(read, seconds, console())
     else:
-        print_table(look().table)
+        print_table(read().table)
 
 
 def print_run(run: Any) -> None:
-    """Print what a run is, what it did last and how it scored."""
+    """Print the state, facts, last record and scores of a run."""
     from genprior.cli.progress import clock
 
     facts = run.facts
@@ -98,7 +98,7 @@ def print_run(run: Any) -> None:
     speed = facts.get("images_per_second")
     lines = {
         "folder": str(run.folder),
-        "state": "finished" if run.finished else "not finished; give the same command again to go on",
+        "state": "finished" if run.finished else "not finished; give the same command again to resume",
         "step": f"{run.step:,} of {run.plan.run.steps:,}",
         "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
         "speed": f"{speed:,.0f} images/s" if speed else "-",

@@ -1,4 +1,4 @@
-"""Prints the installed parts, and the settings of one."""
+"""Prints the installed parts, or the settings of one part."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def print_parts(registry: Any, kind: str | None, *, verbose: bool = False) -> No
     """Print the installed parts of one kind or of all, and the plugins that could not be loaded.
 
     Raises:
-        PluginError: there is no such kind.
+        PluginError: the kind does not exist.
     """
-    _known_kind(kind)
+    _check_kind(kind)
     out = console()
     grid = Grid()
     for heading in ("kind", "name", "plugin", "what it is"):
         grid.add_column(heading, overflow="fold")
     shown = [part for part in registry.all() if kind in (None, part.kind)]
-    for same, group in itertools.groupby(shown, key=lambda part: part.kind):
+    for kind_name, group in itertools.groupby(shown, key=lambda part: part.kind):
         for place, part in enumerate(group):
             origin = registry.origin(part)
             where = f"{origin.plugin} ({origin.distribution})"
-            kind_cell, name_cell = Text("" if place else same, style="cyan"), Text(part.name, style="bold")
+            kind_cell, name_cell = Text("" if place else kind_name, style="cyan"), Text(part.name, style="bold")
             grid.add_row(kind_cell, name_cell, where, _summary(part))
         grid.add_section()
     out.print(grid)
@@ -44,7 +44,7 @@ def print_parts(registry: Any, kind: str | None, *, verbose: bool = False) -> No
         out.print(Text("--verbose shows the tracebacks", style="dim"))
 
 
-def _known_kind(kind: str | None) -> None:
+def _check_kind(kind: str | None) -> None:
     from genprior.registry import KINDS
 
     if kind is not None and kind not in KINDS:
@@ -56,12 +56,12 @@ def _summary(part: Any) -> str:
 
 
 def print_part(registry: Any, kind: str, name: str) -> None:
-    """Print the settings of a part: types, defaults and what they mean.
+    """Print the settings of a part: types, defaults and meanings.
 
     Raises:
-        PluginError: there is no such kind or name.
+        PluginError: the kind or the name does not exist.
     """
-    _known_kind(kind)
+    _check_kind(kind)
     part = registry.find(kind, name)
     out = console()
     out.print(Text.assemble((f"{kind} '{name}'", "bold"), f" of {registry.origin(part)}: {_summary(part)}"))
@@ -80,7 +80,7 @@ def print_part(registry: Any, kind: str, name: str) -> None:
 
 
 def _settings(schema: Mapping[str, Any]) -> Any:
-    """(path, type, default, meaning) of each setting in a JSON schema; those of inner tables by dotted paths."""
+    """(path, type, default, meaning) of each setting in a JSON schema; settings of nested tables have dotted paths."""
     definitions = schema.get("$defs", {})
 
     def walk(table: Mapping[str, Any], at: str, given: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A table on the screen: once, or again and again while runs train."""
+"""Shows a table on the screen: once, or updated while runs train."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from genprior.tables.table import REAL, Table, is_bold
 if TYPE_CHECKING:
     from genprior.bench.bench import Benched
 
-__all__ = ["drawn", "watch"]
+__all__ = ["render_table", "watch"]
 
 
-def drawn(table: Table) -> Group:
-    """The table with its footnotes, its protocols and notes; best cells are bold."""
+def render_table(table: Table) -> Group:
+    """The table with its footnotes, protocols and notes, for the console; the best cells are bold."""
     header, lines, marks = table.layout()
     grid = Grid(title=Text(table.title), title_justify="left", title_style="bold")
     for place, text in enumerate(header):
@@ -39,15 +39,15 @@ def _cell(text: str) -> Text:
     return Text(text[2:-2], style="bold green") if is_bold(text) else Text(text)
 
 
-def watch(look: Callable[[], Benched], seconds: float, out: Console) -> None:
-    """Show the table, and again whenever it changed, until all its runs are finished or the user stops it (Ctrl-C).
+def watch(read: Callable[[], Benched], seconds: float, out: Console) -> None:
+    """Show the table and update it on changes, until all its runs are finished or the user presses Ctrl-C.
 
-    A terminal shows it in one place; elsewhere every change is printed.
+    A terminal updates the table in place; otherwise each changed table is printed.
 
     Args:
-        look: makes the table anew.
-        seconds: from one look to the next.
-        out: where to show it.
+        read: reads the runs and builds the table.
+        seconds: the time between two reads.
+        out: the console to print to.
     """
     last: Benched | None = None
     live = Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else None
@@ -55,19 +55,19 @@ def watch(look: Callable[[], Benched], seconds: float, out: Console) -> None:
         if live is not None:
             live.start()
         while True:
-            found = look()
-            if found != last and live is not None:
-                live.update(drawn(found.table), refresh=True)
-            elif found != last:
-                out.print(drawn(found.table))
-            last = found
-            if found.complete:
+            current = read()
+            if current != last and live is not None:
+                live.update(render_table(current.table), refresh=True)
+            elif current != last:
+                out.print(render_table(current.table))
+            last = current
+            if current.complete:
                 break
             time.sleep(seconds)
     except KeyboardInterrupt:
-        pass  # the way to end it
+        pass  # Ctrl-C ends watching
     finally:
         if live is not None:
             live.stop()
     if live is not None and last is not None:
-        out.print(drawn(last.table))
+        out.print(render_table(last.table))

@@ -1,1 +1,1 @@
-"""One step of training: phases, optimisers, averaged weights, device and precision, and the builder of models."""
+"""The training step: phases, optimisers, averaged weights, device and precision, sampling, and the model builder."""

@@ -1,4 +1,4 @@
-"""Builds models: each part is made under its own seed, and borrows modules from parts made before it."""
+"""Builds models: each part is built under its own seed and can borrow modules that were built before it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["Builder", "build_model"]
 
 
 class Builder(Build):
-    """Makes parts for one model.
+    """Builds the parts of one model.
 
-    Each part is made under (run seed, role), so two rows that share a part start from the same weights.
+    Each part is built under (run seed, role), so two rows that share a part start from the same weights.
     """
 
     def __init__(self, model: str, seed: int) -> None:
-        """Build parts of the model of this name under the run's seed."""
+        """Build parts for the model of this name under the run's seed."""
         self._model = model
         self._seed = seed
         self._made: dict[str, nn.Module] = {}
 
     def __call__(self, role: str, config: PartConfig, sizes: Sizes) -> nn.Module:
-        """Make the part of `config` for `role`.
+        """Build the part that `config` describes for `role`.
 
         Raises:
-            PlanError: the part borrows a role that the model has not made.
+            PlanError: the part borrows the module of a role that has not been built before.
         """
         part = config.part
         missing = [name for name in part.borrows if name not in self._made]
@@ -43,7 +43,7 @@ class Builder(Build):
 
 
 def build_model(config: PartConfig, info: DataInfo, seed: int) -> Model:
-    """The model that `config` describes, for data of this form, with weights drawn under `seed`.
+    """The model that `config` describes, for data of the form `info`, with weights initialised under `seed`.
 
     Raises:
         PlanError: its parts do not fit each other or the data.

@@ -19,23 +19,23 @@ def make_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) 
 
     Adam and SGD run fused: one kernel for all tensors of a module.
     """
-    held = list(parameters)
+    trained = list(parameters)
     match config.name:
         case "adam":
             return torch.optim.Adam(
-                held, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
+                trained, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
             )
         case "adam_norm_grad":
             return AdamNormGrad(
-                held, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
+                trained, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
             )
         case "sgd":
             return torch.optim.SGD(
-                held, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+                trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
             )
         case "rmsprop":
             return torch.optim.RMSprop(
-                held,
+                trained,
                 lr=config.lr,
                 momentum=config.momentum,
                 eps=config.eps,
@@ -70,7 +70,7 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
     Args:
         config: the optimiser's settings.
         step: 0 for the first step.
-        steps: how many steps the whole run has.
+        steps: the number of steps of the whole run.
 
     Returns:
         lr * min(1, (step + 1) / warmup) * decay(t), with t = step / steps: 1 - t (1 - final) for `linear`,

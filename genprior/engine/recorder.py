@@ -1,4 +1,4 @@
-"""Means of the values that phases record, and the first value that was not finite."""
+"""Means of the values that phases record, and a check that losses and gradients are finite."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ class Recorder:
         Raises:
             NotFinite: the message names the phase, the module, the step and the row.
         """
-        found = [
+        failures = [
             (step, key)
             for name, first in self._first_bad.items()
             for key, step in zip(self._keys[name], first.tolist(), strict=False)
             if step >= 0
         ]
         self._first_bad.clear()
-        if found:
-            step, key = min(found)
-            phase, module, what = key.split("/")
+        if failures:
+            step, key = min(failures)
+            phase, module, quantity = key.split("/")
             raise NotFinite(
-                f"row '{row}', step {step}, phase '{phase}': the {what} of '{module}' is not finite. "
+                f"row '{row}', step {step}, phase '{phase}': the {quantity} of '{module}' is not finite. "
                 "The last good checkpoint is kept. Lower the learning rate of this module "
                 f"(optimiser.{module}.lr) or, under bf16, try --set 'run.precision=\"fp32\"'."
             )

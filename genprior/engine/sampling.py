@@ -32,7 +32,7 @@ def evaluating(model: Model) -> Iterator[None]:
 
 
 def generate(model: Model, n: int, *, seed: int, label: int | None = None) -> Tensor:
-    """The first n images of the sequence that a seed fixes.
+    """The first n images of the sequence that a seed determines.
 
     Args:
         model: generates in evaluation mode, with running batch statistics.

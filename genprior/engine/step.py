@@ -53,7 +53,7 @@ def remember(critic: Critic) -> Remembered:
 
 
 class PhaseResult(NamedTuple):
-    """Values to record of a phase: `values` [len(keys)], on the device; the first `watched` of them must be finite."""
+    """Values of a phase to record: `values` [len(keys)], on the device; the first `watched` of them must be finite."""
 
     keys: tuple[str, ...]
     values: Tensor
@@ -112,18 +112,19 @@ def _update_in_closed_form(
     for name, update in objectives.updates.items():
         if name not in modules:
             raise PlanError(
-                f"phase '{phase.name}' updates '{name}', which the model has not. It has: {', '.join(modules)}"
+                f"phase '{phase.name}' updates '{name}', which is not a module of the model. "
+                f"Its modules: {', '.join(modules)}"
             )
         if several_ranks:
             raise PlanError(
-                f"phase '{phase.name}' sets '{name}' in closed form from the images of one process, and here several "
-                "processes share a batch, so that each would set it differently. Train this model in one process"
+                f"phase '{phase.name}' sets '{name}' in closed form from the images of one process, but here several "
+                "processes share a batch, and each would set it differently. Train this model in one process"
             )
         update()
 
 
 def _running_statistics(module: nn.Module) -> list[Tensor]:
-    """Buffers that a training forward pass updates: batch averages, and vectors of a spectral normalisation."""
+    """Buffers that a forward pass in training mode updates: of batch normalisation and spectral normalisation."""
     kinds = (nn.modules.batchnorm._BatchNorm, nn.utils.parametrize.ParametrizationList)
     layers = (m for m in module.modules() if isinstance(m, kinds))
     return [buffer for layer in layers for buffer in layer.buffers()]
@@ -132,15 +133,16 @@ def _running_statistics(module: nn.Module) -> list[Tensor]:
 def _gradients(
     phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module]
 ) -> dict[str, list[tuple[nn.Parameter, Tensor]]]:
-    """Each named module's gradients; modules that share one loss tensor share one backward pass."""
+    """The gradients of each named module; modules with the same loss tensor share one backward pass."""
     groups: dict[int, list[str]] = {}
     for name, loss in objectives.items():
         if name not in modules:
             raise PlanError(
-                f"phase '{phase.name}' moves '{name}', which the model has not. It has: {', '.join(modules)}"
+                f"phase '{phase.name}' moves '{name}', which is not a module of the model. "
+                f"Its modules: {', '.join(modules)}"
             )
         groups.setdefault(id(loss), []).append(name)
-    found: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+    by_module: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
     for remaining, names in zip(range(len(groups) - 1, -1, -1), groups.values(), strict=True):
         parameters = {name: [p for p in modules[name].parameters() if p.requires_grad] for name in names}
         loss = objectives[names[0]]
@@ -154,13 +156,13 @@ def _gradients(
         for name in names:
             pairs = [(p, g) for p, g in zip(parameters[name], gradients, strict=False) if g is not None]
             if not pairs:
-                why = "it has no parameters" if not parameters[name] else "its loss does not depend on its parameters"
+                why = "it has no parameters" if not parameters[name] else "its loss does not depend on them"
                 raise PlanError(
                     f"phase '{phase.name}' moves '{name}', but {why}. "
                     f"Leave '{name}' out of the phase, or let its loss use it."
                 )
-            found[name] = pairs
-    return found
+            by_module[name] = pairs
+    return by_module
 
 
 def _result(phase: Phase, objectives: Objectives, norms: Mapping[str, Tensor]) -> PhaseResult:

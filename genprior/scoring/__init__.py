@@ -1,1 +1,1 @@
-"""Scores of images and models, with every feature computed once."""
+"""Measures scores of models and images; features that scores share are computed once."""

@@ -1,7 +1,7 @@
-"""What it takes to score a model: its images, real images, and the features of both, each computed once.
+"""The input of scores: generated images, real images, and features of both, each computed once.
 
-A score asks a `SampleContext` for features by extractor and by source; what two scores share is computed once. Images
-are uint8 [n, c, h, w] on the host; features and logits are float32 on the host.
+A score requests features from a `SampleContext` by extractor and source; scores share the features. Images are
+uint8 [n, c, h, w] on the host; features and logits are float32 on the host.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ T = TypeVar("T")
 
 
 class Features(NamedTuple):
-    """What an extractor says of n images: `features` [n, f] and class `logits` [n, k], float32."""
+    """The output of an extractor for n images: `features` [n, f] and class `logits` [n, k], float32."""
 
     features: Tensor
     logits: Tensor
 
     def first(self, n: int) -> Features:
-        """Those of the first n images."""
+        """Features and logits of the first n images."""
         return Features(self.features[:n], self.logits[:n])
 
 
 class Extractor(Protocol):
-    """A network that scores look through."""
+    """A network from which scores compute features of images."""
 
     key: str
-    """What identifies it, a hash of its weights included: other weights give other features under another key."""
+    """Identifies the network. Contains a hash of its weights, so that other weights have another key."""
     title: str
-    """How tables call it."""
+    """Its name in tables."""
     batch: int
-    """How many images it takes at a time."""
+    """The largest number of images per call."""
     keep: bool
-    """Whether it is slow enough that the features of real images are worth keeping on disk."""
+    """Whether features of real images are cached on disk, because the network is slow."""
 
     def __call__(self, images: Tensor) -> Features:
         """Features of images uint8 [n, c, h, w] on the host, n at most `batch`."""
 
 
 class SampleContext(ScoreContext):
-    """The images of one model and the real ones, with every feature computed once.
+    """The images of one model and the real images, with their features computed once.
 
-    Generated images are the first n of one fixed sequence; they are sampled once, for the largest n asked for, and
-    kept. Features are kept by (extractor key, source), and an extractor's key contains a hash of its weights.
+    Generated images are the first n of one fixed sequence and are kept; a larger n extends the sequence. Features are
+    kept by (extractor key, source), and an extractor's key contains a hash of its weights.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class SampleContext(ScoreContext):
         cache: Path,
         trained: Callable[[], AbstractContextManager[Model]] | None = None,
     ) -> None:
-        """Remember how to get images; nothing is sampled or read before it is asked for.
+        """Nothing is sampled or read before it is requested.
 
         Args:
-            sampler: makes n images, uint8 [n, c, h, w]; asked again for more, it begins with the same images.
+            sampler: makes n images, uint8 [n, c, h, w]; a call with a larger n must begin with the same images.
             load: reads a split of the data set.
-            device: where extractors run.
-            seed: what a score draws under.
-            cache: the folder for what outlives the process.
-            trained: the model inside a `with` block, as scores need it; None where there are only images.
+            device: the device of extractors.
+            seed: the seed of random draws of scores.
+            cache: the cache folder.
+            trained: returns the model inside a `with` block, in evaluation mode; None if there are only images.
         """
         self.device = torch.device(device)
         self.seed = seed
@@ -93,22 +93,22 @@ class SampleContext(ScoreContext):
         """The first n generated images, uint8 [n, c, h, w].
 
         Raises:
-            ScoreError: the sampler gives something else than n images, or another sequence than before.
+            ScoreError: the sampler does not return n images, or they do not begin with the images of an earlier call.
         """
         if n < 1:
-            raise ScoreError(f"a score needs at least one image; {n} were asked for")
+            raise ScoreError(f"a score needs at least one image; {n} were requested")
         if self._samples is None or len(self._samples) < n:
             images = self._sampler(n).cpu()
             if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != n:
                 raise ScoreError(
-                    f"{n} images were asked of the sampler as uint8 [{n}, c, h, w]; "
-                    f"it gave {images.dtype} {list(images.shape)}"
+                    f"the sampler must return {n} images as uint8 [{n}, c, h, w]; "
+                    f"it returned {images.dtype} {list(images.shape)}"
                 )
             before = self._samples
             if before is not None and not torch.equal(images[: len(before)], before):
                 raise ScoreError(
-                    f"the sampler gave other images when asked for {n} than when asked for {len(before)}, so scores "
-                    "would be of different images; make it draw under a fixed seed in batches of a fixed size"
+                    f"the sampler's first images differ between n = {n} and n = {len(before)}, so scores would be of "
+                    "different images; let it draw under a fixed seed in batches of a fixed size"
                 )
             self._samples = images
         return self._samples[:n]
@@ -133,71 +133,75 @@ class SampleContext(ScoreContext):
             ScoreError: there are only images.
         """
         if self._trained is None:
-            raise ScoreError("this score looks into the model, and here are only its images; score the run itself")
+            raise ScoreError("this score needs the model, but there are only images; score the run instead")
         return self._trained()
 
     def once(self, key: str, make: Callable[[], T]) -> T:
-        """What `make` makes, made once for each key: an extractor that several scores look through, for example."""
+        """The result of `make`, computed once for each key; for example an extractor that several scores share."""
         if key not in self._made:
             self._made[key] = make()
         made: T = self._made[key]
         return made
 
     def features(self, extractor: Extractor, source: Source, n: int | None = None) -> Features:
-        """What `extractor` says of a source's images, computed once for each image.
+        """The features of a source's images, computed once for each image.
 
         Args:
             extractor: the network; its `key` identifies it.
             source: "generated", or the real split "train" or "test", or "all" for both splits.
-            n: how many generated images; real splits are whole.
+            n: the number of generated images; ignored for real splits, which are used as a whole.
 
         Returns:
             float32 on the host.
 
         Raises:
-            ScoreError: generated images are asked for without a number.
+            ScoreError: `n` is missing for generated images.
         """
         if source == "all":
             parts = [self.features(extractor, "train"), self.features(extractor, "test")]
             return Features(torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts]))
         place = (extractor.key, source)
-        have = self._features.get(place)
+        known = self._features.get(place)
         if source == "generated":
             if n is None:
                 raise ScoreError("features of generated images need a number of images")
-            done = 0 if have is None else len(have.features)
-            if have is None or done < n:
+            done = 0 if known is None else len(known.features)
+            if known is None or done < n:
                 more = _extract(extractor, self.generated(n)[done:])
-                have = more if have is None else Features(*(torch.cat(pair) for pair in zip(have, more, strict=True)))
-                self._features[place] = have
-            return have.first(n)
-        if have is None:
+                known = (
+                    more if known is None else Features(*(torch.cat(pair) for pair in zip(known, more, strict=True)))
+                )
+                self._features[place] = known
+            return known.first(n)
+        if known is None:
             images = self.real(source).images
-            have = self._kept(extractor, images) if extractor.keep else _extract(extractor, images)
-            self._features[place] = have
-        return have
+            known = self._cached(extractor, images) if extractor.keep else _extract(extractor, images)
+            self._features[place] = known
+        return known
 
-    def _kept(self, extractor: Extractor, images: Tensor) -> Features:
+    def _cached(self, extractor: Extractor, images: Tensor) -> Features:
         path = self.cache / "features" / f"{extractor.key}-{content_hash(images)}.safetensors"
         tensors, _ = keep_on_disk(path, lambda: (_extract(extractor, images)._asdict(), {}))
         return Features(**tensors)
 
 
 def _extract(extractor: Extractor, images: Tensor) -> Features:
-    done = [extractor(batch) for batch in torch.split(images, extractor.batch)]
+    outputs = [extractor(batch) for batch in torch.split(images, extractor.batch)]
     return Features(
-        torch.cat([d.features.float().cpu() for d in done]), torch.cat([d.logits.float().cpu() for d in done])
+        torch.cat([out.features.float().cpu() for out in outputs]),
+        torch.cat([out.logits.float().cpu() for out in outputs]),
     )
 
 
 def sample_context(context: ScoreContext) -> SampleContext:
-    """The context as one that computes features.
+    """The context as a `SampleContext`, which computes features.
 
     Raises:
-        ScoreError: it is another kind of context.
+        ScoreError: the context is of another class.
     """
     if not isinstance(context, SampleContext):
         raise ScoreError(
-            f"this score looks through a network, so it needs a genprior.SampleContext; got {type(context).__name__}"
+            "this score computes features with a network, so it needs a genprior.SampleContext; "
+            f"got {type(context).__name__}"
         )
     return context

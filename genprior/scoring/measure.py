@@ -1,4 +1,4 @@
-"""Measures scores, and says which columns a table needs for them."""
+"""Measures scores and lists their table columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["columns_of", "measure_all", "needed_split"]
 
 
 def columns_of(scores: Sequence[Score]) -> dict[str, Column]:
-    """How a table shows the results of these scores, by key; `real_` values and spreads are not columns."""
+    """The table columns of these scores, by result key; `real_` values and spreads have no columns."""
     return {column.key: column for score in scores for column in score.columns}
 
 
@@ -20,13 +20,13 @@ def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> I
     """A split that a score reads.
 
     Args:
-        score: whose `needs` says what to do where there is none.
-        split: its name.
-        load: gives a split of the data set.
+        score: the score; its `needs` contains advice for missing splits.
+        split: the name of the split.
+        load: reads a split of the data set.
 
     Raises:
-        DataError: there is no such split.
-        ScoreError: there is none, and the score says what to do.
+        DataError: the split does not exist, and the score has no advice.
+        ScoreError: the split does not exist; the message contains the score's advice.
     """
     try:
         return load(split)
@@ -42,15 +42,15 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
     The generated images are sampled once, for the largest `samples` among the scores.
 
     Args:
-        scores: what to measure.
-        context: where images come from.
-        label: whose images they are, for messages.
+        scores: the scores to measure.
+        context: the images and the model.
+        label: the label of the row, for messages.
 
     Returns:
         The results of all scores by key, finite.
 
     Raises:
-        ScoreError: a score cannot be computed, is not finite, or writes a key that another one wrote.
+        ScoreError: a score cannot be computed, is not finite, or has the same result key as another one.
     """
     counts = [score.samples for score in scores if score.samples is not None]
     if counts:
@@ -59,10 +59,10 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
     written_by: dict[str, str] = {}
     for score in scores:
         try:
-            found = score.measure(context)
+            values = score.measure(context)
         except ScoreError as error:
             raise ScoreError(f"{label}: score '{score.name}': {error}") from error
-        for key, value in found.items():
+        for key, value in values.items():
             if key in written_by:
                 raise ScoreError(
                     f"{label}: scores '{written_by[key]}' and '{score.name}' both write '{key}', so one number would "
@@ -70,8 +70,8 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
                 )
             if not math.isfinite(value):
                 raise ScoreError(
-                    f"{label}: score '{score.name}' came out as {key} = {value}; look at the images: a network that "
-                    "diverged, or too few different images, has no score"
+                    f"{label}: score '{score.name}' is not finite: {key} = {value}; look at the images: the "
+                    "network may have diverged, or too few images differ"
                 )
             written_by[key] = score.name
             results[key] = float(value)

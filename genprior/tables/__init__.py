@@ -1,1 +1,1 @@
-"""Tables of rows and scores, in which only numbers that can be compared share a column."""
+"""Tables of rows and scores; a column holds only comparable numbers."""

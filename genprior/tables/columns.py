@@ -1,4 +1,4 @@
-"""Makes a table of what was measured, row by row: only numbers that can be compared share a column."""
+"""Builds a table from measured scores; a column holds only numbers that were measured with one protocol."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Measured:
     data: Mapping[str, Any]
     """The real images: a data set's settings, with its name."""
     values: Mapping[str, float]
-    """All that the score wrote, by key."""
+    """All results of the score, by key."""
     extractor: str = ""
-    """The networks that it looked through, by keys that hold a hash of their weights; empty where none is recorded."""
+    """The keys of the feature extractors, which contain hashes of their weights; empty if none is recorded."""
 
 
 @dataclass(frozen=True)
@@ -44,37 +44,38 @@ class Missed:
 
 @dataclass
 class Entry:
-    """One run, or one set of images; those of one label are the seeds of a row."""
+    """One run, or one set of images. Entries with the same label form one row, with a seed each."""
 
     label: str
     name: str
-    """What it is called without the folder that tells it from others of this name."""
+    """The label without the folder that distinguishes rows of the same name."""
     seed: int | None = None
     measured: list[Measured] = field(default_factory=list)
     missed: list[Missed] = field(default_factory=list)
     others: Mapping[str, float] = field(default_factory=dict)
-    """Further values, which are no columns."""
+    """Further values, by key; they have no column."""
     seconds: float | None = None
     images_per_second: float | None = None
     state: str = ""
-    """Why it has no numbers at all; empty where it may have some."""
+    """The state of an unfinished run, such as `not trained`; empty for a finished run and for images."""
 
 
-class _Way(NamedTuple):
-    """How a number came about; numbers of two ways cannot be compared."""
+class _Protocol(NamedTuple):
+    """How a number was measured; numbers of different protocols cannot be compared."""
 
     data: str
     settings: str
     extractor: str
 
-    def agrees(self, other: _Way) -> bool:
-        """Whether they are the same as far as is recorded of both."""
-        known = {self.extractor, other.extractor} - {""}
-        return (self.data, self.settings) == (other.data, other.settings) and len(known) < 2
+    def matches(self, other: _Protocol) -> bool:
+        """Whether both are the same; an extractor that was not recorded matches every extractor."""
+        extractors = {self.extractor, other.extractor} - {""}
+        return (self.data, self.settings) == (other.data, other.settings) and len(extractors) < 2
 
 
 @functools.lru_cache(maxsize=64)
-def _content(path: Path, size: int, changed: int) -> str:
+def _hash_of_file(path: Path, size: int, modified: int) -> str:
+    """The hash of a file's content; size and time of modification are part of the cache's key."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
@@ -85,7 +86,7 @@ def settings_of(config: PartConfig) -> dict[str, Any]:
     for key, value in config.model_dump().items():
         if isinstance(value, Path) and value.is_file():
             state = value.stat()
-            settings[key] = _content(value.resolve(), state.st_size, state.st_mtime_ns)
+            settings[key] = _hash_of_file(value.resolve(), state.st_size, state.st_mtime_ns)
     return settings
 
 
@@ -94,88 +95,91 @@ def _json(table: Mapping[str, Any]) -> str:
 
 
 def described(table: Mapping[str, Any]) -> str:
-    """A part's settings in words: `fid (samples = 1000)`."""
-    inside = ", ".join(f"{key} = {value}" for key, value in table.items() if key != "name" and value is not None)
-    return f"{table['name']} ({inside})" if inside else str(table["name"])
+    """A part's name and settings as text: `fid (samples = 1000)`."""
+    settings = ", ".join(f"{key} = {value}" for key, value in table.items() if key != "name" and value is not None)
+    return f"{table['name']} ({settings})" if settings else str(table["name"])
 
 
-def _protocol(way: _Way, score: Score) -> str:
-    """How a column was measured: network, number of images, settings, real images."""
-    words = score.protocol(json.loads(way.settings), way.extractor)
-    return ", ".join([*words, f"real images: {described(json.loads(way.data))}"])
+def _protocol_text(protocol: _Protocol, score: Score) -> str:
+    """The protocol of a column as text: network, number of images, settings, real images."""
+    items = score.protocol(json.loads(protocol.settings), protocol.extractor)
+    return ", ".join([*items, f"real images: {described(json.loads(protocol.data))}"])
 
 
 class _Columns:
-    """The columns that came up so far, and in which ways the scores behind them were measured."""
+    """The columns of a table, one for each result key and protocol."""
 
     def __init__(self) -> None:
-        """No columns yet."""
-        self.ways: dict[str, list[_Way]] = {}
+        """Start without columns."""
+        self.protocols: dict[str, list[_Protocol]] = {}
         self.columns: dict[str, Column] = {}
-        self.way_of: dict[str, _Way] = {}
+        self.protocol_of: dict[str, _Protocol] = {}
         self.score_of: dict[str, Score] = {}
 
-    def of(self, part: Measured | Missed) -> dict[str, str]:
-        """The column's key for each key that the score writes."""
-        recorded = part.extractor if isinstance(part, Measured) else ""
+    def add(self, part: Measured | Missed) -> dict[str, str]:
+        """Add the columns of one score. Returns the column's key for each result key of the score.
+
+        The first protocol of a result key has the key itself as its column; the n-th one has `key@n`.
+        """
+        extractor = part.extractor if isinstance(part, Measured) else ""
         score: Score = part.config.make()
-        way = _Way(_json(part.data), _json(settings_of(part.config)), recorded)
-        found = {}
+        protocol = _Protocol(_json(part.data), _json(settings_of(part.config)), extractor)
+        column_keys = {}
         for key, column in columns_of([score]).items():
-            known = self.ways.setdefault(key, [])
-            place = next((n for n, other in enumerate(known) if way.agrees(other)), len(known))
-            if place == len(known):
-                known.append(way)
-            elif way.extractor:
-                known[place] = way
-            own = key if not place else f"{key}@{place + 1}"
+            protocols = self.protocols.setdefault(key, [])
+            place = next((n for n, other in enumerate(protocols) if protocol.matches(other)), len(protocols))
+            if place == len(protocols):
+                protocols.append(protocol)
+            elif protocol.extractor:
+                protocols[place] = protocol
+            column_key = key if not place else f"{key}@{place + 1}"
             title = column.title if not place else f"{column.title} ({place + 1})"
-            self.columns.setdefault(own, Column(own, title, column.higher_is_better))
-            self.way_of[own] = known[place]
-            self.score_of[own] = score
-            found[key] = own
-        return found
+            self.columns.setdefault(column_key, Column(column_key, title, column.higher_is_better))
+            self.protocol_of[column_key] = protocols[place]
+            self.score_of[column_key] = score
+            column_keys[key] = column_key
+        return column_keys
 
     def notes(self) -> list[str]:
-        """What a reader must know of columns that share a name."""
+        """A note for each result key that has several columns: how their protocols differ."""
         return [
-            f"'{key}' was measured in {len(known)} ways that cannot be compared: "
+            f"'{key}' was measured with {len(protocols)} protocols that cannot be compared: "
             + "; ".join(
-                f"({place}) {described(json.loads(way.settings))} on {described(json.loads(way.data))}"
-                + (f" through {way.extractor}" if way.extractor else "")
-                for place, way in enumerate(known, 1)
+                f"({place}) {described(json.loads(protocol.settings))} on {described(json.loads(protocol.data))}"
+                + (f" with features of {protocol.extractor}" if protocol.extractor else "")
+                for place, protocol in enumerate(protocols, 1)
             )
             + "."
-            for key, known in self.ways.items()
-            if len(known) > 1
+            for key, protocols in self.protocols.items()
+            if len(protocols) > 1
         ]
 
 
 def _sorted_into_columns(
     entries: Sequence[Entry],
 ) -> tuple[_Columns, list[dict[str, str]], list[dict[str, float]]]:
-    """The columns of all entries, and each entry's reasons and scores by the column's key."""
+    """The columns of all entries; and for each entry the reasons of missing scores, and the scores, by column key."""
     columns = _Columns()
     reasons: list[dict[str, str]] = []
     scores: list[dict[str, float]] = []
     for entry in entries:
-        mine: dict[str, float] = {}
-        why: dict[str, str] = {}
+        entry_scores: dict[str, float] = {}
+        entry_reasons: dict[str, str] = {}
         parts: list[Measured | Missed] = [*entry.measured, *entry.missed]
         for part in parts:
-            for key, own in columns.of(part).items():
+            for key, column_key in columns.add(part).items():
                 if isinstance(part, Missed):
-                    why[own] = part.reason
+                    entry_reasons[column_key] = part.reason
                     continue
                 for prefix in ("", "real_"):
                     if prefix + key in part.values:
-                        mine[prefix + own] = part.values[prefix + key]
-        scores.append(mine)
-        reasons.append(why)
-    for entry, mine in zip(entries, scores, strict=True):
+                        entry_scores[prefix + column_key] = part.values[prefix + key]
+        scores.append(entry_scores)
+        reasons.append(entry_reasons)
+    for entry, entry_scores in zip(entries, scores, strict=True):
         for key, value in entry.others.items():
-            if key.removeprefix("real_") not in columns.ways:
-                mine.setdefault(key, value)
+            if key.removeprefix("real_") not in columns.protocols:
+                entry_scores.setdefault(key, value)
     return columns, reasons, scores
 
 
@@ -191,10 +195,10 @@ def tabulate(
 
     Args:
         title: of the table.
-        entries: those of one label make one row, in the order in which labels come up.
-        missing: runs to name as not finished.
-        published: numbers to stand beside ours.
-        notes: what a reader must know of the rows; what is to know of the columns comes behind.
+        entries: runs and sets of images; entries with the same label form one row, in the order of first appearance.
+        missing: runs to list as not finished.
+        published: published numbers to show beside the measured ones.
+        notes: notes on the rows; notes on the columns are appended.
     """
     columns, reasons, scores = _sorted_into_columns(entries)
     by_label: dict[str, list[int]] = {}
@@ -205,23 +209,23 @@ def tabulate(
     real: dict[str, list[float]] = {}
     for label, places in by_label.items():
         group = [entries[place] for place in places]
-        mine = [scores[place] for place in places]
+        group_scores = [scores[place] for place in places]
         cells = {
-            key: Cell(tuple(each[key] for each in mine))
-            for key in mine[0]
-            if not key.startswith("real_") and all(key in each for each in mine)
+            key: Cell(tuple(each[key] for each in group_scores))
+            for key in group_scores[0]
+            if not key.startswith("real_") and all(key in each for each in group_scores)
         }
-        empty, beside = {}, {}
-        for own in columns.columns:
-            way, key = columns.way_of[own], own.partition("@")[0]
-            if own not in cells:
-                empty[own] = _why_empty(own, group, mine, [reasons[place] for place in places])
-            if found := matching(numbers, group[0].name, json.loads(way.data), key):
-                beside[own] = found
+        empty, row_published = {}, {}
+        for column_key in columns.columns:
+            protocol, key = columns.protocol_of[column_key], column_key.partition("@")[0]
+            if column_key not in cells:
+                empty[column_key] = _why_empty(column_key, group, group_scores, [reasons[place] for place in places])
+            if matches := matching(numbers, group[0].name, json.loads(protocol.data), key):
+                row_published[column_key] = matches
         seeds = tuple(entry.seed for entry in group if entry.seed is not None and not entry.state)
         seconds = _cell_of([entry.seconds for entry in group])
         speed = _cell_of([entry.images_per_second for entry in group])
-        rows.append(Row(label, seeds, cells, seconds, speed, empty, beside))
+        rows.append(Row(label, seeds, cells, seconds, speed, empty, row_published))
     for each in scores:
         for key, value in each.items():
             if key.startswith("real_"):
@@ -232,28 +236,34 @@ def tabulate(
         tuple(rows),
         {key: statistics.fmean(values) for key, values in real.items()},
         tuple(missing),
-        protocols={own: _protocol(way, columns.score_of[own]) for own, way in columns.way_of.items()},
-        caveats={own: score.caveat for own, score in columns.score_of.items() if score.caveat},
+        protocols={
+            key: _protocol_text(protocol, columns.score_of[key]) for key, protocol in columns.protocol_of.items()
+        },
+        caveats={key: score.caveat for key, score in columns.score_of.items() if score.caveat},
         notes=(*notes, *columns.notes()),
     )
 
 
 def _why_empty(
-    own: str, group: Sequence[Entry], scores: Sequence[Mapping[str, float]], reasons: Sequence[Mapping[str, str]]
+    column_key: str,
+    group: Sequence[Entry],
+    scores: Sequence[Mapping[str, float]],
+    reasons: Sequence[Mapping[str, str]],
 ) -> str:
+    """The reason why a row has no number in a column."""
     if states := dict.fromkeys(entry.state for entry in group if entry.state):
         return "; ".join(states)
-    if why := dict.fromkeys(each[own] for each in reasons if own in each):
-        return "; ".join(why)
-    if have := sum(own in each for each in scores):
-        return f"measured for {have} of {len(scores)} seeds"
-    key = own.partition("@")[0]
+    if known := dict.fromkeys(each[column_key] for each in reasons if column_key in each):
+        return "; ".join(known)
+    if count := sum(column_key in each for each in scores):
+        return f"measured for {count} of {len(scores)} seeds"
+    key = column_key.partition("@")[0]
     if any(other.partition("@")[0] == key for each in scores for other in each):
-        return "measured in another way, in a column of its own"
+        return "measured with another protocol, in another column"
     return "not measured"
 
 
 def _cell_of(values: Sequence[float | None]) -> Cell | None:
-    """The values of all seeds; None where one of them is not known."""
+    """The values of all seeds; None if one of them is not known."""
     known = tuple(float(value) for value in values if value is not None)
     return Cell(known) if known and len(known) == len(values) else None

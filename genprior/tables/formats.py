@@ -1,4 +1,4 @@
-"""A table in files: CSV with every value of every seed, LaTeX in the style of booktabs, and the table's own formats."""
+"""Writes a table to files: CSV with the values of all seeds, LaTeX for booktabs, Markdown, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genprior.tables.table import Table, is_bold
 __all__ = ["FILES", "as_csv", "as_latex", "escaped", "write_table"]
 
 FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
-"""A table in every format."""
+"""The file names of a table, one for each format."""
 
 _FIELDS = (
     "row", "score", "title", "higher_is_better", "mean", "std", "seeds", "values", "real", "empty",
@@ -31,10 +31,10 @@ _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
 def as_csv(table: Table) -> str:
-    """The table in CSV, tidy: a line for each row and score, with a header.
+    """The table as tidy CSV with a header: one line for each row and score.
 
-    `values` holds the seeds' values between spaces, in the order of `seeds`; `empty` says why there are none. Of
-    several published numbers for one cell, each has a line of its own.
+    `values` holds the values of the seeds, separated by spaces, in the order of `seeds`; `empty` gives the reason if
+    there are none. A cell with several published numbers has one line for each of them.
     """
     text = io.StringIO()
     out = csv.DictWriter(text, _FIELDS, lineterminator="\n")
@@ -71,19 +71,19 @@ def as_csv(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text with what LaTeX would take for commands made plain."""
-    return _PATTERN.sub(lambda found: _SPECIAL[found.group()], text)
+    """The text with LaTeX's special characters escaped."""
+    return _PATTERN.sub(lambda match: _SPECIAL[match.group()], text)
 
 
 def as_latex(table: Table) -> str:
-    r"""The table in LaTeX, to be `\input` where the package booktabs is loaded; notes stand below it."""
+    r"""The table in LaTeX with the notes below it, for `\input` in a document that loads the package booktabs."""
     header, lines, notes = table.layout()
 
     def cell(text: str) -> str:
         return rf"\textbf{{{escaped(text[2:-2])}}}" if is_bold(text) else escaped(text)
 
     def line(cells: list[str]) -> str:
-        # Braced, as a bracket at the start of a line would be taken for an argument of the line break before it.
+        # In braces, because a bracket at the start of a line would be read as an argument of the preceding `\\`.
         return " & ".join(["{" + cell(cells[0]) + "}", *map(cell, cells[1:])]) + r" \\"
 
     below = [table.footnote(), *table.numbered(notes), *table.protocol()]
@@ -113,12 +113,12 @@ def write_table(table: Table, folder: Path, names: Sequence[str] = FILES, pictur
 
     Args:
         table: the table.
-        folder: where it goes; made if it is not there.
-        names: some of `FILES`.
-        picture: a file in the folder to show on the page.
+        folder: where to write it; created if it does not exist.
+        names: which of `FILES` to write.
+        picture: an image file in the folder to show on the HTML page.
 
     Raises:
-        RunError: the folder cannot be written.
+        RunError: the files cannot be written.
     """
     texts = {
         "table.md": table.as_markdown(),

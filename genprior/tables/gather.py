@@ -1,4 +1,4 @@
-"""Puts runs into one table: those of a recipe, or all below some folders."""
+"""Builds the table of the runs of a recipe, or of all runs in and below given folders."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from genprior.tables.table import Table
 
 __all__ = [
     "entry_of",
-    "in_rows",
-    "own_labels",
+    "sorted_by_row",
+    "unique_labels",
     "run_of_job",
     "table_below",
     "table_of_jobs",
@@ -33,11 +33,11 @@ __all__ = [
 
 
 def table_below(paths: Sequence[Path]) -> Table:
-    """The table of all runs in and below some folders; what is unfinished or damaged is listed as missing.
+    """The table of all runs in and below the given folders; unfinished and damaged runs are listed as missing.
 
-    Numbers that cannot be compared do not share a column: a score that was measured on other data, or with other
-    settings, gets a column of its own, and the cells of the other rows are empty. Runs of one label make one row only
-    if they stand in one table's folder and were trained by one recipe.
+    A score that was measured on other data or with other settings gets a separate column, in which the cells of the
+    other rows are empty. Runs with the same label form one row only if they are in the same run folder and were trained
+    with the same recipe.
 
     Raises:
         RunError: a path does not exist, or there is no finished run.
@@ -56,22 +56,22 @@ def table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
 
     Args:
         recipe: for the title and the order of rows.
-        jobs: whose folders to read.
-        folder: the table's, in which the jobs' folders are.
+        jobs: the jobs of the runs to read.
+        folder: the folder that contains the folders of the jobs.
     """
     return _of_jobs(recipe, jobs, folder)[1]
 
 
 def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
-    """Write the table of a recipe's runs into its folder: `table.json`, `.md` and `.html`, and the rows side by side.
+    """Write a recipe's table: `table.json`, `table.md`, `table.html`, and `rows.png` with samples of each row.
 
     Args:
         recipe: for the title and the order of rows.
-        jobs: whose folders to read.
-        folder: where the table goes.
+        jobs: the jobs of the runs to read.
+        folder: the folder to write to, which contains the folders of the jobs.
 
     Raises:
-        RunError: it cannot be written.
+        RunError: the files cannot be written.
     """
     runs, table = _of_jobs(recipe, jobs, folder)
     first: dict[str, Run] = {}
@@ -87,19 +87,19 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
 
 def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Run], Table]:
     notes: list[str] = []
-    found = [run_of_job(job, notes) for job in in_rows(jobs, recipe)]
+    found = [run_of_job(job, notes) for job in sorted_by_row(jobs, recipe)]
     runs = [each for each in found if isinstance(each, Run)]
     missing = [str(each.folder.relative_to(folder)) for each in found if isinstance(each, Pending)]
     return runs, _table(recipe.title, runs, missing, notes)
 
 
 def _table(title: str, runs: Sequence[Run], missing: Sequence[str], notes: list[str]) -> Table:
-    entries = [entry_of(run, label) for run, label in zip(runs, own_labels(runs, notes), strict=True)]
+    entries = [entry_of(run, label) for run, label in zip(runs, unique_labels(runs, notes), strict=True)]
     return tabulate(title, entries, missing=missing, published=_published(notes), notes=notes)
 
 
 def _published(notes: list[str]) -> tuple[Published, ...]:
-    """The plugins' numbers; where they cannot be read a note says so, as no table of trained runs may hang on them."""
+    """The published numbers of the plugins; if they cannot be read, none, and a note: training must not fail for it."""
     try:
         return of_plugins(installed())
     except ScoreError as error:
@@ -107,46 +107,50 @@ def _published(notes: list[str]) -> tuple[Published, ...]:
         return ()
 
 
-def in_rows(jobs: Sequence[Job], recipe: Recipe) -> list[Job]:
-    """Jobs in the order of the recipe's rows, and the seeds of a row in theirs."""
+def sorted_by_row(jobs: Sequence[Job], recipe: Recipe) -> list[Job]:
+    """The jobs in the order of the recipe's rows, and by seed within a row."""
     order = {plan.label: place for place, plan in enumerate(recipe.plans)}
     return sorted(jobs, key=lambda job: (order[job.plan.label], job.seed))
 
 
 def run_of_job(job: Job, notes: list[str]) -> Run | Pending:
-    """The finished run of a job, or how far it is; notes take what cannot be read."""
+    """The finished run of a job, or the state of an unfinished one; problems in reading it are added to `notes`."""
     if not (job.folder / "run.json").exists():
         return Pending(job.plan.label, job.folder, "not trained", job.plan)
     return look_at(job.folder, notes)
 
 
 def title_of(runs: Sequence[Run]) -> str:
-    """The titles of the recipes of some runs."""
+    """The titles of the runs' recipes, without repetitions."""
     return " / ".join(dict.fromkeys(run.plan.title for run in runs if run.plan.title)) or "runs"
 
 
 def entry_of(run: Run, label: str) -> Entry:
-    """What a finished run's own files say of its scores."""
+    """The table entry of a finished run, from the scores in its folder."""
     data = run.plan.data.model_dump(mode="json")
-    own = columns_of([config.make() for config in run.plan.scores])
+    columns = columns_of([config.make() for config in run.plan.scores])
     return Entry(
         label,
         run.label,
         run.seed,
         [Measured(config, data, run.scores) for config in run.plan.scores],
-        others={key: value for key, value in run.scores.items() if key.removeprefix("real_") not in own},
+        others={key: value for key, value in run.scores.items() if key.removeprefix("real_") not in columns},
         seconds=run.facts.get("seconds"),
         images_per_second=run.facts.get("images_per_second"),
     )
 
 
 def _training(run: Run) -> str:
-    """What was trained, by everything that `Plan.differences` compares."""
+    """All settings that `Plan.differences` compares, as text."""
     return "\n".join(run.plan.differences({}))
 
 
-def own_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]:
-    """A label for each that belongs to one table's folder and one recipe alone."""
+def unique_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]:
+    """A label for each run, which differs for runs of different folders and of different recipes.
+
+    A label that occurs in several run folders gets its folder in front; a label that was trained with several recipes
+    in one folder gets a number, and a note says how the recipes differ.
+    """
     homes: dict[str, dict[Path, None]] = {}
     for each in found:
         homes.setdefault(each.label, {})[each.folder.parent.parent] = None
@@ -155,14 +159,14 @@ def own_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]:
     for each in found:
         label = f"{each.folder.parent.parent}: {each.label}" if len(homes[each.label]) > 1 else each.label
         if isinstance(each, Run):
-            known = trained.setdefault(label, [])
-            place = next((n for n, run in enumerate(known) if _training(run) == _training(each)), len(known))
-            if place == len(known):
-                known.append(each)
+            variants = trained.setdefault(label, [])
+            place = next((n for n, run in enumerate(variants) if _training(run) == _training(each)), len(variants))
+            if place == len(variants):
+                variants.append(each)
             if place:
-                changed = "; ".join(each.plan.differences(known[0].plan.as_table()))
+                changed = "; ".join(each.plan.differences(variants[0].plan.as_table()))
                 notes.append(
-                    f"The seeds of '{label}' were trained by different recipes ({changed}): they are two rows."
+                    f"The seeds of '{label}' were trained with different recipes ({changed}), so they are two rows."
                 )
                 label = f"{label} ({place + 1})"
         labels.append(label)

@@ -1,4 +1,4 @@
-"""The table of rows and scores: what is best in it, and how it looks in JSON, Markdown and HTML."""
+"""The table of rows and scores: its best rows, and its layout as JSON, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genprior.tables.published import Published
 __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold"]
 
 REAL = "real, held out"
-"""What the line of real images is called."""
+"""The label of the line with the scores of real held-out images."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Cell:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def __str__(self) -> str:
-        """For example `7.43 ± 0.13`; means below 1 with three digits that say something, `0.00152 ± 0.00031`."""
+        """For example `7.43 ± 0.13`; a mean below 1 has three significant digits: `0.00152 ± 0.00031`."""
         places = _places(self.mean)
         return f"{self.mean:.{places}f}" + (f" ± {self.std:.{places}f}" if self.std is not None else "")
 
@@ -49,7 +49,7 @@ def _places(value: float) -> int:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: the runs of one label."""
+    """A row of the table: the scores of all seeds of one label."""
 
     label: str
     seeds: tuple[int, ...]
@@ -57,24 +57,24 @@ class Row:
     seconds: Cell | None
     images_per_second: Cell | None
     empty: dict[str, str] = field(default_factory=dict)
-    """Why it has no number in a column, by the column's key."""
+    """The reason for each empty cell, by the column's key."""
     published: dict[str, tuple[Published, ...]] = field(default_factory=dict)
-    """What others published for it, by the column's key."""
+    """Published numbers of the same method, by the column's key."""
 
 
 class Layout(NamedTuple):
-    """A table as texts."""
+    """A table as text, cell by cell."""
 
     header: list[str]
     lines: list[list[str]]
-    """A line for each row, and one of real held-out images; the best of a column stands between asterisks."""
+    """A line for each row, and one for real held-out images; the best number of a column is between asterisks."""
     notes: list[str]
-    """What the marks [1], [2], ... in cells refer to, in order."""
+    """The notes that the marks [1], [2], ... in cells refer to, in order."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows that are finished, and the scores of real held-out images."""
+    """Rows of scores, and the scores of real held-out images."""
 
     title: str
     columns: tuple[Column, ...]
@@ -83,22 +83,22 @@ class Table:
     missing: tuple[str, ...] = field(default=())
     """Runs that are not finished."""
     protocols: dict[str, str] = field(default_factory=dict)
-    """How a column was measured, by its key."""
+    """The protocol of each column: how it was measured, by the column's key."""
     caveats: dict[str, str] = field(default_factory=dict)
-    """Why a column's numbers cannot be compared with published ones, by its key."""
+    """Why a column cannot be compared with published numbers, by the column's key."""
     notes: tuple[str, ...] = ()
-    """What a reader must know of rows and columns."""
+    """Notes on rows and columns."""
 
     def row(self, label: str) -> Row:
         """The row of this label."""
         return next(row for row in self.rows if row.label == label)
 
     def best(self, column: Column) -> set[str]:
-        """The labels of the best row, and of those that cannot be told from it.
+        """The labels of the best row, and of all rows that do not differ from it by more than the seeds do.
 
-        Two rows are told apart by a difference of means larger than their standard deviations over seeds combined,
-        (s_1^2 + s_2^2)^(1/2). A row of one seed, whose spread is not known, is given that of the row it is compared
-        with, and two such rows cannot be told apart; where no row of the column has a spread, any difference tells.
+        Two rows differ if the difference of their means is larger than their combined standard deviation over seeds,
+        (s_1^2 + s_2^2)^(1/2). A row with one seed has no standard deviation, so that of the other row is used for both;
+        two rows with one seed each count as equal. If all rows of the column have one seed, any difference counts.
         """
         cells = self._cells(column)
         if len(cells) < 2:
@@ -113,9 +113,9 @@ class Table:
         }
 
     def bold(self, column: Column) -> str | None:
-        """The label of the one row that is better than all others, as `best` tells them apart; None if there is none.
+        """The label of the one row that is better than all others as defined by `best`; None if there is none.
 
-        A row of one seed is never set above rows whose spread is known.
+        A row with one seed is never set in bold if another row of the column has several seeds.
         """
         best, cells = self.best(column), self._cells(column)
         if len(best) != 1:
@@ -128,9 +128,9 @@ class Table:
         return {row.label: row.scores[column.key] for row in self.rows if column.key in row.scores}
 
     def layout(self) -> Layout:
-        """The table as texts: published numbers stand in a column of their own beside ours, and marks refer to notes.
+        """The table as text. Published numbers are in a separate column beside the measured ones; marks refer to notes.
 
-        A number is set in bold if it is better than every other of its column, see `bold`.
+        A number is set in bold if it is better than all others of its column, see `bold`.
         """
         notes: dict[str, int] = {}
 
@@ -165,7 +165,7 @@ class Table:
         return Layout(header, lines, list(notes))
 
     def as_json(self) -> dict[str, Any]:
-        """The table for programs: every value of every seed."""
+        """The table as JSON, with the values of all seeds."""
         return {
             "title": self.title,
             "columns": [column._asdict() for column in self.columns],
@@ -207,15 +207,15 @@ class Table:
 
     @staticmethod
     def numbered(notes: Sequence[str]) -> list[str]:
-        """The notes of `layout` behind their marks."""
+        """The notes of `layout`, each after its mark."""
         return [f"[{place}] {note}" for place, note in enumerate(notes, 1)]
 
     def protocol(self) -> list[str]:
-        """How each column was measured, a line each."""
+        """The protocol of each column, one line per column."""
         return [f"{c.title}: {self.protocols[c.key]}" for c in self.columns if c.key in self.protocols]
 
     def footnote(self) -> str:
-        """What the numbers are."""
+        """The number of seeds, the direction of the scores, caveats, the meaning of bold, and unfinished runs."""
         seeds = sorted({len(row.seeds) for row in self.rows if row.seeds}) or [1]
         several = f"{seeds[0]} to {seeds[-1]}" if seeds[0] < seeds[-1] else f"{seeds[-1]}"
         over = f"mean ± standard deviation over {several} seeds" if seeds[-1] > 1 else "one seed"
@@ -223,13 +223,13 @@ class Table:
         caveats = dict.fromkeys(self.caveats[column.key] for column in self.columns if column.key in self.caveats)
         text += "".join(f" {caveat}" for caveat in caveats)
         if any(self.bold(column) for column in self.columns) and seeds[-1] > 1:
-            text += " Bold: better than every other row by more than their standard deviations combined."
+            text += " Bold: better than every other row by more than the combined standard deviation."
         if self.missing:
             text += f" Not finished: {', '.join(self.missing)}."
         return text
 
     def as_html(self, picture: str | None = None) -> str:
-        """The table as a page of its own."""
+        """The table as an HTML page."""
         header, lines, notes = self.layout()
 
         def cell(tag: str, text: str) -> str:
@@ -252,12 +252,12 @@ class Table:
 
 
 def is_bold(text: str) -> bool:
-    """Whether a cell of a table stands between asterisks."""
+    """Whether the text of a cell is between double asterisks."""
     return text.startswith("**") and text.endswith("**") and len(text) > 4
 
 
 def _combined(one: Cell, other: Cell, known: bool) -> float:
-    """The spread that a difference of means is compared with; `known` if any row of the column has one."""
+    """The combined standard deviation of two cells; `known` says whether any row of the column has one."""
     spreads = [cell.std for cell in (one, other) if cell.std is not None]
     if not spreads:
         return math.inf if known else 0.0
@@ -265,7 +265,10 @@ def _combined(one: Cell, other: Cell, known: bool) -> float:
 
 
 def best_first(table: Table) -> Table:
-    """The table with its rows in the order of its first column in which they have a number."""
+    """The table with its rows sorted from best to worst by the first column.
+
+    Rows without a number in it come after the others, sorted by the first column in which they have one.
+    """
 
     def order(row: Row) -> tuple[int, float]:
         for place, column in enumerate(table.columns):

@@ -58,7 +58,7 @@ def test_another_number_of_samples_is_another_column_or_measured_for_all(small, 
         got = row_of(both, label)["scores"]
         assert got["parzen"]["values"] == values(small / "runs")[label]
         assert got["parzen@2"]["values"] == row_of(table, label)["scores"]["parzen"]["values"]
-    assert "'parzen' was measured in 2 ways that cannot be compared" in shown
+    assert "'parzen' was measured with 2 protocols that cannot be compared" in shown
 
 
 def test_a_corrupt_result_is_measured_anew(copy, call, tmp_path, caches):

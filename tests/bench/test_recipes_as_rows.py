@@ -39,4 +39,4 @@ def test_a_recipe_and_a_run_of_other_data_are_refused(small, copy, call):
     assert "was trained on other data than the rows of" in said and '"size": 16' in said and '"size": 8' in said
     # Two folders of runs are compared, each in a column of its own.
     result = call("bench", small / "runs", copy)
-    assert result.exit_code == 0 and "2 ways that cannot be compared" in result.stdout
+    assert result.exit_code == 0 and "2 protocols that cannot be compared" in result.stdout

@@ -32,7 +32,7 @@ def test_runs_without_a_checkpoint_or_an_end(copy, call):
     for folder in unscored(copy).rglob("checkpoints"):
         shutil.rmtree(folder)
     said = refused(call, copy, "--score", PARZEN)
-    assert "nothing could be measured" in said and "has no checkpoint left to draw from; train it anew" in said
+    assert "nothing could be measured" in said and "has no checkpoint to sample from; train it again" in said
     for run in copy.glob("*/seed-*"):
         unfinished(run)
     said = refused(call, copy, "--score", PARZEN)
@@ -43,11 +43,15 @@ def test_runs_without_a_checkpoint_or_an_end(copy, call):
     ("option", "text", "message"),
     [
         ("--score", "parzn", "no run here has the score 'parzn'; did you mean 'parzen'?"),
-        ("--score", "{ name = ", "this is no TOML table"),
+        ("--score", "{ name = ", "this is not a TOML table"),
         ("--score", '{ name = "parzn" }', "there is no score named 'parzn'; did you mean 'parzen'?"),
         ("--score", '{ name = "fid", sampels = 3 }', "sampels: Extra inputs are not permitted"),
-        ("--data", "digit", "is no data set and no recipe, folder or .npz that exists; did you mean 'digits'?"),
-        ("--data", "folder", "data set 'folder' has settings that must be given (path: Field required)"),
+        (
+            "--data",
+            "digit",
+            "is neither a data set nor an existing recipe, folder or .npz file; did you mean 'digits'?",
+        ),
+        ("--data", "folder", "data set 'folder' has required settings (path: Field required)"),
         ("--data", '{ name = "digits", size = 0 }', "size: Input should be greater than or equal to 1"),
     ],
 )

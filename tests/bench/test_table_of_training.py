@@ -51,9 +51,9 @@ def test_rows_scored_with_other_settings_have_columns_of_their_own_in_the_table_
         ["parzen@2"],
     ]
     assert [list(row["empty"].values()) for row in table["rows"]] == [
-        ["measured in another way, in a column of its own"]
+        ["measured with another protocol, in another column"]
     ] * 2
-    assert "Note: 'parzen' was measured in 2 ways that cannot be compared" in result.stdout
+    assert "Note: 'parzen' was measured with 2 protocols that cannot be compared" in result.stdout
     assert table["notes"][0] in (tmp_path / "runs" / "table.md").read_text()
 
 

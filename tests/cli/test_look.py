@@ -227,7 +227,7 @@ def test_scores_measured_in_two_ways_do_not_share_a_column(trained, call, tmp_pa
     cells = [[row.scores[key].mean if key in row.scores else None for key in keys] for row in found.rows]
     assert cells == [[2.0, None], [2.0, None], [None, 3.0], [None, 3.0]]
     assert len(found.notes) == 1 and "samples = 100" in found.notes[0] and "samples = 200" in found.notes[0]
-    assert found.notes[0].startswith("'classifier_score' was measured in 2 ways that cannot be compared: (1) ")
+    assert found.notes[0].startswith("'classifier_score' was measured with 2 protocols that cannot be compared: (1) ")
     assert "Note: 'classifier_score' was measured" in call("bench", one, two).stdout
 
 

@@ -105,7 +105,7 @@ def test_devices_and_precisions_that_are_asked_for():
     assert choose_device("cpu") == cpu
     if not torch.cuda.is_available():
         assert choose_device("auto") == cpu
-        with pytest.raises(PlanError, match="--device cuda asks for a GPU, and torch finds none here"):
+        with pytest.raises(PlanError, match="--device cuda needs a GPU, but torch finds none here"):
             choose_device("cuda")
 
 

@@ -76,14 +76,14 @@ def test_all_is_train_then_test(make_context, counting):
 
 @pytest.mark.parametrize("made", [torch.zeros(5, 1, 8, 8), torch.zeros(4, 1, 8, 8, dtype=torch.uint8)])
 def test_a_sampler_that_gives_something_else_is_refused(make_context, made):
-    with pytest.raises(ScoreError, match=r"5 images were asked of the sampler as uint8 \[5, c, h, w\]"):
+    with pytest.raises(ScoreError, match=r"sampler must return 5 images as uint8 \[5, c, h, w\]"):
         make_context(sample=lambda n: made).generated(5)
 
 
 def test_a_sampler_that_changes_its_sequence_is_refused(make_context):
     context = make_context(sample=lambda n: torch.full((n, 1, 8, 8), n, dtype=torch.uint8))
     context.generated(5)
-    with pytest.raises(ScoreError, match="gave other images when asked for 7 than when asked for 5"):
+    with pytest.raises(ScoreError, match="first images differ between n = 7 and n = 5"):
         context.generated(7)
 
 
@@ -104,7 +104,7 @@ def test_two_scores_of_one_key_are_refused(make_context):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_refused(make_context, value):
-    with pytest.raises(ScoreError, match=rf"AAE: score 'constant-odd' came out as odd = {value}"):
+    with pytest.raises(ScoreError, match=rf"AAE: score 'constant-odd' is not finite: odd = {value}"):
         measure_all([constant("odd", value)], make_context(), "AAE")
 
 
@@ -115,7 +115,7 @@ def test_an_error_names_row_and_score(make_context, seen_through):
 
 
 def test_a_context_of_images_has_no_model(make_context):
-    with pytest.raises(ScoreError, match="here are only its images; score the run itself"):
+    with pytest.raises(ScoreError, match="there are only images; score the run instead"):
         make_context().trained()
 
 
