@@ -1,9 +1,9 @@
 """The command line.
 
-`genprior --help` imports neither torch nor a plugin: commands import what they need when they run.
+`genprior --help` imports neither torch nor plugins: each command imports what it needs when it runs.
 
 Every `GenpriorError` is printed as `error: <message>` without a traceback, and ends the process with the error's
-`exit_code`: 2 for a mistake of the user's (as usage errors do), 1 for a run that failed, 130 for an interruption.
+`exit_code`: 2 for a mistake of the user (like usage errors), 1 for a run that failed, 130 for an interruption.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["app", "main"]
 
 
 class Device(enum.StrEnum):
-    """Where to compute."""
+    """The device to compute on."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -28,7 +28,7 @@ class Device(enum.StrEnum):
 
 
 class Layout(enum.StrEnum):
-    """How a PNG of samples is laid out."""
+    """The layout of a PNG of samples."""
 
     PLAIN = "plain"
     LABELS = "labels"
@@ -38,7 +38,7 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Generative models whose prior is a choice: train recipes, compare their rows, draw new images.",
+    help="Generative models with a choice of prior: train recipes, compare their rows, draw new images.",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
@@ -55,11 +55,11 @@ Rows = Annotated[
     list[str] | None,
     typer.Option("--rows", metavar="LABELS", help="Only these rows, separated by commas; may be repeated."),
 ]
-OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes a GPU where there is one.")]
+OnDevice = Annotated[Device, typer.Option("--device", help="Device to compute on; auto takes a GPU if there is one.")]
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         from genprior.version import __version__
 
         typer.echo(f"genprior {__version__}")
@@ -72,7 +72,7 @@ def _genprior(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Hold the options of the program itself."""
+    """Take the options of the program itself."""
 
 
 def _labels(rows: list[str] | None) -> list[str] | None:
@@ -88,10 +88,10 @@ def _numbers(text: str | None) -> list[int] | None:
         seeds = [int(each) for each in text.split(",")]
     except ValueError:
         raise typer.BadParameter(
-            f"'{text}' is no list of whole numbers such as 0,1,2", param_hint="'--seeds'"
+            f"'{text}' is not a list of whole numbers such as 0,1,2", param_hint="'--seeds'"
         ) from None
     if min(seeds) < 0:
-        raise typer.BadParameter(f"'{text}' holds a negative number", param_hint="'--seeds'")
+        raise typer.BadParameter(f"'{text}' contains a negative number", param_hint="'--seeds'")
     return list(dict.fromkeys(seeds))
 
 
@@ -102,20 +102,20 @@ def train(
     settings: Set = None,
     rows: Rows = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="Seeds in place of run.seeds, as in 0,1,2.")
+        str | None, typer.Option(metavar="NUMBERS", help="Seeds instead of run.seeds, as in 0,1,2.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="For runs and table; runs/<recipe>[-<with>...] by default.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Rows side by side; one for each core, or one on a GPU, by default.")
+        int | None, typer.Option(min=1, help="Rows to train in parallel; by default one per core, or one on a GPU.")
     ] = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Train and score every row of a recipe, and write the table.
 
-    Finished rows are skipped and interrupted ones go on where they stopped: give the same command again. Ctrl-C stops
-    after the running steps and keeps them; a second Ctrl-C ends at once.
+    Finished rows are skipped and unfinished rows are resumed. Ctrl-C writes checkpoints and stops; the same command
+    resumes. A second Ctrl-C ends at once.
     """
     from genprior.cli.train import train as run
     from genprior.launch.reporter import default_jobs
@@ -133,7 +133,7 @@ def train(
 def check(
     recipe: Recipe, changes: With = None, settings: Set = None, rows: Rows = None, device: OnDevice = Device.AUTO
 ) -> None:
-    """Validate a recipe and take one step of each row, writing nothing."""
+    """Validate a recipe and take one step of each row, without writing files."""
     from genprior.cli.train import check as run
     from genprior.recipe.load import load_recipe
 
@@ -148,35 +148,33 @@ def bench(
     ],
     score: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|TABLE", help="Show this score, measured where it is lacking; may be repeated."),
+        typer.Option(metavar="NAME|TABLE", help="Show this score, and measure it if it is missing; may be repeated."),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|TABLE|PATH", help="Real images for images: a data set, a recipe, or a folder."),
+        typer.Option(metavar="NAME|TABLE|PATH", help="Real images to compare with: a data set, a recipe, or a folder."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Images a score takes, in place of its own number.")
+        int | None, typer.Option(min=1, help="Images per score, instead of the number in its settings.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write table.json, .md, .csv, .tex and .html there.")
     ] = None,
     watch: Annotated[
-        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Look again so often, until all runs are finished.")
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Update this often, until all runs are finished.")
     ] = None,
-    published: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="More published numbers to show beside ours.")
-    ] = None,
+    published: Annotated[Path | None, typer.Option(metavar="FILE", help="Further published numbers to show.")] = None,
     runs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where a recipe's runs are; runs/<recipe>[-<with>...] else.")
+        Path | None, typer.Option(metavar="FOLDER", help="A recipe's runs; runs/<recipe>[-<with>...] by default.")
     ] = None,
     changes: With = None,
     settings: Set = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Compare runs, recipes and images from anywhere in one table, under any score.
+    """Compare runs, recipes and images under any scores in one table.
 
-    A TABLE is a part with settings, as in --score '{ name = "kid", subset_size = 100 }'. One score alone puts the best
-    row first. What is measured anew is kept, and never measured twice.
+    A TABLE is a part with settings, as in --score '{ name = "kid", subset_size = 100 }'. With a single
+    score, rows are sorted from best to worst. Measured scores are cached.
     """
     from genprior.bench.bench import Bench
     from genprior.cli import console
@@ -194,20 +192,20 @@ def bench(
 @app.command()
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or one above it.")],
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many images.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Draws codes and conditions.")] = 0,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Number of images.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of codes and conditions.")] = 0,
     label: Annotated[
-        str | None, typer.Option(metavar="NAME|INDEX", help="Ask for one class, of a model that takes labels.")
+        str | None, typer.Option(metavar="NAME|INDEX", help="Class of the images, for models conditioned on labels.")
     ] = None,
-    row: Annotated[str | None, typer.Option(metavar="LABEL", help="Which row, where RUN is a table's folder.")] = None,
+    row: Annotated[str | None, typer.Option(metavar="LABEL", help="The row, if RUN is a table's folder.")] = None,
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .png or an .npz; samples.png in the run's folder by default.")
+        Path | None, typer.Option(metavar="FILE", help="A .png or .npz file; samples.png in the run folder by default.")
     ] = None,
     layout: Annotated[
-        Layout, typer.Option("--grid", help="Of a PNG: independent images, or one class a column and one noise a row.")
+        Layout, typer.Option("--grid", help="Layout of a PNG: plain, or one class per column and one noise per row.")
     ] = Layout.PLAIN,
     exporter: Annotated[
-        str | None, typer.Option(metavar="NAME", help="An installed exporter, in place of FILE's ending.")
+        str | None, typer.Option(metavar="NAME", help="An installed exporter; by default chosen by FILE's extension.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
 ) -> None:
@@ -226,11 +224,11 @@ def sample(
 @app.command()
 def show(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A recipe, a run's folder, or a table's folder.")],
-    row: Annotated[str | None, typer.Option(metavar="LABEL", help="Of a recipe: this row alone.")] = None,
+    row: Annotated[str | None, typer.Option(metavar="LABEL", help="Only this row of a recipe.")] = None,
     changes: With = None,
     settings: Set = None,
 ) -> None:
-    """Show a recipe with its rows resolved, what a run did, or a table."""
+    """Show the resolved rows of a recipe, the state and scores of a run, or a table."""
     from genprior.cli import console
     from genprior.recipe.load import load_recipe
     from genprior.runs.folder import RunFolder
@@ -249,11 +247,11 @@ def show(
 
 @app.command()
 def parts(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Such as prior, model or score.")] = None,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A part, to see its settings.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Tracebacks of plugins that cannot be loaded.")] = False,
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="A kind, such as prior, model or score.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A part, to show its settings.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show tracebacks of unloadable plugins.")] = False,
 ) -> None:
-    """List the installed parts and where they come from, or the settings of one."""
+    """List the installed parts and their plugins, or the settings of one part."""
     from genprior.cli import print_parts
     from genprior.registry import installed
 
@@ -265,20 +263,20 @@ def parts(
 
 @app.command()
 def schema(
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there, in place of printing it.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of printing.")] = None,
 ) -> None:
-    """Print the JSON schema of recipes with the installed parts, for editors to complete and check by."""
+    """Print the JSON schema of recipes with the installed parts, for completion and validation in editors."""
     import json
 
     from genprior.recipe.schema import recipe_schema
     from genprior.registry import installed
     from genprior.storage.files import write_json
 
-    made = recipe_schema(installed())
+    recipes = recipe_schema(installed())
     if out is None:
-        typer.echo(json.dumps(made, indent=2))
+        typer.echo(json.dumps(recipes, indent=2))
     else:
-        write_json(out, made)
+        write_json(out, recipes)
         typer.echo(f"written: {out}")
 
 

@@ -1,4 +1,4 @@
-"""The group of all commands: the built-in ones, and those of plugins.
+"""The command group: built-in commands and commands of plugins.
 
 A plugin adds a command by an entry point of the group `genprior.commands`; its name is the subcommand, its object a
 `typer.Typer` or a click command::
@@ -7,7 +7,7 @@ A plugin adds a command by an entry point of the group `genprior.commands`; its 
     embed = "genprior_text.cli:app"
 
 `--help` lists such commands from the metadata of the installed packages. A command is loaded when it is called, and
-everything behind its name on the command line, `--help` included, is its own.
+receives all arguments after its name, including `--help`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Commands(TyperGroup):
             sys.exit(error.exit_code)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command; Ctrl-C outside of training ends it with a line."""
+        """Run the chosen command; Ctrl-C outside of training ends it with a message."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -53,7 +53,7 @@ class Commands(TyperGroup):
         return [*own, *sorted(_plugin_commands(frozenset(own)))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of this name; one of a plugin is not imported yet."""
+        """The command of this name; a command of a plugin is not imported yet."""
         entry = _plugin_commands(frozenset(self.commands)).get(cmd_name)
         return _of_plugin(entry) if entry is not None else super().get_command(ctx, cmd_name)
 
@@ -65,7 +65,7 @@ def _plugin_commands(own: frozenset[str]) -> dict[str, metadata.EntryPoint]:
         if entry.name in own or entry.name in found:
             other = _from(found[entry.name]) if entry.name in found else "genprior itself"
             raise NameTaken(
-                f"the command '{entry.name}' is offered twice: by {other} and by {_from(entry)}. "
+                f"the command '{entry.name}' is defined twice: by {other} and by {_from(entry)}. "
                 "Uninstall one of the two packages, or rename the command in one of them."
             )
         found[entry.name] = entry
@@ -77,7 +77,7 @@ def _from(entry: metadata.EntryPoint) -> str:
 
 
 def _of_plugin(entry: metadata.EntryPoint) -> Any:
-    """A command that hands its arguments, untouched, to the plugin's own."""
+    """A command that passes its arguments unchanged to the command of the plugin."""
     wrapper = typer.Typer(add_completion=False)
 
     @wrapper.command(
@@ -93,7 +93,7 @@ def _of_plugin(entry: metadata.EntryPoint) -> Any:
     def run(ctx: typer.Context) -> None:
         try:
             loaded = entry.load()
-        except Exception as error:  # a plugin may fail in any way at all
+        except Exception as error:  # a plugin may raise any exception
             raise PluginError(
                 f"the command '{entry.name}' of {_from(entry)} cannot be loaded: {type(error).__name__}: {error}. "
                 "Update or uninstall that package."

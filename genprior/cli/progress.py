@@ -1,4 +1,4 @@
-"""The progress of many runs: live bars on a terminal, plain lines elsewhere."""
+"""Shows the progress of runs: live bars on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ EVERY = 10.0
 
 @contextlib.contextmanager
 def watching(console: Console) -> Iterator[Watcher]:
-    """Show what happens inside the block on `console`; the way of showing fits the console."""
-    seen = Bars(console) if console.is_terminal else Lines(console)
+    """Show the progress of runs inside the block: bars if `console` is a terminal, else lines."""
+    watcher = Bars(console) if console.is_terminal else Lines(console)
     try:
-        seen.checking()
-        yield seen
+        watcher.checking()
+        yield watcher
     finally:
-        seen.close()
+        watcher.close()
 
 
 class Watcher(Reporter):
-    """Hears of runs (see `genprior.launch.reporter.Reporter`), keeps count, and prints what ended."""
+    """Receives the progress of runs, counts steps, and prints finished and failed runs."""
 
     def __init__(self, console: Console) -> None:
         """Print to `console`."""
@@ -49,11 +49,11 @@ class Watcher(Reporter):
         self._start_steps = 0
 
     def checking(self) -> None:
-        """Say that every row is tried before any is trained."""
+        """Show that each row is checked before training."""
         self.console.print("checking: one step of each row")
 
     def planned(self, jobs: Sequence[Job]) -> None:
-        """These jobs will run; says what of them is there already."""
+        """Set the jobs; steps that their run folders already hold are counted."""
         self.jobs = jobs
         for job in jobs:
             key = str(job.folder)
@@ -66,19 +66,19 @@ class Watcher(Reporter):
         self._start, self._start_steps = time.monotonic(), sum(self.steps.values())
 
     def progress(self, job: Job, step: int, rate: float) -> None:
-        """`step` steps of a job are done, at `rate` images/s."""
+        """Show that `step` steps of a job are done, at `rate` images/s."""
         key = str(job.folder)
         if key in self.done or self._has_failed(job):
-            return  # news of a worker may arrive after its end
+            return  # a message of a worker may arrive after its end
         first = key not in self._began
         if not self._began:
-            self._start = time.monotonic()  # what starting the workers took says nothing of the time left
+            self._start = time.monotonic()  # the start of the workers is not part of the estimate
         self._began.setdefault(key, time.monotonic())
         started_at, self.steps[key] = self.steps[key], step
         self._moved(job, step, rate, started_at if first else None)
 
     def finished(self, job: Job, scores: dict[str, float]) -> None:
-        """A job is trained and scored; print its scores."""
+        """Print the scores of a job that is trained and scored."""
         key = str(job.folder)
         self.done[key] = job
         self.steps[key] = job.plan.run.steps
@@ -94,32 +94,32 @@ class Watcher(Reporter):
         )
 
     def failed(self, job: Job, error: Exception) -> None:
-        """A job could not be finished; the others go on."""
+        """Print the error of a failed job; the others continue."""
         self.failures.append((job, error))
         self._ended(job)
         self.console.print(Text.assemble((f"{job.name}: failed: ", "bold red"), str(error)), soft_wrap=True)
 
     def stopping(self) -> None:
-        """The user asked to stop; runs end after their present step."""
+        """Print that runs stop after their current step."""
         self.console.print(
             Text("stopping: the running rows write their checkpoints (Ctrl-C again ends at once)", style="yellow")
         )
 
     def close(self) -> None:
-        """Leave the console clean."""
+        """Remove live output from the console."""
 
     def seconds_left(self) -> float | None:
-        """An estimate for all jobs, from the steps since the start; None before there is one."""
+        """The estimated time left for all jobs, from the steps since the start; None if unknown."""
         total = sum(job.plan.run.steps for job in self.jobs)
         now = sum(self.steps.values())
-        gone = time.monotonic() - self._start
-        return (total - now) * gone / (now - self._start_steps) if now > self._start_steps and gone > 1 else None
+        elapsed = time.monotonic() - self._start
+        return (total - now) * elapsed / (now - self._start_steps) if now > self._start_steps and elapsed > 1 else None
 
     def _has_failed(self, job: Job) -> bool:
         return any(job is failed for failed, _ in self.failures)
 
     def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
-        """Show that a job moved on."""
+        """Update the display of a job; `started_at` is the step that it started from, at its first report."""
 
     def _ended(self, job: Job) -> None:
         """Stop showing a job."""
@@ -140,7 +140,7 @@ def clock(seconds: float | None) -> str:
 
 
 class Lines(Watcher):
-    """Plain lines, one for each run every ten seconds: for files, pipes and continuous integration."""
+    """Prints one line per run every ten seconds, for files, pipes and continuous integration."""
 
     def __init__(self, console: Console) -> None:
         """Print to `console`."""
@@ -150,7 +150,7 @@ class Lines(Watcher):
     def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
         key, now = str(job.folder), time.monotonic()
         if started_at:
-            self.console.print(f"{job.name}: goes on after step {started_at:,}")
+            self.console.print(f"{job.name}: resumes after step {started_at:,}")
         if now - self._shown.get(key, -EVERY) < EVERY:
             return
         self._shown[key] = now
@@ -163,7 +163,7 @@ class Lines(Watcher):
 
 
 class _TimeLeft(ProgressColumn):
-    """Time left, which a task carries as a field, counted down between reports."""
+    """The time left, a field of the task, counted down between reports."""
 
     def render(self, task: Task) -> Text:
         """The text of one line."""
@@ -178,7 +178,7 @@ class _TimeLeft(ProgressColumn):
 
 
 class Bars(Watcher):
-    """A bar for each running row and one for all, on a terminal."""
+    """Shows a bar for each running row and one for all rows on a terminal."""
 
     def __init__(self, console: Console) -> None:
         """Draw on `console`."""
@@ -197,12 +197,12 @@ class Bars(Watcher):
         )
 
     def checking(self) -> None:
-        """Say that every row is tried before any is trained."""
+        """Show that each row is checked before training."""
         self._status = self.console.status("checking: one step of each row")
         self._status.start()
 
     def planned(self, jobs: Sequence[Job]) -> None:
-        """Begin to draw."""
+        """Set the jobs and show the bars."""
         super().planned(jobs)
         if self._status is not None:
             self._status.stop()
@@ -212,7 +212,7 @@ class Bars(Watcher):
         self._show_all()
 
     def close(self) -> None:
-        """Take the bars off the screen; what ended stays."""
+        """Remove the bars; the lines of finished and failed runs stay."""
         if self._status is not None:
             self._status.stop()
         self._bars.stop()

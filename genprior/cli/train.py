@@ -1,4 +1,4 @@
-"""The commands `train` and `check`, with their progress on the screen."""
+"""The commands `train` and `check`, which show their progress."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["check", "train"]
 
 
 def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
-    """Train a recipe with its progress on the screen, and print the table.
+    """Train a recipe, show its progress, and print the table.
 
     Returns:
-        The exit code: 0, 1 where a row failed, 130 where the user stopped it.
+        The exit code: 0; 1 or 2 if a row failed; 130 if the user stopped it.
 
     Raises:
-        GenpriorError: nothing was trained, as the recipe, the folder or the device is wrong.
+        GenpriorError: nothing was trained, because the recipe, the folder or the device is invalid.
     """
     from genprior.cli.progress import watching
     from genprior.launch.train import train as launch
@@ -33,18 +33,17 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     todo = jobs_of(recipe, folder)
     refuse_changed(todo, folder)
     table, stopped = None, False
-    with watching(console(stderr=True)) as seen:
+    with watching(console(stderr=True)) as watcher:
         try:
-            table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=seen)
+            table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=watcher)
         except Interrupted:
             stopped = True
         except GenpriorError:
-            if not seen.failures:
+            if not watcher.failures:
                 raise
     if stopped:
         print_line(
-            f"stopped: {len(seen.done)} of {len(todo)} runs are finished, and the others can go on. "
-            "Give the same command again.",
+            f"stopped: {len(watcher.done)} of {len(todo)} runs are finished; the same command resumes the others.",
             stderr=True,
             style="yellow",
         )
@@ -54,18 +53,20 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     if table.rows:
         print_table(table)
         print_written(folder, ("table.md", "table.html", "rows.png"))
-    if not seen.failures:
+    if not watcher.failures:
         return 0
-    failed = "\n".join(f"  {job.name}: {str(error).replace(chr(10), chr(10) + '    ')}" for job, error in seen.failures)
-    print_error(f"{len(seen.failures)} of {len(todo)} runs failed:\n{failed}")
-    return 2 if all(isinstance(error, RunError) for _, error in seen.failures) else 1
+    failed = "\n".join(
+        f"  {job.name}: {str(error).replace(chr(10), chr(10) + '    ')}" for job, error in watcher.failures
+    )
+    print_error(f"{len(watcher.failures)} of {len(todo)} runs failed:\n{failed}")
+    return 2 if all(isinstance(error, RunError) for _, error in watcher.failures) else 1
 
 
 def check(recipe: Any, device: str) -> None:
     """Take one step of each row, and print the parameters of its modules.
 
     Raises:
-        RecipeError: lists what is wrong with each row.
+        RecipeError: a row cannot be trained; the message lists the mistakes of each row.
     """
     from genprior.data.images import as_trained
     from genprior.engine.build import build_model

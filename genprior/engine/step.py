@@ -156,7 +156,7 @@ def _gradients(
         for name in names:
             pairs = [(p, g) for p, g in zip(parameters[name], gradients, strict=False) if g is not None]
             if not pairs:
-                why = "it has no parameters" if not parameters[name] else "its loss does not depend on them"
+                why = "it has no parameters" if not parameters[name] else "its loss does not depend on its parameters"
                 raise PlanError(
                     f"phase '{phase.name}' moves '{name}', but {why}. "
                     f"Leave '{name}' out of the phase, or let its loss use it."

@@ -1,1 +1,1 @@
-"""Where rows run: tried first, then one after another or side by side in processes."""
+"""Launches the rows of a recipe: a check of each row, then training in this process or in parallel processes."""

@@ -1,4 +1,4 @@
-"""One step of each row on a few images, before anything trains."""
+"""Checks each row with one training step on a few images, before training starts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from genprior.scoring.measure import needed_split
 __all__ = ["preflight"]
 
 PREFLIGHT_BATCH = 12
-"""Images of the one step that shows whether a row's parts fit; enough to be shared among a critic's five updates."""
+"""The batch size of that step; large enough to be divided among five updates of a critic."""
 
 
 def preflight(recipe: Recipe, device: str = "auto") -> None:
-    """Take one step of each row on a few images, writing nothing, so that mistakes show before anything trains.
+    """Take one step of each row on a few images, without writing, to find mistakes before training starts.
 
     Raises:
-        RecipeError: lists what is wrong with each row.
+        RecipeError: a row cannot be trained; the message lists the mistakes of each row.
     """
     wrong: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -49,27 +49,28 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
 
 
 def _check_batches(plan: Plan, trainer: Trainer) -> None:
-    """Refuse batches of more images than there are, which a step on a few images would not see."""
-    images, labelled, asked = len(trainer.images("train").labels), trainer.data.info.labelled, plan.run.labelled_batch
+    """Refuse batches that are larger than the data set; a step on a few images does not find this."""
+    images, labelled = len(trainer.images("train").labels), trainer.data.info.labelled
+    labelled_batch = plan.run.labelled_batch
     if plan.run.batch > images:
         raise PlanError(
             f"run.batch = {plan.run.batch} is more than the {images} images of the training split; choose a smaller "
             "batch"
         )
-    if asked is not None and labelled is not None and asked > labelled:
+    if labelled_batch is not None and labelled is not None and labelled_batch > labelled:
         raise PlanError(
-            f"run.labelled_batch = {asked} is more than the {labelled} images that keep their label; choose 1 to "
-            f"{labelled}, raise run.labels, or leave run.labelled_batch out"
+            f"run.labelled_batch = {labelled_batch} is more than the {labelled} images that keep their label; "
+            f"choose 1 to {labelled}, raise run.labels, or leave run.labelled_batch out"
         )
 
 
 def _check_scores(plan: Plan, trainer: Trainer) -> None:
-    """Refuse a score that lacks images, real ones or the model's, which would show after training."""
+    """Refuse a score without the images that it needs, generated or real, which would otherwise fail after training."""
     for score in (config.make() for config in plan.scores):
         if score.needs_generated and not trainer.model.makes_images:
             raise ScoreError(
-                f"score '{score.name}' looks at images that the model makes, and model '{trainer.model.name}' makes "
-                "none. Leave the score out of this row, or use another model"
+                f"score '{score.name}' needs generated images, but model '{trainer.model.name}' makes none. "
+                "Leave the score out of this row, or use another model"
             )
         try:
             for split in score.needs:

@@ -1,4 +1,4 @@
-"""Jobs side by side, in processes of this machine."""
+"""Trains jobs in parallel, in processes of this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from genprior.errors import GenpriorError, Interrupted
-from genprior.launch.reporter import Reporter, asked_to_stop, default_jobs
+from genprior.launch.reporter import Reporter, default_jobs, stop_on_interrupt
 from genprior.recipe.plan import Plan
 from genprior.registry import installed
 from genprior.runs.jobs import Job
@@ -25,7 +25,7 @@ from genprior.runs.trainer import Trainer
 
 __all__ = ["in_processes"]
 
-# Of a worker: the queue of its progress, and the event that stops it after its present step.
+# In a worker: the queue for its progress, and the event that stops it after the current step.
 _messages: Any = None
 _stop_flag: Any = None
 
@@ -38,7 +38,7 @@ def _start_worker(messages: Any, stop_flag: Any, threads: int) -> None:
 
 
 def _work(index: int, plan: str, seed: int, folder: str, device: str) -> dict[str, float]:
-    """One job in a worker; the plan travels as TOML, so that any plugin's parts can be sent."""
+    """Train one job in a worker; the plan is sent as TOML, so that parts of plugins need not be picklable."""
     resolved = Plan.model_validate(tomllib.loads(plan), context={"registry": installed()})
     trainer = Trainer(
         resolved,
@@ -52,20 +52,20 @@ def _work(index: int, plan: str, seed: int, folder: str, device: str) -> dict[st
 
 
 def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Reporter) -> list[Exception]:
-    """Run jobs in worker processes, as many at a time as there are workers.
+    """Train jobs in worker processes, as many at a time as there are workers.
 
     Returns:
-        The errors of the jobs that failed; an `Interrupted` first, where the user stopped them.
+        The errors of the failed jobs; an `Interrupted` comes first if the user stopped them.
     """
     context = multiprocessing.get_context("spawn")
     messages, stop_flag = context.Queue(), context.Event()
     threads = max(1, default_jobs("cpu") // workers)
     failures: list[Exception] = []
     with (
-        asked_to_stop() as stop,
+        stop_on_interrupt() as stop,
         ProcessPoolExecutor(workers, context, _start_worker, (messages, stop_flag, threads)) as pool,
     ):
-        # Workers start with SIGINT blocked: one that came while they import would end them with a traceback.
+        # Workers start with SIGINT blocked: Ctrl-C during their imports would end them with a traceback.
         with _interrupts_blocked():
             running: dict[Future[dict[str, float]], Job] = {
                 pool.submit(_work, index, job.plan.as_toml(), job.seed, str(job.folder), device): job
@@ -78,7 +78,7 @@ def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Repor
                 for future in [future for future in running if future.cancel()]:
                     del running[future]
                 failures.append(Interrupted("stopped"))
-            _pass_on(messages, jobs, reporter)
+            _report_messages(messages, jobs, reporter)
             for future in [future for future in running if future.done()]:
                 job = running.pop(future)
                 try:
@@ -90,7 +90,7 @@ def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Repor
                     lost.exit_code = 1
                     reporter.failed(job, lost)
                     failures.append(lost)
-                except Exception as error:  # one row's failure, a plugin's bug included, stops no other row
+                except Exception as error:  # the failure of one row, even a bug of a plugin, does not stop the others
                     reporter.failed(job, error)
                     failures.append(error)
     return failures
@@ -98,7 +98,7 @@ def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Repor
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT until the end of the block, and for good in the processes that are started inside it."""
+    """Block SIGINT inside the `with` block; processes that are started inside it keep it blocked."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -109,8 +109,8 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _pass_on(messages: Any, jobs: Sequence[Job], reporter: Reporter) -> None:
-    """Wait up to 0.1 s for a message of the workers, and pass on all that have come."""
+def _report_messages(messages: Any, jobs: Sequence[Job], reporter: Reporter) -> None:
+    """Wait up to 0.1 s for a message of the workers, and report all messages that have arrived."""
     with contextlib.suppress(queue.Empty):
         index, step, rate = messages.get(timeout=0.1)
         reporter.progress(jobs[index], step, rate)

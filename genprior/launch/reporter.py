@@ -1,4 +1,4 @@
-"""What hears of the progress of jobs, and how a user stops them."""
+"""Reports the progress of jobs, and stops them on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ import torch
 
 from genprior.runs.jobs import Job
 
-__all__ = ["Reporter", "asked_to_stop", "default_jobs"]
+__all__ = ["Reporter", "stop_on_interrupt", "default_jobs"]
 
 
 class Reporter:
-    """What hears of the progress of jobs: this one stays silent, and the command line's shows it."""
+    """Callbacks for the progress of jobs, which do nothing; the command line has a subclass that shows progress."""
 
     def planned(self, jobs: Sequence[Job]) -> None:
-        """These jobs will run."""
+        """Called before the first job with all jobs."""
 
     def progress(self, job: Job, step: int, rate: float) -> None:
-        """`step` steps of a job are done, at `rate` images/s."""
+        """Called when `step` steps of a job are done, at `rate` images/s."""
 
     def finished(self, job: Job, scores: dict[str, float]) -> None:
-        """A job is trained and scored."""
+        """Called when a job is trained and scored."""
 
     def failed(self, job: Job, error: Exception) -> None:
-        """A job could not be finished."""
+        """Called when a job failed."""
 
     def stopping(self) -> None:
-        """The user asked to stop; running jobs write their checkpoints."""
+        """Called when the user stops the training; running jobs write their checkpoints."""
 
 
 def default_jobs(device: str = "auto") -> int:
-    """How many rows can well run side by side: one for each core on a CPU, one on a GPU."""
+    """The default number of rows to train in parallel: one for each core on a CPU, one on a GPU."""
     if device != "cpu" and torch.cuda.is_available():
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
+def stop_on_interrupt() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets; a second Ctrl-C ends the process at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
-    def ask(number: int, frame: object) -> None:
+    def request(number: int, frame: object) -> None:
         stop.set()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, request)
     try:
         yield stop
     finally:

@@ -1,4 +1,4 @@
-"""Where rows run: one after another in this process, or side by side in processes of this machine."""
+"""Trains the rows of a recipe, one after another in this process or in parallel processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from genprior.errors import Interrupted
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
-from genprior.launch.reporter import Reporter, asked_to_stop
+from genprior.launch.reporter import Reporter, stop_on_interrupt
 from genprior.recipe.load import Recipe
 from genprior.runs.jobs import Job, jobs_of
 from genprior.runs.trainer import Trainer
@@ -31,42 +31,45 @@ def train(
 ) -> Table:
     """Train and score every row of a recipe under every seed, and write the table.
 
-    Rows that are finished are skipped; rows that were stopped go on where they stopped.
+    Finished rows are skipped; unfinished rows are resumed.
 
     Args:
-        recipe: from `genprior.load_recipe`.
+        recipe: the recipe, from `genprior.load_recipe`.
         rows: labels of the rows to train; all by default.
-        out: the folder of the table, which holds `<row>/seed-<k>`; `runs/<recipe>` by default.
-        jobs: how many rows run side by side, each in a process of its own; see `default_jobs`.
+        out: the folder for the table and the run folders `<row>/seed-<k>`; `runs/<recipe>` by default.
+        jobs: the number of rows to train in parallel, each in a separate process; see `default_jobs`.
         device: `auto`, `cpu` or `cuda`.
-        reporter: hears of progress.
+        reporter: receives the progress.
 
     Returns:
         The table, which is also written to `<out>/table.json`, `.md` and `.html`.
 
     Raises:
-        RecipeError: a row cannot be trained at all; nothing was written.
+        RecipeError: a row cannot be trained; nothing was written.
         GenpriorError: a row failed; the others were trained and the table was written.
-        Interrupted: the user stopped it; give the same command to go on.
+        Interrupted: the user stopped the training; the same call resumes it.
     """
     if rows is not None:
         recipe = Recipe(recipe.name, recipe.title, tuple(recipe.row(label) for label in rows))
     folder = Path(out) if out is not None else Path("runs") / recipe.name
     preflight(recipe, device)
     todo = jobs_of(recipe, folder)
-    heard = reporter or Reporter()
-    heard.planned(todo)
-    side_by_side = min(len(todo), jobs)
-    failures = in_processes(todo, side_by_side, device, heard) if side_by_side > 1 else _here(todo, device, heard)
+    reporter = reporter or Reporter()
+    reporter.planned(todo)
+    workers = min(len(todo), jobs)
+    if workers > 1:
+        failures = in_processes(todo, workers, device, reporter)
+    else:
+        failures = _in_this_process(todo, device, reporter)
     table = write_table_of_jobs(recipe, todo, folder)
     for error in failures:
         raise error
     return table
 
 
-def _here(jobs: Sequence[Job], device: str, reporter: Reporter) -> list[Exception]:
+def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter) -> list[Exception]:
     failures: list[Exception] = []
-    with asked_to_stop() as stop:
+    with stop_on_interrupt() as stop:
         for job in jobs:
             try:
                 trainer = Trainer(
@@ -82,7 +85,7 @@ def _here(jobs: Sequence[Job], device: str, reporter: Reporter) -> list[Exceptio
             except Interrupted as error:
                 reporter.stopping()
                 return [error, *failures]
-            except Exception as error:  # one row's failure, a plugin's bug included, stops no other row
+            except Exception as error:  # the failure of one row, even a bug of a plugin, does not stop the others
                 reporter.failed(job, error)
                 failures.append(error)
     return failures

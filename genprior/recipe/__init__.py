@@ -1,1 +1,1 @@
-"""From a TOML file to resolved rows, with every mistake at its line."""
+"""Reads TOML recipes into resolved rows; every mistake is reported with its line."""

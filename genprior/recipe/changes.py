@@ -1,4 +1,4 @@
-"""Named changes: which keys they may set, which of them apply to a row, and how they are merged into it."""
+"""Named changes: the keys that they may set, the changes that apply to a row, and merging."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHANGEABLE = ("run", "data", "scores", "optimiser", "model")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a value came from: a beginning of paths in the file, or a setting of the command line."""
+    """The origin of a value: a path prefix in the file, or a setting of the command line."""
 
     prefix: Path = ()
     setting: str = ""
@@ -28,7 +28,7 @@ class Source:
 def merge(
     base: dict[str, Any], change: Mapping[str, Any], source: Source, origins: dict[Path, Source], at: Path = ()
 ) -> None:
-    """Apply a change in place: a table that names another part replaces the old one whole, else keys merge."""
+    """Apply a change in place: a table that names another part replaces the old table; otherwise keys are merged."""
     for key, value in change.items():
         here = (*at, key)
         old = base.get(key)
@@ -42,7 +42,7 @@ def merge(
 
 
 def replaces(value: Any, old: Any) -> bool:
-    """Whether a table names another part than the one that is there."""
+    """Whether a table names another part than the old table."""
     return (
         isinstance(value, Mapping)
         and isinstance(old, Mapping)
@@ -51,7 +51,7 @@ def replaces(value: Any, old: Any) -> bool:
 
 
 def leaves(table: Mapping[str, Any], at: Path = ()) -> Iterable[tuple[Path, Any]]:
-    """The path and the value of each key that holds no table."""
+    """The path and value of each key whose value is not a table."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from leaves(value, (*at, key))
@@ -60,7 +60,7 @@ def leaves(table: Mapping[str, Any], at: Path = ()) -> Iterable[tuple[Path, Any]
 
 
 def wrong_changes(changes: Mapping[str, Any], found: dict[Path, int], parts: set[str]) -> list[Mistake]:
-    """What changes set that they cannot; `when` holds tables like their own, by the name of a part."""
+    """The keys that changes set but cannot set. `when` holds tables with the same keys, by the name of a part."""
     mistakes = []
     tables: list[tuple[Path, Any]] = []
     for name, change in changes.items():
@@ -84,17 +84,17 @@ def wrong_changes(changes: Mapping[str, Any], found: dict[Path, int], parts: set
 def changes_of(
     document: Mapping[str, Any], names: Sequence[str], merged: Mapping[str, Any]
 ) -> Iterable[tuple[str, Path, Mapping[str, Any]]]:
-    """The changes of a row with their places in the file, each one's `when` of the row's parts after what is for all.
+    """The changes of a row with their paths in the file; the `when` tables that apply follow the change itself.
 
-    What stands under `when.NAME` is for rows whose model has that name, or has a part of that name. `merged` is the row
-    as far as it is merged when a change is taken, so a change may choose a part, and later ones go by it.
+    `when.NAME` applies to rows whose model has that name, or has a part of that name. `merged` is the row as merged
+    so far, so a change can choose a part, and `when` tables of later changes refer to the new part.
     """
     for name in dict.fromkeys(names):
         change = document["change"][name]
         yield name, ("change", name), {key: value for key, value in change.items() if key != "when"}
         model = merged.get("model")
         tables = [model, *model.values()] if isinstance(model, Mapping) else []
-        there = {table.get("name") for table in tables if isinstance(table, Mapping)}
+        names_of_parts = {table.get("name") for table in tables if isinstance(table, Mapping)}
         for part in change.get("when", {}):
-            if part in there:
+            if part in names_of_parts:
                 yield name, ("change", name, "when", part), change["when"][part]

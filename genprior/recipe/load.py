@@ -1,4 +1,4 @@
-"""The typed recipe: a base, named changes, rows; read, merged and validated, with all mistakes in one report."""
+"""Reads recipes: base settings, named changes and rows are merged and validated; all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _TOP = ("title", *CHANGEABLE, "change", "row")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe that has been read: its rows, each resolved and valid."""
+    """A recipe that has been read, with resolved and valid rows."""
 
     name: str
-    """The file's name without its ending; names the folder of its runs."""
+    """The file name without its extension; also the name of the run folder."""
     title: str
     plans: tuple[Plan, ...]
     """The chosen rows, in the order of the file."""
@@ -36,7 +36,7 @@ class Recipe:
         """The plan of a row.
 
         Raises:
-            RecipeError: there is no such row.
+            RecipeError: the row does not exist.
         """
         for plan in self.plans:
             if plan.label == label:
@@ -60,11 +60,11 @@ def load_recipe(
         changes: named changes to apply to every row, after the row's own (`--with`).
         settings: `PATH=VALUE` with TOML values, applied last (`--set`).
         rows: labels of the rows to keep; all by default.
-        seeds: seeds in place of `run.seeds`.
-        registry: where parts are found; the installed ones by default.
+        seeds: seeds instead of `run.seeds`.
+        registry: the registry of parts; the installed parts by default.
 
     Raises:
-        RecipeError: lists every mistake of every row, with its line, its path and what is possible.
+        RecipeError: the recipe is invalid; the message lists all mistakes with line, path and what is possible.
     """
     file = FilePath(path)
     document, found = _read(file)
@@ -117,7 +117,7 @@ def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
 
 
 def _labels(document: dict[str, Any], found: dict[Path, int], mistakes: list[Mistake]) -> dict[int, str]:
-    """The rows' labels by their place; a recipe without rows is one row with no changes."""
+    """The labels of the rows by index; a recipe without rows has one row without changes."""
     rows = document.setdefault("row", [{"label": "base", "changes": []}])
     labels: dict[int, str] = {}
     for index, row in enumerate(rows):
@@ -149,8 +149,8 @@ def _setting(text: str) -> tuple[str, dict[str, Any]]:
         return f"--set {text}", tomllib.loads(f"{path} = {value}")
     except ValueError:
         raise RecipeError(
-            f"--set {text}: a PATH=VALUE with a TOML value is needed, such as run.steps=800, run.seeds=[0,1] "
-            "or 'data.name=\"mnist\"' (a text stands in double quotes, so put single quotes around the whole)"
+            f"--set {text}: needs PATH=VALUE with a TOML value, such as run.steps=800, run.seeds=[0,1] "
+            "or 'data.name=\"mnist\"' (strings need double quotes, so put single quotes around the whole)"
         ) from None
 
 
@@ -163,7 +163,7 @@ def _resolve(
     settings: Sequence[tuple[str, dict[str, Any]]],
     registry: Registry,
 ) -> tuple[Plan | None, list[Mistake]]:
-    """One row: its merged tables validated, or its mistakes."""
+    """The validated plan of one row, or its mistakes."""
     merged: dict[str, Any] = {}
     origins: dict[Path, Source] = {}
     base = {key: document[key] for key in ("title", *CHANGEABLE) if key in document}
@@ -171,24 +171,24 @@ def _resolve(
     wrong: list[Mistake] = []
     set_by: dict[Path, tuple[str, Any]] = {}
     for name, prefix, change in changes_of(document, changes, merged):
-        anew = {key for key, value in change.items() if replaces(value, merged.get(key))}
+        replaced = {key for key, value in change.items() if replaces(value, merged.get(key))}
         for path, value in leaves(change):
-            if path[0] in anew:
+            if path[0] in replaced:
                 undone = next(
                     (by for set_path, (by, _) in set_by.items() if set_path[0] == path[0] and by != name), None
                 )
                 if undone and path[1:] == ("name",):
                     text = (
-                        f"change '{name}' takes another {path[0]}, '{value}', and would undo what '{undone}' sets of "
-                        f"the one before; put '{name}' first among the row's changes"
+                        f"change '{name}' chooses another {path[0]}, '{value}', and would discard what '{undone}' sets "
+                        f"for the previous one; put '{name}' first among the row's changes"
                     )
                     wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
-                # A change that takes another model or data set is what later changes start from, not one of them.
+                # Settings of another model or data set are the base of later changes and cannot conflict with them.
                 if path[1:] != ("name",):
                     continue
             other, first = set_by.setdefault(path, (name, value))
             if first != value and other != name:
-                text = f"changes '{other}' and '{name}' of one row set it differently: {first!r} and {value!r}"
+                text = f"changes '{other}' and '{name}' of one row set different values: {first!r} and {value!r}"
                 wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
         merge(merged, change, Source(prefix), origins)
     for text, table in settings:

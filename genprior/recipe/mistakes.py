@@ -1,4 +1,4 @@
-"""The mistakes of a recipe: each with its line, its path and what is possible, all in one report."""
+"""Reports all mistakes of a recipe at once, each with its line, its path and what is possible."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Mistake", "explained", "report"]
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong at one place of a recipe."""
+    """One mistake of a recipe."""
 
     line: int | None
-    """Where it stands in the file, from 1; None where it is no line of the file."""
+    """Its line in the file, from 1; None if it is not in the file."""
     path: str
     """The key, such as `model.prior.noise`."""
     text: str
@@ -35,9 +35,9 @@ def explained(error: ValidationError, table: Mapping[str, Any], registry: Regist
     """The path of each mistake of a plan, with what is wrong and what is possible.
 
     Args:
-        error: what `Plan.model_validate` raised.
-        table: what was validated.
-        registry: whose parts were possible.
+        error: the error that `Plan.model_validate` raised.
+        table: the table that was validated.
+        registry: the registry of possible parts.
     """
     for each in error.errors():
         path = tuple(each["loc"])
@@ -68,21 +68,21 @@ def _fields(path: Path, merged: Mapping[str, Any], registry: Registry) -> list[s
             field = owner.model_fields[str(key)]
             annotation, metadata = field.annotation, tuple(field.metadata)
         elif typing.get_origin(owner) in (dict, tuple, list):
-            inside = [a for a in typing.get_args(owner) if a not in (Ellipsis, str)]
-            annotation = inside[0]
+            arguments = [a for a in typing.get_args(owner) if a not in (Ellipsis, str)]
+            annotation = arguments[0]
         try:
             table = table[key]
-        except LookupError:  # a part has upgraded the table since
+        except LookupError:  # a part has upgraded the table in the meantime
             return []
         owner = _owner(annotation, metadata, table, str(key), registry)
     return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
 
 
 def _owner(annotation: Any, metadata: tuple[Any, ...], table: Any, key: str, registry: Registry) -> Any:
-    """The configuration class behind a field: the named part's where it is a part; a hook's name is its key."""
+    """The configuration class of a field; of a part, it is found by the name in the table, or by a hook's key."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        inside = (each for each in typing.get_args(annotation) if each is not type(None))
-        return next((_owner(each, (), table, key, registry) for each in inside), Any)
+        options = (each for each in typing.get_args(annotation) if each is not type(None))
+        return next((_owner(each, (), table, key, registry) for each in options), Any)
     if hasattr(annotation, "__metadata__"):
         metadata, annotation = (*metadata, *annotation.__metadata__), annotation.__origin__
     for each in metadata:
@@ -92,7 +92,7 @@ def _owner(annotation: Any, metadata: tuple[Any, ...], table: Any, key: str, reg
 
 
 def report(file: FilePath, mistakes: list[tuple[Mistake, list[str]]]) -> RecipeError:
-    """All mistakes, a line each, in the order of the file."""
+    """The error that lists all mistakes, one line each, in the order of the file."""
     ordered = sorted(mistakes, key=lambda m: (m[0].line is None, m[0].line or 0, m[0].path))
     shown = []
     for mistake, rows in ordered:

@@ -1,4 +1,4 @@
-"""Settings of optimisers and of their learning rates."""
+"""Settings of optimisers and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["OptimiserConfig", "ScheduleConfig"]
 
 
 class ScheduleConfig(BaseModel):
-    """How the learning rate falls over the steps of a run."""
+    """The schedule of the learning rate over the steps of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     name: Literal["constant", "linear", "cosine", "step", "piecewise"] = "constant"
@@ -19,22 +19,22 @@ class ScheduleConfig(BaseModel):
     warmup: int = Field(0, ge=0)
     """Steps in which the rate first rises linearly from 0."""
     final: float = Field(0.0, ge=0, le=1)
-    """What `linear` and `cosine` end at, as a share of `lr`."""
+    """The final learning rate of `linear` and `cosine`, as a share of `lr`."""
     factor: float = Field(0.1, gt=0, le=1)
-    """What `step` multiplies by."""
+    """The factor of `step`."""
     every: int = Field(10_000, gt=0)
     """Steps between two multiplications of `step`."""
     at: tuple[int, ...] = ()
-    """Rising steps at which `piecewise` goes on to its next factor."""
+    """Increasing step numbers at which `piecewise` changes to its next factor."""
     factors: tuple[float, ...] = ()
-    """What `piecewise` multiplies `lr` by, from each step of `at` on; before the first of them it is 1."""
+    """The factors of `piecewise`, from each step of `at` on; before the first of them the factor is 1."""
 
     @model_validator(mode="after")
     def _a_factor_for_each_step(self) -> ScheduleConfig:
         if len(self.at) != len(self.factors) or list(self.at) != sorted(set(self.at)) or min(self.at, default=1) < 1:
             raise ValueError(
-                f"`at` holds rising steps from 1 on and `factors` a number for each of them; got at = {list(self.at)} "
-                f"and factors = {list(self.factors)}"
+                f"`at` needs increasing steps from 1 on, and `factors` one number for each of them; got at = "
+                f"{list(self.at)} and factors = {list(self.factors)}"
             )
         return self
 
@@ -50,10 +50,10 @@ class OptimiserConfig(BaseModel):
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay of the first and second moments."""
     eps: float = Field(1e-8, gt=0)
-    """What Adam and rmsprop add to the root of the second moment."""
+    """The number that Adam and rmsprop add to the root of the second moment."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """Momentum of sgd and rmsprop."""
     weight_decay: float = Field(0.0, ge=0)
     """L2 penalty, as torch.optim adds it to the gradient."""
     schedule: ScheduleConfig = ScheduleConfig()
-    """How the learning rate falls."""
+    """The schedule of the learning rate."""

@@ -1,4 +1,4 @@
-"""A plan: one row of a recipe, resolved whole and typed."""
+"""Plan: the resolved and typed settings of one row of a recipe."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ __all__ = ["Plan", "RunConfig"]
 
 
 class RunConfig(BaseModel):
-    """How a row is trained."""
+    """Training settings of a row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     steps: int = Field(gt=0)
     """Training steps; each runs every phase that is due."""
     batch: int = Field(64, gt=0)
-    """Images a step, over all ranks."""
+    """Images per step, over all ranks."""
     labels: Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)] | None = None
-    """How many training images keep their label, or, below 1, which share of them: as many of each class, drawn under
-    the seed; all if not given."""
+    """The number of training images that keep their label, or, below 1, their share; equally many of each class, drawn
+    under the seed. All images keep their label if not given."""
     labelled_batch: int | None = Field(None, gt=0)
-    """Labelled images a step where `labels` is given, over all ranks; as many as `batch`, or as there are, if not."""
+    """Labelled images per step if `labels` is given, over all ranks; by default `batch`, or all if there are fewer."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     """One run for each seed."""
     shift: int = Field(0, ge=0)
-    """Move each training image by up to so many pixels, across and down, drawn anew each time; black comes in."""
+    """Move each training image by up to this many pixels, across and down, drawn at each step; black margins."""
     rotate: float = Field(0.0, ge=0, le=180)
-    """Turn each training image by up to so many degrees, either way, drawn anew each time."""
+    """Rotate each training image by up to this many degrees, either way, drawn at each step."""
     zoom: float = Field(0.0, ge=0, lt=1)
-    """Scale each training image by a factor of 1 - zoom to 1 + zoom, drawn anew each time."""
+    """Scale each training image by a factor of 1 - zoom to 1 + zoom, drawn at each step."""
     ema: float | None = Field(None, gt=0, lt=1)
-    """Decay of the averaged weights (and batch statistics) of the generating modules; they then make the samples."""
+    """Decay of the averaged weights (and batch statistics) of the generating modules, which then draw the samples."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the forward passes; `auto` is bf16 autocast where the hardware gains from it, and fp32 elsewhere."""
+    """Precision of the forward passes; `auto` is bf16 autocast if the hardware supports it, else fp32."""
     checkpoint_every: int = Field(1000, gt=0)
     """Steps between checkpoints."""
     log_every: int = Field(50, gt=0)
@@ -57,19 +57,19 @@ class RunConfig(BaseModel):
     sample_every: int = Field(1000, gt=0)
     """Steps between sample grids."""
     hooks: dict[str, HookSpec] = {}
-    """Settings of the hooks that hear of the run, by their names; those that are on by default need not be named."""
+    """Settings of hooks, by their names; hooks that are on by default need not be named."""
 
     @model_validator(mode="before")
     @classmethod
     def _all_hooks_named(cls, table: Any, info: ValidationInfo) -> Any:
-        """Add the hooks that are on by default, and tell each table of settings whose it is."""
+        """Add the hooks that are on by default, and add the name of the hook to each table of settings."""
         registry = (info.context or {}).get("registry")
         if registry is None or not isinstance(table, Mapping) or not isinstance(table.get("hooks", {}), Mapping):
             return table
         hooks: dict[str, Any] = registry.hooks_by_default()
         for name, settings in table.get("hooks", {}).items():
             if isinstance(settings, Mapping) and settings.get("name", name) != name:
-                wrong = ValueError(f"names another hook than its table, '{name}'; leave it out")
+                wrong = ValueError(f"differs from the hook of the table, '{name}'; leave the name out")
                 where = InitErrorDetails(type="value_error", loc=("hooks", name, "name"), input=0, ctx={"error": wrong})
                 raise ValidationError.from_exception_data(cls.__name__, [where])
             hooks[name] = {**settings, "name": name} if isinstance(settings, Mapping) else settings
@@ -77,7 +77,7 @@ class RunConfig(BaseModel):
 
     @field_serializer("hooks")
     def _hooks_without_names(self, hooks: dict[str, HookConfig], info: FieldSerializationInfo) -> dict[str, Any]:
-        """Leave out the name of a hook, which its table has already."""
+        """Leave out the name of a hook, which is the key of its table."""
         nulls, defaults = info.exclude_none, info.exclude_defaults
         return {
             name: each.model_dump(mode=info.mode, exclude={"name"}, exclude_none=nulls, exclude_defaults=defaults)
@@ -86,7 +86,7 @@ class RunConfig(BaseModel):
 
     @property
     def augmentation(self) -> dict[str, Any]:
-        """What is done to each training image."""
+        """The augmentation settings, as arguments of the batches."""
         return {"shift": self.shift, "rotate": self.rotate, "zoom": self.zoom}
 
 
@@ -95,24 +95,24 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     title: str = ""
-    """What the recipe shows."""
+    """The title of the recipe."""
     label: str
     """The row's name."""
     run: RunConfig
-    """How it is trained."""
+    """Training settings."""
     data: DatasetSpec
-    """On which images."""
+    """The data set."""
     scores: tuple[ScoreSpec, ...] = ()
-    """How it is scored."""
+    """The scores to measure after training."""
     optimiser: dict[str, OptimiserConfig]
-    """`default`, and any module's own."""
+    """Optimiser settings: `default`, and those of single modules."""
     model: ModelSpec
-    """What is trained."""
+    """The model with its parts."""
 
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, table: Any, info: ValidationInfo) -> Any:
-        """Say a row that an older version resolved in today's words; see `Part.upgrade`."""
+        """Upgrade a row that an older version resolved; see `Part.upgrade`."""
         registry: Registry | None = (info.context or {}).get("registry")
         if registry is not None and isinstance(table, Mapping):
             for part in registry.all():
@@ -120,11 +120,11 @@ class Plan(BaseModel):
         return table
 
     def optimiser_of(self, module: str) -> OptimiserConfig:
-        """The optimiser settings of a module: its own, else the default's."""
+        """The optimiser settings of a module: its own if given, else the default."""
         return self.optimiser.get(module, self.optimiser["default"])
 
     def as_table(self) -> dict[str, Any]:
-        """The plan as TOML can say it: nested tables without nulls."""
+        """The plan as nested tables without nulls, as TOML requires."""
         table: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         return table
 
@@ -133,16 +133,16 @@ class Plan(BaseModel):
         return tomlkit.dumps(self.as_table())
 
     def differences(self, other: dict[str, Any], registry: Registry | None = None) -> list[str]:
-        """What would make training differ from a resolved plan read from a run folder, a line each.
+        """The settings in which training differs from a resolved plan of a run folder, one line each.
 
-        Scores, seeds, hooks and how often things are written may differ. A setting that the other plan does not have,
-        for it is older than the setting, stands for its default. What has another name by now is the same.
+        Scores, seeds, hooks and intervals of writing are not compared. A setting that is newer than the other plan
+        counts as its default there. Renamed settings are the same.
 
         Args:
-            other: the other plan, as its version wrote it.
-            registry: where its parts are found; the installed ones by default.
+            other: the other plan, as written by the version that resolved it.
+            registry: the registry of its parts; the installed parts by default.
         """
-        other = _in_todays_words(other, registry or installed())
+        other = _upgraded(other, registry or installed())
         mine, theirs = _leaves(_training_part(self.as_table())), _leaves(_training_part(other))
         chosen = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         by_default = mine.keys() - _leaves(_training_part(chosen)).keys()
@@ -156,8 +156,8 @@ class Plan(BaseModel):
         ]
 
 
-def _in_todays_words(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """A resolved plan as this version would write it; as it stands where that is not known, for parts are missing."""
+def _upgraded(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
+    """A resolved plan as this version would write it; unchanged if parts of it are not installed."""
     try:
         plan = Plan.model_validate(table, context={"registry": registry})
     except ValidationError:
@@ -167,7 +167,7 @@ def _in_todays_words(table: dict[str, Any], registry: Registry) -> dict[str, Any
 
 
 def _under(path: str, other: str) -> bool:
-    """Whether both are settings of one table."""
+    """Whether both paths are in the same table."""
     return path.rpartition(".")[0] == other.rpartition(".")[0]
 
 

@@ -1,11 +1,11 @@
-"""The JSON schema of recipes, with every installed part, so that editors complete and check them.
+"""The JSON schema of recipes with all installed parts, for completion and validation in editors.
 
-A field that takes a part stands in pydantic's schema as `{"part": "<kind>"}`. Here it becomes a choice among the
-settings of all registered parts of that kind. A part has two definitions: `<kind>.<name>`, which must say its name,
-and `change.<kind>.<name>`, where every key is optional, as a change merges into what is there.
+A field that takes a part is `{"part": "<kind>"}` in pydantic's schema. Here it becomes a choice among the settings of
+all registered parts of that kind. A part has two definitions: `<kind>.<name>`, in which the name is required, and
+`change.<kind>.<name>`, in which every key is optional, because a change is merged into existing settings.
 
-Only names are required. Which other keys must be there is known after a row's changes are applied, and so is left to
-`genprior check`.
+Only names are required. Other required keys are known only after a row's changes are applied; `genprior check`
+validates them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def recipe_schema(registry: Registry) -> Schema:
     """The schema of a recipe, draft 2020-12, with a definition for each registered part.
 
     Args:
-        registry: whose parts a recipe may name.
+        registry: the registry of the parts that a recipe may name.
     """
     definitions: dict[str, Schema] = {}
     for part in registry.all():
@@ -36,7 +36,7 @@ def recipe_schema(registry: Registry) -> Schema:
         described = (part.__doc__ or "").partition("\n")[0]
         _define(definitions, key, part.Config, description=described, named=part.name)
     _define(definitions, "run", RunConfig)
-    # The name of a hook is the key of its table, and so need not stand in it: that is what a change to a part has.
+    # The name of a hook is the key of its table and not required inside it, as in the definition of a change.
     named = {name: _ref(f"change.hook.{name}") for name in registry.names("hook")}
     definitions["run"]["properties"]["hooks"] |= _table(named)
     _define(definitions, "optimiser", OptimiserConfig)
@@ -44,7 +44,7 @@ def recipe_schema(registry: Registry) -> Schema:
         for prefix in ("", "change."):
             chosen = [_ref(f"{prefix}{kind}.{name}") for name in registry.names(kind)]
             definitions[f"{prefix}{kind}"] = {"anyOf": chosen} if chosen else {"not": {}}
-    title = {"type": "string", "description": "What the recipe shows."}
+    title = {"type": "string", "description": "The title of the recipe."}
     names = {"type": "array", "items": {"type": "string"}, "description": "Named changes, in order."}
     row = _table(
         {"label": {"type": "string", "minLength": 1, "description": "Names the row and its folder."}, "changes": names},
@@ -54,7 +54,7 @@ def recipe_schema(registry: Registry) -> Schema:
         name: _table({**_settings("change."), "model": _ref(f"change.model.{name}")})
         for name in registry.names("model")
     }
-    when = {**_table(by_part), "description": "What the change sets besides in rows whose model is, or has, this part."}
+    when = {**_table(by_part), "description": "Further settings for rows whose model is this part or has this part."}
     changes = {"type": "object", "additionalProperties": _table({**_settings("change."), "when": when})}
     return {
         "$schema": DIALECT,
@@ -72,15 +72,15 @@ def recipe_schema(registry: Registry) -> Schema:
 
 
 def _settings(prefix: str) -> dict[str, Schema]:
-    """What a recipe's base sets, and (with the prefix `change.`) what a change may set."""
+    """The keys of a recipe's base, or, with the prefix `change.`, of a change."""
     return {
         "run": _ref("run"),
         "data": _ref(f"{prefix}dataset"),
-        "scores": {"type": "array", "items": _ref("score"), "description": "A change replaces the list whole."},
+        "scores": {"type": "array", "items": _ref("score"), "description": "A change replaces the whole list."},
         "optimiser": {
             "type": "object",
             "additionalProperties": _ref("optimiser"),
-            "description": "`default`, and any module's own, which says only what differs from the default.",
+            "description": "`default`, and for single modules the settings that differ from it.",
         },
         "model": _ref(f"{prefix}model"),
     }
@@ -89,7 +89,7 @@ def _settings(prefix: str) -> dict[str, Schema]:
 def _define(
     definitions: dict[str, Schema], key: str, config: type[BaseModel], description: str = "", named: str | None = None
 ) -> None:
-    """Add the definition of a settings class and of a change to it, with those of the tables inside it."""
+    """Add the definitions of a settings class, of a change to it, and of its nested tables."""
     schema = config.model_json_schema()
     inner = schema.pop("$defs", {})
     tables = {key: schema, **{f"{key}.{name}": each for name, each in inner.items()}}
@@ -102,12 +102,12 @@ def _define(
         if description:
             own["description"] = description
         if named is not None:
-            own["properties"]["name"] = {"const": named, "description": "Which part."}
+            own["properties"]["name"] = {"const": named, "description": "The name of the part."}
             own["required"] = ["name"] if not prefix else []
 
 
 def _rewritten(schema: Any, owner: str, prefix: str) -> Any:
-    """A copy that refers to parts and inner tables by our definitions' names, and requires nothing in them."""
+    """A copy that refers to parts and nested tables by the names of the definitions here, without required keys."""
     if isinstance(schema, list):
         return [_rewritten(each, owner, prefix) for each in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""On which line of a TOML text each key stands, for error messages."""
+"""Line numbers of the keys of a TOML text, for error messages."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ def _split(dotted: str) -> tuple[str, ...]:
 def lines(text: str) -> dict[Path, int]:
     """The line number, from 1, of each table header and each key of a valid TOML text.
 
-    A key inside an inline table stands on the line of the key that the inline table belongs to, which is found by
-    `line_of`.
+    Keys inside an inline table are not listed; `line_of` returns the line of the key of the inline table.
     """
     found: dict[Path, int] = {}
     table: Path = ()
@@ -48,7 +47,7 @@ def lines(text: str) -> dict[Path, int]:
 
 
 def line_of(path: Path, found: dict[Path, int]) -> int | None:
-    """The line of the longest beginning of `path` that has one."""
+    """The line of the longest prefix of `path` that has one."""
     for length in range(len(path), 0, -1):
         if path[:length] in found:
             return found[path[:length]]

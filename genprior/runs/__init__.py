@@ -1,1 +1,1 @@
-"""A run and its folder: training, resuming, finding, sampling."""
+"""Runs and their folders: training, resuming, finding and sampling."""

@@ -1,4 +1,4 @@
-"""How long a run has trained."""
+"""Measures the training time of a run."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Seconds of training, over all sittings of a run, without what is spent on pictures."""
+    """Seconds of training over all sessions of a run that was resumed, without the time of hooks."""
 
     def __init__(self, before: float) -> None:
-        """Begin a sitting, `before` seconds into the run."""
+        """Begin a session after `before` seconds of earlier sessions."""
         self._before = before
         self._began = time.perf_counter()
 
     @property
     def running(self) -> float:
-        """Seconds of this sitting."""
+        """Seconds of this session."""
         return time.perf_counter() - self._began
 
     @property
     def total(self) -> float:
-        """Seconds of all sittings."""
+        """Seconds of all sessions."""
         return self._before + self.running
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out the seconds that are spent inside the block."""
+        """Do not count the time inside the block."""
         paused = time.perf_counter()
         yield
         self._began += time.perf_counter() - paused

@@ -1,4 +1,4 @@
-"""What a number needs beside it to mean something: versions, hardware, command and date."""
+"""Versions, hardware, command and date, for `run.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes images of a run through an exporter."""
+"""Writes images of a run with an exporter."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ __all__ = ["export", "exporter_for"]
 
 
 def exporter_for(path: Path, *, by_label: bool) -> str:
-    """The name of the installed exporter for a file's ending.
+    """The name of the installed exporter for a file extension.
+
+    Args:
+        path: the file to write.
+        by_label: whether the exporter must lay out images by label.
 
     Raises:
-        PlanError: the ending is unknown, the layout does not go with it, or several exporters are for it.
+        PlanError: no exporter has this extension or this layout, or several have.
     """
     parts = [part for part in installed().all() if issubclass(part, Exporter)]
     ending = path.suffix.lower()
@@ -25,14 +29,14 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
     if not for_ending:
         possible = dict.fromkeys(suffix for part in parts for suffix in part.suffixes)
         raise PlanError(
-            f"{path} ends in '{path.suffix}', which says no format. Possible: {', '.join(possible)}; "
+            f"{path} ends in '{path.suffix}', which is no known format. Possible: {', '.join(possible)}; "
             "or name an exporter with --exporter (`genprior parts exporter` lists them)"
         )
     fitting = [part for part in for_ending if part.by_label == by_label]
     if not fitting and by_label:
         pictures = dict.fromkeys(suffix for part in parts if part.by_label for suffix in part.suffixes)
         raise PlanError(
-            f"--grid labels lays out a picture, and {path} is {for_ending[0].writes}; give a --to that ends in "
+            f"--grid labels needs a picture, but {path} is {for_ending[0].writes}; give a --to that ends in "
             f"{' or '.join(pictures)}"
         )
     if len(chosen := fitting or for_ending) > 1:
@@ -42,21 +46,21 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
 
 
 def export(run: Run, name: str, path: Path, *, n: int, seed: int, label: str | None, force: bool = False) -> None:
-    """Write n images of a run through an installed exporter.
+    """Write n images of a run with an installed exporter.
 
     Raises:
-        RunError: the file is there already, or the run has no checkpoint.
-        PluginError: there is no such exporter.
-        PlanError: the run's data has no such class, or the model takes no label.
+        RunError: the file exists already, or the run has no checkpoint.
+        PluginError: the exporter does not exist.
+        PlanError: the class does not exist, or the model is not conditioned on labels.
         GenpriorError: the file cannot be written.
     """
     if path.exists() and not force:
-        raise RunError(f"{path} is there already; give another --to, or --force to overwrite it")
+        raise RunError(f"{path} exists already; give another --to, or --force to overwrite it")
     part = cast(type[Exporter], installed().find(Exporter.kind, name))
     model = run.model
-    made: Exporter = part.for_classes(len(run.classes)).make()
+    exporter: Exporter = part.for_classes(len(run.classes)).make()
     index = None if label is None else run.label_index(label)
     try:
-        made.write(model, path, n=n, seed=seed, label=index)
+        exporter.write(model, path, n=n, seed=seed, label=index)
     except OSError as error:
         raise GenpriorError(f"{path} cannot be written: {error.strerror or error}") from error

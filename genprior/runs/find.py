@@ -1,4 +1,4 @@
-"""Finds runs on disk: all of them below some folders, or one of them."""
+"""Finds runs on disk: all runs below given folders, or one run."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["Pending", "find_runs", "look_at", "nothing_finished", "one_run", "ru
 
 @dataclasses.dataclass(frozen=True)
 class Pending:
-    """A run that has no scores yet."""
+    """A run that is unfinished or cannot be read."""
 
     label: str
     folder: Path
     state: str
-    """How far it is, such as `trained 400 of 1,600 steps`."""
+    """Its state, such as `trained 400 of 1,600 steps`."""
     plan: Plan | None = None
-    """What it will be, where that can be read."""
+    """Its resolved recipe; None if it cannot be read."""
 
 
 def nothing_finished(paths: Sequence[object], missing: Sequence[str]) -> RunError:
-    """The error that there is no finished run; says which are unfinished."""
+    """The error that there is no finished run; it lists the unfinished ones."""
     listed = f" Unfinished: {', '.join(missing)}" if missing else ""
     given = ", ".join(str(path) for path in paths)
     return RunError(f"there is no finished run in {given}; train one with `genprior train RECIPE`.{listed}")
 
 
 def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
-    """All runs in and below some folders, each once, in the order of their tables; notes take what cannot be read.
+    """All runs in and below the given folders, each once, in table order; unreadable runs are added to `notes`.
 
     Raises:
         RunError: a path does not exist.
@@ -51,20 +51,20 @@ def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
 
 
 def look_at(folder: Path, notes: list[str]) -> Run | Pending:
-    """The finished run in a folder, or how far it is."""
+    """The finished run in a folder, or the state of an unfinished one; errors of reading are added to `notes`."""
     try:
         run = load_run(folder)
         if run.finished:
             _ = run.scores  # read now, so that a damaged file is found here
             return run
         return Pending(run.label, folder, f"trained {run.step:,} of {run.plan.run.steps:,} steps", run.plan)
-    except Exception as error:  # a damaged run, or one of a plugin that is gone, must not hide the others
+    except Exception as error:  # a damaged run, or one of a removed plugin, must not hide the others
         notes.append(f"{folder} cannot be read: {error}")
         return Pending(folder.parent.name, folder, "cannot be read")
 
 
 def run_folders(path: Path) -> list[Path]:
-    """The folders of runs in and below a folder: by table, by row in the table's order, by seed."""
+    """The folders of runs in and below a folder, sorted by table, row (in the table's order) and seed."""
     orders: dict[Path, list[str]] = {}
 
     def order(folder: Path) -> tuple[str, int, str, str]:
@@ -79,7 +79,7 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def _rows_of(home: Path) -> list[str]:
-    """The labels of the rows of a table, in its order; none where there is no table yet."""
+    """The labels of a table's rows in order; empty if there is no table yet."""
     try:
         table = json.loads((home / "table.json").read_text(encoding="utf-8"))
         return [str(row["label"]) for row in table["rows"]]
@@ -88,14 +88,14 @@ def _rows_of(home: Path) -> list[str]:
 
 
 def one_run(path: Path, row: str | None = None) -> Run:
-    """The run in a folder, or the only one below it.
+    """The run in a folder, or the only run below it.
 
     Args:
         path: a run's folder, or one above it.
-        row: look at the runs of this label alone.
+        row: consider only runs with this label.
 
     Raises:
-        RunError: there is none, or there are several.
+        RunError: there is no run, or there are several.
     """
     if not path.is_dir():
         raise RunError(f"there is no folder {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")

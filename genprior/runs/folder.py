@@ -1,8 +1,8 @@
-"""The folder of a run: who uses it, whose it is, how far the run is, and each of its files.
+"""The run folder: its lock, its recipe, the state of the run, and reading and writing of its files.
 
-`recipe.toml` is the resolved recipe, `run.json` the facts (versions, hardware, times, whether it is finished),
-`metrics.jsonl` the records, `scores.json` the scores, `labelled.json` which images kept their label, `checkpoints/` the
-weights. Every one of them is read and written here alone.
+`recipe.toml` is the resolved recipe, `run.json` the facts (versions, hardware, times, whether the run is finished),
+`metrics.jsonl` the records, `scores.json` the scores, `labelled.json` the images that kept their label, and
+`checkpoints/` the weights. No other module reads or writes these files.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ class RunFolder:
     """The files of one run."""
 
     def __init__(self, path: Path, registry: Registry | None = None) -> None:
-        """Look at a folder, which need not be there yet.
+        """Refer to a folder, which need not exist yet.
 
         Args:
             path: `<out>/<row>/seed-<k>`.
-            registry: where the parts of its recipe are found; the installed ones by default.
+            registry: the registry of the parts that the recipe names; the installed parts by default.
         """
         self.path = path
         self._registry = registry or installed()
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether a run was started in the folder."""
         return self._facts.exists()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the folder inside the block; makes the folder.
+        """Lock the folder against other processes inside the block; creates the folder.
 
         Raises:
-            RunError: another process is in it.
+            RunError: another process has locked it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
@@ -68,13 +68,13 @@ class RunFolder:
             lock.release()
 
     # ----------------------------------------------------------------------------------------------------------------
-    # Whose run it is
+    # Recipe
     # ----------------------------------------------------------------------------------------------------------------
 
     def recipe(self) -> dict[str, Any] | None:
-        """The tables of `recipe.toml`, as the version of the run wrote them; None where there is none.
+        """The tables of `recipe.toml`, as written by the version that trained the run; None if the file does not exist.
 
-        A hook that is gone, or has other settings now, is left out: it says nothing of what was trained.
+        Hooks that are not installed or have other settings now are left out: they do not affect training.
 
         Raises:
             RunError: the file is damaged.
@@ -89,28 +89,28 @@ class RunFolder:
         return _with_usable_hooks(kept, self._registry)
 
     def plan(self) -> Plan:
-        """The resolved recipe of the run, validated with the parts that are installed now.
+        """The resolved recipe of the run, validated with the installed parts.
 
-        What was added since has its default, a retired setting is left out, and parts upgrade what they have replaced.
+        Newer settings have their defaults, retired settings are left out, and parts upgrade old settings.
 
         Raises:
-            RunError: there is no recipe, or it is damaged, or does not fit the parts that are installed.
+            RunError: there is no recipe, it is damaged, or it does not fit the installed parts.
         """
         kept = self.recipe()
         if kept is None:
-            raise RunError(f"{self.path} is no run's folder: it holds no recipe.toml")
+            raise RunError(f"{self.path} is not a run folder: it holds no recipe.toml")
         try:
             return Plan.model_validate(kept, context={"registry": self._registry})
         except ValidationError as error:
             mistakes = explained(error, kept, self._registry)
             wrong = "; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text in mistakes)
             raise RunError(
-                f"{self.path / 'recipe.toml'} does not fit the parts that are installed: {wrong}. "
-                "run.json says with which versions it was trained"
+                f"{self.path / 'recipe.toml'} does not fit the installed parts: {wrong}. "
+                "run.json lists the versions that it was trained with"
             ) from error
 
     def differences(self, plan: Plan) -> list[str]:
-        """What would make training by `plan` differ from the run that is here, a line each; none where there is none.
+        """The settings in which `plan` differs from the run in the folder, one line each; empty if there is no run.
 
         Raises:
             RunError: `recipe.toml` is damaged.
@@ -119,20 +119,20 @@ class RunFolder:
         return [] if kept is None else plan.differences(kept, self._registry)
 
     def claim(self, plan: Plan) -> None:
-        """Refuse the folder if it holds a run of another recipe.
+        """Check that the folder is empty or holds a run of the same recipe.
 
         Raises:
-            RunError: lists what changed, or says that `recipe.toml` is damaged.
+            RunError: the recipe differs (the message lists the changes), or `recipe.toml` is damaged.
         """
         if changed := self.differences(plan):
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(
                 f"{self.path} holds a run of another recipe:\n{listed}\n"
-                "Nothing was touched. Give another --out, or remove that folder to train anew."
+                "Nothing was changed. Give another --out, or remove that folder to train anew."
             )
 
     def finished(self, plan: Plan) -> bool:
-        """Whether this is the run of `plan`, trained, and with all its scores."""
+        """Whether the folder holds a finished run of `plan` with all its scores."""
         facts = self.facts()
         if facts is None or not facts.get("finished"):
             return False
@@ -146,7 +146,7 @@ class RunFolder:
         write_text(self.path / "recipe.toml", plan.as_toml())
 
     # ----------------------------------------------------------------------------------------------------------------
-    # What is said of it
+    # Facts, scores and records
     # ----------------------------------------------------------------------------------------------------------------
 
     @property
@@ -154,7 +154,7 @@ class RunFolder:
         return self.path / "run.json"
 
     def facts(self) -> dict[str, Any] | None:
-        """The content of `run.json`; None where there is none, or it is damaged."""
+        """The content of `run.json`; None if it does not exist or is damaged."""
         try:
             facts: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -166,7 +166,7 @@ class RunFolder:
         write_json(self._facts, facts)
 
     def scores(self) -> dict[str, float]:
-        """The scores by name; empty where there are none yet."""
+        """The scores by name; empty if there are none yet."""
         path = self.path / "scores.json"
         scores: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return scores
@@ -176,11 +176,11 @@ class RunFolder:
         write_json(self.path / "scores.json", scores)
 
     def write_labelled(self, images: Sequence[int]) -> None:
-        """Write `labelled.json`: the numbers of the training images that keep their label."""
+        """Write `labelled.json`: the indices of the training images that keep their label."""
         write_json(self.path / "labelled.json", {"images": images})
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of `metrics.jsonl`, without a last line that was not written whole."""
+        """The records of `metrics.jsonl`, without an incomplete last line."""
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
@@ -191,7 +191,7 @@ class RunFolder:
         append_line(self.path / "metrics.jsonl", record)
 
     def cut_metrics(self, step: int) -> list[dict[str, Any]]:
-        """Drop the records after a step, which training will make again; returns the others."""
+        """Remove the records after a step, which the resumed training writes again; returns the others."""
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
@@ -210,12 +210,12 @@ class RunFolder:
 
     @property
     def checkpoint_step(self) -> int:
-        """The step of the newest complete checkpoint, from which a run resumes; 0 where there is none."""
+        """The step of the newest complete checkpoint, from which a run resumes; 0 if there is none."""
         path = self.newest_checkpoint
         return int(path.stem.removeprefix("step-")) if path is not None else 0
 
     def read_checkpoint(self) -> checkpoint.Checkpoint | None:
-        """The newest complete checkpoint, on the host; None where there is none yet.
+        """The newest complete checkpoint, on the host; None if there is none yet.
 
         Raises:
             CheckpointError: it is damaged.
@@ -227,35 +227,35 @@ class RunFolder:
         """Write a checkpoint, and remove all but the newest two.
 
         Raises:
-            CheckpointError: the disk refuses; older checkpoints are untouched.
+            CheckpointError: it cannot be written; older checkpoints are kept.
         """
         checkpoint.write(self.path / "checkpoints", step, tensors, facts)
 
 
 def refuse_changed(jobs: Sequence[Job], out: Path) -> None:
-    """Refuse, before anything is trained, folders that hold runs of another recipe.
+    """Check before training that no folder holds a run of another recipe.
 
     Raises:
-        RunError: lists what changed, and in which rows.
+        RunError: a recipe differs; the message lists the changes and their rows.
     """
     changed: dict[str, list[str]] = {}
     for job in jobs:
         try:
             lines = RunFolder(job.folder).differences(job.plan)
         except RunError:
-            continue  # damaged: the run itself says so, with what to do
+            continue  # damaged: the run raises the same error itself
         for line in lines:
             changed.setdefault(line, []).append(job.name)
     if changed:
         listed = "\n".join(f"  {line} [row {', '.join(names)}]" for line, names in changed.items())
         raise RunError(
             f"{out} holds runs of another recipe:\n{listed}\n"
-            "Nothing was touched. Give another --out, or remove the folders of those runs to train anew."
+            "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."
         )
 
 
 def _with_usable_hooks(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """A kept recipe without the settings of hooks that are not installed, or no longer have these settings."""
+    """The recipe of a run without hooks that are not installed or whose settings are not valid any more."""
     run = table.get("run")
     hooks = run.get("hooks") if isinstance(run, dict) else None
     if not isinstance(run, dict) or not isinstance(hooks, dict):

@@ -1,4 +1,4 @@
-"""Tells hooks of a run: those of its recipe with their settings, then the hook functions of plugins."""
+"""Calls the hooks of a run: first those of its recipe, then the hook functions of plugins."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ __all__ = ["Listeners"]
 
 
 class Listeners:
-    """All that hears of one run."""
+    """All hooks of one run."""
 
     def __init__(self, plan: Plan, registry: Registry) -> None:
-        """Make the hooks of a recipe.
+        """Create the hooks of a recipe.
 
         Args:
-            plan: the recipe; a hook that is on by default, and that it does not name, has its default settings.
-            registry: whose hook functions hear of the run.
+            plan: the recipe; hooks that are on by default have their default settings if it does not name them.
+            registry: the registry whose hook functions are called.
 
         Raises:
-            PlanError: a hook lacks something.
+            PlanError: a hook lacks a package or a setting that it needs.
         """
         settings = {**registry.hooks_by_default(), **plan.run.hooks}
         self._hooks = [config.make() for config in settings.values() if config.enabled]
         self._functions = registry.manager.hook
 
     def started(self, run: TrainingRun) -> None:
-        """A run starts or resumes."""
+        """Call when the run starts or resumes."""
         for hook in self._hooks:
             hook.started(run)
         self._functions.genprior_run_started(trainer=run)
 
     def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
-        """`step` steps are done; `metrics` is a new record, or None."""
+        """Call after `step` steps; `metrics` is the new record, or None."""
         for hook in self._hooks:
             hook.step_done(run, step, metrics)
         self._functions.genprior_step_done(trainer=run, step=step, metrics=metrics)
 
     def finished(self, run: TrainingRun, scores: Mapping[str, float]) -> None:
-        """A run is trained and scored."""
+        """Call when the run is trained and scored."""
         for hook in self._hooks:
             hook.finished(run, scores)
         self._functions.genprior_run_finished(trainer=run, scores=scores)

@@ -1,4 +1,4 @@
-"""A run on disk: its resolved recipe, its records and scores, and new images from its last checkpoint."""
+"""A run on disk: resolved recipe, records, scores, and new samples from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["Run", "load_run"]
 
 
 class Run:
-    """A run that has been trained, wholly or in part."""
+    """A finished or unfinished run."""
 
     def __init__(self, folder: Path, plan: Plan, facts: dict[str, Any]) -> None:
-        """Hold what the folder says; `load_run` reads it."""
+        """Set the folder, the resolved recipe and the content of run.json; see `load_run`."""
         self.folder = folder
         self.plan = plan
         self.facts = facts
@@ -41,12 +41,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained to the end and scored."""
+        """Whether training is complete and the scores are measured."""
         return bool(self.facts.get("finished"))
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The scores by name; empty while it trains."""
+        """The scores by name; empty for an unfinished run."""
         return self._files.scores()
 
     @cached_property
@@ -56,8 +56,8 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Steps that are done, as far as its files say."""
-        # Facts are written at the start and at the end, and records in between.
+        """The last step that run.json or metrics.jsonl records."""
+        # run.json is written at the start and at the end, metrics.jsonl in between.
         last = self.metrics[-1] if self.metrics else {}
         return max(int(self.facts.get("step", 0)), int(last.get("step", 0)))
 
@@ -68,7 +68,7 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """The model with the weights of the newest checkpoint, averaged where the run averages, in evaluation mode.
+        """The model with the weights (averaged if the run has them) of the newest checkpoint, in evaluation mode.
 
         Raises:
             RunError: there is no checkpoint yet.
@@ -87,10 +87,10 @@ class Run:
         return model.eval()
 
     def label_index(self, label: str | int) -> int:
-        """The number of a class given by its name or its number.
+        """The index of a class that is given by its name or index.
 
         Raises:
-            PlanError: there is no such class.
+            PlanError: the class does not exist.
         """
         classes = self.classes
         if str(label) in classes:
@@ -106,22 +106,22 @@ class Run:
         return [str(name) for name in saved.facts["data"]["classes"]] if saved is not None else []
 
     def sample(self, n: int, *, seed: int = 0, label: str | int | None = None) -> Tensor:
-        """N new images.
+        """Draw n new images.
 
         Args:
-            n: how many.
+            n: the number of images.
             seed: draws codes and conditions; a longer sequence begins with the shorter one.
-            label: a class's name or number, for a model that is asked for labels.
+            label: a class's name or index, for a model that is conditioned on labels.
 
         Returns:
             uint8 [n, c, h, w].
 
         Raises:
             RunError: n is below 1, or there is no checkpoint yet.
-            PlanError: there is no such class, or the model asks for none.
+            PlanError: the class does not exist, or the model is not conditioned on labels.
         """
         if n < 1:
-            raise RunError(f"{n} images were asked for; ask for at least 1")
+            raise RunError(f"{n} images were requested; request at least 1")
         return generate(self.model, n, seed=seed, label=None if label is None else self.label_index(label))
 
 
@@ -129,13 +129,13 @@ def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:
     """Read a run's folder, `<out>/<row>/seed-<k>`.
 
     Raises:
-        RunError: it is no run's folder (lists the runs that are below it), or its recipe is damaged, or does not fit
-            the parts that are installed.
+        RunError: it is not a run folder (the message lists the runs below it), or its recipe is damaged or does not
+            fit the installed parts.
     """
     files = RunFolder(Path(path), registry)
     facts = files.facts()
     if facts is None or files.recipe() is None:
         below = sorted({str(p.parent) for p in files.path.glob("**/run.json")}) if files.path.is_dir() else []
         listed = f" Runs below it: {', '.join(below)}" if below else " There are no runs below it."
-        raise RunError(f"{files.path} is no run's folder (it holds no recipe.toml and run.json).{listed}")
+        raise RunError(f"{files.path} is not a run folder (it lacks recipe.toml or run.json).{listed}")
     return Run(files.path, files.plan(), facts)

@@ -1,4 +1,4 @@
-"""Trains one row under one seed: batches, phases, averages, records, checkpoints, and at the end the scores."""
+"""Trains one row under one seed: batches, phases, averaged weights, records, checkpoints and final scores."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = ["Trainer"]
 
 
 class Trainer:
-    """One row under one seed, in a folder of its own; an unfinished run is resumed."""
+    """Trains one row under one seed in its run folder; an unfinished run is resumed."""
 
     def __init__(
         self,
@@ -56,18 +56,18 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int, float], None] = lambda step, rate: None,
     ) -> None:
-        """Say what is to be trained and where; nothing is read or written before `run`.
+        """Set what to train and where. Nothing is read or written before `prepare` or `run`.
 
         Args:
             plan: the resolved row.
             seed: the run's seed.
             folder: the run's folder.
             device: `auto`, `cpu` or `cuda`.
-            registry: whose hooks hear of the run; the installed plugins' by default.
-            splits: splits of the data set that have been read, by name; takes those that this trainer reads, so that
-                trainers of one data set can share them.
-            stop: asked after each step; True leaves a resumable run and raises `Interrupted`.
-            progress: told the steps done and images/s, at most ten times a second.
+            registry: the registry of parts and hooks; the installed plugins by default.
+            splits: splits of the data set that have been read, by name; splits that this trainer reads are added, so
+                that trainers of one data set can share them.
+            stop: called after each step; if True, a checkpoint is written and `Interrupted` is raised.
+            progress: called with the number of steps done and images/s, at most ten times a second.
         """
         self.plan = plan
         self.seed = seed
@@ -83,11 +83,11 @@ class Trainer:
         self._splits = {} if splits is None else splits
 
     # ----------------------------------------------------------------------------------------------------------------
-    # What a run is made of
+    # Preparation and one step
     # ----------------------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Read the data and make the model and its optimisers; writes nothing.
+        """Read the data and build the model and its optimisers; nothing is written.
 
         Raises:
             GenpriorError: the data is missing, or parts do not fit.
@@ -121,9 +121,9 @@ class Trainer:
         self.optimisers = {
             name: make_optimiser(plan.optimiser_of(name), module.parameters()) for name, module in trained.items()
         }
-        # A prior that borrows a module makes its codes with it.
-        makers = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
-        generating = {name: self.modules[name] for name in makers if name in self.modules}
+        # A prior that borrows a module uses it to draw codes.
+        roles = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
+        generating = {name: self.modules[name] for name in roles if name in self.modules}
         self.average = AveragedWeights(generating, plan.run.ema) if plan.run.ema is not None else None
         self._state = TrainingState(self.model, self.optimisers, self.average)
         self._listeners = Listeners(plan, self._registry)
@@ -134,12 +134,12 @@ class Trainer:
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     def _check_optimisers(self, trained: Iterable[str]) -> None:
-        """Refuse the settings of an optimiser whose module the model has not, and could not have."""
+        """Refuse optimiser settings for a module that the model does not have and that is no setting of it either."""
         unknown = sorted(self.plan.optimiser.keys() - self.modules.keys() - {"default"})
         absent = [name for name in unknown if name not in type(self.plan.model).model_fields]
         if absent:
             raise PlanError(
-                f"optimiser.{absent[0]} names no module of model '{self.plan.model.name}'. "
+                f"optimiser.{absent[0]} is not a module of model '{self.plan.model.name}'. "
                 f"Possible: default, {', '.join(trained)}"
             )
 
@@ -150,16 +150,16 @@ class Trainer:
         return self._splits[split]
 
     def one_step(self) -> None:
-        """Run every phase that is due, at the present step, and count it."""
+        """Run every phase that is due at the current step, and increment the step."""
         plan, step = self.plan, self.step
         reseed(self.seed, "step", step, rank())
         batch = self.data.batch(step)
         for name, optimiser in self.optimisers.items():
             optimiser.param_groups[0]["lr"] = learning_rate(plan.optimiser_of(name), step, plan.run.steps)
-        averaged = average_over_ranks if torch.distributed.is_initialized() else None
+        average = average_over_ranks if torch.distributed.is_initialized() else None
         for phase in self.phases:
             if step % phase.every == 0:
-                result = run_phase(phase, batch, self.modules, self.optimisers, averaged, self._autocast)
+                result = run_phase(phase, batch, self.modules, self.optimisers, average, self._autocast)
                 self.recorder.add(phase, result, step)
         if self.average is not None:
             self.average.update(step)
@@ -170,18 +170,18 @@ class Trainer:
     # ----------------------------------------------------------------------------------------------------------------
 
     def run(self, until: int | None = None) -> dict[str, float]:
-        """Train to the end, or go on to it, and score.
+        """Train to the end, resuming an unfinished run, and score.
 
         Args:
-            until: stop with a checkpoint after this many steps, without scores.
+            until: stop with a checkpoint and without scores after this many steps.
 
         Returns:
             The scores, by name.
 
         Raises:
-            RunError: the folder is in use, or holds another run.
+            RunError: the folder is in use or holds a run of another recipe.
             NotFinite: a loss or gradient was not finite.
-            Interrupted: `stop` asked for it.
+            Interrupted: `stop` returned True.
         """
         with self._files.locked():
             self._files.claim(self.plan)
@@ -204,19 +204,19 @@ class Trainer:
             return scores
 
     def sample(self, n: int, *, seed: int | None = None, label: int | None = None) -> Tensor:
-        """N new images, uint8 [n, c, h, w] on the host, of the averaged weights where there are any."""
+        """Draw n new images, uint8 [n, c, h, w] on the host, with the averaged weights if there are any."""
         with self.average.in_place() if self.average is not None else contextlib.nullcontext():
             return generate(self.model, n, seed=self.seed if seed is None else seed, label=label)
 
     @contextlib.contextmanager
     def trained(self) -> Iterator[Model]:
-        """The model as scores see it: averaged weights where there are any, evaluation mode, no gradients."""
+        """The model inside a `with` block: averaged weights if there are any, evaluation mode, no gradients."""
         averaged = self.average.in_place() if self.average is not None else contextlib.nullcontext()
         with averaged, evaluating(self.model):
             yield self.model
 
     def score(self) -> dict[str, float]:
-        """All scores of the plan, on samples drawn under the run's seed."""
+        """Measure all scores of the plan on samples drawn under the run's seed."""
         if not self.plan.scores:
             return {}
         context = SampleContext(
@@ -262,7 +262,7 @@ class Trainer:
         return line
 
     def _resume(self) -> None:
-        """Go back to the newest checkpoint, if there is one."""
+        """Restore the newest checkpoint, if there is one."""
         path = self._files.newest_checkpoint
         if path is not None:
             saved = self._state.restore(path, self._device)
@@ -275,7 +275,7 @@ class Trainer:
             self._files.write_checkpoint(self.step, self._state.tensors(), facts)
 
     def _facts(self, *, finished: bool) -> dict[str, Any]:
-        """What run.json says of the run."""
+        """The content of run.json."""
         rate = self.step * self.plan.run.batch / self.seconds if self.seconds else None
         return {
             "label": self.plan.label,

@@ -25,9 +25,10 @@ def test_a_recipe_means_its_runs_and_shows_rows_that_are_not_trained(small, copy
 
 def test_a_recipe_refuses_runs_of_another(small, call, tmp_path):
     said = refused(call, small / "small.toml", "--runs", small / "runs", "--set", "model.code_size=6")
-    assert "holds a run of another recipe" in said and "model.code_size: was 4, is 6" in said and "--with" in said
+    assert "holds a run that was trained with another recipe" in said
+    assert "model.code_size: was 4, is 6" in said and "--with" in said
     assert "there is no finished run" in refused(call, small / "small.toml", "--runs", tmp_path / "none")
-    assert "--runs says where the runs of one recipe are" in refused(call, small / "runs", "--runs", tmp_path)
+    assert "--runs is the run folder of one recipe" in refused(call, small / "runs", "--runs", tmp_path)
 
 
 def test_a_recipe_and_a_run_of_other_data_are_refused(small, copy, call):

@@ -38,8 +38,8 @@ def test_why_a_cell_is_empty_stands_below_the_table(small, copy, call, tmp_path)
     reasons = {row["label"]: row["empty"] for row in table["rows"]}
     assert reasons["few"]["parzen"] == "has 50 images, 60 are needed"
     assert reasons["large"]["parzen"].startswith("its images are 16x16 and those of digits 8x8")
-    assert reasons["vivid"]["parzen"] == "its images have colours, and those of digits are grey"
-    assert reasons["few"]["elbo"] == "this score needs the model, and here are only images"
+    assert reasons["vivid"]["parzen"] == "its images are in colour, and those of digits are grey; convert them"
+    assert reasons["few"]["elbo"] == "this score needs the model, but there are only images"
     assert reasons[f"{copy}: AAE"] == dict.fromkeys(
         ["parzen", "elbo", "mutual_information", "aggregated_kl"], "trained 2 of 4 steps"
     )

@@ -153,6 +153,6 @@ def test_a_plugin_command_with_a_taken_name_is_an_error(plugin_commands, call):
     result = call("--help")
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: the command 'train' is offered twice: by genprior itself and by an unknown package. "
+        "error: the command 'train' is defined twice: by genprior itself and by an unknown package. "
         "Uninstall one of the two packages, or rename the command in one of them.\n",
     )

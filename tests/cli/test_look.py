@@ -123,7 +123,7 @@ def test_sample_writes_a_grid_and_refuses_to_overwrite_it(trained, call, tmp_pat
     again = call("sample", run)
     assert (again.exit_code, again.stderr) == (
         2,
-        f"error: {run / 'samples.png'} is there already; give another --to, or --force to overwrite it\n",
+        f"error: {run / 'samples.png'} exists already; give another --to, or --force to overwrite it\n",
     )
     assert call("sample", run, "--n", 100, "--force").exit_code == 0
     with Image.open(run / "samples.png") as image:
@@ -150,12 +150,12 @@ def test_samples_are_those_of_the_library(trained, call, tmp_path):
         ),
         (
             ["{table}/AAE", "--to", "x.gif"],
-            "x.gif ends in '.gif', which says no format. Possible: .png, .npz; "
+            "x.gif ends in '.gif', which is no known format. Possible: .png, .npz; "
             "or name an exporter with --exporter (`genprior parts exporter` lists them)\n",
         ),
         (
             ["{table}/AAE", "--to", "x.npz", "--grid", "labels"],
-            "--grid labels lays out a picture, and x.npz is an array; give a --to that ends in .png\n",
+            "--grid labels needs a picture, but x.npz is an array; give a --to that ends in .png\n",
         ),
         (["{table}/AAE", "--label", "12"], "there is no class '12' in this run's data"),
         (["{table}/AAE", "--label", "3"], "conditioner 'none' takes no label"),
@@ -240,7 +240,7 @@ def test_seeds_trained_by_two_recipes_are_two_rows(trained, tmp_path):
     found = table_below([one])
     assert [row.label for row in found.rows] == ["AAE", "AAE (2)", "[A]"]
     assert found.notes == (
-        "The seeds of 'AAE' were trained by different recipes (model.code_size: was 4, is 5): they are two rows.",
+        "The seeds of 'AAE' were trained with different recipes (model.code_size: was 4, is 5), so they are two rows.",
     )
 
 

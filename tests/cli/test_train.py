@@ -42,7 +42,7 @@ def test_a_changed_recipe_in_the_same_folder_is_refused(trained, call):
         f"error: {trained} holds runs of another recipe:\n"
         "  model.code_size: was 4, is 6 [row AAE, [A]]\n"
         "  run.steps: was 4, is 5 [row AAE, [A]]\n"
-        "Nothing was touched. Give another --out, or remove the folders of those runs to train anew.\n"
+        "Nothing was changed. Give another --out, or remove the folders of those runs to train anew.\n"
     )
     assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
 
@@ -119,7 +119,7 @@ def test_a_resumed_run_says_where_it_goes_on(recipe, call):
     (folder / "run.json").unlink()
     again = call("train", recipe, *options)
     assert again.exit_code == 0
-    assert "AAE: goes on after step 2\n" in again.stderr
+    assert "AAE: resumes after step 2\n" in again.stderr
     assert json.loads((folder / "run.json").read_text())["step"] == 4
 
 
@@ -156,13 +156,13 @@ def test_ctrl_c_leaves_runs_that_the_same_command_finishes(recipe, call):
     process = start(*command, "--jobs", 2)
     heard = interrupted_at(process, r": step \d+ of 400")
     assert process.returncode == 130, heard
-    assert re.search(r"stopped: [01] of 2 runs are finished, and the others can go on. Give the same command", heard)
+    assert re.search(r"stopped: [01] of 2 runs are finished; the same command resumes the others", heard)
     assert "Traceback" not in heard
     kept = {path.parent.parent.name: path for path in out.rglob("step-*.safetensors")}
     assert kept, "no checkpoint was left"
     # In this process and one row at a time, which spares the workers' imports and changes nothing else.
     again = call(*command, "--jobs", 1)
     assert again.exit_code == 0, again.output
-    assert re.search(r"(AAE|\[A\]): goes on after step \d+", again.stderr)
+    assert re.search(r"(AAE|\[A\]): resumes after step \d+", again.stderr)
     facts = [json.loads((out / row / "seed-0" / "run.json").read_text()) for row in ("AAE", "[A]")]
     assert [(each["finished"], each["step"]) for each in facts] == [(True, 400)] * 2

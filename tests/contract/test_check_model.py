@@ -104,7 +104,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "not reached": ({"by_pixels": not_reached}, ["PlanError", "'code_critic'", "does not depend on its parameters"]),
     "no such module": (
         {"by_pixels": lambda s, b: Objectives({"generator": Auto.by_pixels(s, b)["encoder"]})},
-        ["moves 'generator', which the model has not"],
+        ["moves 'generator', which is not a module of the model"],
     ),
     "zero gradient": ({"by_pixels": constant_loss}, ["'decoder' did not move, though the phase names it"]),
     "no objectives": ({"by_pixels": lambda s, b: dict(Auto.by_pixels(s, b))}, ["a dict", "genprior.Objectives"]),

@@ -60,7 +60,7 @@ def test_schedules_equal_torch(ours, theirs):
     ("at", "factors"), [((3,), ()), ((3, 3), (0.1, 0.2)), ((5, 3), (0.1, 0.2)), ((0,), (0.1,)), ((), (0.5,))]
 )
 def test_a_piecewise_schedule_needs_rising_steps_and_a_factor_for_each(at, factors):
-    with pytest.raises(ValidationError, match="`at` holds rising steps from 1 on and `factors` a number for each"):
+    with pytest.raises(ValidationError, match="`at` needs increasing steps from 1 on, and `factors` one number"):
         ScheduleConfig(name="piecewise", at=at, factors=factors)
 
 

@@ -129,7 +129,7 @@ def test_unnamed_modules_in_training_mode_use_the_statistics_of_the_batch():
 @pytest.mark.parametrize(
     ("losses", "text"),
     [
-        (lambda m, x: {"nobody": m["first"](x).sum()}, "moves 'nobody', which the model has not"),
+        (lambda m, x: {"nobody": m["first"](x).sum()}, "moves 'nobody', which is not a module of the model"),
         (lambda m, x: {"first": x.sum()}, "moves 'first', but its loss does not depend on its parameters"),
         (lambda m, x: {"empty": m["first"](x).sum()}, "moves 'empty', but it has no parameters"),
         (lambda m, x: {"second": m["first"](x).sum()}, "moves 'second', but its loss does not depend"),
@@ -269,8 +269,8 @@ def test_a_closed_form_update_keeps_the_batch_statistics_of_its_module_only():
 @pytest.mark.parametrize(
     ("name", "average", "text"),
     [
-        ("fourth", None, "phase 'p' updates 'fourth', which the model has not. It has: first, second, third"),
-        ("first", lambda gradients: None, "several processes share a batch, so that each would set it differently"),
+        ("fourth", None, "'p' updates 'fourth', which is not a module of the model. Its modules: first, second, third"),
+        ("first", lambda gradients: None, "several processes share a batch, and each would set it differently"),
     ],
 )
 def test_a_closed_form_update_that_cannot_be_is_refused(name, average, text):

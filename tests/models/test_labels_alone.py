@@ -204,7 +204,7 @@ def test_more_classes_than_images_are_refused():
 def test_a_score_of_images_is_refused_before_training(old_recipe):
     recipe = genprior.load_recipe(old_recipe, settings=['scores=[{name="kid"}]'])
     with pytest.raises(
-        RecipeError, match=r"score 'kid' looks at images .* model 'labels_alone' makes none\. Leave the"
+        RecipeError, match=r"score 'kid' needs generated images, but model 'labels_alone' makes none\. Leave the"
     ):
         preflight(recipe)
 

@@ -119,7 +119,7 @@ MISTAKES = {
     ),
     "[run.hooks.pictures]\nimages = 0": "run.hooks.pictures.images: input should be greater than or equal to 1; got 0",
     '[run.hooks.pictures]\nname = "diary"': (
-        "run.hooks.pictures.name: names another hook than its table, 'pictures'; leave it out"
+        "run.hooks.pictures.name: differs from the hook of the table, 'pictures'; leave the name out"
     ),
     "[run.hooks]\npictures = false": (
         "run.hooks.pictures: a table of the hook's settings is needed, such as { enabled = false }; got False"

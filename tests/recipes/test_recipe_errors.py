@@ -123,7 +123,7 @@ def test_all_mistakes_of_all_rows_come_together(tiny):
 
 def test_two_changes_that_disagree_are_refused(tiny):
     edited(tiny, ("[change.B.model]", "[change.B.model]\nimproves.prior = false"))
-    assert "model.improves.prior: changes 'A' and 'B' of one row set it differently: True and False" in message(tiny)
+    assert "model.improves.prior: changes 'A' and 'B' of one row set different values: True and False" in message(tiny)
 
 
 def test_a_part_of_another_name_replaces_the_old_table_whole(tiny):
@@ -277,8 +277,8 @@ def test_a_change_that_takes_another_model_may_not_undo_one_before_it(tiny):
     tiny.write_text(tiny.read_text() + WHEN.replace('["likelihood"]', '["A", "likelihood"]'))
     text = message(tiny)
     assert (
-        "model.name: change 'likelihood' takes another model, 'vae', and would undo what 'A' sets of the one before; "
-        "put 'likelihood' first among the row's changes [row VAE]"
+        "model.name: change 'likelihood' chooses another model, 'vae', and would discard what 'A' sets for the "
+        "previous one; put 'likelihood' first among the row's changes [row VAE]"
     ) in text
 
 

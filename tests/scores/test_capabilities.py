@@ -74,7 +74,7 @@ def test_another_number_of_samples_keeps_the_rest_and_is_validated():
         with_samples(config, 0)
     assert isinstance(caught.value.__context__, ValidationError)
     assert str(caught.value) == (
-        "--samples 0 is not possible of score 'slices': samples: Input should be greater than or equal to 1"
+        "--samples 0 is not possible for score 'slices': samples: Input should be greater than or equal to 1"
     )
 
 
