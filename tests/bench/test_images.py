@@ -40,7 +40,7 @@ def test_images_alone_take_the_real_ones_from_where_they_are_told(small, call, t
         for data in (DIGITS, small / "small.toml")
     ]
     assert tables[0] == tables[1] and math.isfinite(tables[0][0]["scores"]["parzen"]["mean"])
-    assert "name them with --data" in refused(call, made, "--score", PARZEN)
+    assert "give them with --data" in refused(call, made, "--score", PARZEN)
     assert "name one with --score" in refused(call, made, "--data", DIGITS)
 
 
