@@ -41,7 +41,7 @@ def test_images_alone_take_the_real_ones_from_where_they_are_told(small, call, t
     ]
     assert tables[0] == tables[1] and math.isfinite(tables[0][0]["scores"]["parzen"]["mean"])
     assert "give them with --data" in refused(call, made, "--score", PARZEN)
-    assert "name one with --score" in refused(call, made, "--data", DIGITS)
+    assert "give one with --score" in refused(call, made, "--data", DIGITS)
 
 
 def test_images_of_a_folder_are_flat_or_in_sub_folders(tmp_path):

@@ -223,7 +223,7 @@ def test_an_exporter_is_found_by_the_ending_that_it_states(offered):
             "a.gif ends in '.gif', which is no known format. Possible: .png, .npz, .webp; or name an exporter",
         ),
         ("a.npz", True, "--grid labels needs a picture, but a.npz is an array; give a --to that ends in .png"),
-        ("a.webp", True, "and a.webp is a picture of independent images; give a --to that ends in .png"),
+        ("a.webp", True, "but a.webp is a picture of independent images; give a --to that ends in .png"),
     ],
 )
 def test_an_ending_that_no_exporter_is_for(offered, path, by_label, message):

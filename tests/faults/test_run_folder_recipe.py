@@ -127,7 +127,7 @@ def test_a_folder_that_is_empty_or_damaged(plan, tmp_path):
     files.claim(plan)
     with pytest.raises(RunError, match="none is no run's folder: it holds no recipe.toml"):
         files.plan()
-    with pytest.raises(RunError, match="no run's folder .* There are no runs below it"):
+    with pytest.raises(RunError, match="is not a run folder .* There are no runs below it"):
         genprior.load_run(tmp_path / "none")
     Trainer(plan, 0, tmp_path / "run").run()
     damaged = RunFolder(tmp_path / "run")

@@ -141,10 +141,8 @@ def test_settings_come_last_and_are_typed(tiny):
     assert "run.stps (--set run.stps=9): unknown key 'stps'; did you mean 'steps'?" in message(
         tiny, settings=["run.stps=9"]
     )
-    assert "--set data.name=mnist: a PATH=VALUE with a TOML value is needed" in message(
-        tiny, settings=["data.name=mnist"]
-    )
-    assert "--set steps: a PATH=VALUE" in message(tiny, settings=["steps"])
+    assert "--set data.name=mnist: needs PATH=VALUE with a TOML value" in message(tiny, settings=["data.name=mnist"])
+    assert "--set steps: needs PATH=VALUE" in message(tiny, settings=["steps"])
 
 
 def test_unknown_changes_and_rows_are_refused(tiny):
@@ -172,7 +170,7 @@ PLANS = {
     "sizes do not fit": (['model.encoder={name="residual"}', "data.size=12"], "12"),
     "a prior of another width": (['model.prior={name="mixture"}'], "mixture"),
     "labels that are not there": (["run.batch=2000"], "run.batch = 2000 is more than the 1437 images"),
-    "an optimiser of nobody": (["optimiser.critic.lr=1.0"], "optimiser.critic names no module of model 'aae'"),
+    "an optimiser of nobody": (["optimiser.critic.lr=1.0"], "optimiser.critic is not a module of model 'aae'"),
 }
 
 
