@@ -98,8 +98,8 @@ def test_nothing_asked_is_refused_with_the_ways_out():
     with pytest.raises(PlanError) as error:
         prior_of(asked=0)
     assert str(error.value) == (
-        "prior 'conditional_gaussian' needs something that is asked, from which it reads where codes lie; here nothing "
-        "is asked of new images. Use conditioner 'label' or 'infogan', or prior 'gaussian', which asks nothing"
+        "prior 'conditional_gaussian' needs a condition, from which it computes its mean and variance; here nothing "
+        "is asked of new images. Use conditioner 'label' or 'infogan', or prior 'gaussian', which needs none"
     )
 
 

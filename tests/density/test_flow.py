@@ -279,7 +279,7 @@ def test_without_zuko_it_says_what_to_install(monkeypatch):
     with pytest.raises(PlanError) as caught:
         Flow.Config().make(Sizes((1, 16, 16), 2, 0, 0))
     assert str(caught.value) == (
-        "prior 'flow' is made of the library zuko, which is not installed. "
+        "prior 'flow' needs the library zuko, which is not installed. "
         'Install it with `pip install "genprior[flow]"`, or use another prior with a density '
         "('gaussian', 'mixture', 'vampprior')"
     )

@@ -358,7 +358,7 @@ def test_a_tree_of_too_many_leaves_is_refused(branching, depth):
     with pytest.raises(ValidationError) as caught:
         NestedCrp.Config(branching=branching, depth=depth)
     assert (
-        f"branching = {branching} and depth = {depth} make branching^depth leaves, of which 4096 are possible. "
+        f"branching = {branching} and depth = {depth} make branching^depth leaves; at most 4096 are possible. "
         "Lower one of them"
     ) in str(caught.value)
     assert NestedCrp.Config(branching=2, depth=12).branching == 2

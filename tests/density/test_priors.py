@@ -281,8 +281,8 @@ def test_categorical_gaussian_draws_categories_uniformly_where_nothing_is_asked(
         (
             Mixture.Config(),
             sizes(2, 3),
-            "prior 'mixture' has 10 components, and is asked with a one-hot of 10 or not at all; what is asked has "
-            "width 3. Set components = 3, use a prior that can be asked anything ('gaussian', 'code_generator'), or "
+            "prior 'mixture' has 10 components, so a condition must be a one-hot of 10; the one asked here has "
+            "width 3. Set components = 3, use a prior that takes any condition ('gaussian', 'code_generator'), or "
             "ask for nothing (conditioner 'none', where the model has one)",
         ),
         (

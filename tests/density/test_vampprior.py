@@ -374,8 +374,8 @@ def test_a_single_pseudo_input_and_batch_normalisation_are_refused():
     with pytest.raises(PlanError) as caught:
         prior_of(encoder_of(2, batch_norm=True), 1, 2)
     assert str(caught.value) == (
-        "prior 'vampprior' passes its pseudo-inputs through the batch normalisation of encoder 'mlp' as a batch of "
-        "their own, and components = 1 is none. "
+        "prior 'vampprior' normalises its pseudo-inputs as a batch of their own in encoder 'mlp', and "
+        "components = 1 gives a batch of one. "
         "Set components to 2 or more, or take an encoder without batch normalisation"
     )
 

@@ -197,7 +197,7 @@ def test_few_labels_of_data_without_labels_are_refused(tmp_path):
 
 def test_a_condition_on_every_label_is_refused_where_few_are_seen(tmp_path):
     text = (
-        "conditioner 'label' is told the label of every image, and run.labels = 100 hides all others. Leave run.labels "
+        "conditioner 'label' needs the label of every image, and run.labels = 100 hides all others. Leave run.labels "
         "out, or use conditioner 'partial_label' or model 'aae_semi_supervised'"
     )
     assert told(tmp_path, GAN, run="labels = 100") == text
@@ -259,12 +259,12 @@ def test_no_more_clusters_than_training_images(tmp_path):
         "Set {} to less, or use a data set with more images"
     )
     assert told(tmp_path, CATEGORICAL, changes=many) == (
-        "model 'aae_clustering' was asked for categories = 1438, and each category needs an image of its own: "
+        "model 'aae_clustering' has categories = 1438, and each category needs an image of its own: "
         + says.format("categories")
     )
     many = [("code_size = 10", "code_size = 1438")]
     assert told(tmp_path, PIXELGAN, changes=many) == (
-        "model 'pixelgan' was asked for code_size = 1438, and each category needs an image of its own: "
+        "model 'pixelgan' has code_size = 1438, and each category needs an image of its own: "
         + says.format("code_size")
     )
 
@@ -275,8 +275,9 @@ def test_no_more_classes_than_training_images(name, tmp_path):
     data = archive(tmp_path, [0, 1], [str(k) for k in range(21)])
     model, changes = SEMI_SUPERVISED[name]
     assert told(tmp_path, model, changes=changes, data=data) == (
-        f"model '{name}' has 21 categories, one a class, and each category needs an image of its own: 21 different "
-        "training images are needed, but the data set has 20; 1 to 20 are possible. Use a data set with more images"
+        f"model '{name}' has 21 categories, one for each class, and each category needs an image of its own: 21 "
+        "different training images are needed, but the data set has 20; 1 to 20 are possible. "
+        "Use a data set with more images"
     )
 
 

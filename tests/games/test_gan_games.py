@@ -269,7 +269,7 @@ def test_a_layer_that_the_critic_has_not_is_refused():
     with pytest.raises(PlanError) as caught:
         make(DenoisingFeatureMatching, feature_critic(), layer="hiden1")
     assert str(caught.value) == (
-        "game 'dfm' was asked to denoise layer 'hiden1', which critic 'image_mlp' has not; did you mean 'hidden1'? "
+        "game 'dfm' denoises layer 'hiden1', which critic 'image_mlp' does not have; did you mean 'hidden1'? "
         "Possible: hidden1, hidden2"
     )
 

@@ -142,6 +142,6 @@ def test_fakes_that_are_not_as_many_as_the_real_samples_are_refused():
     with pytest.raises(PlanError) as caught:
         make(WassersteinGradientPenalty).critic_loss(Linear([1.0] * 6), images(1), images(2, n=3))
     assert str(caught.value) == (
-        "game 'wasserstein_gp' draws points between real samples and fakes, one to one; there are [5, 1, 2, 3] real "
+        "game 'wasserstein_gp' interpolates between real samples and fakes in pairs; there are [5, 1, 2, 3] real "
         "and [3, 1, 2, 3] fake. Make as many fakes as there are real samples"
     )

@@ -312,15 +312,15 @@ def test_two_kinds_of_images_become_two_clusters():
     [
         (
             {"reconstruction": Pixel.Config(metric="gaussian", variance="shared")},
-            r"reconstruction 'pixel' learns how wide its density is.*model 'aae_clustering' has none.*\"fixed\"",
+            r"reconstruction 'pixel' learns the width of its density.*model 'aae_clustering' has none.*\"fixed\"",
         ),
         ({"improves": {"prior": True}}, r"improves\.prior = true.*'gaussian' has no parameters.*code_generator"),
         ({"prior": VampPrior.Config(components=3)}, r"prior 'vampprior' borrows encoder.*'gaussian' or 'code_gen"),
         (
             {"encoder": MlpEncoder.Config(posterior="softmax")},
-            r"'mlp' takes that of all.*posterior = \"point\"",
+            r"'mlp' takes it of the whole code.*posterior = \"point\"",
         ),
-        ({"decoder": PixelCnnDecoder.Config()}, r"decoder 'pixelcnn' draws its pixels.*Use a decoder such as 'mlp'"),
+        ({"decoder": PixelCnnDecoder.Config()}, r"decoder 'pixelcnn' samples its pixels.*Use a decoder such as 'mlp'"),
         ({"category_game": BoundaryEquilibrium.Config()}, r"category_game 'began' has parameters"),
         ({"style_game": BoundaryEquilibrium.Config()}, r"style_game 'began' has parameters"),
         ({"prior": Mixture.Config(components=10)}, r"prior 'mixture' has 10 components.*width 4"),

@@ -245,8 +245,8 @@ def test_too_few_images_for_the_updates_of_the_critic_are_refused():
     with pytest.raises(PlanError) as caught:
         model.phases()[0].objectives(batch_of(9))
     assert str(caught.value) == (
-        "model 'gan' with critic_steps = 5 shares the images of a step among so many updates of the critic, and a "
-        "batch of 9 leaves fewer than two images for each. Set run.batch to 5 times what one update is to see, such as "
+        "model 'gan' with critic_steps = 5 divides the images of a step among 5 updates of the critic, and a "
+        "batch of 9 leaves fewer than two images for each. Set run.batch to 5 times the images of one update, such as "
         "320"
     )
 
@@ -328,7 +328,7 @@ def test_an_adversarial_autoencoder_refuses_a_game_that_would_not_move(game):
     with pytest.raises(PlanError) as caught:
         build_model(parts, INFO, 0)
     assert str(caught.value) == (
-        f"model 'aae' moves networks alone, and image_game '{game.name}' has parameters or a state of its own. "
+        f"model 'aae' trains only networks, and image_game '{game.name}' has parameters or a state of its own. "
         "Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp', or model 'gan'"
     )
 

@@ -198,15 +198,15 @@ def test_the_contract_of_a_model(prior):
 
 
 REFUSED = {
-    "an inner encoder that is not told": (
+    "an inner encoder that does not see the upper code": (
         {"inner_encoder": GatedMlpEncoder.Config(**SMALL)},
-        "model 'hvae' tells its inner_encoder the upper code, and inner_encoder 'gated_mlp' has conditional = false, "
-        "so it would not see it. Set conditional = true in the inner_encoder's table",
+        "model 'hvae' gives its inner_encoder the upper code, and inner_encoder 'gated_mlp' has conditional = false, "
+        "so it would ignore that. Set conditional = true in the inner_encoder's table",
     ),
-    "a decoder that is not told": (
+    "a decoder that does not see the upper code": (
         {"decoder": GatedMlpDecoder.Config(**SMALL)},
-        "model 'hvae' tells its decoder the upper code, and decoder 'gated_mlp' has conditional = false, so it would "
-        "not see it. Set conditional = true in the decoder's table",
+        "model 'hvae' gives its decoder the upper code, and decoder 'gated_mlp' has conditional = false, so it would "
+        "ignore that. Set conditional = true in the decoder's table",
     ),
     "an inner prior without a density": (
         {"inner_prior": CodeGenerator.Config()},

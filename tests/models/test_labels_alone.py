@@ -167,8 +167,8 @@ def test_a_category_is_at_least_in_single_precision():
 def test_it_makes_no_images_and_says_what_to_do():
     model = alone()
     text = (
-        r"^images were asked of model 'labels_alone', which makes none: .* Score it by 'error_rate' or "
-        r"'cluster_error', or ask a model that it is compared with, such as 'aae_semi_supervised'$"
+        r"^model 'labels_alone' cannot make images: .* Score it by 'error_rate' or "
+        r"'cluster_error', or sample from a model that it is compared with, such as 'aae_semi_supervised'$"
     )
     with pytest.raises(PlanError, match=text):
         model.condition(torch.zeros(2))
@@ -196,7 +196,7 @@ def test_more_classes_than_images_are_refused():
         raise PlanError("2 images")
 
     with pytest.raises(
-        PlanError, match=r"'labels_alone' has 3 categories, one a class.*Use a data set with more images"
+        PlanError, match=r"'labels_alone' has 3 categories, one for each class.*Use a data set with more images"
     ):
         alone().begin(draw)
 
@@ -285,7 +285,7 @@ def test_a_run_folder_of_version_0_1_is_read_and_resumed(old_recipe, tmp_path):
     as_version_0_1_wrote_it(resumed.folder)
     run = genprior.load_run(resumed.folder)
     assert run.plan == plan and run.model.classify(Batch(torch.zeros(2, 1, 8, 8), torch.zeros(2))).shape == (2, 10)
-    with pytest.raises(PlanError, match="images were asked of model 'labels_alone'"):
+    with pytest.raises(PlanError, match="model 'labels_alone' cannot make images"):
         run.sample(3)
     assert resumed.run() == scores
     ours, theirs = (

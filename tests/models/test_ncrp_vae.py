@@ -341,7 +341,7 @@ def test_an_encoder_whose_posterior_is_no_gaussian_is_refused(encoder):
         assert encoder is LaplaceEncoder
         model.network(Batch(torch.zeros(2, *INFO.image), torch.zeros(2, dtype=torch.int64)))
     assert str(caught.value) == (
-        "model 'ncrp_vae' needs an encoder whose posterior is a Gaussian, for the tree's updates work with its mean "
+        "model 'ncrp_vae' needs an encoder whose posterior is a Gaussian, because the tree's updates need its mean "
         f"and variance; that of encoder '{encoder.name}' is a LaplacePosterior. "
         "Use an encoder with posterior = \"gaussian\", or model 'vae'"
     )

@@ -85,7 +85,7 @@ def test_a_decoder_without_a_likelihood_is_refused():
         build_model(config(decoder=MlpDecoder.Config()), INFO, 0)
     assert str(caught.value) == (
         "model 'pixelcnn' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and "
-        "knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
+        "gives no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
     )
 
 

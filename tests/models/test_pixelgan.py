@@ -331,7 +331,7 @@ REFUSED = {
     "images alone": (
         config(decoder=MlpDecoder.Config()),
         "model 'pixelgan' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and "
-        "knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'",
+        "gives no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'",
     ),
     "learned prior": (
         config(**{**PLAIN, "prior": CodeGenerator.Config()}),
@@ -341,7 +341,7 @@ REFUSED = {
     ),
     "learned game": (
         config(code_game=BoundaryEquilibrium.Config()),
-        "model 'pixelgan' moves networks alone, and code_game 'began' has parameters or a state of its own. "
+        "model 'pixelgan' trains only networks, and code_game 'began' has parameters or a state of its own. "
         "Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp', or model 'gan'",
     ),
     "image critic": (
@@ -366,8 +366,8 @@ REFUSED = {
     ),
     "told labels": (
         semi(conditioner=Label.Config()),
-        "model 'pixelgan_semi_supervised' has the class as its code, and conditioner 'label' tells or asks something "
-        "besides. Leave conditioner out, or use model 'pixelgan'",
+        "model 'pixelgan_semi_supervised' has the class as its code, and conditioner 'label' adds a condition. "
+        "Leave conditioner out, or use model 'pixelgan'",
     ),
 }
 

@@ -362,8 +362,8 @@ REFUSED = {
     ),
     "a Bernoulli likelihood of grey pixels": (
         {"reconstruction": Pixel.Config(metric="bernoulli", reduction="sum")},
-        "model 'vae' is asked for a Bernoulli likelihood, which is one of black and white pixels, and these training "
-        'images have grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist and digits know '
+        "model 'vae' has a Bernoulli likelihood, which is for black and white pixels, and these training "
+        'images have grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist and digits have '
         f"it). Or {USE[0].lower()}{USE[1:]}",
     ),
     "an error that is no likelihood": (

@@ -139,7 +139,7 @@ REFUSED = {
     ),
     "the logit as a feature": (
         {"reconstruction": similarity(layer="head")},
-        "reconstruction 'learned_similarity' asks for layer 'head', which critic 'image_mlp' has not. "
+        "reconstruction 'learned_similarity' compares layer 'head', which critic 'image_mlp' does not have. "
         "Possible: hidden1, hidden2",
     ),
     "a mean over features": (
@@ -151,11 +151,11 @@ REFUSED = {
     "a gate on logits of another kind": (
         {"gate": True, "game": Hinge.Config()},
         "model 'vae_gan' with gate = true compares cross-entropies of the critic's logits with gate_equilibrium; game "
-        "'hinge' trains the critic by no cross-entropy. Use game 'nonsaturating' or 'minimax', or leave gate out",
+        "'hinge' trains the critic by another loss. Use game 'nonsaturating' or 'minimax', or leave gate out",
     ),
     "a conditioner that would have to learn": (
         {"conditioner": InfoGAN.Config()},
-        "model 'vae_gan' has no loss for what a conditioner learns, and conditioner 'infogan' has parameters. "
+        "model 'vae_gan' has no loss that trains a conditioner, and conditioner 'infogan' has parameters. "
         "Use conditioner 'none' or 'label', or model 'aae'",
     ),
 }

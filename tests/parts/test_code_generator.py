@@ -96,8 +96,8 @@ def test_a_noise_prior_that_borrows_is_refused():
     with pytest.raises(PlanError) as caught:
         make(noise_prior=Lending.Config())
     assert str(caught.value) == (
-        "prior 'code_generator' has noise_prior 'lending', which borrows encoder of the model; its noise must need "
-        "nothing. Use a simple prior such as 'gaussian' or 'uniform'"
+        "prior 'code_generator' has noise_prior 'lending', which borrows encoder of the model; noise cannot borrow "
+        "modules. Use a simple prior such as 'gaussian' or 'uniform'"
     )
 
 

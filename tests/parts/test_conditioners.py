@@ -309,7 +309,7 @@ def test_infogan_without_categorical_codes_has_no_labels():
     with pytest.raises(PlanError) as caught:
         part.of_label(torch.tensor([1]))
     assert str(caught.value) == (
-        "conditioner 'infogan' has continuous codes alone, and so asks for no label; "
+        "conditioner 'infogan' has only continuous codes, so no label can be asked for; "
         "sample without one, or train with categorical codes"
     )
     with pytest.raises(PlanError, match="conditioner 'infogan' has no categorical code to read; give it categorical"):

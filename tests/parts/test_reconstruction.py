@@ -159,7 +159,7 @@ def test_a_learned_sigma_that_begins_below_its_floor_is_refused():
     with pytest.raises(ValidationError) as caught:
         Pixel.Config(metric="gaussian", sigma=0.0005, variance="shared")
     assert (
-        "a learned sigma stays above 0.001, and sigma = 0.0005 is where it begins. "
+        "a learned sigma stays above 0.001, and sigma = 0.0005 is its initial value. "
         'Set sigma above that, or variance = "fixed"'
     ) in str(caught.value)
 
@@ -325,7 +325,7 @@ def test_a_layer_that_the_critic_lacks_is_named_with_those_it_has():
     with pytest.raises(PlanError) as caught:
         similar(layer="conv3")
     assert str(caught.value) == (
-        "reconstruction 'learned_similarity' asks for layer 'conv3', which critic 'small' has not; "
+        "reconstruction 'learned_similarity' compares layer 'conv3', which critic 'small' does not have; "
         "did you mean 'conv2'? Possible: conv1, conv2"
     )
 

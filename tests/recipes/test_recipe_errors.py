@@ -166,7 +166,7 @@ def test_a_missing_or_broken_file_says_so(tiny):
 
 PLANS = {
     "nothing to learn": (["model.improves.prior=true"], "'gaussian' has no parameters"),
-    "borrows what is lacking": (['model.reconstruction.layer="hidden9"'], "asks for layer 'hidden9'"),
+    "borrows what is lacking": (['model.reconstruction.layer="hidden9"'], "compares layer 'hidden9'"),
     "sizes do not fit": (['model.encoder={name="residual"}', "data.size=12"], "12"),
     "a prior of another width": (['model.prior={name="mixture"}'], "mixture"),
     "labels that are not there": (["run.batch=2000"], "run.batch = 2000 is more than the 1437 images"),

@@ -133,6 +133,6 @@ def test_a_likelihood_that_learns_its_width_is_refused(tiny):
     with pytest.raises(RecipeError) as caught:
         preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=[setting]))
     assert (
-        "reconstruction 'pixel' learns how wide its density is, which only a bound of a likelihood can teach it; model "
+        "reconstruction 'pixel' learns the width of its density, which only a likelihood bound can train; model "
         "'aae' has none. Set its variance (or learned) to \"fixed\", or use model 'vae'"
     ) in str(caught.value)

@@ -50,5 +50,5 @@ class Ring(DensityPrior):
 
 @hookimpl
 def genprior_parts(register: Callable[[type[Part]], None]) -> None:
-    """Offer the ring."""
+    """Register the ring."""
     register(Ring)

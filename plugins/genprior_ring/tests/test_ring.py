@@ -1,4 +1,4 @@
-"""The ring keeps the contract of a prior, and is the ring that it says it is."""
+"""The ring passes the contract test of priors, and its codes have the stated distribution."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.metadata import distributions
 import pytest
 import torch
 
-if not any(each.name == "genprior-ring" for each in distributions()):
+if not any(package.name == "genprior-ring" for package in distributions()):
     pytest.skip("genprior-ring is not installed; `pip install plugins/genprior_ring`", allow_module_level=True)
 
 from genprior import PlanError, Sizes
@@ -22,7 +22,7 @@ def test_contract(config: Ring.Config) -> None:
 
 
 def test_the_mean_square_distance_from_the_centre() -> None:
-    """E |z|^2 = r^2 + 2 t^2 = 6 and Var |z|^2 = 4 t^2 (r^2 + t^2) = 20; refused wrongly with probability 6e-7."""
+    """E |z|^2 = r^2 + 2 t^2 = 6 and Var |z|^2 = 4 t^2 (r^2 + t^2) = 20; fails by chance with probability 6e-7."""
     torch.manual_seed(0)
     ring = Ring.Config(radius=2.0, thickness=1.0).make(Sizes((1, 8, 8), 2, 0, 0))
     z = ring.sample(torch.zeros(10_000, 0))

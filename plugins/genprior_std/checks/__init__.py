@@ -1,1 +1,1 @@
-"""Checks of parts that models share: each refuses, when a model is built, what the model could not train."""
+"""Checks of a model's parts: each raises a PlanError, when the model is built, for parts that it cannot train."""

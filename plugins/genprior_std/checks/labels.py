@@ -11,12 +11,12 @@ __all__ = ["check_code_is_class"]
 
 
 def check_code_is_class(model: str, config: Any, info: DataInfo) -> None:
-    """Refuse settings of which the code would be no class, or would be told or asked something besides.
+    """Refuse settings with which the code would not be the class, or that add a condition.
 
     Args:
         model: its name, for the message.
         config: its settings, with `code_size`, `prior`, `encoder` and `conditioner`.
-        info: what is known of the data.
+        info: the description of the data.
 
     Raises:
         PlanError: the data has no classes, or a setting does not fit them.
@@ -44,6 +44,6 @@ def check_code_is_class(model: str, config: Any, info: DataInfo) -> None:
         )
     if any(config.conditioner.part.widths(config.conditioner, info)):
         raise PlanError(
-            f"model '{model}' has the class as its code, and conditioner '{config.conditioner.name}' tells or "
-            "asks something besides. Leave conditioner out, or use model 'pixelgan'"
+            f"model '{model}' has the class as its code, and conditioner '{config.conditioner.name}' adds a "
+            "condition. Leave conditioner out, or use model 'pixelgan'"
         )

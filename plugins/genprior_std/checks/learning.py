@@ -1,4 +1,4 @@
-"""Checks of parts that would have to learn where a model has no loss for them, or one of another kind."""
+"""Checks of trainable parts for which a model has no loss, or not the right one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["check_cross_entropy", "check_knows_its_condition", "check_learns_not
 
 
 def check_learns_nothing(model: str, prior: Prior) -> None:
-    """Refuse a prior that learns where no gradient of images reaches its codes.
+    """Refuse a trainable prior in a model whose losses of images pass no gradient to codes.
 
     Raises:
         PlanError: it has parameters.
@@ -23,27 +23,27 @@ def check_learns_nothing(model: str, prior: Prior) -> None:
 
 
 def check_knows_its_condition(model: str, conditioner: Conditioner) -> None:
-    """Refuse a conditioner that learns in a model that has no loss for it.
+    """Refuse a trainable conditioner in a model that has no loss for it.
 
     Raises:
         PlanError: it has parameters.
     """
     if any(True for _ in conditioner.parameters()):
         raise PlanError(
-            f"model '{model}' has no loss for what a conditioner learns, and conditioner "
+            f"model '{model}' has no loss that trains a conditioner, and conditioner "
             f"'{conditioner.name}' has parameters. Use conditioner 'none' or 'label', or model 'aae'"
         )
 
 
 def check_cross_entropy(model: str, game: PartConfig) -> None:
-    """Refuse a gate on logits that no cross-entropy has made.
+    """Refuse a gate in a game whose critic is not trained by cross-entropy.
 
     Raises:
-        PlanError: the game trains its critic by something else.
+        PlanError: the game trains its critic by another loss.
     """
     if not issubclass(game.part, NonSaturating):
         raise PlanError(
             f"model '{model}' with gate = true compares cross-entropies of the critic's logits with "
-            f"gate_equilibrium; game '{game.name}' trains the critic by no cross-entropy. "
+            f"gate_equilibrium; game '{game.name}' trains the critic by another loss. "
             "Use game 'nonsaturating' or 'minimax', or leave gate out"
         )

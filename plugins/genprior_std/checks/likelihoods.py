@@ -1,4 +1,4 @@
-"""Checks of the parts of models trained by likelihood: priors, posteriors and errors that are no densities."""
+"""Checks of the parts of models trained by likelihood: priors, posteriors and reconstructions need densities."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_density(model: str, prior: PartConfig) -> None:
 
 
 def check_tree(model: str, prior: PartConfig) -> None:
-    """Refuse a prior that is no tree of codes.
+    """Refuse a prior that is not a tree of codes.
 
     Raises:
         PlanError: it is not `nested_crp`.
@@ -48,7 +48,7 @@ def check_tree(model: str, prior: PartConfig) -> None:
 
 
 def check_likelihood(model: str, reconstruction: Any, info: DataInfo) -> None:
-    """Refuse what is known to be no -log p(x | z) of these images.
+    """Refuse a reconstruction that is known not to be -log p(x | z) of these images.
 
     Raises:
         PlanError: it compares features, averages over pixels, or is a Bernoulli likelihood of grey images.
@@ -67,17 +67,17 @@ def check_likelihood(model: str, reconstruction: Any, info: DataInfo) -> None:
         )
     if part.likelihood_of(reconstruction) == "binary" and not info.binary:
         raise PlanError(
-            f"model '{model}' is asked for a Bernoulli likelihood, which is one of black and white pixels, and these "
+            f"model '{model}' has a Bernoulli likelihood, which is for black and white pixels, and these "
             'training images have grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist '
-            f"and digits know it). Or {remedy[0].lower()}{remedy[1:]}"
+            f"and digits have it). Or {remedy[0].lower()}{remedy[1:]}"
         )
 
 
 def check_sum(model: str, reconstruction: Any) -> None:
-    """Refuse an error that is an average, beside a KL that is a sum.
+    """Refuse a reconstruction error that is an average, since it is added to a KL that is a sum.
 
     Raises:
-        PlanError: it is no sum over a whole image.
+        PlanError: it is not a sum over a whole image.
     """
     if not reconstruction.part.sums(reconstruction):
         raise PlanError(
@@ -91,7 +91,7 @@ def check_density_posterior(model: str, encoder: Any) -> None:
     """Refuse an encoder whose posterior is known to have no density.
 
     Raises:
-        PlanError: it says so.
+        PlanError: the encoder declares such a posterior.
     """
     kind = encoder.part.posterior_of(encoder)
     if kind is not Posterior and not issubclass(kind, DensityPosterior):
@@ -99,7 +99,7 @@ def check_density_posterior(model: str, encoder: Any) -> None:
 
 
 def no_density(model: str, encoder: str) -> PlanError:
-    """What to raise where an encoder's posterior has no density."""
+    """The error for an encoder whose posterior has no density."""
     return PlanError(
         f"model '{model}' needs an encoder whose posterior has a density; encoder '{encoder}' "
         "gives each image a single code. "
@@ -108,10 +108,10 @@ def no_density(model: str, encoder: str) -> PlanError:
 
 
 def check_gaussian_posterior(model: str, encoder: Any) -> None:
-    """Refuse an encoder whose posterior is known to be no Gaussian.
+    """Refuse an encoder whose posterior is known not to be a Gaussian.
 
     Raises:
-        PlanError: it says so.
+        PlanError: the encoder declares such a posterior.
     """
     check_density_posterior(model, encoder)
     kind = encoder.part.posterior_of(encoder)
@@ -120,35 +120,35 @@ def check_gaussian_posterior(model: str, encoder: Any) -> None:
 
 
 def no_gaussian(model: str, encoder: str, kind: type[Posterior]) -> PlanError:
-    """What to raise where the tree's updates find another posterior than a Gaussian."""
+    """The error for an encoder whose posterior is not a Gaussian, which the tree's updates need."""
     return PlanError(
-        f"model '{model}' needs an encoder whose posterior is a Gaussian, for the tree's updates work with "
+        f"model '{model}' needs an encoder whose posterior is a Gaussian, because the tree's updates need "
         f"its mean and variance; that of encoder '{encoder}' is a {kind.__name__}. "
         "Use an encoder with posterior = \"gaussian\", or model 'vae'"
     )
 
 
 def check_told(model: str, role: str, network: Any) -> None:
-    """Refuse an encoder or a decoder that does not look at the code of the level above.
+    """Refuse an encoder or a decoder that does not see the code of the level above.
 
     Raises:
-        PlanError: it says so.
+        PlanError: it does not use `known`.
     """
     if not network.part.sees_known(network):
         raise PlanError(
-            f"model '{model}' tells its {role} the upper code, and {role} '{network.name}' "
-            f"has conditional = false, so it would not see it. Set conditional = true in the {role}'s table"
+            f"model '{model}' gives its {role} the upper code, and {role} '{network.name}' "
+            f"has conditional = false, so it would ignore that. Set conditional = true in the {role}'s table"
         )
 
 
 def check_autoregressive(model: str, decoder: PartConfig) -> None:
-    """Refuse a decoder that makes images and knows no likelihood of them.
+    """Refuse a decoder that has no likelihood of images.
 
     Raises:
-        PlanError: it is no `AutoregressiveDecoder`.
+        PlanError: it is not an `AutoregressiveDecoder`.
     """
     if not issubclass(decoder.part, AutoregressiveDecoder):
         raise PlanError(
             f"model '{model}' needs a decoder with log_prob, an AutoregressiveDecoder; decoder '{decoder.name}' makes "
-            "images and knows no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
+            "images and gives no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
         )

@@ -1,4 +1,4 @@
-"""Checks of parts that models share: each refuses, when the model is built, what the model could not train."""
+"""Checks of parts that several models share: each raises a PlanError for parts that the model cannot train."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ __all__ = [
 
 
 def check_plain(model: str, role: str, game: Game) -> None:
-    """Refuse a game whose parameters or state no phase of the model would move.
+    """Refuse a game whose parameters or state no phase of the model would update.
 
     Raises:
         PlanError: it has parameters or a state of its own.
     """
     if any(True for _ in game.parameters()) or any(True for _ in game.buffers()):
         raise PlanError(
-            f"model '{model}' moves networks alone, and {role} '{game.name}' has parameters or a state of its own. "
+            f"model '{model}' trains only networks, and {role} '{game.name}' has parameters or a state of its own. "
             "Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp', or model 'gan'"
         )
 
 
 def check_fixed(model: str, reconstruction: Reconstruction) -> None:
-    """Refuse an error of reconstructions that learns, in a model without a likelihood that could teach it.
+    """Refuse a trainable reconstruction in a model without a likelihood bound to train it.
 
     Raises:
         PlanError: it has parameters.
     """
     if any(True for _ in reconstruction.parameters()):
         raise PlanError(
-            f"reconstruction '{reconstruction.name}' learns how wide its density is, which only a bound of a "
-            f"likelihood can teach it; model '{model}' has none. Set its variance (or learned) to \"fixed\", "
+            f"reconstruction '{reconstruction.name}' learns the width of its density, which only a "
+            f"likelihood bound can train; model '{model}' has none. Set its variance (or learned) to \"fixed\", "
             "or use model 'vae'"
         )
 
 
 def check_learns(prior: Prior) -> None:
-    """Refuse to improve a prior that has nothing to learn.
+    """Refuse to improve a prior without parameters.
 
     Raises:
         PlanError: it has no parameters.
@@ -70,10 +70,10 @@ def check_learns(prior: Prior) -> None:
 
 
 def check_first_numbers(model: str, encoder: Any) -> None:
-    """Refuse an encoder whose softmax is over the whole code, in a model whose category is the first numbers of it.
+    """Refuse an encoder with a softmax over the whole code, in a model whose category is only the first numbers of it.
 
     Args:
-        model: whose encoder it is, for the message.
+        model: the model's name, for the message.
         encoder: the encoder's settings.
 
     Raises:
@@ -82,15 +82,15 @@ def check_first_numbers(model: str, encoder: Any) -> None:
     if issubclass(encoder.part.posterior_of(encoder), CategoricalPosterior):
         raise PlanError(
             f"model '{model}' takes the softmax of the first K numbers of its code alone, and encoder "
-            f"'{encoder.name}' takes that of all. Set posterior = \"point\" in the encoder's table"
+            f"'{encoder.name}' takes it of the whole code. Set posterior = \"point\" in the encoder's table"
         )
 
 
 def check_category_and_style(model: str, config: Any) -> None:
-    """Refuse parts that cannot be of an autoencoder whose code is a category and a style.
+    """Refuse parts that do not fit an autoencoder whose code is a category and a style.
 
     Args:
-        model: whose parts they are, for the message.
+        model: the model's name, for the message.
         config: the model's settings.
 
     Raises:
@@ -99,12 +99,12 @@ def check_category_and_style(model: str, config: Any) -> None:
     check_first_numbers(model, config.encoder)
     if issubclass(config.decoder.part, AutoregressiveDecoder):
         raise PlanError(
-            f"model '{model}' descends the error of decoded images, and decoder '{config.decoder.name}' draws "
-            "its pixels, which no gradient passes. Use a decoder such as 'mlp' or 'residual'"
+            f"model '{model}' trains on the error of decoded images, and decoder '{config.decoder.name}' samples "
+            "its pixels, which passes no gradient. Use a decoder such as 'mlp' or 'residual'"
         )
     if config.prior.part.borrows:
         raise PlanError(
-            f"model '{model}' has a prior of the style alone, and prior '{config.prior.name}' borrows "
+            f"model '{model}' has a prior of only the style, and prior '{config.prior.name}' borrows "
             f"{', '.join(config.prior.part.borrows)}, whose codes hold the category too. "
             "Use a prior that borrows nothing, such as 'gaussian' or 'code_generator'"
         )
@@ -114,8 +114,8 @@ def check_classes(model: str, info: DataInfo) -> int:
     """The number of classes of the data.
 
     Args:
-        model: who learns from labels, for the message.
-        info: what is known of the data.
+        model: the model's name, for the message.
+        info: the description of the data.
 
     Raises:
         PlanError: there are fewer than two.
@@ -130,13 +130,13 @@ def check_classes(model: str, info: DataInfo) -> int:
 
 
 def check_enough_images(model: str, categories: int, draw: Callable[[int], Batch], setting: str | None) -> None:
-    """Refuse more categories than there are training images, of which some would stay empty.
+    """Refuse more categories than there are training images, since some would stay empty.
 
     Args:
-        model: who sorts images, for the message.
+        model: the model's name, for the message.
         categories: K.
-        draw: gives n different training images, as `Model.begin` has it.
-        setting: what says K, for the message; None where the classes of the data do.
+        draw: gives n different training images, see `Model.begin`.
+        setting: the setting that K comes from, for the message; None if K is the number of classes.
 
     Raises:
         PlanError: there are fewer than K training images.
@@ -144,22 +144,22 @@ def check_enough_images(model: str, categories: int, draw: Callable[[int], Batch
     try:
         draw(categories)
     except PlanError as error:
-        asked = f"was asked for {setting} = {categories}" if setting else f"has {categories} categories, one a class"
+        of = f"{setting} = {categories}" if setting else f"{categories} categories, one for each class"
         raise PlanError(
-            f"model '{model}' {asked}, and each category needs an image of its own: {error}. "
+            f"model '{model}' has {of}, and each category needs an image of its own: {error}. "
             f"{f'Set {setting} to less, or use' if setting else 'Use'} a data set with more images"
         ) from error
 
 
 def check_adversarial(model: Model) -> None:
-    """Refuse parts that no phase of an adversarial autoencoder would teach, or that it would teach nothing.
+    """Refuse parts that the phases of an adversarial autoencoder cannot train.
 
     Args:
         model: it has games, a reconstruction and the setting `improves`.
 
     Raises:
-        PlanError: a game learns or has a state of its own, the reconstruction learns its width, or `improves.prior` is
-            asked of a prior that has nothing to learn.
+        PlanError: a game has parameters or a state, the reconstruction learns its width, or `improves.prior` is set
+            for a prior without parameters.
     """
     for role, module in model.named_children():
         if isinstance(module, Game):

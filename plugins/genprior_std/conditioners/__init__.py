@@ -1,1 +1,1 @@
-"""Conditioners: what is told about images and asked of new ones."""
+"""Conditioners: the conditions of a model, `known` of images and `asked` of new ones."""

@@ -1,4 +1,4 @@
-"""Codes that images must show: InfoGAN's bound on mutual information."""
+"""The InfoGAN conditioner: random codes that images must show, by a bound on mutual information."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ __all__ = ["InfoGAN"]
 
 
 class InfoGAN(Conditioner):
-    """Codes s are drawn and asked of new images, and a head Q on the image critic's trunk must read them back.
+    """Random codes s are asked of new images, and a head Q on the image critic's trunk reads them back.
 
         I(s; x) >= H(s) + E log Q(s | x),    asked = s = [one-hot of each categorical code, continuous codes in (-1, 1)]
 
     `consistency` is -E log Q(s | x), the part of the bound that training can change. Q gives logits for each
-    categorical code and a mean for each continuous one, whose variance is fixed to 1. Nothing is told about images
-    (known has width 0), unless `supervised`: then the first categorical code is the image's label, and known is its
-    one-hot.
+    categorical code and a mean for each continuous one, whose variance is fixed to 1. `known` has width 0, unless
+    `supervised`: then the first categorical code is the image's label, and known is its one-hot.
 
-    Q owns its head alone; the trunk belongs to the image critic.
+    This part owns only the head of Q; the trunk belongs to the image critic.
 
     Raises:
         PlanError: the image critic has no trunk to share.
@@ -114,14 +113,14 @@ class InfoGAN(Conditioner):
         return self._codes(like)
 
     def of_label(self, y: Tensor) -> Condition:
-        """The codes that ask for y [n] in the first categorical code, the others drawn; in torch's default dtype.
+        """Codes with y [n] as the first categorical code and the others random, in torch's default dtype.
 
         Raises:
             PlanError: there is no categorical code, or it has no such category.
         """
         if not self.config.categorical:
             raise PlanError(
-                f"conditioner '{self.name}' has continuous codes alone, and so asks for no label; "
+                f"conditioner '{self.name}' has only continuous codes, so no label can be asked for; "
                 "sample without one, or train with categorical codes"
             )
         categories: int = self.config.categorical[0]
@@ -148,8 +147,8 @@ class InfoGAN(Conditioner):
         """-E log Q(asked | x), a scalar in nats, for images x [n, c, h, w] and codes asked [n, k].
 
         The sum over categorical codes of the softmax cross-entropy, plus 1/2 |c - mu|^2 over the continuous codes c,
-        averaged over the batch. The constant 1/2 log(2 pi) of each continuous code is left out. Q is never told the
-        label, or it need not look at x: a critic that sees `known` sees zeros here.
+        averaged over the batch. The constant 1/2 log(2 pi) of each continuous code is left out. Q never sees the label,
+        or it could ignore x: a conditional critic gets zeros as `known` here.
         """
         known = x.new_zeros(len(x), self.sizes.known)
         read, codes = self._read(x, known), torch.split(asked, self._splits, 1)
@@ -159,7 +158,7 @@ class InfoGAN(Conditioner):
         return loss
 
     def codes(self, x: Tensor) -> Tensor:
-        """The category [n] that Q reads from images x [n, c, h, w] in the first categorical code, untold of labels.
+        """Q's most probable category [n] of the first categorical code, for images x [n, c, h, w] without labels.
 
         Raises:
             PlanError: there is no categorical code.

@@ -1,4 +1,4 @@
-"""What conditioners of labels check: that all labels may be seen, and that those asked for exist."""
+"""Checks of conditioners that use labels: all labels are visible, and labels that are asked for exist."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["check_asked", "check_labels_known"]
 
 
 def check_labels_known(what: str, info: DataInfo) -> None:
-    """Refuse to tell labels that training may not see.
+    """Refuse a part that needs every label where `run.labels` hides some.
 
     Args:
-        what: who needs every label, for the message.
-        info: what is known of the data.
+        what: the part, as in "conditioner 'x'", for the message.
+        info: the description of the data.
 
     Raises:
         PlanError: some labels are hidden.
     """
     if info.labelled is not None:
         raise PlanError(
-            f"{what} is told the label of every image, and run.labels = {info.labelled} hides all others. "
+            f"{what} needs the label of every image, and run.labels = {info.labelled} hides all others. "
             "Leave run.labels out, or use conditioner 'partial_label' or model 'aae_semi_supervised'"
         )
 
@@ -30,7 +30,7 @@ def check_asked(what: str, y: Tensor, classes: int) -> None:
     """Refuse to ask for labels y [n] that are not among so many classes.
 
     Args:
-        what: who was asked, as in "model 'x'", for the message.
+        what: the part, as in "model 'x'", for the message.
         y: the labels asked for.
         classes: how many the data has.
 

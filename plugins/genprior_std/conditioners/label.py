@@ -15,7 +15,7 @@ __all__ = ["Label"]
 
 
 class Label(Conditioner):
-    """The label is told and asked: known = asked = one-hot of y, both [n, classes].
+    """The label as the condition: known = asked = one-hot of y, both [n, classes].
 
     Source: "Adversarial autoencoders", section 2.3; the supervised setting of "Learning priors for adversarial
     autoencoders", section 4.
@@ -28,7 +28,7 @@ class Label(Conditioner):
 
     @classmethod
     def widths(cls, config: Any, info: DataInfo) -> Widths:
-        """The number of classes of the data, twice.
+        """The number of classes of the data, for `known` and for `asked`.
 
         Raises:
             PlanError: the data has no classes.

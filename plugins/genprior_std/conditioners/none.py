@@ -13,7 +13,7 @@ __all__ = ["NoCondition"]
 
 
 class NoCondition(Conditioner):
-    """Nothing is told about images and nothing is asked of new ones: both have width 0."""
+    """No condition: `known` and `asked` both have width 0."""
 
     name = "none"
 

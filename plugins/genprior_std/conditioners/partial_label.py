@@ -1,4 +1,4 @@
-"""The class of an image as its condition, where it is known."""
+"""The class of an image as its condition, with an extra class for hidden labels."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["PartialLabel"]
 
 
 class PartialLabel(Conditioner):
-    """The label where it is known, and that it is not known where it is hidden, for K classes.
+    """The label as the condition, with an extra class in `known` where it is hidden, for K classes.
 
         label y:         known = one-hot of y, [K + 1],      asked = one-hot of y, [K]
         hidden label:    known = one-hot of K, [K + 1],      asked = one-hot of a class drawn uniformly, [K]
 
     In model `aae` the code critic then sees the four streams of the paper: codes of component y with y, codes of the
-    whole mixture with the extra class, and codes of labelled and of unlabelled images likewise. So the label shapes
-    the space of codes, and no label is needed to encode: set `conditional = true` for the code critic, and
-    `conditional = false` for the encoder and the decoder. Each image of a batch weighs the same, so a stream weighs as
-    much as it has images. Where no label is hidden, the extra class is never seen in training.
+    whole mixture with the extra class, and codes of labelled and of unlabelled images likewise. So labels shape the
+    space of codes, and encoding needs no label: set `conditional = true` for the code critic, and `conditional = false`
+    for the encoder and the decoder. Each image of a batch weighs the same, so the weight of a stream is its number of
+    images. Where no label is hidden, the extra class is never seen in training.
 
     Source: Makhzani et al., "Adversarial Autoencoders", 2015, section 2.3 and figure 3.
     """
@@ -56,14 +56,14 @@ class PartialLabel(Conditioner):
         return self._one_hots(told, asked, batch.x.dtype)
 
     def draw(self, like: Tensor) -> Condition:
-        """New images of classes drawn uniformly, of which nothing is told: known is the extra class."""
+        """The condition of new images: `asked` is a class drawn uniformly, `known` the extra class."""
         classes = self.sizes.asked
         asked = torch.randint(classes, (len(like),), device=like.device)
         dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
         return self._one_hots(torch.full_like(asked, classes), asked, dtype)
 
     def of_label(self, y: Tensor) -> Condition:
-        """New images of classes y [n], of which that is told, in torch's default dtype.
+        """The condition of new images of known classes y [n], in torch's default dtype.
 
         Raises:
             PlanError: a label is not one of the data's.

@@ -21,9 +21,9 @@ class BoundaryEquilibrium(Game):
         k <- clip(k + lambda (gamma L(x) - L(G)), 0, 1),    k_0 = 0
         M = L(x) + |gamma L(x) - L(G)|
 
-    k holds the two errors at the ratio gamma. It is state of the game, saved with the model, and moves after the
-    critic's phase, from the fakes that the critic saw. Several kinds of fake share k: L(G) is averaged over them for
-    the critic and summed for the generator.
+    k keeps the two errors at the ratio gamma. It is a buffer, saved with the model, and is updated after the critic's
+    phase, from the fakes that the critic saw. Several kinds of fake share k: L(G) is averaged over them for the critic
+    and summed for the generator.
 
     Recorded: `k`, the weight in the critic's loss, and `M`, which falls as training converges.
 
@@ -39,7 +39,7 @@ class BoundaryEquilibrium(Game):
         gamma: float = Field(default=0.5, gt=0, le=1)
         """The ratio of L(G) to L(x) that k keeps; lower gives sharper and less diverse images."""
         rate: float = Field(default=0.001, gt=0, le=1)
-        """lambda, how fast k moves."""
+        """lambda, the learning rate of k."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Start with k = 0."""
@@ -51,11 +51,11 @@ class BoundaryEquilibrium(Game):
     def critic_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """L_D, a scalar; remembers what moves k."""
+        """L_D, a scalar; stores the errors that update k."""
         on_real = -critic(*real).mean()
         on_fakes = -torch.stack([critic(*fake).mean() for fake in fakes]).mean()
         self._balance = (self.config.gamma * on_real - on_fakes).detach()
-        # A copy, for k moves before what is noted here is read.
+        # A copy, because k is updated before the notes are read.
         self._seen = {"k": self.k.clone(), "M": on_real.detach() + self._balance.abs()}
         return on_real - self.k * on_fakes
 
@@ -64,14 +64,14 @@ class BoundaryEquilibrium(Game):
         return -torch.stack([critic(*fake).mean() for fake in fakes]).sum()
 
     def advance(self) -> Callable[[], None]:
-        """One step of k, from the critic's last loss; none where there was no loss yet."""
-        return self._move
+        """The update of k from the critic's last loss; it does nothing before the first loss."""
+        return self._update_k
 
     def notes(self) -> dict[str, Tensor]:
         """`k` and `M` of the critic's last loss."""
         return dict(self._seen)
 
     @torch.no_grad()
-    def _move(self) -> None:
+    def _update_k(self) -> None:
         if self._balance is not None:
             self.k.add_(self.config.rate * self._balance).clamp_(0, 1)

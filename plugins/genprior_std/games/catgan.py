@@ -16,15 +16,15 @@ __all__ = ["CategoricalGame"]
 
 
 class CategoricalGame(Game):
-    """The critic sorts real images into K categories, sure of each and using all, and is unsure of fakes.
+    """The critic sorts real images into K categories, confidently and evenly, and is uncertain about fakes.
 
         L_D = -H[E p(y | x)] + E H[p(y | x)] - E H[p(y | G)]
         L_G = -H[E p(y | G)] + E H[p(y | G)]
 
     in nats; H is entropy, and the expectations inside and outside are means over a batch. p(y | x) is the softmax of a
-    linear head on the trunk of the image critic. The game owns the head, which descends L_D with the critic. The
-    critic's own logit has no place in this game: its last layer is not called and keeps its first weights. With several
-    kinds of fake, L_D averages over them and L_G is summed.
+    linear head on the trunk of the image critic. The game owns the head, which minimises L_D with the critic. The
+    critic's own logit is not used in this game: its last layer is not called and keeps its initial weights. With
+    several kinds of fake, L_D averages over them and L_G is summed.
 
     Recorded: `entropy_of_mean` and `entropy` of real images and `entropy_on_fakes`, the three terms of L_D.
 
@@ -54,14 +54,14 @@ class CategoricalGame(Game):
             )
         self.image_critic = image_critic
         self.head = nn.Linear(image_critic.trunk_width, self.config.categories)
-        # Weak, so that no graph outlives its phase.
+        # Weak references, so that no graph outlives its phase.
         self._judged: tuple[weakref.ref[Tensor], ...] = ()
         self._seen: dict[str, Tensor] = {}
 
     def critic_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """L_D, a scalar in nats, which the critic's trunk and the head descend."""
+        """L_D, a scalar in nats, which the critic's trunk and the head minimise."""
         of_mean, mean = self._entropies(*real)
         on_fakes = torch.stack([self._entropies(*fake)[1] for fake in fakes]).mean()
         loss = mean - of_mean - on_fakes
@@ -81,10 +81,10 @@ class CategoricalGame(Game):
     def own_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """L_D: the very tensor that `critic_loss` gave for these images, if it is still held, so that both share it."""
+        """L_D: the tensor that `critic_loss` gave for these images, if it still exists, to share its backward pass."""
         loss, *seen = [reference() for reference in self._judged] or [None]
-        asked = [real[0], *[x for x, _ in fakes]]
-        if loss is not None and len(seen) == len(asked) and all(a is b for a, b in zip(seen, asked, strict=True)):
+        images = [real[0], *[x for x, _ in fakes]]
+        if loss is not None and len(seen) == len(images) and all(a is b for a, b in zip(seen, images, strict=True)):
             return loss
         return self.critic_loss(critic, real, *fakes)
 

@@ -16,7 +16,7 @@ __all__ = ["DenoisingFeatureMatching"]
 
 
 class DenoisingFeatureMatching(Game):
-    """The non-saturating game, and a denoiser of the critic's features that shows the generator where data lies.
+    """The non-saturating game with a denoiser of the critic's features, which guides the generator to the data.
 
         L_D = -E log D(real) - w sum_fakes E log(1 - D(fake)),    D = sigmoid(critic)
         L_r = E |phi(x) - r(phi(x) + sigma e)|^2 / n_h,    e ~ N(0, I)
@@ -30,7 +30,7 @@ class DenoisingFeatureMatching(Game):
     Recorded: `denoising`, L_r; `sigma`.
 
     Raises:
-        PlanError: the image critic has no features, or not the layer asked for.
+        PlanError: the image critic has no features, or not this layer.
 
     Source: Warde-Farley and Bengio, "Improving generative adversarial networks with denoising feature matching",
     section 3 (lambda_dn = 0.03 / n_h, lambda_adv = 1). That r(phi(fake)) is a constant is this project's reading, and
@@ -55,7 +55,7 @@ class DenoisingFeatureMatching(Game):
         sigma: float = Field(default=1.0, ge=0, allow_inf_nan=False)
         """Standard deviation of the corruption, at the beginning."""
         anneal: int = Field(default=100_000, ge=0)
-        """Critic steps in which sigma falls linearly to 0; with 0 it stays."""
+        """Critic steps in which sigma falls linearly to 0; with 0 sigma is constant."""
 
     def __init__(self, config: PartConfig, sizes: Sizes, image_critic: Borrowed) -> None:
         """Borrow the image critic and make the denoiser."""
@@ -68,7 +68,7 @@ class DenoisingFeatureMatching(Game):
             )
         if layer is not None and layer not in image_critic.feature_layers:
             raise PlanError(
-                f"game '{self.name}' was asked to denoise layer '{layer}', which critic '{image_critic.name}' has not"
+                f"game '{self.name}' denoises layer '{layer}', which critic '{image_critic.name}' does not have"
                 f"{did_you_mean(layer, image_critic.feature_layers)}"
             )
         self.image_critic = image_critic
@@ -94,8 +94,8 @@ class DenoisingFeatureMatching(Game):
         fool = torch.stack([softplus(-critic(*fake)).mean() for fake in fakes]).sum()
         loss: Tensor = self.config.adversarial_weight * fool
         if self.config.denoising_weight:
-            apart = torch.stack([self._apart(self._phi(*fake)) for fake in fakes]).sum()
-            loss = loss + self.config.denoising_weight * apart
+            error = torch.stack([self._denoising_error(self._phi(*fake)) for fake in fakes]).sum()
+            loss = loss + self.config.denoising_weight * error
         return loss
 
     def own_loss(
@@ -111,7 +111,7 @@ class DenoisingFeatureMatching(Game):
         return loss
 
     def advance(self) -> Callable[[], None] | None:
-        """Counts a critic step, on which sigma depends; nothing where it stays."""
+        """Count a critic step, on which sigma depends; None if sigma is constant."""
         return self._count if self.config.anneal else None
 
     def notes(self) -> dict[str, Tensor]:
@@ -138,7 +138,7 @@ class DenoisingFeatureMatching(Game):
         denoised: Tensor = self.denoiser(phi)
         return denoised.to(phi.dtype)
 
-    def _apart(self, phi: Tensor) -> Tensor:
+    def _denoising_error(self, phi: Tensor) -> Tensor:
         """|phi - r(phi)|^2 averaged over features and samples, r(phi) being constant."""
         with torch.no_grad():
             target = self._denoised(phi)
@@ -147,7 +147,7 @@ class DenoisingFeatureMatching(Game):
 
 @torch.no_grad()
 def _width(critic: Borrowed, layer: str | None, sizes: Sizes) -> int:
-    """How many features there are: of a layer, only the critic's answer tells."""
+    """The number of features phi; for a layer it is found by running the critic."""
     if layer is None:
         return int(critic.trunk_width)
     training = critic.training

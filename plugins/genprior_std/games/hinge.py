@@ -19,7 +19,7 @@ class Hinge(Game):
 
         L_D = E max(0, 1 - l(real)) + w sum_fakes E max(0, 1 + l(fake)),    L_G = -sum_fakes E l(fake)
 
-    The critic gains nothing from samples that are beyond the margin, |l| > 1 on their own side.
+    The critic's loss is 0 for samples beyond the margin, |l| > 1 on their own side.
 
     Source: Lim and Ye, "Geometric GAN"; Miyato et al., "Spectral normalization for generative adversarial networks".
     """

@@ -19,7 +19,8 @@ class NonSaturating(Game):
 
         L_D = -E log D(real) - w sum_fakes E log(1 - D(fake)),    L_G = -sum_fakes E log D(fake)
 
-    with D = sigmoid(critic). The same fixed point as the minimax game, with another size of the generator's gradient.
+    with D = sigmoid(critic). It has the same fixed point as the minimax game, with a generator gradient of another
+    size.
 
     Source: Goodfellow et al., "Generative adversarial networks", section 3; the default reading of equations 4 and 5 of
     "Learning priors for adversarial autoencoders".

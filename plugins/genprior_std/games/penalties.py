@@ -1,4 +1,4 @@
-"""Penalties on a critic's gradient with respect to what it judges."""
+"""Penalties on a critic's gradient with respect to its input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["LogitGameConfig", "slopes", "zero_centred"]
 
 
 class LogitGameConfig(PartConfig):
-    """What the games that are sums over logits have in common."""
+    """Settings of the games whose losses are sums over logits."""
 
     fake_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """w, the weight of each kind of fake in the critic's loss; 0.5 balances two kinds against one real."""
@@ -27,12 +27,12 @@ def slopes(critic: Callable[[Tensor, Tensor], Tensor], x: Tensor, known: Tensor)
 
         grad_x l(x),    [n, number of coordinates of x]
 
-    Computed at least in single precision, whatever autocast says: half precision does not hold squares of gradients.
+    Computed at least in single precision, even under autocast: squares of gradients do not fit into half precision.
     A critic whose logit of one sample depends on the others (batch normalisation) gives the gradient of the sum.
 
     Args:
         critic: gives logits [n].
-        x: samples [n, d] or [n, c, h, w]; no gradient goes back to whoever made them.
+        x: samples [n, d] or [n, c, h, w]; they are detached from the graph that made them.
         known: [n, k].
     """
     with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):

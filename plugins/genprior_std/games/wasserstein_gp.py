@@ -15,15 +15,15 @@ __all__ = ["WassersteinGradientPenalty"]
 
 
 class WassersteinGradientPenalty(Game):
-    """The critic's raw output l measures a distance, and its gradient is drawn to length 1 between real and fake.
+    """The critic's raw output l measures a distance, and its gradient is kept near norm 1 between real and fake.
 
         L_D = E l(fake) - E l(real) + w E (|grad l(x_hat)|_2 - 1)^2,    x_hat = real + a (fake - real),  a ~ U(0, 1)
         L_G = -E l(fake)
 
     One a for each pair of a real sample and a fake. With several kinds of fake, the critic's loss is the average of its
     losses with each kind, so that the critic cannot gain by adding a constant; the generator's is the sum over kinds.
-    The real and the fake of a pair share what is known of the real. Meant for critics without batch normalisation, for
-    the penalty holds for single samples, and for several critic steps to one of the generator (`critic_steps = 5`).
+    The real and the fake of a pair share the `known` of the real. Meant for critics without batch normalisation, since
+    the penalty is on single samples, and for several critic steps per step of the generator (`critic_steps = 5`).
 
     Recorded: `distance`, E l(real) - E l(fake), an estimate of the Wasserstein distance up to a factor; `penalty`,
     without its weight.
@@ -40,7 +40,7 @@ class WassersteinGradientPenalty(Game):
         """w, the weight of the gradient penalty."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Remember nothing yet."""
+        """Start without notes."""
         super().__init__(config, sizes)
         self._seen: dict[str, Tensor] = {}
 
@@ -74,7 +74,7 @@ class WassersteinGradientPenalty(Game):
         (x, known), x_fake = real, fake[0]
         if x.shape != x_fake.shape:
             raise PlanError(
-                f"game '{self.name}' draws points between real samples and fakes, one to one; there are "
+                f"game '{self.name}' interpolates between real samples and fakes in pairs; there are "
                 f"{list(x.shape)} real and {list(x_fake.shape)} fake. Make as many fakes as there are real samples"
             )
         a = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)

@@ -1,1 +1,1 @@
-"""What several models share: abstract classes that answer questions, inference, and small mechanisms of losses."""
+"""Pieces that models share: base classes with common methods, inference, and small pieces of losses."""

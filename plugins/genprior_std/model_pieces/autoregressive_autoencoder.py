@@ -1,4 +1,4 @@
-"""Answers of autoencoders whose decoder is autoregressive: likelihoods of images, and clusters where codes are soft."""
+"""Base class of autoencoders with an autoregressive decoder: likelihoods, and clusters if codes are soft categories."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["AutoregressiveAutoencoder", "gives_categories"]
 
 
 def gives_categories(encoder: Any) -> bool:
-    """Whether an encoder of these settings says that its codes are soft categories."""
+    """Whether an encoder with these settings gives soft categories as codes."""
     return issubclass(encoder.part.posterior_of(encoder), CategoricalPosterior)
 
 
 class AutoregressiveAutoencoder(SingleCodeModel):
-    """An autoencoder with one code z whose decoder knows log p(x | z) and draws images pixel by pixel."""
+    """An autoencoder with one code z whose decoder gives log p(x | z) and samples images pixel by pixel."""
 
     @property
     def sorts(self) -> bool:
@@ -33,7 +33,7 @@ class AutoregressiveAutoencoder(SingleCodeModel):
         return self.encode(batch) if self.sorts else super().clusters(batch)
 
     def cluster_heads(self) -> Tensor | None:
-        """An image drawn from each category, [d, c, h, w]; None without categories, or where something must be told."""
+        """An image drawn from each category, [d, c, h, w]; None without categories, or with a condition."""
         sizes = self.decoder.sizes
         if not self.sorts or sizes.known:
             return None
@@ -45,7 +45,7 @@ class AutoregressiveAutoencoder(SingleCodeModel):
     def log_likelihood(self, batch: Batch) -> Tensor | None:
         """The natural logarithm of p(x) = 1/K sum_k p(x | e_k), exact, [n]; None where the prior is not `categorical`.
 
-        K passes of the decoder, one category at a time. Where a category is asked, it is p(x | e_k) of that one.
+        K passes of the decoder, one category at a time. If the condition asks for category k, it is log p(x | e_k).
         """
         if not isinstance(self.prior, Categorical):
             return None
@@ -59,7 +59,7 @@ class AutoregressiveAutoencoder(SingleCodeModel):
         return torch.stack(each).logsumexp(0) - math.log(categories)
 
     def log_likelihood_given_code(self, batch: Batch) -> Tensor | None:
-        """The natural logarithm of p(x | z) at the mean code of each image, [n] in nats; no bound of log p(x)."""
+        """The natural logarithm of p(x | z) at the mean code of each image, [n] in nats; not a bound on log p(x)."""
         known, _ = self.conditioner(batch)
         log_p: Tensor = self.decoder.log_prob(batch.x, self.encoder(batch.x, known).mean, known)
         return log_p

@@ -1,4 +1,4 @@
-"""Answers of autoencoders whose code is a category and a style, however they were trained."""
+"""Base classes of autoencoders whose code is a category and a style."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["CategoryAndStyle", "CategoryBesideStyle"]
 
 
 class CategoryAndStyle(Model):
-    """An autoencoder whose encoder tells a category y, one of K, from a style z.
+    """An autoencoder whose encoder gives a category y, one of K, and a style z.
 
         y = softmax of the first K numbers of enc(x),  z = the d numbers after them,  x_rec = dec(representation(y, z))
 
-    It has an encoder, a decoder and a prior of the style, which is asked with the one-hot of a category; its settings
-    say `code_size`, d.
+    It has an encoder, a decoder and a prior of the style, whose condition `asked` is the one-hot of a category; its
+    setting `code_size` is d.
     """
 
-    # Classes and clusters are read by the encoder, and a reconstruction should be made by networks of one average.
+    # Also the encoder: it gives classes and clusters, and a reconstruction needs both networks' averaged weights.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
     categories: int
     """K."""
@@ -37,10 +37,10 @@ class CategoryAndStyle(Model):
 
     @abstractmethod
     def representation(self, y: Tensor, z: Tensor) -> Tensor:
-        """What the decoder sees of categories y [n, K] and styles z [n, d]."""
+        """The decoder's input for categories y [n, K] and styles z [n, d]."""
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Start from training images, of which there must be one for each category at least.
+        """Begin training, which needs at least one training image for each category.
 
         Raises:
             PlanError: there are more categories than training images.
@@ -62,10 +62,10 @@ class CategoryAndStyle(Model):
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         """A category for each row of `like`: drawn uniformly, or class y [n] where categories are classes.
 
-        Nothing is told; what is asked is the category's one-hot, [n, K].
+        `known` is empty; `asked` is the category's one-hot, [n, K].
 
         Raises:
-            PlanError: a class is asked for and categories are no classes, or it is not one of the data's.
+            PlanError: a class is asked for and categories are not classes, or the data has no such class.
         """
         if y is None:
             asked = self.draw_categories(like)
@@ -117,10 +117,10 @@ class CategoryAndStyle(Model):
 
 
 class CategoryBesideStyle(CategoryAndStyle):
-    """An autoencoder whose decoder sees the category and the style side by side, and whose codes are styles."""
+    """An autoencoder whose decoder sees the category and the style concatenated, and whose codes are styles."""
 
     def representation(self, y: Tensor, z: Tensor) -> Tensor:
-        """What the decoder sees of a category y [n, K] and a style z [n, d]: [y, z], [n, K + d]."""
+        """The decoder's input for categories y [n, K] and styles z [n, d]: [y, z], [n, K + d]."""
         return torch.cat([y, z], dim=1)
 
     def encode(self, batch: Batch) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The heads of clusters, points of the space of codes that learn."""
+"""Cluster heads: trainable points in the space of codes, one for each cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ClusterHeads"]
 
 
 class ClusterHeads(ModulePart):
-    """The heads of K clusters, the rows w_i of W_C, [K, n]; they start as N(0, spread^2 I).
+    """The heads of K clusters, the rows w_i of W_C, [K, n], initialised from N(0, spread^2 I).
 
     Source: Makhzani et al., "Adversarial autoencoders", 2015, section 7.
     """
@@ -23,12 +23,12 @@ class ClusterHeads(ModulePart):
     name = "cluster_heads"
 
     class Config(PartConfig):
-        """How many heads there are, and where they start."""
+        """The number of heads and their initialisation."""
 
         categories: int = Field(ge=2)
         """K."""
         spread: float = Field(gt=0, allow_inf_nan=False)
-        """Standard deviation of each number of a head at the start."""
+        """Initial standard deviation of each number of a head."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Draw the heads; `sizes.code` is n."""
@@ -47,8 +47,8 @@ class ClusterHeads(ModulePart):
     def to_plane(self) -> Tensor:
         """The map P [n, 2] with the least sum_i |w_i P - c_i|^2, c_i at angle 2 pi i / K of the unit circle.
 
-        Of several the one of least norm. It puts every head on its point where the heads are linearly independent,
-        which K <= n of them are but for chance.
+        If several are best, the one of least norm. Linearly independent heads, as K <= n random heads almost surely
+        are, are mapped exactly onto their points.
         """
         heads = self.weight
         angle = torch.arange(len(heads), device=heads.device, dtype=heads.dtype) * (2 * math.pi / len(heads))

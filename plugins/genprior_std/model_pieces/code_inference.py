@@ -14,7 +14,7 @@ from genprior_std.model_pieces.posterior_draws import density_posterior, draw_wi
 __all__ = ["CodeInference"]
 
 ROWS = 128
-"""Images that a CPU decodes at a time where no gradient is wanted, so that they stay in its cache."""
+"""Images that a CPU decodes at a time without gradients, so that they fit into its cache."""
 
 
 class CodeInference(Inference):
@@ -52,8 +52,8 @@ class CodeInference(Inference):
     def _log_likelihood(self, z: Tensor) -> Tensor:
         """Log p(x | z) of codes z [s n, d], draw by draw: [s n].
 
-        A CPU whose cache holds the decoded images is faster, so it decodes a few draws at a time where nothing is kept
-        for a gradient. A training network may mix the images of its batch, and so sees them all at once.
+        Without gradients a CPU decodes a few draws at a time, which is faster because the images fit into its cache. In
+        training mode networks get all draws at once, since batch normalisation mixes the images of a batch.
         """
         model, n = self._model, len(self._x)
         whole = torch.is_grad_enabled() or model.training or z.device.type != "cpu"

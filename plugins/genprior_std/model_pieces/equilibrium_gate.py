@@ -1,4 +1,4 @@
-"""The gate of a game of two: whoever is far ahead waits for the other one."""
+"""The gate of an adversarial game: a critic or generator that is far ahead skips its update."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def costs(critic: Callable[[Tensor, Tensor], Tensor], real: Sample, fakes: Itera
 
 
 def moves(on_real: Tensor, on_fakes: Tensor, equilibrium: float, margin: float) -> tuple[Tensor, Tensor]:
-    """Whether the critic moves and whether the generator does, each 0 or 1, from the critic's costs.
+    """Whether to update the critic and whether to update the generator, each 0 or 1, from the critic's costs.
 
     The critic is ahead where a cost is below equilibrium - margin, the generator where one is above equilibrium +
-    margin. Who is ahead waits; if both are, both move.
+    margin. The one ahead is not updated; if both are, both are updated.
 
     Source: the authors' code of Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2015.
     """
@@ -32,5 +32,5 @@ def moves(on_real: Tensor, on_fakes: Tensor, equilibrium: float, margin: float) 
     critic_ahead = (on_real < low) | (on_fakes < low)
     generator_ahead = (on_real > high) | (on_fakes > high)
     both = critic_ahead & generator_ahead
-    # Tensors, and no `if`: the host need not wait for the costs.
+    # Tensors, and no `if`: the host does not wait for the costs.
     return (~critic_ahead | both).to(on_real.dtype), (~generator_ahead | both).to(on_real.dtype)

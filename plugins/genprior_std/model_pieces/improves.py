@@ -1,4 +1,4 @@
-"""The setting `improves`: whom the prior-improvement phase of a model moves."""
+"""The setting `improves`: which modules a model's prior-improvement phase trains."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["Improves"]
 
 
 class Improves(BaseModel):
-    """Whom the prior-improvement phase moves, beside the image critic."""
+    """Which modules the prior-improvement phase trains, beside the image critic."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     prior: bool = False
-    """A: the code generator descends the image game."""
+    """A: the image game trains the prior, a code generator."""
     decoder: bool = False
-    """C: the decoder descends it too (paper, footnote 2)."""
+    """C: the image game trains the decoder too (paper, footnote 2)."""
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The names of the modules that are moved, of `prior` and `decoder`."""
-        return tuple(name for name, moved in self if moved)
+        """The names of the modules that are trained, of `prior` and `decoder`."""
+        return tuple(name for name, trained in self if trained)

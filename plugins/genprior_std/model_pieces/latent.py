@@ -1,4 +1,4 @@
-"""Answers of models of one level of codes whose densities p(z), p(x | z) and q(z | x) are known."""
+"""Base class of models with one code whose densities p(z), p(x | z) and q(z | x) are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which modules of a model have something to learn."""
+"""Finds the modules of a model that have parameters."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def learns(module: nn.Module) -> bool:
 
 
 def learning(model: nn.Module, *roles: str) -> tuple[str, ...]:
-    """Those of the model's roles whose modules have parameters, in the order given."""
+    """The roles whose modules have parameters, in the order given."""
     return tuple(role for role in roles if learns(model.get_submodule(role)))

@@ -1,4 +1,4 @@
-"""Answers of autoencoders whose decoder sees a category and a style as one point of n dimensions."""
+"""Base class of autoencoders whose decoder sees a category and a style as one point of n dimensions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from genprior_std.model_pieces.category_and_style import CategoryAndStyle
 __all__ = ["PointsAboutHeads", "check_circle", "count_categories"]
 
 CLUSTERS = 20
-"""How many clusters the paper lays out where there are no labels."""
+"""The paper's number of clusters without labels."""
 DRAWN = 1_000
-"""Points that are drawn to find the box of a walk."""
+"""Random points from which the range of a walk is computed."""
 
 
 class PointsAboutHeads(CategoryAndStyle):
-    """An autoencoder of points r = W_C^T y + z about the heads of clusters, [n_images, n].
+    """An autoencoder of points r = W_C^T y + z around the heads of clusters, [n_images, n].
 
-    It has `heads`, a `ClusterHeads`. Its settings say `code_size`, n, and `on_circle`: whether points are shown in the
+    It has `heads`, a `ClusterHeads`. Its settings have `code_size`, n, and `on_circle`: whether points are shown in the
     plane in which the heads lie on a circle.
     """
 
@@ -45,19 +45,19 @@ class PointsAboutHeads(CategoryAndStyle):
         return self._shown(self.representation(logits.softmax(1), z))
 
     def draw_codes(self, condition: Condition) -> Tensor:
-        """Points r of the categories that are asked for and of styles from the prior, [n, n_dim]; r P on a circle."""
+        """Points r of the categories that are asked for and of styles from the prior, [n, n_dim]; or r P."""
         return self._shown(self.representation(condition.asked, self.prior.sample(condition.asked)))
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
-        """A grid over the heads and what lies about them, [columns, columns, 2]; None but for n = 2.
+        """A grid over the heads and the points around them, [columns, columns, 2]; None unless n = 2.
 
-        Of 1,000 points r that are drawn, 1 in 100 lies beyond each side of its box. The first number rises along a row,
-        and the second falls from row to row, as in a drawing of the plane.
+        It spans the 1% to 99% quantiles of 1,000 random points r in each coordinate. The first number rises along a
+        row, and the second falls from row to row, as in a drawing of the plane.
         """
         if self.config.code_size != 2:
             return None
         r = self.draw_codes(self.condition(like.new_empty(DRAWN)))
-        # Quantiles of half precision cannot be had.
+        # torch computes no quantiles in half precision.
         r = r.to(torch.promote_types(r.dtype, torch.float32))
         low, high = r.quantile(r.new_tensor([0.01, 0.99]), dim=0)
         share = torch.linspace(0, 1, columns, device=r.device, dtype=r.dtype)
@@ -65,9 +65,9 @@ class PointsAboutHeads(CategoryAndStyle):
         return torch.stack(torch.meshgrid(across, up.flip(0), indexing="xy"), -1).to(like.dtype)
 
     def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """Images of points r [n_images, n], whatever is asked; None with `on_circle`, where r is more than its place.
+        """Images of points r [n_images, n], whatever the condition; None with `on_circle`.
 
-        Points of the plane have no one point of the n dimensions that they stand for.
+        A point of the plane does not determine a point of the n dimensions.
         """
         if self.config.on_circle:
             return None
@@ -75,15 +75,15 @@ class PointsAboutHeads(CategoryAndStyle):
         return images
 
     def _shown(self, r: Tensor) -> Tensor:
-        """Where points r [n_images, n] are shown: where they are, or with `on_circle` in the plane."""
+        """Where points r [n_images, n] are shown: at r, or with `on_circle` at r P in the plane."""
         return r @ self.to_plane() if self.config.on_circle else r
 
 
 def check_circle(config: Any) -> Any:
-    """The settings of a model of points, unless they map to a plane what lies in one.
+    """Validate `on_circle` and return the settings.
 
     Raises:
-        ValueError: codes of two numbers or of one are to be shown on a circle.
+        ValueError: `on_circle` is set for codes of one or two numbers.
     """
     if config.on_circle and config.code_size <= 2:
         raise ValueError(
@@ -94,12 +94,12 @@ def check_circle(config: Any) -> Any:
 
 
 def count_categories(model: str, config: Any, info: DataInfo) -> int:
-    """K: as the settings say, or the number of classes with labels.
+    """K: the setting or its default, or with labels the number of classes.
 
     Args:
-        model: whose categories they are, for the message.
+        model: the model's name, for the message.
         config: the model's settings.
-        info: what is known of the data.
+        info: the description of the data.
 
     Raises:
         PlanError: labels are asked for of data with fewer than two classes, or of another number than `categories`.

@@ -1,4 +1,4 @@
-"""Posteriors with a density: read off an encoder, and drawn from several times together with their densities."""
+"""Posteriors with a density: computed by an encoder, and sampled together with their log-densities."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["density_posterior", "draw_with_density", "gaussian_posterior", "repe
 
 
 def density_posterior(model: Model, encoder: Any, x: Tensor, known: Tensor) -> DensityPosterior:
-    """q(z | x) of images x [n, c, h, w], told `known` [n, k].
+    """q(z | x) of images x [n, c, h, w] with condition `known` [n, k].
 
-    An encoder that says which posterior it gives was checked when the model was built; this is for those that do not.
+    An encoder that declares its kind of posterior was checked when the model was built; this checks the others.
 
     Raises:
         PlanError: it has no density.
@@ -29,10 +29,10 @@ def density_posterior(model: Model, encoder: Any, x: Tensor, known: Tensor) -> D
 
 
 def gaussian_posterior(model: Model, encoder: Any, x: Tensor, known: Tensor) -> GaussianPosterior:
-    """q(z | x) of images x [n, c, h, w], told `known` [n, k], with a mean and a variance of each coordinate.
+    """q(z | x) of images x [n, c, h, w] with condition `known` [n, k], with a mean and a variance of each coordinate.
 
     Raises:
-        PlanError: it is no Gaussian.
+        PlanError: it is not a Gaussian.
     """
     q = density_posterior(model, encoder, x, known)
     if not isinstance(q, GaussianPosterior):
@@ -41,7 +41,7 @@ def gaussian_posterior(model: Model, encoder: Any, x: Tensor, known: Tensor) -> 
 
 
 def repeated(x: Tensor, times: int) -> Tensor:
-    """The rows of x [n, ...], all of them `times` times over: [times n, ...]."""
+    """The rows of x [n, ...], repeated as a block `times` times: [times n, ...]."""
     return x if times == 1 else x.expand(times, *x.shape).flatten(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Answers of models whose likelihood of images is a reconstruction part."""
+"""Base class of models whose likelihood of images is a reconstruction part."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class ReconstructionLikelihood(LikelihoodModel):
 
     @property
     def density(self) -> bool:
-        """Whether it is one of real numbers in [-1, 1]."""
+        """Whether it is a density of real pixels in [-1, 1]."""
         return bool(self.reconstruction.likelihood_of(self.reconstruction.config) == "real")

@@ -1,4 +1,4 @@
-"""A memory of fixed length, in which the newest rows take the places of the oldest."""
+"""A ring buffer: new rows overwrite the oldest ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def overwrite_oldest(held: Tensor, new: Tensor, seen: Tensor) -> int:
 
     Args:
         held: changed in place.
-        new: what is written, cast to the dtype of `held`.
+        new: the new rows, cast to the dtype of `held`.
         seen: how many rows were written before.
 
     Returns:

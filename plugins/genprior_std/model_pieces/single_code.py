@@ -1,4 +1,4 @@
-"""encode, decode, reconstruct and generate of autoencoders with one code, however they were trained."""
+"""encode, decode, reconstruct and generate for autoencoders with one code."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ class SingleCodeModel(Model):
         return z
 
     def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """dec(z) of codes z [n, d], told what is known."""
+        """dec(z) of codes z [n, d] with condition `known`."""
         images: Tensor = self.decoder(z, condition.known)
         return images

@@ -18,13 +18,13 @@ HELD = 4096
 
 
 class TwoLevelInference(Inference):
-    """Inference in a model of two levels: the upper encoder runs once, what depends on z2 at each draw.
+    """Inference in a model of two levels: the upper encoder runs once, all that depends on z2 once per draw.
 
-    Codes stand side by side, z = [z1, z2].
+    Codes are concatenated, z = [z1, z2].
     """
 
     def __init__(self, model: Any, batch: Batch) -> None:
-        """Encode the batch in the upper level.
+        """Encode the batch at the upper level.
 
         Args:
             model: has an encoder, an inner_encoder, a decoder, a prior, an inner_prior and a reconstruction that is

@@ -1,4 +1,4 @@
-"""The warm-up of a weight: from 0 linearly to where it stays."""
+"""Linear warm-up of a weight, from 0 to its final value."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def warmed_up(weight: float, steps: int, seen: Tensor, like: Tensor) -> Tensor:
     """The weight in step t of a linear warm-up, weight min(1, t / steps), a scalar.
 
     Args:
-        weight: where it ends; with `steps` = 0 it is there from the first step.
-        steps: how long it rises.
-        seen: t, the number of steps that have begun, this one included.
+        weight: the final value, used from the first step with `steps` = 0.
+        steps: length of the warm-up.
+        seen: t, the number of steps so far, including this one.
         like: a tensor of the right dtype and device.
     """
     beta = like.new_full((), weight)

@@ -25,8 +25,8 @@ __all__ = ["AdversarialAutoencoder"]
 class AdversarialAutoencoder(SingleCodeModel):
     """AAE with a choice of prior, reconstruction metric and condition.
 
-    With codes z = enc(x) of images and z_c of the prior (CG, the code generator, where it learns), x_rec = dec(z) and
-    x_new = dec(z_c), each network descends, in the games' non-saturating form,
+    With codes z = enc(x) of images and z_c of the prior (CG, the code generator, if it is trainable), x_rec = dec(z)
+    and x_new = dec(z_c), each network minimises, with the games in their non-saturating form,
 
         regularise:     D_C      L_C = -log D_C(z_c) - log(1 - D_C(z))                                 (equation 5)
                         enc      rec_weight L_rec - log D_C(z)
@@ -34,9 +34,9 @@ class AdversarialAutoencoder(SingleCodeModel):
         improve_prior:  D_I, Q   L_I = -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)) + I     (equation 4)
                         CG, dec  -log D_I(x_new) - log D_I(x_rec) + I,   I = info_weight E[-log Q(s | x_new)]
 
-    where a module that is not named stands still, CG in the first phase and enc in the second. CG and dec are in the
-    second phase where `improves` names them, and x_rec with `reconstruction_as_fake`. Networks may also see what the
-    condition tells. As printed, Algorithm 1 has each L with the other sign (docs/paper.md, "Signs").
+    Modules that a phase does not name are frozen in it: CG in the first, enc in the second. The second phase trains CG
+    and dec if `improves` names them, and uses x_rec with `reconstruction_as_fake`. Conditional networks also see
+    `known`. Algorithm 1 as printed has each L with the opposite sign (docs/paper.md, "Signs").
     """
 
     name = "aae"
@@ -55,29 +55,29 @@ class AdversarialAutoencoder(SingleCodeModel):
         code_critic: genprior.CriticSpec
         """D_C, which tells codes of the prior from codes of images."""
         image_critic: genprior.CriticSpec
-        """D_I, which tells images from decoded codes; made only where something needs it."""
+        """D_I, which tells images from decoded codes; made only if another part or phase needs it."""
         reconstruction: genprior.ReconstructionSpec
         """L_rec; with B, the error in the image critic's features."""
         conditioner: genprior.ConditionerSpec
-        """What is told and asked."""
+        """The condition: `known` of images and `asked` of new ones."""
         code_game: genprior.GameSpec
         """The game of the code critic and the encoder, equation 5."""
         image_game: genprior.GameSpec
         """The game of the image critic, the code generator and the decoder, equation 4."""
         improves: Improves = Improves()
-        """Whom the second phase moves."""
+        """Which modules the second phase trains."""
         reconstruction_as_fake: bool = True
         """Whether D_I also judges reconstructions as fakes, log(1 - D_I(x_rec)) in Algorithm 1."""
         rec_weight: float = Field(1.0, gt=0)
         """Weight of L_rec in the encoder's and the decoder's step, lambda in Algorithm 1."""
         info_weight: float = Field(1.0, ge=0)
-        """Weight of E[-log Q(s | dec(z_c))], InfoGAN's bound on I(s; dec(z_c)) with its sign turned."""
+        """Weight of E[-log Q(s | dec(z_c))], the negative of InfoGAN's bound on I(s; dec(z_c))."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts; the image critic only if the reconstruction, the condition, A or C needs it.
 
         Raises:
-            PlanError: a prior that has nothing to learn is to be improved, a game has a state, or parts do not fit.
+            PlanError: improves.prior is set for a prior without parameters, a game has a state, or parts do not fit.
         """
         super().__init__(config)
         known, asked = config.conditioner.part.widths(config.conditioner, info)
@@ -93,7 +93,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         return (regularise, Phase("improve_prior", self.improve_prior)) if self.two_phases else (regularise,)
 
     def regularise(self, batch: Batch) -> Objectives:
-        """The AAE phase: the encoder's codes are drawn to the prior, and images are reconstructed."""
+        """The AAE phase: the encoder's codes are matched to the prior, and images are reconstructed."""
         known, asked = self.conditioner(batch)
         with torch.no_grad():
             z_prior = self.prior.sample(asked)
@@ -113,7 +113,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         )
 
     def improve_prior(self, batch: Batch) -> Objectives:
-        """The prior-improvement phase: what the prior decodes to is drawn to the images."""
+        """The prior-improvement phase: images decoded from the prior are matched to real ones."""
         known, asked = self.conditioner(batch)
         improves = self.config.improves
         with torch.set_grad_enabled(bool(improves.modules)):

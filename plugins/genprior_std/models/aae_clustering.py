@@ -1,7 +1,7 @@
 """The adversarial autoencoder that sorts images into clusters without labels.
 
 Makhzani et al. 2015 ("Adversarial autoencoders", section 6): the code is a category, which becomes the cluster, and a
-small style, which holds what differs within it.
+small style, which holds the variation within it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec([y_p, z_p])
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
-    is what each descends, in the games' non-saturating form; nothing of y is drawn or rounded. The paper takes
-    reconstruction and games in turn; here the encoder descends their sum at the same parameters. The number of clusters
-    is chosen larger than that of the classes one hopes to find, 16 or 30 for the ten digits; the head of a cluster is
-    the image of its one-hot and z = 0.
+    are the losses that each module minimises, with the games in their non-saturating form; y is the softmax itself,
+    neither sampled nor rounded. The paper alternates between reconstruction and games; here the encoder minimises their
+    sum in one step. Choose more clusters than expected classes, such as 16 or 30 for the ten digits; the head of a
+    cluster is the image of its one-hot and z = 0.
 
     References:
-        Makhzani et al., Adversarial Autoencoders, 2015, section 6; of the last phase Wang, Peng and Ko, Learning priors
-        for adversarial autoencoders, 2020, Algorithm 1.
+        Makhzani et al., Adversarial Autoencoders, 2015, section 6; for the last phase Wang, Peng and Ko, Learning
+        priors for adversarial autoencoders, 2020, Algorithm 1.
     """
 
     name = "aae_clustering"
@@ -47,11 +47,11 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         """The parts of an adversarial autoencoder that clusters."""
 
         categories: int = Field(16, ge=2)
-        """K, how many clusters there are."""
+        """K, the number of clusters."""
         code_size: int = Field(5, gt=0)
         """d, the width of the style z."""
         prior: genprior.PriorSpec
-        """p(z), or p(z | y): it is asked with the one-hot of a category, which a `code_generator` sees."""
+        """p(z), or p(z | y): `asked` is the one-hot of a category, which a `code_generator` sees."""
         encoder: genprior.EncoderSpec
         """The logits of q(y | x), K numbers, and the style, d numbers: a code of K + d, with no softmax of its own."""
         decoder: genprior.DecoderSpec
@@ -61,7 +61,7 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         style_critic: genprior.CriticSpec
         """D_z, which tells codes of the prior from the styles of images."""
         image_critic: genprior.CriticSpec
-        """D_I, which tells images from decoded codes; made only where something needs it."""
+        """D_I, which tells images from decoded codes; made only if another part or phase needs it."""
         reconstruction: genprior.ReconstructionSpec
         """L_rec."""
         category_game: genprior.GameSpec
@@ -71,7 +71,7 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         image_game: genprior.GameSpec
         """The game of the image critic, a prior that learns and the decoder."""
         improves: Improves = Improves()
-        """Whom the prior-improvement phase moves."""
+        """Which modules the prior-improvement phase trains."""
         reconstruction_as_fake: bool = True
         """Whether D_I also judges reconstructions as fakes."""
         rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -99,12 +99,12 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         check_adversarial(self)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase and, where there is an image critic, the prior's."""
+        """The AAE phase and, with an image critic, the prior-improvement phase."""
         improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
         return (Phase("regularise", self.regularise), *improve)
 
     def regularise(self, batch: Batch) -> Objectives:
-        """The AAE phase: categories and styles are drawn to their priors, and images are reconstructed."""
+        """The AAE phase: categories and styles are matched to their priors, and images are reconstructed."""
         none, weights = batch.x.new_zeros(len(batch.x), 0), self.config
         logits, z = self.codes(batch.x, draw=True)
         y = logits.softmax(1)
@@ -123,7 +123,7 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
 
     def improve_prior(self, batch: Batch) -> Objectives:
-        """The prior-improvement phase: what the prior decodes to, in a category drawn, is drawn to the images."""
+        """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
         none, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
         with torch.set_grad_enabled(bool(improves.modules)):
             fakes = [(self.generate(self.condition(batch.x)), none)]  # x_new

@@ -1,4 +1,4 @@
-"""The adversarial autoencoder that lays images out in few dimensions, each about the head of its cluster."""
+"""The adversarial autoencoder for dimensionality reduction: codes lie around the heads of their clusters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DimensionReductionAutoencoder"]
 
 
 class DimensionReductionAutoencoder(PointsAboutHeads):
-    """AAE for pictures of a data set: the decoder sees a category and a style as one point of n dimensions.
+    """AAE for dimensionality reduction: the decoder sees a category and a style as one point of n dimensions.
 
         y = softmax(enc(x)[:K]),  z = enc(x)[K:],  x_rec = dec(W_C^T y + z),  y_p a uniform one-hot,  z_p ~ p(z | y_p)
 
@@ -30,8 +30,9 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec(W_C^T y_p + z_p)
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
-    is what each descends, in the games' non-saturating form. With `on_circle = true` codes of more than two dimensions
-    are shown in the plane in which the heads lie evenly on a circle (the paper's ten dimensions for ten classes).
+    are the losses that each module minimises, with the games in their non-saturating form. With `on_circle = true`
+    codes of more than two dimensions are shown in the plane in which the heads lie evenly on a circle (the paper's ten
+    dimensions for ten classes).
 
     References: Makhzani et al., Adversarial Autoencoders, 2015, section 7; for the last phase Wang, Peng and Ko,
     Learning priors for adversarial autoencoders, 2020, Algorithm 1.
@@ -46,11 +47,11 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         code_size: int = Field(2, gt=0)
         """n, the width of the representation, of the style and of a head."""
         categories: int | None = Field(default=None, ge=2)
-        """K, how many clusters there are; 20 if not given, and with labels as many as classes."""
+        """K, the number of clusters; by default 20, or with labels the number of classes."""
         labels: bool = False
-        """Whether the categories are the classes, learnt from the labels that training may see."""
+        """Whether the categories are the classes, learnt from the labels that are not hidden."""
         prior: genprior.PriorSpec
-        """p(z), or p(z | y): it is asked with the one-hot of a category, which a `code_generator` sees."""
+        """p(z), or p(z | y): `asked` is the one-hot of a category, which a `code_generator` sees."""
         encoder: genprior.EncoderSpec
         """The logits of q(y | x), K numbers, and the style, d numbers: a code of K + d, with no softmax of its own."""
         decoder: genprior.DecoderSpec
@@ -60,7 +61,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         style_critic: genprior.CriticSpec
         """D_z, which tells codes of the prior from the styles of images."""
         image_critic: genprior.CriticSpec
-        """D_I, which tells images from decoded codes; made only where something needs it."""
+        """D_I, which tells images from decoded codes; made only if another part or phase needs it."""
         reconstruction: genprior.ReconstructionSpec
         """L_rec."""
         category_game: genprior.GameSpec
@@ -70,7 +71,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         image_game: genprior.GameSpec
         """The game of the image critic, a prior that learns and the decoder."""
         improves: Improves = Improves()
-        """Whom the prior-improvement phase moves."""
+        """Which modules the prior-improvement phase trains."""
         reconstruction_as_fake: bool = True
         """Whether D_I also judges reconstructions as fakes."""
         rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -82,9 +83,9 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the cross-entropy of labelled images."""
         eta: float = Field(2.0, gt=0, allow_inf_nan=False)
-        """How far apart two heads must be to cost nothing."""
+        """The distance from which on two heads do not repel each other."""
         repulsion_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
-        """Weight of the cost of heads."""
+        """Weight of the repulsion of heads."""
         on_circle: bool = False
         """Whether codes are shown in the plane in which the heads lie evenly on a circle, for n > 2."""
         _check_circle = model_validator(mode="after")(check_circle)
@@ -107,13 +108,13 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         check_adversarial(self)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase, with labels theirs and, where there is an image critic, the prior's."""
+        """The AAE phase, with labels the classification phase, with an image critic the prior-improvement phase."""
         classify = (Phase("classify", self.learn_labels),) if self.supervised else ()
         improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
         return (Phase("regularise", self.regularise), *classify, *improve)
 
     def regularise(self, batch: Batch) -> Objectives:
-        """The AAE phase: categories and styles are drawn to their priors, images are reconstructed, heads part."""
+        """The AAE phase: categories and styles are matched to their priors, images reconstructed, heads separated."""
         none, weights = batch.x.new_zeros(len(batch.x), 0), self.config
         logits, z = self.codes(batch.x, draw=True)
         y = logits.softmax(1)
@@ -126,7 +127,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         fool_z = self.style_game.generator_loss(style_critic, (z, none))
         repulsion = self.heads.repulsion(weights.eta)
         autoencoder = weights.rec_weight * rec + weights.category_weight * fool_y + weights.style_weight * fool_z
-        loss = autoencoder + weights.repulsion_weight * repulsion  # the games move enc alone, and the repulsion heads
+        loss = autoencoder + weights.repulsion_weight * repulsion  # the games reach only enc, the repulsion only heads
         judge_y = self.category_game.critic_loss(category_critic, (y_prior, none), (y, none))
         judge_z = self.style_game.critic_loss(style_critic, (z_prior, none), (z, none))
         losses = {"category_critic": judge_y, "style_critic": judge_z}
@@ -135,14 +136,14 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         return Objectives(losses, note)
 
     def learn_labels(self, batch: Batch) -> Objectives:
-        """The phase of the labels: q(y | x) learns those that are known, by cross-entropy."""
+        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
         labelled = batch.labelled or batch
         logits, _ = self.codes(labelled.x)
         cross_entropy = functional.cross_entropy(logits, labelled.y)
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def improve_prior(self, batch: Batch) -> Objectives:
-        """The prior-improvement phase: what the prior decodes to, in a category drawn, is drawn to the images."""
+        """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
         none, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
         with torch.set_grad_enabled(bool(improves.modules)):
             fakes = [(self.generate(self.condition(batch.x)), none)]  # x_new

@@ -1,7 +1,7 @@
 """The adversarial autoencoder that learns to classify from few labels.
 
-Makhzani et al. 2015 ("Adversarial autoencoders", section 5): the category of the code is the class of the image, which
-all images help to tell from the style, and those with a label to name.
+Makhzani et al. 2015 ("Adversarial autoencoders", section 5): the category of the code is the class of the image. All
+images train the split into category and style; the labelled ones also tell which category is which class.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec([y_p, z_p])
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
-    is what each descends, in the games' non-saturating form; K are the classes, and nothing of y is drawn or rounded.
-    The paper takes reconstruction and games in turn; here the encoder descends their sum at the same parameters. How
-    few labels there are is said by `run.labels`; without it each image has one.
+    are the losses that each module minimises, with the games in their non-saturating form. K is the number of classes;
+    y is the softmax itself, neither sampled nor rounded. The paper alternates between reconstruction and games; here
+    the encoder minimises their sum in one step. `run.labels` sets how many images have a label; by default all have
+    one.
 
     References:
-        Makhzani et al., Adversarial Autoencoders, 2015, section 5; of the last phase Wang, Peng and Ko, Learning priors
-        for adversarial autoencoders, 2020, Algorithm 1.
+        Makhzani et al., Adversarial Autoencoders, 2015, section 5; for the last phase Wang, Peng and Ko, Learning
+        priors for adversarial autoencoders, 2020, Algorithm 1.
     """
 
     name = "aae_semi_supervised"
@@ -51,7 +52,7 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         code_size: int = Field(5, gt=0)
         """d, the width of the style z."""
         prior: genprior.PriorSpec
-        """p(z), or p(z | y): it is asked with the one-hot of a category, which a `code_generator` sees."""
+        """p(z), or p(z | y): `asked` is the one-hot of a category, which a `code_generator` sees."""
         encoder: genprior.EncoderSpec
         """The logits of q(y | x), K numbers, and the style, d numbers: a code of K + d, with no softmax of its own."""
         decoder: genprior.DecoderSpec
@@ -61,7 +62,7 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         style_critic: genprior.CriticSpec
         """D_z, which tells codes of the prior from the styles of images."""
         image_critic: genprior.CriticSpec
-        """D_I, which tells images from decoded codes; made only where something needs it."""
+        """D_I, which tells images from decoded codes; made only if another part or phase needs it."""
         reconstruction: genprior.ReconstructionSpec
         """L_rec."""
         category_game: genprior.GameSpec
@@ -71,7 +72,7 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         image_game: genprior.GameSpec
         """The game of the image critic, a prior that learns and the decoder."""
         improves: Improves = Improves()
-        """Whom the prior-improvement phase moves."""
+        """Which modules the prior-improvement phase trains."""
         reconstruction_as_fake: bool = True
         """Whether D_I also judges reconstructions as fakes."""
         rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -101,12 +102,12 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         check_adversarial(self)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase, that of the labels and, where there is an image critic, the prior's."""
+        """The AAE phase, the classification phase and, with an image critic, the prior-improvement phase."""
         improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
         return (Phase("regularise", self.regularise), Phase("classify", self.learn_labels), *improve)
 
     def regularise(self, batch: Batch) -> Objectives:
-        """The AAE phase: categories and styles are drawn to their priors, and images are reconstructed."""
+        """The AAE phase: categories and styles are matched to their priors, and images are reconstructed."""
         none, weights = batch.x.new_zeros(len(batch.x), 0), self.config
         logits, z = self.codes(batch.x, draw=True)
         y = logits.softmax(1)
@@ -125,14 +126,14 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
 
     def learn_labels(self, batch: Batch) -> Objectives:
-        """The phase of the labels: q(y | x) learns those that are known, by cross-entropy."""
+        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
         labelled = batch.labelled or batch
         logits, _ = self.codes(labelled.x)
         cross_entropy = functional.cross_entropy(logits, labelled.y)
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def improve_prior(self, batch: Batch) -> Objectives:
-        """The prior-improvement phase: what the prior decodes to, in a category drawn, is drawn to the images."""
+        """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
         none, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
         with torch.set_grad_enabled(bool(improves.modules)):
             fakes = [(self.generate(self.condition(batch.x)), none)]  # x_new

@@ -38,19 +38,19 @@ __all__ = ["GenerativeAdversarialNetwork"]
 
 
 class GenerativeAdversarialNetwork(Model):
-    """GAN with any prior, which moves with the generator if it learns.
+    """GAN with any prior; a trainable prior is updated with the generator.
 
         judge:      critic <- L_D(x; dec(z)) + w L_I,    z ~ p(z | s)
         generate:   dec, prior <- L_G(dec(z)) + w L_I,   another z ~ p(z | s)
-        L_I = E[-log Q(s | dec(z))],  0 but for conditioner 'infogan'
+        L_I = E[-log Q(s | dec(z))],  0 unless the conditioner is 'infogan'
 
-    The two phases alternate and draw codes of their own; that of the generator is the method `deceive`, since
-    `generate` is what makes images. A step is one update of the generator, after `critic_steps`
-    updates of the critic, which share the step's images equally: with `critic_steps = 5` and `run.batch = 320` each
-    sees 64 of its own. So models of equal `run.steps` have equal numbers of generator updates. What a game learns
-    itself descends its own loss beside the critic, and its state moves on after each update of the critic.
+    The two phases alternate, each with fresh codes; that of the generator is the method `deceive`, since `generate`
+    makes images. A step is one update of the generator, after `critic_steps` updates of the critic, which divide the
+    step's images equally: with `critic_steps = 5` and `run.batch = 320` each sees 64 different images. So models of
+    equal `run.steps` have equal numbers of generator updates. Parameters of a game minimise its own loss beside the
+    critic, and its state advances after each update of the critic.
 
-    Q's head shares the critic's trunk and moves with the critic alone; L_I enters both losses, as in InfoGAN.
+    Q's head is on the critic's trunk and is updated only with the critic; L_I enters both losses, as in InfoGAN.
 
     References:
         Goodfellow et al., Generative adversarial networks, 2014, algorithm 1.
@@ -66,7 +66,7 @@ class GenerativeAdversarialNetwork(Model):
         code_size: int = Field(100, gt=0)
         """d, the width of a code."""
         prior: PriorSpec
-        """p(z); one that learns moves with the generator."""
+        """p(z); a trainable prior is updated with the generator."""
         decoder: DecoderSpec
         """dec(z), the generator."""
         image_critic: CriticSpec
@@ -74,11 +74,11 @@ class GenerativeAdversarialNetwork(Model):
         game: GameSpec
         """The game of the critic and the generator."""
         conditioner: ConditionerSpec
-        """What is told and asked; `infogan` makes this InfoGAN."""
+        """The condition: `known` of images and `asked` of new ones; `infogan` makes this InfoGAN."""
         info_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """w, the weight of E[-log Q(s | dec(z))], InfoGAN's lambda."""
         critic_steps: int = Field(1, gt=0)
-        """Updates of the critic to one of the generator; they share the images of a step."""
+        """Updates of the critic per update of the generator; they divide the images of a step."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts.
@@ -106,14 +106,14 @@ class GenerativeAdversarialNetwork(Model):
         steps = self.config.critic_steps
         if len(batch.x) < 2 * steps:
             raise PlanError(
-                f"model '{self.name}' with critic_steps = {steps} shares the images of a step among so many updates of "
-                f"the critic, and a batch of {len(batch.x)} leaves fewer than two images for each. "
-                f"Set run.batch to {steps} times what one update is to see, such as {64 * steps}"
+                f"model '{self.name}' with critic_steps = {steps} divides the images of a step among {steps} updates "
+                f"of the critic, and a batch of {len(batch.x)} leaves fewer than two images for each. "
+                f"Set run.batch to {steps} times the images of one update, such as {64 * steps}"
             )
         return Batch(batch.x.tensor_split(steps)[i], batch.y.tensor_split(steps)[i])
 
     def judge(self, batch: Batch) -> Objectives:
-        """The critic's phase: it learns to tell images from what the generator makes now."""
+        """The critic's phase: it learns to tell real images from generated ones."""
         known, asked = self.conditioner(batch)
         with torch.no_grad():
             x_new = self.decoder(self.prior.sample(asked), known)
@@ -127,14 +127,14 @@ class GenerativeAdversarialNetwork(Model):
             losses["conditioner"] = loss
         own = self.game.own_loss(critic, real, fake)
         if own is not None:
-            # What shares a tensor shares a backward pass, and the game's own parameters have no part in L_I.
+            # Modules with the same loss tensor share a backward pass; L_I has no gradient in the game's own parameters.
             losses["game"] = loss if own is judged else own
         advance = self.game.advance()
         updates = {} if advance is None else {"game": advance}
         return Objectives(losses, note={"info": info, **self.game.notes()}, updates=updates)
 
     def deceive(self, batch: Batch) -> Objectives:
-        """The generator's phase: what it makes of fresh codes is drawn to what the critic takes for images."""
+        """The generator's phase: it learns to make images of fresh codes that the critic takes for real ones."""
         known, asked = self.conditioner(batch)
         x_new = self.decoder(self.prior.sample(asked), known)
         fool = self.game.generator_loss(remember(self.image_critic), (x_new, known))  # L_G

@@ -1,7 +1,7 @@
 """The variational autoencoder with two levels of codes.
 
-Tomczak and Welling 2017 ("VAE with a VampPrior", section 5): a prior on the upper codes z2, from which the lower ones,
-z1, are drawn; both reach the decoder.
+Tomczak and Welling 2017 ("VAE with a VampPrior", section 5): the prior is on the upper codes z2, the lower codes z1 are
+drawn given z2, and the decoder sees both.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
         ELBO = E_q log p(x | z1, z2) - KL
         KL = E_q [log q(z1 | x, z2) + log q(z2 | x) - log p(z1 | z2) - log p(z2)]
 
-    Both terms are in nats of an image and estimated with one code of each level an image; the batch is averaged. All
-    that learns descends -E_q log p(x | z1, z2) + beta KL.
+    Both terms are in nats per image, estimated with one code of each level per image and averaged over the batch. All
+    trainable parts minimise -E_q log p(x | z1, z2) + beta KL.
 
-    `prior` is p(z2) and `encoder` is q(z2 | x), so that a `vampprior` stands on the upper codes. A lower part is told
-    z2 as a condition: for `inner_encoder` and `decoder` it is what is known (set `conditional = true` in their tables),
-    for `inner_prior` what is asked. The codes stand side by side as z = [z1, z2]. There is no other condition.
+    `prior` is p(z2) and `encoder` is q(z2 | x), so a `vampprior` is a prior of the upper codes. The lower parts get z2
+    as their condition: as `known` in `inner_encoder` and `decoder` (set `conditional = true` in their tables), as
+    `asked` in `inner_prior`. Codes are concatenated, z = [z1, z2]. There is no other condition.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, section 4, equations 11 to 14.
@@ -69,19 +69,19 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
         prior: PriorSpec
         """p(z2), a prior with a density."""
         inner_prior: PriorSpec = ConditionalGaussian.Config()
-        """p(z1 | z2), a prior with a density that is asked for z2."""
+        """p(z1 | z2), a prior with a density, whose condition `asked` is z2."""
         encoder: EncoderSpec
         """q(z2 | x), an encoder with a density: posterior = "gaussian"."""
         inner_encoder: EncoderSpec
-        """q(z1 | x, z2), an encoder with a density that is told z2: conditional = true."""
+        """q(z1 | x, z2), an encoder with a density that sees z2: conditional = true."""
         decoder: DecoderSpec
-        """dec(z1, z2), the mean of p(x | z1, z2): told z2 by conditional = true."""
+        """dec(z1, z2), the mean of p(x | z1, z2); it sees z2 with conditional = true."""
         reconstruction: ReconstructionSpec
         """-log p(x | z1, z2) of each image, summed over its pixels."""
         beta: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the KL; 1 is the bound."""
         warmup: int = Field(0, ge=0)
-        """Steps over which the weight of the KL rises linearly from 0 to `beta`; the t-th has t / warmup of it."""
+        """Steps over which the weight of the KL rises linearly from 0 to `beta`; step t has beta t / warmup."""
 
     steps_seen: Tensor
 
@@ -89,8 +89,8 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
         """Make the parts of both levels.
 
         Raises:
-            PlanError: a prior or a posterior has no density, the reconstruction is no likelihood of an image, a lower
-                part is not told the upper code, or parts do not fit.
+            PlanError: a prior or a posterior has no density, the reconstruction is not a likelihood of images, a lower
+                part does not see the upper code, or parts do not fit.
         """
         super().__init__(config)
         check_likelihood(self.name, config.reconstruction, info)
@@ -104,11 +104,11 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
         told, asked = Sizes(info.image, lower, upper, 0), Sizes(info.image, lower, 0, upper)
         of = {"inner_encoder": told, "decoder": told, "reconstruction": told, "inner_prior": asked}
         build.parts(self, Sizes(info.image, upper, 0, 0), of=of)
-        # A buffer, so that a checkpoint holds how far the warm-up is.
+        # A buffer, so that checkpoints save the progress of the warm-up.
         self.register_buffer("steps_seen", torch.zeros((), dtype=torch.int64))
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: all descend the negative bound."""
+        """One phase: all parts minimise the negative bound."""
         return (Phase("elbo", self.elbo),)
 
     def elbo(self, batch: Batch) -> Objectives:

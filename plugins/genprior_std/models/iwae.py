@@ -1,7 +1,7 @@
 """The importance weighted autoencoder.
 
-Burda, Grosse and Salakhutdinov 2015 ("Importance weighted autoencoders"): several codes of an image, weighted by how
-well they explain it, give a bound of log p(x) that is tighter the more there are.
+Burda, Grosse and Salakhutdinov 2015 ("Importance weighted autoencoders"): several codes per image, weighted by how well
+they explain it, give a bound on log p(x) that tightens with their number.
 """
 
 from __future__ import annotations
@@ -33,24 +33,23 @@ __all__ = ["ImportanceWeightedAutoencoder"]
 
 
 class ImportanceWeightedAutoencoder(LatentModel):
-    """IWAE with any prior that knows its density.
+    """IWAE with any prior that has a density.
 
         L_k = E log 1/k sum_i w_i,    w_i = p(z_i) p(x | z_i) / q(z_i | x),    z_1 .. z_k ~ q(z | x)
 
-    L_1 is the ELBO, L_k never falls as k grows, and tends to log p(x). Its gradient is that of the mean of the log
-    weights, each weighted by its share w_i / sum_j w_j, which is what the gradient through the log of the sum is. All
-    that learns descends -L_k.
+    L_1 is the ELBO; L_k does not decrease with k and tends to log p(x). Its gradient is the sum of the gradients of log
+    w_i, weighted by w_i / sum_j w_j, as automatic differentiation gives it. All trainable parts minimise -L_k.
 
-    In nats of an image: summed over pixels and over coordinates of the code; the batch is averaged. The reconstruction
-    part is -log p(x | z): `pixel` with `reduction = "sum"` and a `gaussian` or, for pixels that are black or white, a
-    `bernoulli` metric, or `discretised_logistic`.
+    L_k is in nats per image, summed over pixels and over coordinates of the code and averaged over the batch. The
+    reconstruction part is -log p(x | z): `pixel` with `reduction = "sum"` and a `gaussian` or, for pixels that are
+    black or white, a `bernoulli` metric, or `discretised_logistic`.
 
     References:
         Burda, Grosse, Salakhutdinov, Importance Weighted Autoencoders, 2015, equations 8 and 14.
     """
 
     name = "iwae"
-    # A VampPrior samples through the encoder, and a reconstruction should be made by networks of one average.
+    # Also the encoder: a VampPrior samples through it, and a reconstruction needs both networks' averaged weights.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
     class Config(PartConfig):
@@ -67,15 +66,15 @@ class ImportanceWeightedAutoencoder(LatentModel):
         reconstruction: ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
         conditioner: ConditionerSpec
-        """What is told and asked."""
+        """The condition: `known` of images and `asked` of new ones."""
         importance_samples: int = Field(5, ge=1)
-        """k, the codes drawn for each image; 1 is the ELBO."""
+        """k, the number of codes drawn per image; 1 gives the ELBO."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts.
 
         Raises:
-            PlanError: the prior or the posterior has no density, the reconstruction is no likelihood of an image, or
+            PlanError: the prior or the posterior has no density, the reconstruction is not a likelihood of images, or
                 parts do not fit.
         """
         super().__init__(config)
@@ -86,7 +85,7 @@ class ImportanceWeightedAutoencoder(LatentModel):
         build.parts(self, Sizes(info.image, config.code_size, *widths))
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: all descend the negative bound."""
+        """One phase: all parts minimise the negative bound."""
         return (Phase("bound", self.bound),)
 
     def bound(self, batch: Batch) -> Objectives:

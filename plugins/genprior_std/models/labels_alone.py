@@ -1,4 +1,4 @@
-"""The baseline of models that learn from few labels: the labelled images alone, in the same encoder."""
+"""The baseline of semi-supervised models: the same encoder, trained on the labelled images only."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = ["LabelledClassifier"]
 
 
 class LabelledClassifier(Model):
-    """Classifier of images that sees nothing but the labelled ones, to compare with models of few labels.
+    """Classifier trained on the labelled images only, the baseline of semi-supervised models.
 
-        classify:  the encoder descends label_weight E[-log q(y | x)] over labelled images
+        classify:  the encoder minimises label_weight E[-log q(y | x)] over labelled images
 
     q(y | x) is the encoder's soft category, or the softmax of the first K numbers of its code, one for each of the K
-    classes. With `style_size` numbers after them the encoder is that of model `aae_semi_supervised` or
-    `aae_dimension_reduction` with a style of that size, weight for weight; without them that of model
+    classes. With `style_size` numbers after them the encoder has the same weights, one for one, as in model
+    `aae_semi_supervised` or `aae_dimension_reduction` with a style of that size; without them, as in model
     `pixelgan_semi_supervised`. It makes no images.
 
     References:
@@ -50,10 +50,10 @@ class LabelledClassifier(Model):
     encoder: Any
 
     class Config(PartConfig):
-        """The encoder, and how much of its code is no class."""
+        """The encoder, and the width of its code beyond the classes."""
 
         style_size: int = Field(0, ge=0)
-        """Numbers of the encoder's code after those of the classes, which nothing trains."""
+        """Numbers of the encoder's code after those of the classes; no loss trains them."""
         encoder: EncoderSpec
         """The logits of q(y | x), or, without `style_size`, a soft category."""
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -73,7 +73,7 @@ class LabelledClassifier(Model):
         self.register_load_state_dict_pre_hook(_leave_out_other_modules)  # type: ignore[no-untyped-call]
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Start from training images, of which there must be one for each class at least.
+        """Begin training, which needs at least one training image for each class.
 
         Raises:
             PlanError: there are more classes than training images.
@@ -82,17 +82,17 @@ class LabelledClassifier(Model):
         check_enough_images(self.name, self.classes, draw, None)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The phase of the labels."""
+        """The classification phase."""
         return (Phase("classify", self.learn_labels),)
 
     def learn_labels(self, batch: Batch) -> Objectives:
-        """The phase of the labels: q(y | x) learns those that are known, by cross-entropy."""
+        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
         labelled = batch.labelled or batch
         cross_entropy = functional.nll_loss(self._log_q(labelled.x), labelled.y)
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def classify(self, batch: Batch) -> Tensor:
-        """How likely each class is for each image, q(y | x), [n, classes]."""
+        """The probability of each class for each image, q(y | x), [n, classes]."""
         q = self.encoder(batch.x, batch.x.new_zeros(len(batch.x), 0))
         return q.mean if isinstance(q, CategoricalPosterior) else self._logits(q.mean).softmax(1)
 
@@ -101,7 +101,7 @@ class LabelledClassifier(Model):
         return self.classify(batch)
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
-        """Refuse: there is nothing to ask for.
+        """Refuse: there are no images to ask for.
 
         Raises:
             PlanError: always.
@@ -118,9 +118,9 @@ class LabelledClassifier(Model):
 
     def _no_images(self) -> PlanError:
         return PlanError(
-            f"images were asked of model '{self.name}', which makes none: it is a baseline without a decoder that "
-            "learns to classify from labelled images. Score it by 'error_rate' or 'cluster_error', or ask a model that "
-            "it is compared with, such as 'aae_semi_supervised'"
+            f"model '{self.name}' cannot make images: it is a baseline without a decoder, a classifier trained on "
+            "labelled images. Score it by 'error_rate' or 'cluster_error', or sample from a model that it is compared "
+            "with, such as 'aae_semi_supervised'"
         )
 
     def _logits(self, code: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class LabelledClassifier(Model):
 
     @classmethod
     def upgrade(cls, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A row of version 0.1 whose model had the setting `labels_alone = true` is one of this model."""
+        """Turn a row of version 0.1 whose model has `labels_alone = true` into a row of this model."""
         model, optimiser = recipe.get("model"), recipe.get("optimiser")
         if not isinstance(model, Mapping) or model.get("labels_alone") is not True or model.get("name") not in _STYLE:
             return recipe
@@ -154,6 +154,6 @@ _STYLE = {"aae_semi_supervised": 5, "aae_dimension_reduction": 2, "pixelgan_semi
 
 
 def _leave_out_other_modules(model: Any, state: dict[str, Tensor], *_: object) -> None:
-    """Leave out of a checkpoint of version 0.1 what the model had beside the encoder and no phase trained."""
+    """Drop from a checkpoint of version 0.1 the untrained modules that the model had beside the encoder."""
     for name in [name for name in state if name.startswith(("decoder.", "prior.", "conditioner.", "heads."))]:
         del state[name]

@@ -1,7 +1,7 @@
-"""The nonparametric variational autoencoder: codes at the leaves of a tree that grows out of the data.
+"""The nonparametric variational autoencoder: codes lie around the leaves of a tree that is inferred.
 
 Goyal, Hu, Liang, Wang and Xing 2017 ("Nonparametric Variational Auto-encoders for Hierarchical Representation
-Learning"): the networks descend the bound by gradients, the tree by closed-form updates, in turns.
+Learning"): networks and tree are updated in turns, the networks by gradients of the bound, the tree in closed form.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class NestedCrpAutoencoder(LatentModel):
                       + H(q(z_n | x_n))) - KL(q(alpha) || p(alpha)) - KL(q(nu) || p(nu))
 
     with E log N(z; alpha_l, sD^2 I) = -d/2 log(2 pi sD^2) - E|z - alpha_l|^2 / (2 sD^2). Given the tree, the networks
-    ascend the mean of the sum over images; given the encoder's codes, the tree is set in closed form. The tree is
-    updated on the codes that the last batches had when they were trained on, `memory` of them, and counts each once:
-    its divergence is weighed against that many images, not against the whole data set.
+    maximise the sum, averaged over images; given codes, the tree is set in closed form. It is updated on the last
+    `memory` codes, as they were when their batches were trained on. Each counts once, so the tree's divergence is
+    weighed against `memory` images, not against the whole data set.
 
-    For the first `warmup` steps the tree stays as it was drawn from its prior, and the networks learn to spread codes
-    over its leaves. An encoder that has learnt nothing puts all codes in one place; a tree that is set to these has one
-    or two leaves left, and nothing that would bring the others back, since leaves are not split.
+    For the first `warmup` steps the tree stays at its draw from the prior, and the networks learn to spread codes over
+    its leaves. An untrained encoder puts all codes in one place; a tree fitted to these keeps one or two leaves and
+    never recovers the others, since leaves are not split.
 
-    The scores of a likelihood, which come from `infer`, take the tree as it is and p(z) as its predictive density, a
-    mixture that is normalised.
+    Likelihood scores, which use `infer`, keep the tree fixed and take its predictive density, a normalised mixture, as
+    p(z).
 
     References:
         Goyal et al., Nonparametric Variational Auto-encoders for Hierarchical Representation Learning, 2017.
@@ -67,7 +67,7 @@ class NestedCrpAutoencoder(LatentModel):
         code_size: int = Field(64, gt=0)
         """d, the width of a code."""
         prior: PriorSpec
-        """The tree, nothing but `nested_crp`."""
+        """The tree; only `nested_crp` is possible."""
         encoder: EncoderSpec
         """q(z | x), a Gaussian: posterior = "gaussian"."""
         decoder: DecoderSpec
@@ -75,13 +75,13 @@ class NestedCrpAutoencoder(LatentModel):
         reconstruction: ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
         conditioner: ConditionerSpec
-        """What is told and asked."""
+        """The condition: `known` of images and `asked` of new ones."""
         memory: int = Field(2048, ge=1)
-        """Codes that the tree is fitted to: those of the last batches."""
+        """Number of codes, those of the last batches, that the tree is fitted to."""
         tree_every: int = Field(50, ge=1)
         """Steps of the networks from one update of the tree to the next."""
         sweeps: int = Field(1, ge=1)
-        """Times that an update of the tree goes over all its blocks."""
+        """Passes over all blocks of the tree in each of its updates."""
         warmup: int = Field(500, ge=0)
         """Steps of the networks before the tree is updated at all."""
 
@@ -103,7 +103,7 @@ class NestedCrpAutoencoder(LatentModel):
         check_gaussian_posterior(self.name, config.encoder)
         widths = config.conditioner.part.widths(config.conditioner, info)
         build.parts(self, Sizes(info.image, config.code_size, *widths))
-        # Buffers, so that a checkpoint holds them and a run that was stopped goes on with the same codes.
+        # Buffers, so that checkpoints save them and a resumed run has the same codes.
         self.register_buffer("codes_mean", torch.zeros(config.memory, config.code_size))
         self.register_buffer("codes_variance", torch.zeros(config.memory, config.code_size))
         self.register_buffer("codes_seen", torch.zeros((), dtype=torch.int64))
@@ -114,16 +114,16 @@ class NestedCrpAutoencoder(LatentModel):
         return Phase("network", self.network), Phase("tree", self.tree, every=self.config.tree_every)
 
     def clusters(self, batch: Batch) -> Tensor:
-        """phi, the best q(c) of each image's posterior: [n, L], one cluster a leaf of the tree."""
+        """phi, the best q(c) of each image's posterior: [n, L], one cluster per leaf of the tree."""
         known, _ = self.conditioner(batch)
         q = gaussian_posterior(self, self.encoder, batch.x, known)
         phi: Tensor = self.prior.responsibilities(q.mean, q.log_variance.exp())
         return phi
 
     def network(self, batch: Batch) -> Objectives:
-        """The negative ELBO of an image, but for the divergence of the tree, which the networks cannot change.
+        """The negative ELBO of an image, without the tree's divergence, which does not depend on the networks.
 
-        E_q log p(x | z) is estimated with one code; all else is exact. Remembers the codes while training.
+        E_q log p(x | z) is estimated with one code; all else is exact. In training mode the codes are stored.
         """
         known, _ = self.conditioner(batch)
         q = gaussian_posterior(self, self.encoder, batch.x, known)
@@ -139,9 +139,9 @@ class NestedCrpAutoencoder(LatentModel):
         return Objectives(dict.fromkeys(learners, rec + kl), note={"reconstruction": rec, "kl": kl})
 
     def tree(self, batch: Batch) -> Objectives:
-        """Set the tree to the codes in memory, once the warm-up is over.
+        """Fit the tree to the codes in memory, after the warm-up.
 
-        What is noted is how the tree stands before: its bound, in nats of a code, and how many leaves are in use, as
+        The notes describe the tree before the update: its bound, in nats per code, and the number of leaves in use, as
         exp of the entropy of the mean of phi.
         """
         mean, variance, held = self.codes_mean, self.codes_variance, filled(self.codes_mean, self.codes_seen)
@@ -150,7 +150,7 @@ class NestedCrpAutoencoder(LatentModel):
             bound = self.prior.tree_elbo(mean, variance, held) / count
             share = (held[:, None] * self.prior.responsibilities(mean, variance)).sum(0) / count
             leaves = (-torch.xlogy(share, share).sum()).exp()
-        # Without a branch, which would wait for the device: a sweep over codes of weight 0 leaves the tree as it is.
+        # No `if`, which would wait for the device: a sweep over codes of weight 0 leaves the tree as it is.
         weights = held * (self.steps_seen > self.config.warmup)
 
         def update() -> None:

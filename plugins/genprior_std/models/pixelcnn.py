@@ -1,7 +1,7 @@
 """A conditional PixelCNN alone: a likelihood of images without a code.
 
-van den Oord et al. 2016 ("Conditional image generation with PixelCNN decoders"). It is what Makhzani and Frey 2017
-("PixelGAN autoencoders", figure 2b) compare model `pixelgan` with, at a receptive field of the same size.
+van den Oord et al. 2016 ("Conditional image generation with PixelCNN decoders"). Makhzani and Frey 2017 ("PixelGAN
+autoencoders", figure 2b) compare it with their model, here `pixelgan`, at a receptive field of the same size.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class PixelConvolutionalNetwork(Model):
 
         loss = E[-log p(x)] / (c h w),    log p(x) = sum_i log p(x_i | x_1, ..., x_{i-1})
 
-    in nats of a sub-pixel. The decoder is made for codes of width 0. With a condition all of it is p(x | condition),
-    where the decoder looks at what is told.
+    in nats per sub-pixel. The decoder is built for codes of width 0. With a condition the likelihood is p(x |
+    condition), provided that the decoder is conditional.
 
     References:
         van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, equations 1 and 3.
@@ -49,13 +49,13 @@ class PixelConvolutionalNetwork(Model):
         decoder: DecoderSpec
         """p(x), an autoregressive decoder."""
         conditioner: ConditionerSpec
-        """What is told and asked."""
+        """The condition: `known` of images and `asked` of new ones."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts.
 
         Raises:
-            PlanError: the decoder knows no likelihood, or parts do not fit.
+            PlanError: the decoder has no likelihood, or parts do not fit.
         """
         super().__init__(config)
         check_autoregressive(self.name, config.decoder)
@@ -63,15 +63,15 @@ class PixelConvolutionalNetwork(Model):
         build.parts(self, Sizes(info.image, 0, *widths))
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: the decoder ascends the likelihood."""
+        """One phase: the decoder maximises the likelihood."""
         return (Phase("likelihood", self.likelihood),)
 
     def likelihood(self, batch: Batch) -> Objectives:
-        """The negative log-likelihood in nats of a sub-pixel."""
+        """The negative log-likelihood in nats per sub-pixel."""
         return Objectives({"decoder": -self.log_likelihood(batch).mean() / batch.x[0].numel()})
 
     def log_likelihood(self, batch: Batch) -> Tensor:
-        """The natural logarithm of p(x), exact, [n] in nats; of p(x | condition) where something is told."""
+        """The natural logarithm of p(x), exact, [n] in nats; with a condition, of p(x | condition)."""
         known, _ = self.conditioner(batch)
         log_p: Tensor = self.decoder.log_prob(batch.x, _no_code(known), known)
         return log_p

@@ -38,25 +38,25 @@ __all__ = ["PixelGanAutoencoder"]
 
 
 class PixelGanAutoencoder(AutoregressiveAutoencoder):
-    """Adversarial autoencoder whose decoder is autoregressive, with any prior that learns nothing.
+    """Adversarial autoencoder whose decoder is autoregressive, with any prior that has no parameters.
 
         E log p(x) >= E[log p(x | z)] - KL(q(z) || p(z)) - I(z; x)
 
         code critic:  L_C of the game, on codes of the prior and of images
         encoder, decoder:  rec_weight E[-log p(x | z)] / (c h w) + adversarial_weight L_G of the game
 
-    The last term of the bound, which would part code and image, is dropped, and a code critic does the second. So what
-    is trained is no bound of log p(x). Each pixel is predicted from the true ones before it and from z, the encoder's
-    code of the true image: that is the only way on which a reconstruction's gradient reaches the encoder.
+    The last term of the bound, which would make code and image independent, is dropped, and a code critic replaces the
+    second. So the training loss is not a bound on log p(x). Each pixel is predicted from the true ones before it and
+    from z, the encoder's code of the true image: only through z does the gradient of the reconstruction reach the
+    encoder.
 
-    The paper takes the reconstruction and the adversarial phase in turn. Here both losses are taken at the same
-    parameters, in one phase with one forward and one backward pass.
+    The paper alternates between the reconstruction and the adversarial phase. Here both losses share one phase, with
+    one forward and one backward pass.
 
-    A learned prior such as `code_generator` cannot be had: it descends an image critic's verdict on what it decodes
-    to, and an image that is drawn pixel by pixel passes no gradient to its code.
+    A learned prior such as `code_generator` is not possible: it would learn from an image critic through the decoder,
+    and an image that is sampled pixel by pixel passes no gradient to its code.
 
-    With prior `categorical` log p(x) is exact, log 1/K sum_k p(x | e_k). The encoder plays no part
-    in it.
+    With prior `categorical` log p(x) is exact, log 1/K sum_k p(x | e_k). It does not depend on the encoder.
 
     References:
         Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2 (equations 1 and 2, figure 1) and section 3
@@ -64,7 +64,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
     """
 
     name = "pixelgan"
-    # The encoder sorts and scores images beside the decoder, so both should be of one average.
+    # Also the encoder: it sorts images and takes part in scores, which need both networks' averaged weights.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
     class Config(PartConfig):
@@ -73,7 +73,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         code_size: int = Field(64, gt=0)
         """d, the width of a code; with prior `categorical` the number of categories."""
         prior: PriorSpec
-        """p(z), one that learns nothing."""
+        """p(z), a prior without parameters."""
         encoder: EncoderSpec
         """q(z | x); with prior `categorical` one with posterior = "softmax"."""
         decoder: DecoderSpec
@@ -81,11 +81,11 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         code_critic: CriticSpec
         """Tells codes of the prior from codes of images."""
         conditioner: ConditionerSpec
-        """What is told and asked."""
+        """The condition: `known` of images and `asked` of new ones."""
         code_game: GameSpec
         """The game of the code critic and the encoder."""
         rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
-        """Weight of -log p(x | z) / (c h w), in nats of a sub-pixel, so that it does not depend on the images' size."""
+        """Weight of -log p(x | z) / (c h w), in nats per sub-pixel, so that it does not depend on the images' size."""
         adversarial_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """Weight of the code game in the encoder's step, the paper's cost multiplier."""
 
@@ -93,8 +93,8 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         """Make the parts.
 
         Raises:
-            PlanError: the decoder knows no likelihood, the prior would have to learn, the game learns or has a state of
-                its own, or parts do not fit.
+            PlanError: the decoder has no likelihood, the prior has parameters, the game has parameters or a
+                state, or parts do not fit.
         """
         super().__init__(config)
         check_autoregressive(self.name, config.decoder)
@@ -104,7 +104,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         check_learns_nothing(self.name, self.prior)
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Start from training images, of which there must be one for each category at least.
+        """Begin training, which needs at least one training image for each category.
 
         Raises:
             PlanError: the encoder ends in a softmax, over more categories than there are training images.
@@ -114,11 +114,11 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
             check_enough_images(self.name, self.config.code_size, draw, "code_size")
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: images are predicted from their codes, and codes are drawn to the prior."""
+        """One phase: images are predicted from their codes, and codes are matched to the prior."""
         return (Phase("regularise", self.regularise),)
 
     def regularise(self, batch: Batch) -> Objectives:
-        """The reconstruction and the adversarial phase of the paper, at the same parameters."""
+        """The reconstruction and the adversarial phase of the paper, in one step."""
         known, asked = self.conditioner(batch)
         with torch.no_grad():
             z_prior = self.prior.sample(asked)

@@ -44,22 +44,22 @@ __all__ = ["SemiSupervisedPixelGan"]
 
 
 class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
-    """PixelGAN autoencoder whose code is a class, which some images tell.
+    """PixelGAN autoencoder whose code is the class, learnt from the labels of some images.
 
-        regularise:  code critic descends L_C of the game, on one-hots of the prior and codes of images;
-                     encoder, decoder descend rec_weight E[-log p(x | z)] / (c h w) + adversarial_weight L_G of the game
-        classify:    encoder descends label_weight E[-log q(y | x)] over labelled images
+        regularise:  code critic minimises L_C of the game, on one-hots of the prior and codes of images; encoder and
+                     decoder minimise rec_weight E[-log p(x | z)] / (c h w) + adversarial_weight L_G of the game
+        classify:    encoder minimises label_weight E[-log q(y | x)] over labelled images
 
     The first phase sees every image and no label. q(y | x) is the encoder's soft category, which is also its code z: K
-    numbers for K classes. Labelled images are the second stream of `run.labels`; where no label is hidden they are
-    those of the batch. Reconstruction and game are taken at the same parameters; the paper takes them in turn.
+    numbers for K classes. Labelled images come in a second stream if `run.labels` hides labels; else they are the
+    images of the batch. Reconstruction and game share a step; the paper alternates between them.
 
     References:
         Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2, section 3 (semi-supervised learning) and table 1.
     """
 
     name = "pixelgan_semi_supervised"
-    # The encoder sorts and scores images beside the decoder, so both should be of one average.
+    # Also the encoder: it sorts images and takes part in scores, which need both networks' averaged weights.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
     class Config(PartConfig):
@@ -67,9 +67,9 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
 
         retired: ClassVar[Mapping[str, Any]] = {"labels_alone": False}
         code_size: int | None = Field(None, gt=0)
-        """The number of classes of the data, which is taken if not given."""
+        """The number of classes of the data, which is also the default."""
         prior: PriorSpec = Categorical.Config()
-        """p(z), a class drawn uniformly; nothing but `categorical`."""
+        """p(z), a class drawn uniformly; only `categorical` is possible."""
         encoder: EncoderSpec
         """q(y | x), with posterior = "softmax"."""
         decoder: DecoderSpec
@@ -77,11 +77,11 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         code_critic: CriticSpec
         """Tells codes of the prior from codes of images."""
         conditioner: ConditionerSpec = NoCondition.Config()
-        """Nothing but `none`: the code is the class, so the decoder is not told it."""
+        """Only `none` is possible: the decoder sees the class as the code."""
         code_game: GameSpec
         """The game of the code critic and the encoder."""
         rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
-        """Weight of -log p(x | z) / (c h w), in nats of a sub-pixel, so that it does not depend on the images' size."""
+        """Weight of -log p(x | z) / (c h w), in nats per sub-pixel, so that it does not depend on the images' size."""
         adversarial_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """Weight of the code game in the encoder's step, the paper's cost multiplier."""
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -91,8 +91,8 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         """Make the parts for a code as wide as there are classes.
 
         Raises:
-            PlanError: the data has no classes, the code is not one of them, the decoder knows no likelihood, the game
-                learns or has a state of its own, or parts do not fit.
+            PlanError: the data has no classes, the code is not a class, the decoder has no likelihood, the game
+                has parameters or a state, or parts do not fit.
         """
         super().__init__(config)
         check_code_is_class(self.name, config, info)
@@ -102,7 +102,7 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         check_learns_nothing(self.name, self.prior)
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
-        """Start from training images, of which there must be one for each class at least.
+        """Begin training, which needs at least one training image for each class.
 
         Raises:
             PlanError: there are more classes than training images.
@@ -111,11 +111,11 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         check_enough_images(self.name, self.encoder.sizes.code, draw, None)
 
     def phases(self) -> tuple[Phase, ...]:
-        """That of all images, and the classification of those with a label."""
+        """The phase of all images, and the classification phase of the labelled ones."""
         return Phase("regularise", self.regularise), Phase("classify", self.learn_labels)
 
     def regularise(self, batch: Batch) -> Objectives:
-        """Images are predicted from their codes, and codes are drawn to the prior."""
+        """Images are predicted from their codes, and codes are matched to the prior."""
         known, asked = self.conditioner(batch)
         with torch.no_grad():
             z_prior = self.prior.sample(asked)
@@ -130,7 +130,7 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         return Objectives(losses, note={"reconstruction": rec, "fool": fool})
 
     def learn_labels(self, batch: Batch) -> Objectives:
-        """The cross-entropy of the labels that are known, -log q(y | x)."""
+        """The classification phase: the cross-entropy -log q(y | x) of the known labels."""
         labelled = batch if batch.labelled is None else batch.labelled
         known, _ = self.conditioner(labelled)
         log_q = log_category(self.encoder(labelled.x, known))
@@ -138,7 +138,7 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def classify(self, batch: Batch) -> Tensor:
-        """How likely each class is for each image, q(y | x), [n, classes]."""
+        """The probability of each class for each image, q(y | x), [n, classes]."""
         return self.encode(batch)
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:

@@ -1,7 +1,8 @@
 """The variational autoencoder, with a choice of prior.
 
-Kingma and Welling 2013 ("Auto-encoding variational Bayes"): encoder and decoder ascend a lower bound of log p(x).
-With the `vampprior` it is the model of Tomczak and Welling 2017 ("VAE with a VampPrior"), whose prior ascends it too.
+Kingma and Welling 2013 ("Auto-encoding variational Bayes"): encoder and decoder maximise a lower bound on log p(x).
+With the `vampprior` it is the model of Tomczak and Welling 2017 ("VAE with a VampPrior"), whose prior is trained by the
+bound too.
 """
 
 from __future__ import annotations
@@ -35,25 +36,25 @@ __all__ = ["VariationalAutoencoder"]
 
 
 class VariationalAutoencoder(LatentModel):
-    """VAE with any prior that knows its density.
+    """VAE with any prior that has a density.
 
         ELBO = E_q log p(x | z) - KL(q(z | x) || p(z)),    KL = E_q [log q(z | x) - log p(z)]
 
-    Both expectations are estimated with the same code z ~ q(z | x), one an image, so a prior needs no closed form.
-    Both terms are in nats of an image, summed over pixels and over coordinates of the code; the batch is averaged.
-    All that learns descends -E_q log p(x | z) + beta KL.
+    Both expectations are estimated with the same code z ~ q(z | x), one per image, so the KL needs no closed form. Both
+    terms are in nats per image, summed over pixels and over coordinates of the code and averaged over the batch. All
+    trainable parts minimise -E_q log p(x | z) + beta KL.
 
     The reconstruction part is -log p(x | z). Exact ones are `pixel` with `reduction = "sum"` and `metric = "gaussian"`,
     which is N(x; dec(z), sigma^2 I), or `metric = "bernoulli"`, for pixels that are black or white, and
-    `discretised_logistic`. With the sum of `squared` or `absolute` errors the bound is that of a Gaussian of
-    sigma^2 = 1/2 or a Laplace density of scale 1, but for a constant.
+    `discretised_logistic`. With the sum of `squared` or `absolute` errors the bound is, up to a constant, that of a
+    Gaussian with sigma^2 = 1/2 or of a Laplace density with scale 1.
 
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes, 2013, equations 2 and 6 (the estimator A of algorithm 1).
     """
 
     name = "vae"
-    # A VampPrior samples through the encoder, and a reconstruction should be made by networks of one average.
+    # Also the encoder: a VampPrior samples through it, and a reconstruction needs both networks' averaged weights.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
     class Config(PartConfig):
@@ -70,11 +71,11 @@ class VariationalAutoencoder(LatentModel):
         reconstruction: ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
         conditioner: ConditionerSpec
-        """What is told and asked."""
+        """The condition: `known` of images and `asked` of new ones."""
         beta: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the KL; 1 is the bound."""
         warmup: int = Field(0, ge=0)
-        """Steps over which the weight of the KL rises linearly from 0 to `beta`; the t-th has t / warmup of it."""
+        """Steps over which the weight of the KL rises linearly from 0 to `beta`; step t has beta t / warmup."""
 
     steps_seen: Tensor
 
@@ -82,7 +83,7 @@ class VariationalAutoencoder(LatentModel):
         """Make the parts.
 
         Raises:
-            PlanError: the prior or the posterior has no density, the reconstruction is no likelihood of an image, or
+            PlanError: the prior or the posterior has no density, the reconstruction is not a likelihood of images, or
                 parts do not fit.
         """
         super().__init__(config)
@@ -91,11 +92,11 @@ class VariationalAutoencoder(LatentModel):
         check_density_posterior(self.name, config.encoder)
         widths = config.conditioner.part.widths(config.conditioner, info)
         build.parts(self, Sizes(info.image, config.code_size, *widths))
-        # A buffer, so that a checkpoint holds how far the warm-up is.
+        # A buffer, so that checkpoints save the progress of the warm-up.
         self.register_buffer("steps_seen", torch.zeros((), dtype=torch.int64))
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: all descend the negative bound."""
+        """One phase: all parts minimise the negative bound."""
         return (Phase("elbo", self.elbo),)
 
     def elbo(self, batch: Batch) -> Objectives:

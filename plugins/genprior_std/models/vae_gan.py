@@ -1,7 +1,7 @@
-"""The variational autoencoder whose errors are measured in the features of a critic of images.
+"""The variational autoencoder whose reconstruction error is measured in features of an image critic.
 
 Larsen et al. 2015 ("Autoencoding beyond pixels using a learned similarity metric"): the decoder is also the generator
-of an adversarial game, and the game's critic says what makes two images alike.
+of an adversarial game, and features of the game's critic measure how alike two images are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["VaeGan"]
 
 
 class VaeGan(SingleCodeModel):
-    """VAE/GAN with any prior that knows its density.
+    """VAE/GAN with any prior that has a density.
 
         L_prior = KL(q(z | x) || p(z)),    L_llike = -E_q log N(F(x); F(x_rec), I),    x_rec = dec(z),  z ~ q(z | x)
 
@@ -50,29 +50,29 @@ class VaeGan(SingleCodeModel):
         decoder:  gamma L_llike + L_G(dec(z_p), x_rec),    z_p ~ p(z)
         critic:   L_D(x; dec(z_p), x_rec)
 
-    F(x) is a layer of the image critic, and the reconstruction part says which. L_D and L_G are the losses of the game:
-    with `minimax`, L_G = E log(1 - D(dec(z_p))) + E log(1 - D(x_rec)), which is the part of the paper's L_GAN that
-    depends on the decoder. All gradients are taken from one pass, before anything moves, as in the paper's algorithm 1.
-    The game moves no encoder, and L_llike moves no critic. A prior that learns descends L_prior.
+    F(x) are the features of a layer of the image critic, named by the reconstruction part. L_D and L_G are the losses
+    of the game: with `minimax`, L_G = E log(1 - D(dec(z_p))) + E log(1 - D(x_rec)), which is the part of the paper's
+    L_GAN that depends on the decoder. All gradients are computed in one pass, before any update, as in the paper's
+    algorithm 1. The game does not train the encoder, and L_llike not the critic. A trainable prior minimises L_prior.
 
-    L_prior and L_llike are in nats of an image, summed over coordinates of the code and over features, and estimated
-    with one code an image; the batch is averaged.
+    L_prior and L_llike are in nats per image, summed over coordinates of the code and over features, estimated with one
+    code per image and averaged over the batch.
 
     The gate is that of the authors' code. The critic's costs in a batch are its mean cross-entropy on real images and
-    that on all fakes. A step leaves the critic where it is if one cost is below equilibrium - margin, and the decoder
-    if one is above equilibrium + margin; if that would leave both, both move. What stays has its loss multiplied by 0,
-    on the device, and recorded as 0. So an optimiser without momentum and weight decay, such as sgd or rmsprop, leaves
-    its parameters exactly as they are; with momentum (adam has it) they coast on, and with weight decay they shrink.
-    Running averages of batch normalisation go on in any case. Among several ranks, each gates its own part of a batch.
+    that on all fakes. A step does not update the critic if one cost is below equilibrium - margin, nor the decoder if
+    one is above equilibrium + margin; if both conditions hold, both are updated. A gated loss is multiplied by 0, on
+    the device, and recorded as 0. So an optimiser without momentum and weight decay, such as sgd or rmsprop, leaves its
+    parameters exactly as they are; with momentum (as in adam) they still move, and with weight decay they shrink. Batch
+    normalisation updates its running averages in any case. With several ranks, each gates on its own part of a batch.
 
     References:
         Larsen, Soenderby, Larochelle, Winther, Autoencoding beyond pixels using a learned similarity metric, 2015,
-        section 2.3 and algorithm 1. The gate, its 0.68 and 0.35, and the default of gamma are of the authors' code,
+        section 2.3 and algorithm 1. The gate, its 0.68 and 0.35, and the default of gamma are from the authors' code,
         where L_llike has the weight w = 1e-5 on CIFAR-10 and 1e-6 on CelebA, beside 1 - w for the game.
     """
 
     name = "vae_gan"
-    # A VampPrior samples through the encoder, and a reconstruction should be made by networks of one average.
+    # Also the encoder: a VampPrior samples through it, and a reconstruction needs both networks' averaged weights.
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
 
     class Config(PartConfig):
@@ -87,11 +87,11 @@ class VaeGan(SingleCodeModel):
         decoder: DecoderSpec
         """dec(z), the mean of p(x | z) and the generator of the game."""
         image_critic: CriticSpec
-        """D, which tells images from decoded codes; its features are those in which images are compared."""
+        """D, which tells images from decoded codes; images are compared in its features."""
         reconstruction: ReconstructionSpec = LearnedSimilarity.Config(reduction="sum", scale="none")
         """L_llike of each image, summed over features; `layer` names the layer of the image critic."""
         conditioner: ConditionerSpec
-        """What is told and asked."""
+        """The condition: `known` of images and `asked` of new ones."""
         game: GameSpec = NonSaturating.Config()
         """The game of the image critic and the decoder; the paper's is `minimax`."""
         reconstruction_as_fake: bool = True
@@ -99,11 +99,11 @@ class VaeGan(SingleCodeModel):
         beta: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of L_prior in the encoder's and the prior's step; the paper's is 1."""
         gamma: float = Field(1e-5, ge=0, allow_inf_nan=False)
-        """Weight of L_llike in the decoder's step, beside 1 for the game."""
+        """Weight of L_llike in the decoder's step; the game has weight 1."""
         gate: bool = False
-        """Whether a critic that is far ahead, or a decoder that is, waits for the other one."""
+        """Whether the critic or the decoder skips its update when it is far ahead of the other."""
         gate_equilibrium: float = Field(0.68, gt=0, allow_inf_nan=False)
-        """The cost of a critic that is even with the decoder, in nats; log 2 = 0.69 is one that knows nothing."""
+        """The cost of a critic that is even with the decoder, in nats; one that guesses has log 2 = 0.69."""
         gate_margin: float = Field(0.35, ge=0, allow_inf_nan=False)
         """How far a cost may be from the equilibrium, in nats."""
 
@@ -112,7 +112,7 @@ class VaeGan(SingleCodeModel):
 
         Raises:
             PlanError: the prior or the posterior has no density, the reconstruction is an average, the gate does not
-                fit the game, the conditioner would have to learn, or parts do not fit.
+                fit the game, the conditioner has parameters, or parts do not fit.
         """
         super().__init__(config)
         check_density(self.name, config.prior)
@@ -126,7 +126,7 @@ class VaeGan(SingleCodeModel):
         check_knows_its_condition(self.name, self.conditioner)
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: encoder, decoder and critic move at once, each down its own loss (algorithm 1)."""
+        """One phase: encoder, decoder and critic are updated together, each by its own loss (algorithm 1)."""
         return (Phase("autoencode", self.autoencode),)
 
     def autoencode(self, batch: Batch) -> Objectives:
@@ -144,7 +144,7 @@ class VaeGan(SingleCodeModel):
         critic = remember(self.image_critic)
         judge = self.game.critic_loss(critic, real, *fakes)  # -L_GAN
         fool = self.game.generator_loss(critic, *fakes)
-        # The encoder makes x_rec, but descends nothing of the game.
+        # The encoder makes x_rec, but gets no gradient of the game.
         autoencoder = self.config.beta * kl + llike
         generator = self.config.gamma * llike + fool
         note = {"reconstruction": llike, "kl": kl, "fool": fool}

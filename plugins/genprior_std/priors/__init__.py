@@ -1,1 +1,1 @@
-"""Priors: where codes come from."""
+"""Priors: the distributions that codes are drawn from."""

@@ -1,4 +1,4 @@
-"""A category alone: one of K one-hot codes."""
+"""The categorical prior: one of K one-hot codes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Categorical"]
 
 
 class Categorical(Prior):
-    """A category of K, drawn uniformly, as a one-hot [n, K]; K is the width of the code.
+    """One of K categories, drawn uniformly, as a one-hot [n, K]; K is the width of the code.
 
-    With a condition of that width the code is `asked` itself. It has atoms, hence no density, and is only sampled.
+    With a condition of that width the code is `asked` itself. It is discrete, has no density and is only sampled.
 
     Raises:
-        PlanError: the code has fewer than two numbers, or what is asked has another width.
+        PlanError: the code has fewer than two numbers, or `asked` has another width.
 
     Source: Makhzani and Frey, "PixelGAN Autoencoders", 2017, section 3 (categorical prior).
     """
@@ -36,13 +36,13 @@ class Categorical(Prior):
             )
         if sizes.asked not in (0, sizes.code):
             raise PlanError(
-                f"prior '{self.name}' has code_size = {sizes.code} categories, and is asked with a one-hot of as many "
-                f"or not at all; what is asked has width {sizes.asked}. Set code_size = {sizes.asked}, or ask for "
+                f"prior '{self.name}' has code_size = {sizes.code} categories, so a condition must be a one-hot of "
+                f"as many; the one asked here has width {sizes.asked}. Set code_size = {sizes.asked}, or ask for "
                 "nothing (conditioner 'none', where the model has one)"
             )
 
     def sample(self, asked: Tensor) -> Tensor:
-        """Draw one-hot codes [n, K]; where something is asked, [n, K], that itself."""
+        """Draw one-hot codes [n, K]; with a condition they are `asked` itself, [n, K]."""
         if self.sizes.asked:
             return asked
         category = torch.randint(self.sizes.code, (len(asked),), device=asked.device)

@@ -15,10 +15,11 @@ __all__ = ["CategoricalGaussian"]
 
 
 class CategoricalGaussian(Prior):
-    """What is asked, then noise: z = [s, e] with s the condition and e ~ N(0, I), or uniform on the cube (-1, 1).
+    """The condition followed by noise: z = [s, e] with s the condition and e ~ N(0, I), or uniform on the cube (-1, 1).
 
     With a condition of width k > 0, the first k numbers of a code are `asked` itself. Without one, they are the one-hot
-    of a category drawn uniformly from `categories`. It has atoms, hence no density, and is only sampled.
+    of a category drawn uniformly from `categories`. Since s is discrete or given, it has no density and is only
+    sampled.
 
     Raises:
         PlanError: the code is not wider than s, so that no room is left for noise.
@@ -33,7 +34,7 @@ class CategoricalGaussian(Prior):
         """Settings of the categorical and Gaussian prior."""
 
         categories: int = Field(default=10, ge=2)
-        """How many categories are drawn from where nothing is asked; a condition brings its own width."""
+        """The number of categories without a condition; a condition has a width of its own."""
         noise: Literal["gaussian", "uniform"] = "gaussian"
         """What e is: N(0, I), or uniform between -1 and 1."""
 

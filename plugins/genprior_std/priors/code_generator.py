@@ -22,7 +22,7 @@ class CodeGenerator(Prior):
     one condition would shift the statistics of the normalisation.
 
     Raises:
-        PlanError: `noise_prior` borrows a module of the model, which simple noise cannot.
+        PlanError: `noise_prior` borrows a module of the model, which noise cannot.
 
     Source: "Learning priors for adversarial autoencoders", section 3 and table 3.
     """
@@ -35,7 +35,7 @@ class CodeGenerator(Prior):
         noise: int | None = Field(default=None, gt=0)
         """Width of the noise; the width of the code if not given."""
         noise_prior: PriorSpec = Gaussian.Config()
-        """Where the noise comes from: any prior that needs nothing of the model."""
+        """The distribution of the noise: any prior that borrows no module of the model."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the noise and the network."""
@@ -44,7 +44,7 @@ class CodeGenerator(Prior):
         if simple.part.borrows:
             raise PlanError(
                 f"prior '{self.name}' has noise_prior '{simple.name}', which borrows {', '.join(simple.part.borrows)} "
-                "of the model; its noise must need nothing. Use a simple prior such as 'gaussian' or 'uniform'"
+                "of the model; noise cannot borrow modules. Use a simple prior such as 'gaussian' or 'uniform'"
             )
         noise = self.config.noise or sizes.code
         self.noise_prior: Prior = simple.make(sizes._replace(code=noise, asked=0))

@@ -1,4 +1,4 @@
-"""A Gaussian whose mean and variance a network reads from what is asked."""
+"""A Gaussian whose mean and variance a network computes from the condition `asked`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ __all__ = ["ConditionalGaussian"]
 
 
 class ConditionalGaussian(DensityPrior):
-    """A Gaussian with a diagonal covariance that a gated network reads from what is asked.
+    """A Gaussian whose mean and diagonal covariance a gated network computes from `asked`.
 
         p(z | asked) = N(z; m(asked), diag(exp(v(asked))))
 
-    asked - 300 - 300 - m and v, with v in [-6, 2]; a gated layer is (W h + b) * sigmoid(V h + c). Where what is asked
-    is a code z2 of a second layer, it is p(z1 | z2) of the hierarchical VAE; both `sample` and `log_prob` are
-    differentiable in what is asked.
+    asked - 300 - 300 - m and v, with v in [-6, 2]; a gated layer is (W h + b) * sigmoid(V h + c). With the upper code
+    z2 as `asked` it is p(z1 | z2) of the hierarchical VAE; both `sample` and `log_prob` are differentiable in `asked`.
 
     References:
         Tomczak and Welling, VAE with a VampPrior, 2017, section 4 (p(z1 | z2)) and section 5 (300 units).
@@ -38,16 +37,16 @@ class ConditionalGaussian(DensityPrior):
 
         Args:
             config: this part's settings.
-            sizes: every size that it depends on.
+            sizes: the sizes of codes and of the condition.
 
         Raises:
-            PlanError: nothing is asked.
+            PlanError: `asked` has width 0.
         """
         super().__init__(config, sizes)
         if not sizes.asked:
             raise PlanError(
-                f"prior '{self.name}' needs something that is asked, from which it reads where codes lie; here nothing "
-                "is asked of new images. Use conditioner 'label' or 'infogan', or prior 'gaussian', which asks nothing"
+                f"prior '{self.name}' needs a condition, from which it computes its mean and variance; here nothing "
+                "is asked of new images. Use conditioner 'label' or 'infogan', or prior 'gaussian', which needs none"
             )
         self.layers = GatedMlp(sizes.asked, self.config.hidden)
         self.to_code = PosteriorHead(self.layers.width, sizes.code)
@@ -61,5 +60,5 @@ class ConditionalGaussian(DensityPrior):
         return self._of(asked).log_prob(z)
 
     def _of(self, asked: Tensor) -> GaussianPosterior:
-        given: GaussianPosterior = self.to_code(self.layers(asked, asked))
-        return given
+        gaussian: GaussianPosterior = self.to_code(self.layers(asked, asked))
+        return gaussian

@@ -1,4 +1,4 @@
-"""A normalizing flow as the prior: noise through an invertible network that is learned."""
+"""A normalizing flow as the prior: noise through a trainable invertible network."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Flow(DensityPrior):
     -log p(z), it moves towards the aggregated posterior and the encoder towards it. Codes are [n, d]; with a condition
     (k > 0) the flow is conditional on `asked` [n, k].
 
-    The kinds: `nsf`, monotonic rational-quadratic splines, each coordinate's a function of those before it; `maf`, the
-    same with affine maps; `realnvp`, affine maps of half of the coordinates, functions of the other half. A spline
-    bends [-5, 5] alone and passes on what lies outside unchanged, so `nsf` needs codes of about unit scale: far out it
-    is the normal distribution. `nsf` and `maf` have their density in one pass of the network and a sample in d passes;
-    `realnvp` has either in one.
+    The kinds: `nsf`, monotonic rational-quadratic splines, each coordinate's computed from those before it; `maf`, the
+    same with affine maps; `realnvp`, affine maps of half of the coordinates, computed from the other half. A spline
+    transforms only [-5, 5] and is the identity outside, so `nsf` needs codes of about unit scale; far from the origin
+    it is the standard normal. `nsf` and `maf` compute a density in one pass of the network and a sample in d passes;
+    `realnvp` computes either in one.
 
     Densities and samples are computed in the precision of the parameters, never in the half precision of autocast,
     which would round the small differences of a log-determinant away.
@@ -51,18 +51,18 @@ class Flow(DensityPrior):
         kind: Literal["nsf", "maf", "realnvp"] = "nsf"
         """The family: autoregressive splines, autoregressive affine maps, or affine couplings."""
         transforms: int = Field(default=3, ge=1)
-        """How many transformations follow each other; every second one takes the coordinates in the other order."""
+        """The number of transformations in sequence; every second one takes the coordinates in reverse order."""
         hidden: tuple[PositiveInt, ...] = Field(default=(64, 64), min_length=1)
         """Widths of the hidden layers of each transformation's network."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Make the flow; its start is near, but not at, the standard normal distribution."""
+        """Make the flow; it is initialised near, but not at, the standard normal distribution."""
         super().__init__(config, sizes)
         try:
-            import zuko  # an extra: only who asks for a flow needs it
+            import zuko  # an optional dependency, needed only for flows
         except ImportError:
             raise PlanError(
-                f"prior '{self.name}' is made of the library zuko, which is not installed. "
+                f"prior '{self.name}' needs the library zuko, which is not installed. "
                 'Install it with `pip install "genprior[flow]"`, or use another prior with a density '
                 "('gaussian', 'mixture', 'vampprior')"
             ) from None
@@ -90,5 +90,5 @@ class Flow(DensityPrior):
 
     @property
     def _dtype(self) -> torch.dtype:
-        own: torch.dtype = next(self.network.parameters()).dtype
-        return own
+        dtype: torch.dtype = next(self.network.parameters()).dtype
+        return dtype

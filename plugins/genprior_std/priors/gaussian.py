@@ -14,7 +14,7 @@ __all__ = ["Gaussian"]
 
 
 class Gaussian(DensityPrior):
-    """An isotropic Gaussian, whatever is asked: p(z) = N(z; 0, sigma^2 I).
+    """An isotropic Gaussian that ignores the condition: p(z) = N(z; 0, sigma^2 I).
 
     Codes are [n, d] for any d. Adversarial autoencoders used sigma = 5 on MNIST.
     """
@@ -33,18 +33,18 @@ class Gaussian(DensityPrior):
         return noise.mul_(self.config.sigma)
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
-        """A square of codes in the plane, each in the middle of an equal share of the mass: [columns, columns, 2].
+        """A square grid of codes, each in the middle of a cell of equal probability: [columns, columns, 2].
 
             z_ij = sigma (q_j, -q_i),  q_i = Phi^-1((i + 1/2) / columns)
 
         The first number rises along a row, and the second falls from row to row, as in a drawing of the plane. None
-        where a code has other than 2 numbers.
+        unless codes have 2 numbers.
 
         Source: the grid of figure 4 of Kingma and Welling, "Auto-encoding variational Bayes".
         """
         if self.sizes.code != 2:
             return None
-        # Half precision knows no inverse of Phi.
+        # torch has no inverse of Phi in half precision.
         middle = (torch.arange(columns, device=like.device, dtype=torch.float32) + 0.5) / columns
         q = self.config.sigma * torch.special.ndtri(middle.to(torch.promote_types(like.dtype, torch.float32)))
         return torch.stack(torch.meshgrid(q, -q, indexing="xy"), -1).to(like.dtype)

@@ -25,7 +25,7 @@ class Mixture(DensityPrior):
     condition they are those of the whole mixture.
 
     Raises:
-        PlanError: the code is not 2-D, or the width of what is asked is neither 0 nor K.
+        PlanError: the code is not 2-D, or the width of `asked` is neither 0 nor K.
 
     Source: "Adversarial autoencoders", section 2.3 and figure 4. The paper names no sizes; the defaults are those of a
     public implementation (musyoku/adversarial-autoencoder).
@@ -46,7 +46,7 @@ class Mixture(DensityPrior):
         """Standard deviation across the radius."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Check that codes are 2-D and that what is asked names a component."""
+        """Check that codes are 2-D and that the condition names a component."""
         super().__init__(config, sizes)
         components: int = self.config.components
         if sizes.code != 2:
@@ -56,9 +56,9 @@ class Mixture(DensityPrior):
             )
         if sizes.asked not in (0, components):
             raise PlanError(
-                f"prior '{self.name}' has {components} components, and is asked with a one-hot of {components} or not "
-                f"at all; what is asked has width {sizes.asked}. Set components = {sizes.asked}, use a prior that can "
-                "be asked anything ('gaussian', 'code_generator'), or ask for nothing (conditioner 'none', where the "
+                f"prior '{self.name}' has {components} components, so a condition must be a one-hot of {components}; "
+                f"the one asked here has width {sizes.asked}. Set components = {sizes.asked}, use a prior that takes "
+                "any condition ('gaussian', 'code_generator'), or ask for nothing (conditioner 'none', where the "
                 "model has one)"
             )
 
@@ -90,12 +90,12 @@ class Mixture(DensityPrior):
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
         """The log-density, log mean_k N(rho_k; shift, radial^2) N(tau_k; 0, tangential^2): [n] in nats.
 
-        (rho_k, tau_k) is z [n, 2] turned back by phi_k; the mean runs over the component asked for, or over all.
+        (rho_k, tau_k) is z [n, 2] rotated back by phi_k; the mean runs over the component asked for, or over all.
         """
         radial: float = self.config.radial
         tangential: float = self.config.tangential
-        all_of_them = torch.arange(self.config.components, device=z.device)[None]
-        cos, sin = self._angles(asked.argmax(1, keepdim=True) if self.sizes.asked else all_of_them, z)
+        components = torch.arange(self.config.components, device=z.device)[None]
+        cos, sin = self._angles(asked.argmax(1, keepdim=True) if self.sizes.asked else components, z)
         rho, tau = z[:, :1] * cos + z[:, 1:] * sin, z[:, 1:] * cos - z[:, :1] * sin
         exponent = -0.5 * (((rho - self.config.shift) / radial).square() + (tau / tangential).square())
         log_mean: Tensor = exponent.logsumexp(1) - math.log(exponent.shape[1])

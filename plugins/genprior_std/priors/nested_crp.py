@@ -1,4 +1,4 @@
-"""A tree of Gaussians whose leaves are shared out by a nested Chinese restaurant process."""
+"""A tree of Gaussians whose leaves are weighted by a nested Chinese restaurant process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genprior_std.priors.nested_crp_tree import Tree, TreeFamily
 __all__ = ["NestedCrp"]
 
 MOST_LEAVES = 4096
-"""The shares of all codes in all leaves are held at once."""
+"""The largest number of leaves; phi of all codes and leaves is in memory at once."""
 
 
 class NestedCrp(DensityPrior):
@@ -28,21 +28,20 @@ class NestedCrp(DensityPrior):
         p(c = l) = pi_l = prod_{e on the path to l} nu_e prod_{earlier siblings e'} (1 - nu_e'),  z ~ N(alpha_c, sD^2 I)
 
     The posterior is mean-field, q(alpha_p) = N(mu_p, s_p^2 I), q(nu_e) = Beta(a_e, b_e), q(c_n) = phi_n. Nothing here
-    descends a gradient: mu, s^2, a and b are buffers, set by `sweep`, each block to its optimum given the others. All
-    are drawn from or set to the prior at the start, so that the leaves differ.
+    is trained by gradients: mu, s^2, a and b are buffers, set by `sweep`, each block to its optimum given the others.
+    All are initialised from the prior, the means at random, so that the leaves differ.
 
-    The tree is truncated to `branching` children a node and `depth` levels. Children beyond are left to their prior and
-    get no code, so each last sibling keeps a free stick, phi sums to 1 over the leaves that are there, and `tree_elbo`
+    The tree is truncated to `branching` children per node and `depth` levels. Children beyond these keep their prior
+    and get no codes, so each last sibling has a free stick, phi sums to 1 over the represented leaves, and `tree_elbo`
     bounds the evidence of the whole, infinite tree. The predictive density, which is sampled, renormalises instead:
 
         p(z) = sum_l w_l N(z; mu_l, (sD^2 + s_l^2) I),    w_l = E pi_l / sum_l' E pi_l'
 
-    Codes are one group here, an ordinary tree-structured mixture; in the paper groups are videos, with sticks of their
-    own over a tree in common, and their codes are frames. Nor are leaves split and pruned, as the paper's code does:
-    the sticks let leaves fade that no code needs. What has faded sits where its parent is, and stays there until codes
-    come near.
+    Codes are one group here, an ordinary tree-structured mixture; in the paper groups are videos, each with sticks of
+    its own over a common tree, and their codes are frames. Leaves are not split or pruned, as they are in the paper's
+    code: the weight of a leaf without codes fades instead. A faded leaf lies at its parent until codes come near.
 
-    Whatever is asked, codes are [n, d] for any d.
+    The condition is ignored; codes are [n, d] for any d.
 
     References:
         Goyal, Hu, Liang, Wang and Xing, Nonparametric Variational Auto-encoders for Hierarchical Representation
@@ -67,11 +66,11 @@ class NestedCrp(DensityPrior):
         """sD, standard deviation of a code around its leaf, in each coordinate."""
 
         @model_validator(mode="after")
-        def _of_a_size_that_can_be_computed(self) -> Any:
-            # No depth beyond 12 has few enough leaves, and its power could be too large to be worked out.
+        def _check_size(self) -> Any:
+            # Depths beyond 12 have too many leaves in any case, and the power could be too large to compute.
             if self.depth > 12 or self.branching**self.depth > MOST_LEAVES:
                 raise ValueError(
-                    f"branching = {self.branching} and depth = {self.depth} make branching^depth leaves, of which "
+                    f"branching = {self.branching} and depth = {self.depth} make branching^depth leaves; at most "
                     f"{MOST_LEAVES} are possible. Lower one of them"
                 )
             return self
@@ -125,12 +124,12 @@ class NestedCrp(DensityPrior):
     # Codes in the tree -----------------------------------------------------------------------------------------------
 
     def bound(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """What the tree says of each code z ~ N(m, diag(v)), with q(c) at its optimum.
+        """The tree's bound on E log p(z) of each code z ~ N(m, diag(v)), with q(c) at its optimum.
 
             sum_l phi_l (E log N(z; alpha_l, sD^2 I) + E log pi_l - log phi_l) = log sum_l exp(E log N + E log pi_l)
 
-        It is the bound on E log p(z) that is left when the tree's own divergence is taken apart. Its gradient in m and
-        v is that with phi held fixed, since phi is at its optimum.
+        The divergence of the tree itself is not part of it. Its gradient in m and v is that with phi held fixed, since
+        phi is at its optimum.
 
         Args:
             mean: m, [n, d].
@@ -167,8 +166,8 @@ class NestedCrp(DensityPrior):
     def sweep(self, mean: Tensor, variance: Tensor, weights: Tensor | None = None) -> None:
         """Set phi, the leaves, the inner nodes up to the root, and the sticks, each to its optimum given the rest.
 
-        `tree_elbo` of these codes never falls. Codes of weight 0 count for nothing, and without any code the tree stays
-        as it is.
+        `tree_elbo` of these codes never falls. Codes of weight 0 are ignored, and without any code the tree stays as it
+        is.
 
         Args:
             mean: m of each code, [n, d].
@@ -182,5 +181,5 @@ class NestedCrp(DensityPrior):
             tree = self.family.with_means(tree, depth, phi, mean)
         tree = self.family.with_sticks(tree, phi)
         for mine, new in zip(self.tree, tree, strict=True):
-            # Without a code all nodes would fall onto the root and never part again.
+            # Without codes all nodes would collapse onto the root and never separate again.
             mine.copy_(torch.where(phi.sum() > 0, new, mine))

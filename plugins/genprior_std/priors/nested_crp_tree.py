@@ -40,7 +40,7 @@ class Tree(NamedTuple):
 
 @dataclass(frozen=True)
 class TreeFamily:
-    """Trees of one form, under one prior.
+    """Trees of one shape, under one prior.
 
     alpha_root ~ N(0, sN^2 I), alpha_p ~ N(alpha_parent, sN^2 I), nu_e ~ Beta(1, g), and a code of leaf l is
     z ~ N(alpha_l, sD^2 I). Leaf l has the weight
@@ -76,7 +76,7 @@ class TreeFamily:
         return slice(first, first + self.branching**depth)
 
     def draw(self, d: int) -> Tree:
-        """A tree whose means are a draw from the prior, with the variances and sticks that no data would leave it."""
+        """A tree whose means are a draw from the prior, with the optimal variances and sticks without data."""
         levels = [self.node_std * torch.randn(1, d)]
         for depth in range(1, self.depth + 1):
             above = levels[-1].repeat_interleave(self.branching, 0)
@@ -124,7 +124,7 @@ class TreeFamily:
             [n, L], in nats.
         """
         d, leaves = mean.shape[1], self.level(self.depth)
-        # Differences are squared as they are: by products of matrices they would cancel far from the origin.
+        # Differences are squared directly: by matrix products they would cancel far from the origin.
         distance = torch.cdist(mean, tree.means[leaves], compute_mode="donot_use_mm_for_euclid_dist").square()
         square = distance + d * tree.variances[leaves] + variance.sum(1, keepdim=True)
         constant = 0.5 * d * math.log(2 * math.pi * self.leaf_std**2)
@@ -140,7 +140,7 @@ class TreeFamily:
         d, scale = tree.means.shape[1], self.node_std**2
         steps = (tree.means - self._of_parents(tree.means)).square().sum() / (2 * scale)
         spread = (tree.variances + self._of_parents(tree.variances)) / scale - 1 - (tree.variances / scale).log()
-        # Distributions check their arguments by asking the device, which would wait for it.
+        # No validation of arguments: it would wait for the device.
         sticks = Beta(tree.a, tree.b, validate_args=False)
         fresh = Beta(torch.ones_like(tree.a), torch.full_like(tree.b, self.gamma), validate_args=False)
         return steps + 0.5 * d * spread.sum() + kl_divergence(sticks, fresh).sum()
@@ -175,8 +175,8 @@ class TreeFamily:
     def with_sticks(self, tree: Tree, phi: Tensor) -> Tree:
         """The tree with the best q(nu) of all sticks, everything else as it is.
 
-        a_e = 1 + the mass of phi [n, L] under e; b_e = g + the mass under the LATER siblings of e, which are those that
-        pi_l takes a factor 1 - nu_e for.
+        a_e = 1 + the mass of phi [n, L] under e; b_e = g + the mass under the LATER siblings of e, for which pi_l has a
+        factor 1 - nu_e.
         """
         a, b = [], []
         mass = phi.sum(0)
@@ -196,6 +196,6 @@ class TreeFamily:
         return slice(nodes.start - 1, nodes.stop - 1)
 
     def _of_parents(self, x: Tensor) -> Tensor:
-        """For every node what its parent has, [P, ...] from [P, ...]; the root's parent has 0."""
+        """For every node the row of its parent, [P, ...] from [P, ...]; 0 for the root."""
         inner = x[: self.level(self.depth).start]
         return torch.cat([torch.zeros_like(x[:1]), inner.repeat_interleave(self.branching, 0)])

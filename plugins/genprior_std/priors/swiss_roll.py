@@ -16,7 +16,7 @@ __all__ = ["SwissRoll"]
 RADIUS = 3.0
 TURN = 4 * math.pi
 ROWS = 10
-"""Segments of a walk where nothing is asked, as many as in figure 4 of the paper."""
+"""Segments of a walk without a condition, as many as in figure 4 of the paper."""
 NODES, WEIGHTS = (array.tolist() for array in numpy.polynomial.legendre.leggauss(8))
 
 
@@ -75,9 +75,9 @@ class SwissRoll(DensityPrior):
         return self._roll(t) + sigma * noise
 
     def walk(self, columns: int, like: Tensor) -> Tensor:
-        """The roll without its noise from the middle outwards, each of K segments of equal u a row: [K, columns, 2].
+        """The roll without its noise from the middle outwards, one row for each segment of equal u: [K, columns, 2].
 
-        z_kj = c(sqrt(u)), u = (k + (j + 1/2) / columns) / K; K is the width of what is asked, or 10.
+        z_kj = c(sqrt(u)), u = (k + (j + 1/2) / columns) / K; K is the width of `asked`, or 10.
         """
         rows = self.sizes.asked or ROWS
         u = (torch.arange(rows * columns, device=like.device, dtype=like.dtype) + 0.5) / (rows * columns)

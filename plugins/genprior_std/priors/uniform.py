@@ -15,7 +15,7 @@ __all__ = ["Uniform"]
 
 
 class Uniform(DensityPrior):
-    """A uniform distribution on a cube, whatever is asked: p(z) = (high - low)^-d on [low, high]^d, else 0.
+    """A uniform distribution on a cube that ignores the condition: p(z) = (high - low)^-d on [low, high]^d, else 0.
 
     Codes are [n, d] for any d. On [-1, 1] it is the noise of DCGAN and of InfoGAN.
     """
@@ -45,7 +45,7 @@ class Uniform(DensityPrior):
         """The middles of the cells of a square of columns x columns cells: [columns, columns, 2].
 
         The first number rises along a row, and the second falls from row to row, as in a drawing of the plane. None
-        where a code has other than 2 numbers.
+        unless codes have 2 numbers.
         """
         if self.sizes.code != 2:
             return None

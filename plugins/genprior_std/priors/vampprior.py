@@ -1,4 +1,4 @@
-"""The VampPrior: a mixture of what the encoder says about images that are learned."""
+"""The VampPrior: a mixture of the encoder's posteriors of learned images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["VampPrior"]
 NOISE = 0.02
 """Standard deviation of the noise on pseudo-inputs that start as images: 0.01 on the scale [0, 1] of the paper."""
 BYTES = 16
-"""What a number of the pseudo-inputs takes while it trains: itself, its gradient and two moments of Adam, 4 each."""
+"""Bytes per number of the pseudo-inputs in training: itself, its gradient and two moments of Adam, 4 each."""
 
 
 class VampPrior(DensityPrior):
@@ -30,16 +30,16 @@ class VampPrior(DensityPrior):
         p(z) = 1/K sum_k q(z | u_k),    u_k = hardtanh(w_k)
 
     The w_k [K, c, h, w] are the parameters of this prior. The encoder is the model's own at its present weights, so a
-    loss of `log_prob` or of `sample` has a gradient in the pseudo-inputs and in the encoder, and a phase that names
-    the encoder moves the prior with it. Numbers of w_k beyond [-1, 1] get no gradient.
+    loss of `log_prob` or of `sample` has a gradient in the pseudo-inputs and in the encoder, and a phase that trains
+    the encoder changes the prior with it. Numbers of w_k beyond [-1, 1] get no gradient.
 
-    Batch normalisation: the K pseudo-inputs pass the encoder's normalisation as a batch of their own, in training and
-    in evaluation alike, and leave its running averages to the data. So the prior that is sampled is the one that was
-    trained. With the running averages it would be another, since pseudo-inputs drift away from the data. Everything
-    else in the encoder works in the mode that the encoder is in.
+    Batch normalisation: the K pseudo-inputs are normalised as a batch of their own, in training and evaluation mode
+    alike, and do not update the running averages. So the prior that is sampled is the one that was trained. With the
+    running averages of the data it would differ, since pseudo-inputs drift away from the data. All other layers of the
+    encoder work in its present mode.
 
     Raises:
-        PlanError: something is told about images, the encoder's posterior has no density, a single pseudo-input would
+        PlanError: there is a condition `known`, the encoder's posterior has no density, a single pseudo-input would
             have to be normalised by its own statistics, there is no memory for so many, or so many training images
             to start from.
 
@@ -75,8 +75,8 @@ class VampPrior(DensityPrior):
             )
         if self.config.components == 1 and _batch_norms(encoder):
             raise PlanError(
-                f"prior '{self.name}' passes its pseudo-inputs through the batch normalisation of encoder "
-                f"'{encoder.name}' as a batch of their own, and components = 1 is none. "
+                f"prior '{self.name}' normalises its pseudo-inputs as a batch of their own in encoder "
+                f"'{encoder.name}', and components = 1 gives a batch of one. "
                 "Set components to 2 or more, or take an encoder without batch normalisation"
             )
         _check_memory(self.name, self.config.components, sizes.image)
@@ -88,8 +88,8 @@ class VampPrior(DensityPrior):
     def begin(self, draw: Callable[[int], Batch]) -> None:
         """Make the pseudo-inputs K different training images with noise, u = x + N(0, 0.02^2), if `start` says so.
 
-        What the noise carries beyond -1 or 1 is mirrored back. Much of an image is black or white, and half of those
-        pixels would otherwise lie where hardtanh has no gradient, and never move.
+        Values that the noise moves beyond -1 or 1 are reflected. Many pixels are black or white, and half of them would
+        otherwise lie where hardtanh has no gradient, and never change.
 
         Raises:
             PlanError: there are fewer than K training images.
@@ -110,12 +110,12 @@ class VampPrior(DensityPrior):
     def first_pseudo_inputs(self, n: int) -> Tensor:
         """The images u_k = hardtanh(w_k) of the first n pseudo-inputs, or of all K if they are fewer: [n, c, h, w].
 
-        They show what was learned, and are no samples: those are drawn by `sample` and decoded.
+        They show what was learned and are not samples; to sample images, decode codes of `sample`.
         """
         return hardtanh(self.pseudo_inputs[:n])
 
     def sample(self, asked: Tensor) -> Tensor:
-        """Draw z ~ q(z | u_k) [n, d] with k uniform on 1 .. K, a k of its own for each row of `asked` [n, k]."""
+        """Draw z ~ q(z | u_k) [n, d] with k uniform on 1 .. K, drawn anew for each row of `asked` [n, k]."""
         q = self._posteriors()
         k = torch.randint(self.config.components, (len(asked),), device=asked.device)
         if isinstance(q, GaussianPosterior):
@@ -133,7 +133,7 @@ class VampPrior(DensityPrior):
     def _posteriors(self) -> DensityPosterior:
         """q(z | u_k) of all K pseudo-inputs."""
         u = hardtanh(self.pseudo_inputs)
-        with _statistics_of_its_own(self.encoder):
+        with _own_batch_statistics(self.encoder):
             q = self.encoder(u, u.new_zeros(len(u), 0))
         if not isinstance(q, DensityPosterior):
             raise PlanError(
@@ -162,7 +162,7 @@ def _check_memory(name: str, components: int, image: tuple[int, int, int]) -> No
 
 
 def _physical_memory() -> int | None:
-    """Bytes of memory of this machine, or None where the system does not say."""
+    """Bytes of memory of this machine, or None if the system does not report it."""
     try:
         page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -175,7 +175,7 @@ def _batch_norms(encoder: Borrowed) -> list[nn.modules.batchnorm._BatchNorm]:
 
 
 @contextlib.contextmanager
-def _statistics_of_its_own(encoder: Borrowed) -> Iterator[None]:
+def _own_batch_statistics(encoder: Borrowed) -> Iterator[None]:
     """Inside the block a batch is normalised by its own statistics, and the running averages stay as they are."""
     layers = _batch_norms(encoder)
     before = [(layer.training, layer.track_running_stats) for layer in layers]

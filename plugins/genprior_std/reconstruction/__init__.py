@@ -1,1 +1,1 @@
-"""Reconstructions: how far a reconstruction is from its image."""
+"""Reconstructions: errors between an image and its reconstruction."""

@@ -20,17 +20,17 @@ class DiscretisedLogistic(Reconstruction):
 
         P(x) = sigmoid((x + 1/255 - x_rec) / s) - sigmoid((x - 1/255 - x_rec) / s)
 
-    The bins are centred on the 256 bytes k, at x = 2 k / 255 - 1, and are 2/255 wide; those of byte 0 and byte 255 take
-    the tails, so that the 256 probabilities add up to one for every mean and scale. Between two bytes x has the
-    probability of the interval around it. In nats: of an image with reduction "sum", which a likelihood bound needs, of
-    a pixel with "mean"; that divided by log 2 is bits per dimension. The scale, in units of the [-1, 1] scale, is fixed
-    or a parameter that begins at `scale`, and that whoever descends the error moves.
+    The bins are centred on the 256 bytes k, at x = 2 k / 255 - 1, and are 2/255 wide; those of byte 0 and byte 255
+    include the tails, so that the 256 probabilities add up to one for every mean and scale. Between two bytes x has the
+    probability of the interval around it. In nats: per image with reduction "sum", which a likelihood bound needs, per
+    pixel with "mean"; the latter divided by log 2 is bits per dimension. The scale, in units of the [-1, 1] scale, is
+    fixed, or a parameter that is initialised at `scale` and trained by the loss that contains this error.
 
     Source: Tomczak and Welling, "VAE with a VampPrior" (grey and colour images); Kingma et al., "Improving variational
-    inference with inverse autoregressive flow". Other choices are made here than in the former's code: it takes the
-    interval of width 1/256 that begins at floor(256 x) / 256, for pixels x in [0, 1], gives no pixel the tails, and
-    adds 1e-7 to each probability, so that they do not add up to one; bins here are those of bytes. There the network
-    gives each pixel of each image a scale of its own; here all images share it.
+    inference with inverse autoregressive flow". This differs from the code of the former, which takes the interval of
+    width 1/256 that begins at floor(256 x) / 256, for pixels x in [0, 1], includes no tails, and adds 1e-7 to each
+    probability, so that they do not add up to one; bins here are those of bytes. There the network gives each pixel of
+    each image a scale of its own; here all images share it.
     """
 
     name = "discretised_logistic"
@@ -39,11 +39,11 @@ class DiscretisedLogistic(Reconstruction):
         """Settings of the discretised logistic likelihood."""
 
         scale: float = Field(default=0.1, gt=FLOOR, allow_inf_nan=False)
-        """The scale s, or where a learned one begins; pi / sqrt(3) of these are a standard deviation."""
+        """The scale s, or the initial value of a learned one; the standard deviation is s pi / sqrt(3)."""
         learned: SpreadForm = "shared"
-        """Whether the scale stays, or is learned: one for all pixels, one a channel or one a pixel."""
+        """Whether the scale is fixed, or learned: one for all pixels, one per channel or one per pixel."""
         reduction: Literal["mean", "sum"] = "sum"
-        """What is done over the pixels of an image; the batch dimension is left."""
+        """How the errors of an image's pixels are reduced; the batch dimension remains."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the scale."""

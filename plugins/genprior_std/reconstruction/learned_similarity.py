@@ -17,18 +17,18 @@ class LearnedSimilarity(Reconstruction):
 
         error_i = 1/f |F(x_i) - F(x_rec_i)|^2 / v,    v = 1/f sum_j var_i F_j(x_i)
 
-    Reduction "sum" leaves out the mean over features: error_i = 1/2 |F(x_i) - F(x_rec_i)|^2 / v, which is but for a
-    constant -log N(F(x_i); F(x_rec_i), v I), in nats of an image, as a likelihood bound needs it.
+    Reduction "sum" leaves out the mean over features: error_i = 1/2 |F(x_i) - F(x_rec_i)|^2 / v, which is -log
+    N(F(x_i); F(x_rec_i), v I) up to a constant, in nats per image, as a likelihood bound needs it.
 
     Scale "none" has v = 1. With "variance", v is one number for a batch: the variance of each feature over the n target
     images (with 1/n), averaged over the features. The error of predicting the mean feature of the batch is then 1 on
-    average, whatever the size of the features, so one weight serves critics with and without batch normalisation. Where
+    average, whatever the size of the features, so one weight serves critics with and without batch normalisation. If
     all targets of a batch have the same features, v is their mean square instead, and 1 if that is zero too.
 
     F is computed in one pass over [x_rec, x], so that batch normalisation takes the same statistics for both. The
-    gradient goes through the critic to x_rec; x, F(x) and v are constants. The critic belongs to another part: its
-    parameters move only if a phase names the critic beside this error, and none does. In training mode the pass updates
-    the running statistics of the critic's normalisation, as each pass does.
+    gradient goes through the critic to x_rec; x, F(x) and v are constants. The critic is borrowed: its parameters are
+    trained only if a phase assigns this error to the critic, and none does. In training mode the pass updates the
+    running statistics of the critic's normalisation, like every pass.
 
     Raises:
         PlanError: the image critic has no features, or no layer of that name.
@@ -62,8 +62,8 @@ class LearnedSimilarity(Reconstruction):
         layers: tuple[str, ...] = image_critic.feature_layers
         if self.config.layer not in layers:
             raise PlanError(
-                f"reconstruction '{self.name}' asks for layer '{self.config.layer}', which critic "
-                f"'{image_critic.name}' has not{did_you_mean(self.config.layer, layers)}"
+                f"reconstruction '{self.name}' compares layer '{self.config.layer}', which critic "
+                f"'{image_critic.name}' does not have{did_you_mean(self.config.layer, layers)}"
             )
         self.image_critic = image_critic
 
@@ -84,6 +84,6 @@ class LearnedSimilarity(Reconstruction):
 
     def _scale(self, f: Tensor) -> Tensor:
         variance, square = f.var(0, correction=0).mean(), f.square().mean()
-        # Below the rounding error of its own computation a variance is no scale.
+        # A variance below the rounding error of its computation is unusable as a scale.
         scale = torch.where(variance > torch.finfo(f.dtype).eps * square, variance, square)
         return torch.where(scale > 0, scale, 1.0)

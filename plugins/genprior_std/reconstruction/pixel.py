@@ -17,7 +17,7 @@ __all__ = ["Pixel"]
 
 MARGIN = 1e-6
 FLOOR = 1e-3
-"""What a learned sigma stays above; half of 2 / 255 / sqrt(12), the error that rounding to bytes puts into images."""
+"""The lower bound of a learned sigma; half of 2 / 255 / sqrt(12), the error of rounding images to bytes."""
 
 
 class Pixel(Reconstruction):
@@ -29,14 +29,14 @@ class Pixel(Reconstruction):
         gaussian:   -log N(x; x_rec, sigma^2) = (x - x_rec)^2 / (2 sigma^2) + log(sigma sqrt(2 pi))
 
     The first three are never negative. `gaussian` is the exact negative log-likelihood, and so is negative for good
-    reconstructions when sigma < 1 / sqrt(2 pi). `bernoulli` and `gaussian` are in nats: of an image with
-    reduction "sum", which a likelihood bound needs, of a pixel with "mean". `bernoulli` clamps p to [m, 1 - m] with
-    m = 1e-6, so an error of one pixel is at most -log m = 13.8 nats, and pixels beyond the clamp pass no gradient. Its
-    relative error is that of rounding for every p, also where p, 1 - p or the error itself is small.
+    reconstructions when sigma < 1 / sqrt(2 pi). `bernoulli` and `gaussian` are in nats: per image with reduction "sum",
+    which a likelihood bound needs, per pixel with "mean". `bernoulli` clamps p to [m, 1 - m] with m = 1e-6, so an error
+    of one pixel is at most -log m = 13.8 nats, and pixels beyond the clamp pass no gradient. Its relative error is that
+    of rounding for every p, also where p, 1 - p or the error itself is small.
 
-    The sigma of `gaussian` is a number, or with `variance` a parameter that begins there: one for all pixels, one a
-    channel or one a pixel. Whoever descends the error moves it, to the root mean square of x - x_rec over what shares
-    it, but not below 1e-3: the density of a pixel that is always right has no maximum.
+    The sigma of `gaussian` is a number, or with `variance` a parameter that is initialised there: one for all pixels,
+    one per channel or one per pixel. The loss that contains this error trains it, towards the root mean square of x -
+    x_rec over the pixels that share it, but not below 1e-3: the density of a pixel that is always exact has no maximum.
 
     Source: "Learning priors for adversarial autoencoders", equation 1 (gaussian).
     """
@@ -49,11 +49,11 @@ class Pixel(Reconstruction):
         metric: Literal["squared", "absolute", "bernoulli", "gaussian"] = "squared"
         """The error of one pixel."""
         reduction: Literal["mean", "sum"] = "mean"
-        """What is done over the pixels of an image; the batch dimension is left."""
+        """How the errors of an image's pixels are reduced; the batch dimension remains."""
         sigma: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        """Standard deviation of a pixel, in units of the [-1, 1] scale; for `gaussian` alone."""
+        """Standard deviation of a pixel, in units of the [-1, 1] scale; only for `gaussian`."""
         variance: SpreadForm = "fixed"
-        """Whether sigma stays, or is learned from there: one for all pixels, a channel or a pixel; for `gaussian`."""
+        """Whether sigma is fixed, or learned: one for all pixels, one per channel or per pixel; only for `gaussian`."""
 
         @model_validator(mode="after")
         def _check_variance(self) -> Self:
@@ -65,7 +65,7 @@ class Pixel(Reconstruction):
                 )
             if self.variance != "fixed" and self.sigma <= FLOOR:
                 raise ValueError(
-                    f"a learned sigma stays above {FLOOR}, and sigma = {self.sigma} is where it begins. "
+                    f"a learned sigma stays above {FLOOR}, and sigma = {self.sigma} is its initial value. "
                     'Set sigma above that, or variance = "fixed"'
                 )
             return self
@@ -82,7 +82,7 @@ class Pixel(Reconstruction):
 
     @classmethod
     def likelihood_of(cls, config: Any) -> Literal["binary", "real"] | None:
-        """Of binary pixels with metric `bernoulli`, a density with `gaussian`; the others do not say."""
+        """Of binary pixels with metric `bernoulli`, a density with `gaussian`; None for the others."""
         likelihoods: dict[str, Literal["binary", "real"]] = {"bernoulli": "binary", "gaussian": "real"}
         return likelihoods.get(config.metric)
 
@@ -122,10 +122,10 @@ class _Bernoulli(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, x_rec: Tensor) -> Tensor:
-        # `_logarithms` in place: this is most of what a likelihood costs, and none of it need be kept for a gradient.
+        # `_logarithms` in place: this is most of the cost of a likelihood, and nothing of it is kept for the gradient.
         less = x_rec.abs().mul_(-0.5).add_(0.5).clamp_(min=MARGIN)
         log_more = less.neg().log1p_()
-        # The target's weight of the smaller; at x_rec = 0 both are 1/2, and so may the weight be.
+        # The target's weight of the smaller; at x_rec = 0 both logarithms are equal, so any weight will do, here 1/2.
         weight = x_rec.sign().mul_(x).mul_(-0.5).add_(0.5)
         return log_more.lerp_(less.log_(), weight).neg_()
 
@@ -142,8 +142,8 @@ class _Bernoulli(torch.autograd.Function):
             to_x = gradient * (log_less - log_more) * (0.5 * x_rec.sign())
         if ctx.needs_input_grad[1]:
             size = x_rec.abs()
-            # Beyond the clamp the room is made infinite, and so the slope zero. Dividing twice keeps the second
-            # derivative free of 0 inf, and a threshold is ten times as fast as a mask and lets nan through.
+            # Beyond the clamp `room` is infinite, so the slope is zero. Dividing twice keeps the second derivative free
+            # of 0 inf, and a threshold is ten times as fast as a mask and lets nan through.
             room = functional.threshold(1 - size, 2 * MARGIN, math.inf)
             to_rec = gradient * ((x_rec - x) / room / (1 + size))
         return to_x, to_rec
