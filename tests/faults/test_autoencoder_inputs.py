@@ -276,7 +276,9 @@ def test_no_more_classes_than_training_images(name, tmp_path):
     model, changes = SEMI_SUPERVISED[name]
     assert told(tmp_path, model, changes=changes, data=data) == (
         f"model '{name}' has 21 categories, one for each class, and each category needs an image of its own: 21 "
+        f"model '{name}' has 21 categories, one for each class, and each category needs an image of its own: 21 "
         "different training images are needed, but the data set has 20; 1 to 20 are possible. "
+        "Use a data set with more images"
         "Use a data set with more images"
     )
 
