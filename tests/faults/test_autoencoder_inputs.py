@@ -276,9 +276,7 @@ def test_no_more_classes_than_training_images(name, tmp_path):
     model, changes = SEMI_SUPERVISED[name]
     assert told(tmp_path, model, changes=changes, data=data) == (
         f"model '{name}' has 21 categories, one for each class, and each category needs an image of its own: 21 "
-        f"model '{name}' has 21 categories, one for each class, and each category needs an image of its own: 21 "
         "different training images are needed, but the data set has 20; 1 to 20 are possible. "
-        "Use a data set with more images"
         "Use a data set with more images"
     )
 
@@ -344,7 +342,7 @@ def test_a_decoder_without_a_likelihood_is_refused(semi_supervised, tmp_path):
     plain = [(re.search("decoder = .*", PIXELGAN)[0], f"decoder = {MLP}")]
     name = "pixelgan_semi_supervised" if semi_supervised else "pixelgan"
     assert told(tmp_path, PIXELGAN, changes=[*changes, *plain]) == (
-        f"model '{name}' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and knows "
+        f"model '{name}' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and gives "
         "no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
     )
 

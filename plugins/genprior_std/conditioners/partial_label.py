@@ -51,9 +51,9 @@ class PartialLabel(Conditioner):
     def forward(self, batch: Batch) -> Condition:
         """The condition of the batch's own labels, a negative one being hidden, in the dtype of its images."""
         classes, hidden = self.sizes.asked, batch.y < 0
-        told = batch.y.masked_fill(hidden, classes)
+        known = batch.y.masked_fill(hidden, classes)
         asked = torch.where(hidden, torch.randint_like(batch.y, classes), batch.y)
-        return self._one_hots(told, asked, batch.x.dtype)
+        return self._one_hots(known, asked, batch.x.dtype)
 
     def draw(self, like: Tensor) -> Condition:
         """The condition of new images: `asked` is a class drawn uniformly, `known` the extra class."""
@@ -71,8 +71,8 @@ class PartialLabel(Conditioner):
         check_asked(f"conditioner '{self.name}'", y, self.sizes.asked)
         return self._one_hots(y.long(), y.long(), torch.get_default_dtype())
 
-    def _one_hots(self, told: Tensor, asked: Tensor, dtype: torch.dtype) -> Condition:
+    def _one_hots(self, known: Tensor, asked: Tensor, dtype: torch.dtype) -> Condition:
         return Condition(
-            known=functional.one_hot(told, self.sizes.known).to(dtype),
+            known=functional.one_hot(known, self.sizes.known).to(dtype),
             asked=functional.one_hot(asked, self.sizes.asked).to(dtype),
         )

@@ -101,8 +101,8 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
         for encoder in (config.encoder, config.inner_encoder):
             check_density_posterior(self.name, encoder)
         upper, lower = config.code_size, config.inner_code_size
-        told, asked = Sizes(info.image, lower, upper, 0), Sizes(info.image, lower, 0, upper)
-        of = {"inner_encoder": told, "decoder": told, "reconstruction": told, "inner_prior": asked}
+        known, asked = Sizes(info.image, lower, upper, 0), Sizes(info.image, lower, 0, upper)
+        of = {"inner_encoder": known, "decoder": known, "reconstruction": known, "inner_prior": asked}
         build.parts(self, Sizes(info.image, upper, 0, 0), of=of)
         # A buffer, so that checkpoints save the progress of the warm-up.
         self.register_buffer("steps_seen", torch.zeros((), dtype=torch.int64))
