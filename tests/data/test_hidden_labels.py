@@ -145,7 +145,7 @@ def test_a_model_is_told_how_many_labels_are_known():
 @pytest.mark.parametrize("config", [Label.Config(), InfoGAN.Config(categorical=(3,), supervised=True)])
 def test_a_condition_that_tells_every_label_is_refused_where_labels_are_hidden(config):
     info = DataInfo((1, 4, 4), ("a", "b", "c"), labelled=6)
-    with pytest.raises(PlanError, match=r"told the label of every image, and run.labels = 6 hides .* 'partial_label'"):
+    with pytest.raises(PlanError, match=r"needs the label of every image, and run.labels = 6 hides .* 'partial_label'"):
         config.part.widths(config, info)
     config.part.widths(config, info._replace(labelled=None))
 

@@ -72,14 +72,12 @@ def test_a_run_whose_retired_setting_had_another_value_is_refused_with_the_line(
     as_of_before(folder, 3.0)
     line = "model.prior.spread: was 3.0, is 'absent'"
     assert RunFolder(folder).differences(plan) == [line]
-    with pytest.raises(RunError, match=f"holds a run of another recipe:\n  {line}\nNothing was touched"):
+    with pytest.raises(RunError, match=f"holds a run of another recipe:\n  {line}\nNothing was changed"):
         Trainer(plan, 0, folder).run()
-    with pytest.raises(RunError, match=rf"holds runs of another recipe:\n  {line} \[row AAE\]\nNothing was touched"):
+    with pytest.raises(RunError, match=rf"holds runs of another recipe:\n  {line} \[row AAE\]\nNothing was changed"):
         refuse_changed([Job(plan, 0, folder)], tmp_path)
-    with pytest.raises(
-        RunError,
-        match=r"recipe.toml does not fit the parts .*: model.prior: 'spread' = 3.0, but this setting was removed",
-    ):
+    said = r"recipe.toml does not fit the installed parts: model.prior: 'spread' = 3.0, but this setting was removed"
+    with pytest.raises(RunError, match=said):
         genprior.load_run(folder)
 
 
@@ -125,7 +123,7 @@ def test_a_folder_that_is_empty_or_damaged(plan, tmp_path):
     assert (files.scores(), files.metrics(), files.cut_metrics(3), files.checkpoint_step) == ({}, [], [], 0)
     assert files.differences(plan) == [] and files.newest_checkpoint is None and files.read_checkpoint() is None
     files.claim(plan)
-    with pytest.raises(RunError, match="none is no run's folder: it holds no recipe.toml"):
+    with pytest.raises(RunError, match="none is not a run folder: it holds no recipe.toml"):
         files.plan()
     with pytest.raises(RunError, match="is not a run folder .* There are no runs below it"):
         genprior.load_run(tmp_path / "none")
