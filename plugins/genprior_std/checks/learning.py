@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genprior import Conditioner, PartConfig, PlanError, Prior
+from genprior_std.checks.trainable import learns
 from genprior_std.games.nonsaturating import NonSaturating
 
 __all__ = ["check_cross_entropy", "check_knows_its_condition", "check_learns_nothing"]
@@ -14,7 +15,7 @@ def check_learns_nothing(model: str, prior: Prior) -> None:
     Raises:
         PlanError: it has parameters.
     """
-    if any(True for _ in prior.parameters()):
+    if learns(prior):
         raise PlanError(
             f"prior '{prior.name}' would not learn in model '{model}': its decoder draws pixels one by "
             "one, so that no gradient of an image game reaches the codes. Use a prior without parameters, such as "
@@ -28,7 +29,7 @@ def check_knows_its_condition(model: str, conditioner: Conditioner) -> None:
     Raises:
         PlanError: it has parameters.
     """
-    if any(True for _ in conditioner.parameters()):
+    if learns(conditioner):
         raise PlanError(
             f"model '{model}' has no loss that trains a conditioner, and conditioner "
             f"'{conditioner.name}' has parameters. Use conditioner 'none' or 'label', or model 'aae'"

@@ -16,6 +16,7 @@ from genprior import (
     Prior,
     Reconstruction,
 )
+from genprior_std.checks.trainable import learns
 
 __all__ = [
     "check_adversarial",
@@ -35,7 +36,7 @@ def check_plain(model: str, role: str, game: Game) -> None:
     Raises:
         PlanError: it has parameters or a state of its own.
     """
-    if any(True for _ in game.parameters()) or any(True for _ in game.buffers()):
+    if learns(game) or any(True for _ in game.buffers()):
         raise PlanError(
             f"model '{model}' trains only networks, and {role} '{game.name}' has parameters or a state of its own. "
             "Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp', or model 'gan'"
@@ -48,7 +49,7 @@ def check_fixed(model: str, reconstruction: Reconstruction) -> None:
     Raises:
         PlanError: it has parameters.
     """
-    if any(True for _ in reconstruction.parameters()):
+    if learns(reconstruction):
         raise PlanError(
             f"reconstruction '{reconstruction.name}' learns the width of its density, which only a "
             f"likelihood bound can train; model '{model}' has none. Set its variance (or learned) to \"fixed\", "
@@ -62,10 +63,10 @@ def check_learns(prior: Prior) -> None:
     Raises:
         PlanError: it has no parameters.
     """
-    if not any(True for _ in prior.parameters()):
+    if not learns(prior):
         raise PlanError(
             f"improves.prior = true asks for a prior that can be trained; '{prior.name}' has no parameters. "
-            'Use prior = { name = "code_generator" }, or leave improves.prior out.'
+            'Use prior = { name = "code_generator" }, or set improves.prior = false'
         )
 
 

@@ -15,7 +15,7 @@ __all__ = ["ClusterHeads"]
 
 
 class ClusterHeads(ModulePart):
-    """The heads of K clusters, the rows w_i of W_C, [K, n], initialised from N(0, spread^2 I).
+    """The heads of K clusters, the rows w_i of W_C, [K, d], initialised from N(0, spread^2 I).
 
     Source: Makhzani et al., "Adversarial autoencoders", 2015, section 7.
     """
@@ -31,12 +31,12 @@ class ClusterHeads(ModulePart):
         """Initial standard deviation of each number of a head."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Draw the heads; `sizes.code` is n."""
+        """Draw the heads; `sizes.code` is d."""
         super().__init__(config, sizes)
         self.weight = nn.Parameter(self.config.spread * torch.randn(self.config.categories, sizes.code))
 
     def forward(self, y: Tensor) -> Tensor:
-        """W_C^T y of categories y [n, K], one-hot or soft: [n, n_dim]."""
+        """W_C^T y of categories y [n, K], one-hot or soft: [n, d]."""
         return y @ self.weight
 
     def repulsion(self, eta: float) -> Tensor:
@@ -45,9 +45,9 @@ class ClusterHeads(ModulePart):
         return cost
 
     def to_plane(self) -> Tensor:
-        """The map P [n, 2] with the least sum_i |w_i P - c_i|^2, c_i at angle 2 pi i / K of the unit circle.
+        """The map P [d, 2] with the least sum_i |w_i P - c_i|^2, c_i at angle 2 pi i / K of the unit circle.
 
-        If several are best, the one of least norm. Linearly independent heads, as K <= n random heads almost surely
+        If several are best, the one of least norm. Linearly independent heads, as K <= d random heads almost surely
         are, are mapped exactly onto their points.
         """
         heads = self.weight

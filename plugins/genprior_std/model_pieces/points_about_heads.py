@@ -1,4 +1,4 @@
-"""Base class of autoencoders whose decoder sees a category and a style as one point of n dimensions."""
+"""Base class of autoencoders whose decoder sees a category and a style as one point of d dimensions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ DRAWN = 1_000
 
 
 class PointsAboutHeads(CategoryAndStyle):
-    """An autoencoder of points r = W_C^T y + z around the heads of clusters, [n_images, n].
+    """An autoencoder of points r = W_C^T y + z around the heads of clusters, [n, d].
 
-    It has `heads`, a `ClusterHeads`. Its settings have `code_size`, n, and `on_circle`: whether points are shown in the
+    It has `heads`, a `ClusterHeads`. Its settings have `code_size`, d, and `on_circle`: whether points are shown in the
     plane in which the heads lie on a circle.
     """
 
@@ -30,26 +30,26 @@ class PointsAboutHeads(CategoryAndStyle):
     heads: Any
 
     def representation(self, y: Tensor, z: Tensor) -> Tensor:
-        """The point r = W_C^T y + z, [n_images, n], of categories y [n_images, K] and styles z [n_images, n]."""
+        """The point r = W_C^T y + z, [n, d], of categories y [n, K] and styles z [n, d]."""
         r: Tensor = self.heads(y) + z
         return r
 
     def to_plane(self) -> Tensor:
-        """The linear map P [n, 2] that puts the heads evenly on a circle, as nearly as can be."""
+        """The linear map P [d, 2] that puts the heads evenly on a circle, as nearly as can be."""
         plane: Tensor = self.heads.to_plane()
         return plane
 
     def encode(self, batch: Batch) -> Tensor | None:
-        """The point r at the mean style, [n_images, n]; with `on_circle`, r P, [n_images, 2]."""
+        """The point r at the mean style, [n, d]; with `on_circle`, r P, [n, 2]."""
         logits, z = self.codes(batch.x)
         return self._shown(self.representation(logits.softmax(1), z))
 
     def draw_codes(self, condition: Condition) -> Tensor:
-        """Points r of the categories that are asked for and of styles from the prior, [n, n_dim]; or r P."""
+        """Points r of the categories that are asked for and of styles from the prior, [n, d]; or r P."""
         return self._shown(self.representation(condition.asked, self.prior.sample(condition.asked)))
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
-        """A grid over the heads and the points around them, [columns, columns, 2]; None unless n = 2.
+        """A grid over the heads and the points around them, [columns, columns, 2]; None unless d = 2.
 
         It spans the 1% to 99% quantiles of 1,000 random points r in each coordinate. The first number rises along a
         row, and the second falls from row to row, as in a drawing of the plane.
@@ -65,9 +65,9 @@ class PointsAboutHeads(CategoryAndStyle):
         return torch.stack(torch.meshgrid(across, up.flip(0), indexing="xy"), -1).to(like.dtype)
 
     def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
-        """Images of points r [n_images, n], whatever the condition; None with `on_circle`.
+        """Images of points r [n, d], whatever the condition; None with `on_circle`.
 
-        A point of the plane does not determine a point of the n dimensions.
+        A point of the plane does not determine a point of the d dimensions.
         """
         if self.config.on_circle:
             return None
@@ -75,7 +75,7 @@ class PointsAboutHeads(CategoryAndStyle):
         return images
 
     def _shown(self, r: Tensor) -> Tensor:
-        """Where points r [n_images, n] are shown: at r, or with `on_circle` at r P in the plane."""
+        """Where points r [n, d] are shown: at r, or with `on_circle` at r P in the plane."""
         return r @ self.to_plane() if self.config.on_circle else r
 
 

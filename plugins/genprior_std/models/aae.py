@@ -16,6 +16,7 @@ from pydantic import Field
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.parts import check_adversarial
+from genprior_std.checks.trainable import learns
 from genprior_std.model_pieces.improves import Improves
 from genprior_std.model_pieces.single_code import SingleCodeModel
 
@@ -26,17 +27,19 @@ class AdversarialAutoencoder(SingleCodeModel):
     """AAE with a choice of prior, reconstruction metric and condition.
 
     With codes z = enc(x) of images and z_c of the prior (CG, the code generator, if it is trainable), x_rec = dec(z)
-    and x_new = dec(z_c), each network minimises, with the games in their non-saturating form,
+    and x_new = dec(z_c), each network minimises, with the games in their non-saturating form:
 
         regularise:     D_C      L_C = -log D_C(z_c) - log(1 - D_C(z))                                 (equation 5)
                         enc      rec_weight L_rec - log D_C(z)
                         dec      rec_weight L_rec,   L_rec = |F(x) - F(x_rec)|^2 / N, or another reconstruction
-        improve_prior:  D_I, Q   L_I = -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)) + I     (equation 4)
-                        CG, dec  -log D_I(x_new) - log D_I(x_rec) + I,   I = info_weight E[-log Q(s | x_new)]
+        improve_prior:  D_I, Q   L_I = -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)) + L_Q   (equation 4)
+                        CG, dec  -log D_I(x_new) - log D_I(x_rec) + L_Q,   L_Q = info_weight E[-log Q(s | x_new)]
 
-    Modules that a phase does not name are frozen in it: CG in the first, enc in the second. The second phase trains CG
-    and dec if `improves` names them, and uses x_rec with `reconstruction_as_fake`. Conditional networks also see
-    `known`. Algorithm 1 as printed has each L with the opposite sign (docs/paper.md, "Signs").
+    `regularise` also reconstructs: it is both phases of Makhzani et al., reconstruction and regularisation, in one
+    step. Modules that a phase does not name are frozen in it: CG in the first, enc in the second. The second phase
+    trains CG and dec if `improves` names them, and uses x_rec with `reconstruction_as_fake`. Conditional networks also
+    see `known`. Algorithm 1 as printed has each L with the opposite sign (docs/paper.md, "Signs"); L_Q has the opposite
+    sign of the paper's I(s; x_new).
     """
 
     name = "aae"
@@ -96,16 +99,16 @@ class AdversarialAutoencoder(SingleCodeModel):
         """The AAE phase: the encoder's codes are matched to the prior, and images are reconstructed."""
         known, asked = self.conditioner(batch)
         with torch.no_grad():
-            z_prior = self.prior.sample(asked)
+            z_c = self.prior.sample(asked)
         z = self.encoder(batch.x, known).rsample()
         rec = self.reconstruction(batch.x, self.decoder(z, known), known).mean()  # L_rec
         critic = remember(self.code_critic)
-        fool = self.code_game.generator_loss(critic, (z, known))  # -L_C
+        fool = self.code_game.generator_loss(critic, (z, known))  # -log D_C(z); with minimax, -L_C
         # The code game does not depend on the decoder, so one loss and one backward pass serve both.
         autoencoder = self.config.rec_weight * rec + fool
         return Objectives(
             {
-                "code_critic": self.code_game.critic_loss(critic, (z_prior, known), (z, known)),
+                "code_critic": self.code_game.critic_loss(critic, (z_c, known), (z, known)),
                 "encoder": autoencoder,
                 "decoder": autoencoder,
             },
@@ -116,7 +119,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         """The prior-improvement phase: images decoded from the prior are matched to real ones."""
         known, asked = self.conditioner(batch)
         improves = self.config.improves
-        with torch.set_grad_enabled(bool(improves.modules)):
+        with torch.set_grad_enabled(bool(improves.modules)):  # saves memory; run_phase decides what is trained
             x_new = self.decoder(self.prior.sample(asked), known)
         fakes = [(x_new, known)]
         if self.config.reconstruction_as_fake:
@@ -125,12 +128,13 @@ class AdversarialAutoencoder(SingleCodeModel):
             with torch.set_grad_enabled(improves.decoder):
                 fakes.append((self.decoder(z, known), known))
         critic = remember(self.image_critic)
-        info = self.conditioner.consistency(x_new, asked)  # E[-log Q(s | dec(z_c))]
+        info = self.conditioner.consistency(x_new, asked)  # E[-log Q(s | x_new)]
         judge = self.image_game.critic_loss(critic, (batch.x, known), *fakes) + self.config.info_weight * info
         losses = {"image_critic": judge}
-        if any(True for _ in self.conditioner.parameters()):
+        if learns(self.conditioner):
             losses["conditioner"] = judge
         if improves.modules:
-            fool = self.image_game.generator_loss(critic, *fakes) + self.config.info_weight * info  # -L_I
+            # -log D_I(x_new) - log D_I(x_rec) + L_Q; with minimax, log(1 - D_I(x_new)) + log(1 - D_I(x_rec)) + L_Q
+            fool = self.image_game.generator_loss(critic, *fakes) + self.config.info_weight * info
             losses |= dict.fromkeys(improves.modules, fool)
         return Objectives(losses, note={"info": info})

@@ -23,17 +23,18 @@ __all__ = ["ClusteringAutoencoder"]
 class ClusteringAutoencoder(CategoryBesideStyle):
     """AAE that finds K clusters: its code is a category of K and a style.
 
-        y = softmax(enc(x)[:K]),  z = enc(x)[K:],  x_rec = dec([y, z]),  y_p uniform on K one-hots,  z_p ~ p(z | y_p)
+    With y = softmax(enc(x)[:K]), z = enc(x)[K:], x_rec = dec([y, z]), y_p uniform on K one-hots and z_p ~ p(z | y_p),
+    each module minimises, with the games in their non-saturating form:
 
         regularise     D_y: -log D_y(y_p) - log(1 - D_y(y)),   D_z: -log D_z(z_p) - log(1 - D_z(z))
                        enc, dec: rec_weight L_rec - category_weight log D_y(y) - style_weight log D_z(z)
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec([y_p, z_p])
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
-    are the losses that each module minimises, with the games in their non-saturating form; y is the softmax itself,
-    neither sampled nor rounded. The paper alternates between reconstruction and games; here the encoder minimises their
-    sum in one step. Choose more clusters than expected classes, such as 16 or 30 for the ten digits; the head of a
-    cluster is the image of its one-hot and z = 0.
+    y is the softmax itself, neither sampled nor rounded. The paper alternates between reconstruction and games; here
+    the encoder minimises their sum in one step. Choose more clusters than expected classes, such as 16 or 30 for the
+    ten digits; the head of a cluster is the image of its one-hot and z = 0. `codes`, `representation`: see the base
+    class.
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, section 6; for the last phase Wang, Peng and Ko, Learning
@@ -105,36 +106,37 @@ class ClusteringAutoencoder(CategoryBesideStyle):
 
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are matched to their priors, and images are reconstructed."""
-        none, weights = batch.x.new_zeros(len(batch.x), 0), self.config
+        no_condition, weights = batch.x.new_zeros(len(batch.x), 0), self.config
         logits, z = self.codes(batch.x, draw=True)
         y = logits.softmax(1)
         with torch.no_grad():
-            y_prior = self.draw_categories(y)
-            z_prior = self.prior.sample(y_prior)
-        rec = self.reconstruction(batch.x, self.decoder(self.representation(y, z), none), none).mean()  # L_rec
+            y_p = self.draw_categories(y)
+            z_p = self.prior.sample(y_p)
+        x_rec = self.decoder(self.representation(y, z), no_condition)
+        rec = self.reconstruction(batch.x, x_rec, no_condition).mean()  # L_rec
         category_critic, style_critic = remember(self.category_critic), remember(self.style_critic)
-        fool_y = self.category_game.generator_loss(category_critic, (y, none))
-        fool_z = self.style_game.generator_loss(style_critic, (z, none))
+        fool_y = self.category_game.generator_loss(category_critic, (y, no_condition))
+        fool_z = self.style_game.generator_loss(style_critic, (z, no_condition))
         # The games do not depend on the decoder, so one loss and one backward pass serve both.
         autoencoder = weights.rec_weight * rec + weights.category_weight * fool_y + weights.style_weight * fool_z
-        judge_y = self.category_game.critic_loss(category_critic, (y_prior, none), (y, none))
-        judge_z = self.style_game.critic_loss(style_critic, (z_prior, none), (z, none))
+        judge_y = self.category_game.critic_loss(category_critic, (y_p, no_condition), (y, no_condition))
+        judge_z = self.style_game.critic_loss(style_critic, (z_p, no_condition), (z, no_condition))
         losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": autoencoder, "decoder": autoencoder}
         return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
 
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
-        none, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
-        with torch.set_grad_enabled(bool(improves.modules)):
-            fakes = [(self.generate(self.condition(batch.x)), none)]  # x_new
+        no_condition, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
+        with torch.set_grad_enabled(bool(improves.modules)):  # saves memory; run_phase decides what is trained
+            fakes = [(self.generate(self.condition(batch.x)), no_condition)]  # x_new
         if self.config.reconstruction_as_fake:
             with torch.no_grad():
                 logits, z = self.codes(batch.x, draw=True)
                 code = self.representation(logits.softmax(1), z)
             with torch.set_grad_enabled(improves.decoder):
-                fakes.append((self.decoder(code, none), none))
+                fakes.append((self.decoder(code, no_condition), no_condition))
         critic = remember(self.image_critic)
-        losses = {"image_critic": self.image_game.critic_loss(critic, (batch.x, none), *fakes)}
+        losses = {"image_critic": self.image_game.critic_loss(critic, (batch.x, no_condition), *fakes)}
         if improves.modules:
-            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, *fakes))  # -L_I
+            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, *fakes))
         return Objectives(losses)

@@ -19,9 +19,10 @@ __all__ = ["DimensionReductionAutoencoder"]
 
 
 class DimensionReductionAutoencoder(PointsAboutHeads):
-    """AAE for dimensionality reduction: the decoder sees a category and a style as one point of n dimensions.
+    """AAE for dimensionality reduction: the decoder sees a category and a style as one point of d dimensions.
 
-        y = softmax(enc(x)[:K]),  z = enc(x)[K:],  x_rec = dec(W_C^T y + z),  y_p a uniform one-hot,  z_p ~ p(z | y_p)
+    With y = softmax(enc(x)[:K]), z = enc(x)[K:], x_rec = dec(W_C^T y + z), y_p a uniform one-hot and z_p ~ p(z | y_p),
+    each module minimises, with the games in their non-saturating form:
 
         regularise     D_y: -log D_y(y_p) - log(1 - D_y(y)),   D_z: -log D_z(z_p) - log(1 - D_z(z))
                        enc, dec: rec_weight L_rec - category_weight log D_y(y) - style_weight log D_z(z)
@@ -30,9 +31,8 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec(W_C^T y_p + z_p)
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
-    are the losses that each module minimises, with the games in their non-saturating form. With `on_circle = true`
-    codes of more than two dimensions are shown in the plane in which the heads lie evenly on a circle (the paper's ten
-    dimensions for ten classes).
+    With `on_circle = true` codes of more than two dimensions are shown in the plane in which the heads lie evenly on a
+    circle (the paper's ten dimensions for ten classes). `codes`, `representation`: see the base class.
 
     References: Makhzani et al., Adversarial Autoencoders, 2015, section 7; for the last phase Wang, Peng and Ko,
     Learning priors for adversarial autoencoders, 2020, Algorithm 1.
@@ -45,7 +45,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
 
         retired = {"labels_alone": False}  # model `labels_alone` is that baseline
         code_size: int = Field(2, gt=0)
-        """n, the width of the representation, of the style and of a head."""
+        """d, the width of the representation, of the style and of a head."""
         categories: int | None = Field(default=None, ge=2)
         """K, the number of clusters; by default 20, or with labels the number of classes."""
         labels: bool = False
@@ -55,7 +55,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         encoder: genprior.EncoderSpec
         """The logits of q(y | x), K numbers, and the style, d numbers: a code of K + d, with no softmax of its own."""
         decoder: genprior.DecoderSpec
-        """The image of a category and a style."""
+        """The image of a point W_C^T y + z."""
         category_critic: genprior.CriticSpec
         """D_y, which tells one-hots of p(y) from the soft categories of images."""
         style_critic: genprior.CriticSpec
@@ -87,7 +87,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         repulsion_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """Weight of the repulsion of heads."""
         on_circle: bool = False
-        """Whether codes are shown in the plane in which the heads lie evenly on a circle, for n > 2."""
+        """Whether codes are shown in the plane in which the heads lie evenly on a circle, for d > 2."""
         _check_circle = model_validator(mode="after")(check_circle)
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
@@ -115,23 +115,23 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
 
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are matched to their priors, images reconstructed, heads separated."""
-        none, weights = batch.x.new_zeros(len(batch.x), 0), self.config
+        no_condition, weights = batch.x.new_zeros(len(batch.x), 0), self.config
         logits, z = self.codes(batch.x, draw=True)
         y = logits.softmax(1)
         with torch.no_grad():
-            y_prior = self.draw_categories(y)
-            z_prior = self.prior.sample(y_prior)
-        rec = self.reconstruction(batch.x, self.decoder(self.representation(y, z), none), none).mean()  # L_rec
+            y_p = self.draw_categories(y)
+            z_p = self.prior.sample(y_p)
+        x_rec = self.decoder(self.representation(y, z), no_condition)
+        rec = self.reconstruction(batch.x, x_rec, no_condition).mean()  # L_rec
         category_critic, style_critic = remember(self.category_critic), remember(self.style_critic)
-        fool_y = self.category_game.generator_loss(category_critic, (y, none))
-        fool_z = self.style_game.generator_loss(style_critic, (z, none))
+        fool_y = self.category_game.generator_loss(category_critic, (y, no_condition))
+        fool_z = self.style_game.generator_loss(style_critic, (z, no_condition))
         repulsion = self.heads.repulsion(weights.eta)
         autoencoder = weights.rec_weight * rec + weights.category_weight * fool_y + weights.style_weight * fool_z
         loss = autoencoder + weights.repulsion_weight * repulsion  # the games reach only enc, the repulsion only heads
-        judge_y = self.category_game.critic_loss(category_critic, (y_prior, none), (y, none))
-        judge_z = self.style_game.critic_loss(style_critic, (z_prior, none), (z, none))
-        losses = {"category_critic": judge_y, "style_critic": judge_z}
-        losses |= dict.fromkeys(("encoder", "decoder", "heads"), loss)
+        judge_y = self.category_game.critic_loss(category_critic, (y_p, no_condition), (y, no_condition))
+        judge_z = self.style_game.critic_loss(style_critic, (z_p, no_condition), (z, no_condition))
+        losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": loss, "decoder": loss, "heads": loss}
         note = {"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z, "repulsion": repulsion}
         return Objectives(losses, note)
 
@@ -144,17 +144,17 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
 
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
-        none, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
-        with torch.set_grad_enabled(bool(improves.modules)):
-            fakes = [(self.generate(self.condition(batch.x)), none)]  # x_new
+        no_condition, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
+        with torch.set_grad_enabled(bool(improves.modules)):  # saves memory; run_phase decides what is trained
+            fakes = [(self.generate(self.condition(batch.x)), no_condition)]  # x_new
         if self.config.reconstruction_as_fake:
             with torch.no_grad():
                 logits, z = self.codes(batch.x, draw=True)
                 code = self.representation(logits.softmax(1), z)
             with torch.set_grad_enabled(improves.decoder):
-                fakes.append((self.decoder(code, none), none))
+                fakes.append((self.decoder(code, no_condition), no_condition))
         critic = remember(self.image_critic)
-        losses = {"image_critic": self.image_game.critic_loss(critic, (batch.x, none), *fakes)}
+        losses = {"image_critic": self.image_game.critic_loss(critic, (batch.x, no_condition), *fakes)}
         if improves.modules:
-            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, *fakes))  # -L_I
+            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, *fakes))
         return Objectives(losses)

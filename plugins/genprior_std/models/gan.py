@@ -14,25 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import (
-    Batch,
-    Build,
-    Condition,
-    ConditionerSpec,
-    CriticSpec,
-    DataInfo,
-    DecoderSpec,
-    GameSpec,
-    Model,
-    Objectives,
-    PartConfig,
-    Phase,
-    PlanError,
-    PriorSpec,
-    Sizes,
-    remember,
-)
-from genprior_std.model_pieces.learning import learns
+import genprior
+from genprior import Batch, Build, Condition, DataInfo, Model, Objectives, PartConfig, Phase, PlanError, Sizes, remember
+from genprior_std.checks.trainable import learns
 
 __all__ = ["GenerativeAdversarialNetwork"]
 
@@ -65,15 +49,15 @@ class GenerativeAdversarialNetwork(Model):
 
         code_size: int = Field(100, gt=0)
         """d, the width of a code."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """p(z); a trainable prior is updated with the generator."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """dec(z), the generator."""
-        image_critic: CriticSpec
+        image_critic: genprior.CriticSpec
         """D, which tells images from decoded codes."""
-        game: GameSpec
+        game: genprior.GameSpec
         """The game of the critic and the generator."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """The condition: `known` of images and `asked` of new ones; `infogan` makes this InfoGAN."""
         info_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """w, the weight of E[-log Q(s | dec(z))], InfoGAN's lambda."""

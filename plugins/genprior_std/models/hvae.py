@@ -12,24 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import (
-    Batch,
-    Build,
-    Condition,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    Inference,
-    Objectives,
-    PartConfig,
-    Phase,
-    PlanError,
-    PriorSpec,
-    ReconstructionSpec,
-    Sizes,
-)
+import genprior
+from genprior import Batch, Build, Condition, DataInfo, Inference, Objectives, PartConfig, Phase, PlanError, Sizes
 from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood, check_told
-from genprior_std.model_pieces.learning import learning
+from genprior_std.checks.trainable import learning
 from genprior_std.model_pieces.reconstruction_likelihood import ReconstructionLikelihood
 from genprior_std.model_pieces.two_level_inference import TwoLevelInference
 from genprior_std.model_pieces.warmup import warmed_up
@@ -66,17 +52,17 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
         """The width of the upper code z2."""
         inner_code_size: int = Field(40, gt=0)
         """The width of the lower code z1."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """p(z2), a prior with a density."""
-        inner_prior: PriorSpec = ConditionalGaussian.Config()
+        inner_prior: genprior.PriorSpec = ConditionalGaussian.Config()
         """p(z1 | z2), a prior with a density, whose condition `asked` is z2."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(z2 | x), an encoder with a density: posterior = "gaussian"."""
-        inner_encoder: EncoderSpec
+        inner_encoder: genprior.EncoderSpec
         """q(z1 | x, z2), an encoder with a density that sees z2: conditional = true."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """dec(z1, z2), the mean of p(x | z1, z2); it sees z2 with conditional = true."""
-        reconstruction: ReconstructionSpec
+        reconstruction: genprior.ReconstructionSpec
         """-log p(x | z1, z2) of each image, summed over its pixels."""
         beta: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the KL; 1 is the bound."""

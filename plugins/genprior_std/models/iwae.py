@@ -11,23 +11,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from genprior import (
-    Batch,
-    Build,
-    ConditionerSpec,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    Objectives,
-    PartConfig,
-    Phase,
-    PriorSpec,
-    ReconstructionSpec,
-    Sizes,
-)
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood
+from genprior_std.checks.trainable import learning
 from genprior_std.model_pieces.latent import LatentModel
-from genprior_std.model_pieces.learning import learning
 
 __all__ = ["ImportanceWeightedAutoencoder"]
 
@@ -57,15 +45,15 @@ class ImportanceWeightedAutoencoder(LatentModel):
 
         code_size: int = Field(64, gt=0)
         """d, the width of a code."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """p(z), a prior with a density."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(z | x), an encoder with a density: posterior = "gaussian"."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """dec(z), the mean of p(x | z)."""
-        reconstruction: ReconstructionSpec
+        reconstruction: genprior.ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """The condition: `known` of images and `asked` of new ones."""
         importance_samples: int = Field(5, ge=1)
         """k, the number of codes drawn per image; 1 gives the ELBO."""

@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+import genprior
 from genprior import (
     Batch,
     Build,
     CategoricalPosterior,
     Condition,
     DataInfo,
-    EncoderSpec,
     Model,
     Objectives,
     PartConfig,
@@ -54,7 +54,7 @@ class LabelledClassifier(Model):
 
         style_size: int = Field(0, ge=0)
         """Numbers of the encoder's code after those of the classes; no loss trains them."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """The logits of q(y | x), or, without `style_size`, a soft category."""
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the cross-entropy."""

@@ -13,23 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import (
-    Batch,
-    Build,
-    ConditionerSpec,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    Objectives,
-    PartConfig,
-    Phase,
-    PriorSpec,
-    ReconstructionSpec,
-    Sizes,
-)
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_gaussian_posterior, check_likelihood, check_tree
+from genprior_std.checks.trainable import learning
 from genprior_std.model_pieces.latent import LatentModel
-from genprior_std.model_pieces.learning import learning
 from genprior_std.model_pieces.posterior_draws import gaussian_posterior
 from genprior_std.model_pieces.ring_buffer import filled, overwrite_oldest
 
@@ -66,15 +54,15 @@ class NestedCrpAutoencoder(LatentModel):
 
         code_size: int = Field(64, gt=0)
         """d, the width of a code."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """The tree; only `nested_crp` is possible."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(z | x), a Gaussian: posterior = "gaussian"."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """dec(z), the mean of p(x | z)."""
-        reconstruction: ReconstructionSpec
+        reconstruction: genprior.ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """The condition: `known` of images and `asked` of new ones."""
         memory: int = Field(2048, ge=1)
         """Number of codes, those of the last batches, that the tree is fitted to."""

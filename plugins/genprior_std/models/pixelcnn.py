@@ -10,19 +10,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from genprior import (
-    Batch,
-    Build,
-    Condition,
-    ConditionerSpec,
-    DataInfo,
-    DecoderSpec,
-    Model,
-    Objectives,
-    PartConfig,
-    Phase,
-    Sizes,
-)
+import genprior
+from genprior import Batch, Build, Condition, DataInfo, Model, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_autoregressive
 
 __all__ = ["PixelConvolutionalNetwork"]
@@ -46,9 +35,9 @@ class PixelConvolutionalNetwork(Model):
     class Config(PartConfig):
         """The parts of a PixelCNN."""
 
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """p(x), an autoregressive decoder."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """The condition: `known` of images and `asked` of new ones."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:

@@ -13,22 +13,8 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from genprior import (
-    Batch,
-    Build,
-    ConditionerSpec,
-    CriticSpec,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    GameSpec,
-    Objectives,
-    PartConfig,
-    Phase,
-    PriorSpec,
-    Sizes,
-    remember,
-)
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.learning import check_learns_nothing
 from genprior_std.checks.likelihoods import check_autoregressive
 from genprior_std.checks.parts import check_enough_images, check_plain
@@ -72,17 +58,17 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
 
         code_size: int = Field(64, gt=0)
         """d, the width of a code; with prior `categorical` the number of categories."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """p(z), a prior without parameters."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(z | x); with prior `categorical` one with posterior = "softmax"."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """p(x | z), an autoregressive decoder."""
-        code_critic: CriticSpec
+        code_critic: genprior.CriticSpec
         """Tells codes of the prior from codes of images."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """The condition: `known` of images and `asked` of new ones."""
-        code_game: GameSpec
+        code_game: genprior.GameSpec
         """The game of the code critic and the encoder."""
         rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of -log p(x | z) / (c h w), in nats per sub-pixel, so that it does not depend on the images' size."""

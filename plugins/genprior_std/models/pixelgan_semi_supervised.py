@@ -5,7 +5,7 @@ Makhzani and Frey 2017 ("PixelGAN autoencoders"), the semi-supervised part of se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -13,23 +13,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import (
-    Batch,
-    Build,
-    Condition,
-    ConditionerSpec,
-    CriticSpec,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    GameSpec,
-    Objectives,
-    PartConfig,
-    Phase,
-    PriorSpec,
-    Sizes,
-    remember,
-)
+import genprior
+from genprior import Batch, Build, Condition, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.labels import check_code_is_class
 from genprior_std.checks.learning import check_learns_nothing
 from genprior_std.checks.likelihoods import check_autoregressive
@@ -46,13 +31,17 @@ __all__ = ["SemiSupervisedPixelGan"]
 class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
     """PixelGAN autoencoder whose code is the class, learnt from the labels of some images.
 
-        regularise:  code critic minimises L_C of the game, on one-hots of the prior and codes of images; encoder and
-                     decoder minimise rec_weight E[-log p(x | z)] / (c h w) + adversarial_weight L_G of the game
-        classify:    encoder minimises label_weight E[-log q(y | x)] over labelled images
+    With z = q(y | x), the soft category that enc gives, and z_p ~ p(z), a uniform one-hot of the K classes, each module
+    minimises, with the game in its non-saturating form:
 
-    The first phase sees every image and no label. q(y | x) is the encoder's soft category, which is also its code z: K
-    numbers for K classes. Labelled images come in a second stream if `run.labels` hides labels; else they are the
-    images of the batch. Reconstruction and game share a step; the paper alternates between them.
+        regularise     D: -log D(z_p) - log(1 - D(z))
+                       enc, dec: -rec_weight log p(x | z) / (c h w) - adversarial_weight log D(z)
+        classify       enc: -label_weight log q(y | x) of labelled images
+
+    The first phase sees every image and no label. Labelled images come in a second stream if `run.labels` hides labels;
+    else they are the images of the batch. Reconstruction and game share a step; the paper alternates between them.
+    `prior` and `conditioner` have one possible value each. They are settings because the base class, which it shares
+    with `pixelgan`, uses both parts, and so that a recipe of `pixelgan` with these values needs only another name.
 
     References:
         Makhzani and Frey, PixelGAN Autoencoders, 2017, section 2, section 3 (semi-supervised learning) and table 1.
@@ -65,20 +54,20 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
     class Config(PartConfig):
         """The parts of a semi-supervised PixelGAN autoencoder."""
 
-        retired: ClassVar[Mapping[str, Any]] = {"labels_alone": False}
+        retired = {"labels_alone": False}  # model `labels_alone` is that baseline
         code_size: int | None = Field(None, gt=0)
         """The number of classes of the data, which is also the default."""
-        prior: PriorSpec = Categorical.Config()
+        prior: genprior.PriorSpec = Categorical.Config()
         """p(z), a class drawn uniformly; only `categorical` is possible."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(y | x), with posterior = "softmax"."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """p(x | z), an autoregressive decoder."""
-        code_critic: CriticSpec
-        """Tells codes of the prior from codes of images."""
-        conditioner: ConditionerSpec = NoCondition.Config()
+        code_critic: genprior.CriticSpec
+        """D, which tells codes of the prior from codes of images."""
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """Only `none` is possible: the decoder sees the class as the code."""
-        code_game: GameSpec
+        code_game: genprior.GameSpec
         """The game of the code critic and the encoder."""
         rec_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of -log p(x | z) / (c h w), in nats per sub-pixel, so that it does not depend on the images' size."""
@@ -118,20 +107,20 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         """Images are predicted from their codes, and codes are matched to the prior."""
         known, asked = self.conditioner(batch)
         with torch.no_grad():
-            z_prior = self.prior.sample(asked)
+            z_p = self.prior.sample(asked)
         z = self.encoder(batch.x, known).rsample()
         rec = -self.decoder.log_prob(batch.x, z, known).mean() / batch.x[0].numel()
         critic = remember(self.code_critic)
         fool = self.code_game.generator_loss(critic, (z, known))
         # The code game does not depend on the decoder, so one loss and one backward pass serve both.
         autoencoder = self.config.rec_weight * rec + self.config.adversarial_weight * fool
-        judge = self.code_game.critic_loss(critic, (z_prior, known), (z, known))
+        judge = self.code_game.critic_loss(critic, (z_p, known), (z, known))
         losses = {"code_critic": judge, "encoder": autoencoder, "decoder": autoencoder}
         return Objectives(losses, note={"reconstruction": rec, "fool": fool})
 
     def learn_labels(self, batch: Batch) -> Objectives:
         """The classification phase: the cross-entropy -log q(y | x) of the known labels."""
-        labelled = batch if batch.labelled is None else batch.labelled
+        labelled = batch.labelled or batch
         known, _ = self.conditioner(labelled)
         log_q = log_category(self.encoder(labelled.x, known))
         cross_entropy = functional.nll_loss(log_q, labelled.y)

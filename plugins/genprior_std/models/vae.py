@@ -13,23 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import (
-    Batch,
-    Build,
-    ConditionerSpec,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    Objectives,
-    PartConfig,
-    Phase,
-    PriorSpec,
-    ReconstructionSpec,
-    Sizes,
-)
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood
+from genprior_std.checks.trainable import learning
 from genprior_std.model_pieces.latent import LatentModel
-from genprior_std.model_pieces.learning import learning
 from genprior_std.model_pieces.warmup import warmed_up
 
 __all__ = ["VariationalAutoencoder"]
@@ -62,15 +50,15 @@ class VariationalAutoencoder(LatentModel):
 
         code_size: int = Field(64, gt=0)
         """d, the width of a code."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """p(z), a prior with a density."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(z | x), an encoder with a density: posterior = "gaussian"."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """dec(z), the mean of p(x | z)."""
-        reconstruction: ReconstructionSpec
+        reconstruction: genprior.ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """The condition: `known` of images and `asked` of new ones."""
         beta: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the KL; 1 is the bound."""

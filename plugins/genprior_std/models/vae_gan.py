@@ -11,29 +11,14 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from genprior import (
-    Batch,
-    Build,
-    ConditionerSpec,
-    CriticSpec,
-    DataInfo,
-    DecoderSpec,
-    EncoderSpec,
-    GameSpec,
-    Objectives,
-    PartConfig,
-    Phase,
-    PriorSpec,
-    ReconstructionSpec,
-    Sizes,
-    remember,
-)
+import genprior
+from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.learning import check_cross_entropy, check_knows_its_condition
 from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_sum
 from genprior_std.checks.parts import check_plain
+from genprior_std.checks.trainable import learns
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.model_pieces.equilibrium_gate import costs, moves
-from genprior_std.model_pieces.learning import learns
 from genprior_std.model_pieces.posterior_draws import density_posterior
 from genprior_std.model_pieces.single_code import SingleCodeModel
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
@@ -80,19 +65,19 @@ class VaeGan(SingleCodeModel):
 
         code_size: int = Field(64, gt=0)
         """d, the width of a code."""
-        prior: PriorSpec
+        prior: genprior.PriorSpec
         """p(z), a prior with a density."""
-        encoder: EncoderSpec
+        encoder: genprior.EncoderSpec
         """q(z | x), an encoder with a density: posterior = "gaussian"."""
-        decoder: DecoderSpec
+        decoder: genprior.DecoderSpec
         """dec(z), the mean of p(x | z) and the generator of the game."""
-        image_critic: CriticSpec
+        image_critic: genprior.CriticSpec
         """D, which tells images from decoded codes; images are compared in its features."""
-        reconstruction: ReconstructionSpec = LearnedSimilarity.Config(reduction="sum", scale="none")
+        reconstruction: genprior.ReconstructionSpec = LearnedSimilarity.Config(reduction="sum", scale="none")
         """L_llike of each image, summed over features; `layer` names the layer of the image critic."""
-        conditioner: ConditionerSpec
+        conditioner: genprior.ConditionerSpec
         """The condition: `known` of images and `asked` of new ones."""
-        game: GameSpec = NonSaturating.Config()
+        game: genprior.GameSpec = NonSaturating.Config()
         """The game of the image critic and the decoder; the paper's is `minimax`."""
         reconstruction_as_fake: bool = True
         """Whether D also judges reconstructions as fakes, section 2.3."""

@@ -1,4 +1,4 @@
-"""Finds the modules of a model that have parameters."""
+"""Whether modules have parameters."""
 
 from __future__ import annotations
 
