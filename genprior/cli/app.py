@@ -199,7 +199,12 @@ def sample(
     ] = None,
     row: Annotated[str | None, typer.Option(metavar="LABEL", help="The row, if RUN is a table's folder.")] = None,
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .png or .npz file; samples.png in the run folder by default.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file, samples.png in the run folder by default; its ending selects the exporter (.png, .npz, or a "
+            "plugin's).",
+        ),
     ] = None,
     layout: Annotated[
         Layout, typer.Option("--grid", help="Layout of a PNG: plain, or one class per column and one noise per row.")

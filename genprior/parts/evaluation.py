@@ -196,7 +196,10 @@ class Exporter(Part, ABC):
 
     kind = "exporter"
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """File name endings that select it, such as `".png"`; without any it is selected only by its name."""
+    """File name endings that select it, such as `".png"`; without any it is selected only by its name.
+
+    An ending of a standard exporter selects that one, unless only this one lays images out as the command asks.
+    """
     by_label: ClassVar[bool] = False
     """Whether it lays a picture out by label; it may share an ending with an exporter that does not."""
     writes: ClassVar[str] = "a picture of independent images"

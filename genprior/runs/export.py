@@ -16,14 +16,18 @@ __all__ = ["export", "exporter_for"]
 def exporter_for(path: Path, *, by_label: bool) -> str:
     """The name of the installed exporter for a file extension.
 
+    If several match, an exporter of the plugin that registered first, the standard parts, is chosen. So installing a
+    package does not change what a command writes.
+
     Args:
         path: the file to write.
         by_label: whether the exporter must lay out images by label.
 
     Raises:
-        PlanError: no exporter has this extension or this layout, or several have.
+        PlanError: no exporter has this extension or this layout, or several of equal rank have.
     """
-    parts = [part for part in installed().all() if issubclass(part, Exporter)]
+    registry = installed()
+    parts = [part for part in registry.all() if issubclass(part, Exporter)]
     ending = path.suffix.lower()
     for_ending = [part for part in parts if ending in part.suffixes]
     if not for_ending:
@@ -39,7 +43,9 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
             f"--grid labels needs a picture, but {path} is {for_ending[0].writes}; give a --to that ends in "
             f"{' or '.join(pictures)}"
         )
-    if len(chosen := fitting or for_ending) > 1:
+    chosen = fitting or for_ending
+    first = [part for part in chosen if registry.origin(part) == registry.plugins[0]]
+    if len(chosen := first or chosen) > 1:
         names = ", ".join(part.name for part in chosen)
         raise PlanError(f"several exporters write {ending}: {names}; name one of them with --exporter")
     return chosen[0].name

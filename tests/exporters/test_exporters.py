@@ -13,7 +13,7 @@ from genprior.engine.sampling import generate
 from genprior.errors import DataError, PlanError
 from genprior.hookspecs import hookimpl
 from genprior.parts import Condition, Exporter, Model, PartConfig
-from genprior.registry import Origin, Registry
+from genprior.registry import Origin, Registry, installed
 from genprior.runs.export import exporter_for
 from genprior_std.exporters.grid import Grid
 from genprior_std.exporters.label_grid import LabelGrid
@@ -186,9 +186,22 @@ class SecondPng(WebP):
     suffixes = (".png",)
 
 
+class SecondWebP(WebP):
+    """A third package's, of an ending that a plugin has taken."""
+
+    name = "second_webp"
+
+
+class LabelledPng(SecondPng):
+    """A plugin's, which lays a PNG out by label."""
+
+    name = "labelled_png"
+    by_label = True
+
+
 @pytest.fixture
 def offered(monkeypatch):
-    """Let these exporters alone be installed."""
+    """Let these exporters alone be installed: of one plugin, and of others, each with one, after it."""
 
     class Plugin:
         def __init__(self, parts):
@@ -199,9 +212,11 @@ def offered(monkeypatch):
             for part in self.parts:
                 register(part)
 
-    def offer(*parts):
+    def offer(*parts, others=()):
         registry = Registry()
         registry.add(Plugin(parts), Origin("own", "own 1.0"))
+        for part in others:
+            registry.add(Plugin([part]), Origin(part.name, f"{part.name} 1.0"))
         monkeypatch.setattr("genprior.runs.export.installed", lambda: registry)
 
     return offer
@@ -238,6 +253,30 @@ def test_two_exporters_of_one_ending_are_named(offered):
     with pytest.raises(PlanError, match=r"several exporters write \.png: grid, second_png; name one of them with"):
         exporter_for(Path("a.png"), by_label=False)
     assert exporter_for(Path("a.png"), by_label=True) == "label_grid"
+
+
+def test_the_exporter_of_the_first_plugin_keeps_its_ending(offered):
+    offered(Grid, LabelGrid, Npz, others=[SecondPng, LabelledPng])
+    assert exporter_for(Path("a.png"), by_label=False) == "grid"
+    assert exporter_for(Path("a.png"), by_label=True) == "label_grid"
+
+
+def test_a_layout_that_the_first_plugin_lacks_comes_from_another(offered):
+    offered(Grid, Npz, others=[LabelledPng])
+    assert exporter_for(Path("a.png"), by_label=False) == "grid"
+    assert exporter_for(Path("a.png"), by_label=True) == "labelled_png"
+
+
+@pytest.mark.parametrize("others", [[WebP, SecondWebP], [SecondWebP, WebP]])
+def test_exporters_of_two_other_plugins_are_named(offered, others):
+    offered(Grid, others=others)
+    with pytest.raises(PlanError, match=r"several exporters write \.webp: second_webp, webp; name one of them with"):
+        exporter_for(Path("a.webp"), by_label=False)
+
+
+def test_the_standard_parts_are_the_first_plugin():
+    registry = installed()
+    assert registry.plugins[0] == registry.origin(Grid)
 
 
 def test_a_grid_of_labels_has_a_column_for_each_class_of_the_data():
