@@ -32,7 +32,7 @@ def genprior_run_started(trainer: TrainingRun) -> None:
 
 @hookspec
 def genprior_step_done(trainer: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
-    """`step` steps are done; `metrics` holds the means since the last record, or None between records."""
+    """`step` steps are done; `metrics` is None, or every `run.log_every` steps the line of metrics.jsonl."""
 
 
 @hookspec

@@ -103,7 +103,7 @@ def print_run(run: Any) -> None:
         "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
         "speed": f"{speed:,.0f} images/s" if speed else "-",
         "parameters": ", ".join(f"{name} {count:,}" for name, count in facts.get("parameters", {}).items() if count),
-        "hardware": ", ".join(str(each) for each in facts.get("hardware", {}).values()),
+        "hardware": ", ".join(_with_unit(name, each) for name, each in facts.get("hardware", {}).items()),
         "versions": ", ".join(f"{name} {each}" for name, each in facts.get("versions", {}).items()),
         "plugins": ", ".join(f"{name} ({each})" for name, each in facts.get("plugins", {}).items()),
         "written": str(facts.get("written", "-")),
@@ -114,6 +114,11 @@ def print_run(run: Any) -> None:
     for name, text in lines.items():
         grid.add_row(Text(name, style="cyan"), Text(text))
     console().print(grid)
+
+
+def _with_unit(name: str, value: Any) -> str:
+    """A fact for a line of facts: a number with its name, such as `2 threads`, and a text without."""
+    return f"{value} {name.removesuffix('s') if value == 1 else name}" if isinstance(value, int) else str(value)
 
 
 def _number(value: Any) -> str:

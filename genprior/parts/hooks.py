@@ -41,7 +41,7 @@ class Hook(Part):
         """A run starts or resumes, after `run.step` steps."""
 
     def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
-        """`step` steps are done; `metrics` holds the means since the last record, or None between records."""
+        """`step` steps are done; `metrics` is None, or every `run.log_every` steps the line of metrics.jsonl."""
 
     def finished(self, run: TrainingRun, scores: Mapping[str, float]) -> None:
         """A run is trained and scored."""

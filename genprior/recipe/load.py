@@ -1,4 +1,8 @@
-"""Reads recipes: base settings, named changes and rows are merged and validated; all mistakes are reported at once."""
+"""Reads recipes: base settings, named changes and rows are merged and validated.
+
+Mistakes are reported in two steps, all of a step at once: first those of tables, rows and names of changes, then those
+of the settings of all rows.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,8 @@ def load_recipe(
         registry: the registry of parts; the installed parts by default.
 
     Raises:
-        RecipeError: the recipe is invalid; the message lists all mistakes with line, path and what is possible.
+        RecipeError: the recipe is invalid; the message lists all mistakes in tables and rows or, if there are none,
+            all in settings, with line, path and what is possible.
     """
     file = FilePath(path)
     document, found = _read(file)

@@ -60,6 +60,15 @@ def test_show_of_a_run_tells_its_facts(trained, call):
         assert text in shown
 
 
+@pytest.mark.parametrize(("threads", "text"), [(1, "a GPU, 1 thread, fp32"), (2, "a GPU, 2 threads, fp32")])
+def test_show_of_a_run_tells_its_hardware(trained, call, tmp_path, threads, text):
+    run = shutil.copytree(trained / "[A]" / "seed-0", tmp_path / "seed-0")
+    facts = json.loads((run / "run.json").read_text())
+    facts["hardware"] = {"device": "a GPU", "threads": threads, "precision": "fp32"}
+    (run / "run.json").write_text(json.dumps(facts))
+    assert text in call("show", run).stdout
+
+
 def test_show_of_a_table_keeps_the_order_of_the_recipe(trained, call):
     shown = call("show", trained).stdout
     assert 0 < shown.index("│ AAE ") < shown.index("│ [A] ")
