@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import BaseModel
 
 import genprior
@@ -90,7 +91,34 @@ def test_the_guides_hook_writes_what_is_recorded(tmp_path: Path) -> None:
     run = types.SimpleNamespace(folder=tmp_path, plan=types.SimpleNamespace(label="A"))
     for step, metrics in ((1, None), (2, {"loss": 0.5})):
         diary(diary.Config(file="notes.txt")).step_done(run, step, metrics)
-    assert (tmp_path / "notes.txt").read_text() == "A, step 2: {'loss': 0.5}\n"
+    assert (tmp_path / "diary" / "notes.txt").read_text() == "A, step 2: {'loss': 0.5}\n"
+
+
+def test_the_guides_score_measures_a_known_value() -> None:
+    score = part_of_the_guide("Brightness")
+    generated = torch.full((5, 1, 2, 2), 100, dtype=torch.uint8)
+    real = genprior.ImageSet(torch.full((3, 1, 2, 2), 90, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), ())
+    splits = {"test": real}
+    context = types.SimpleNamespace(generated=lambda n: generated[:n], real=splits.__getitem__)
+    measured = score(score.Config(samples=5))
+    assert measured.measure(context) == {"brightness": 10.0}
+    assert [column.key for column in measured.columns] == ["brightness"]
+
+
+def test_the_guides_exporter_writes_the_images_of_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = part_of_the_guide("TorchFile")
+    images = torch.randint(256, (4, 1, 3, 3), dtype=torch.uint8)
+    called = {}
+
+    def generate(model: Any, n: int, *, seed: int, label: int | None) -> torch.Tensor:
+        called.update(model=model, seed=seed, label=label)
+        return images[:n]
+
+    monkeypatch.setitem(exporter.write.__globals__, "generate", generate)
+    exporter(exporter.Config()).write("model", tmp_path / "a.pt", n=2, seed=7, label=1)
+    assert torch.equal(torch.load(tmp_path / "a.pt"), images[:2])
+    assert called == {"model": "model", "seed": 7, "label": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
 @pytest.mark.parametrize("name", testing.__all__)
@@ -118,6 +146,24 @@ def test_every_kind_has_a_section_with_its_signatures(kind: str) -> None:
 @pytest.mark.parametrize("name", parts.__all__)
 def test_every_public_name_of_parts_is_in_the_reference(name: str) -> None:
     assert re.search(rf"\b{name}\b", REFERENCE)
+
+
+@pytest.mark.parametrize("name", ["Sizes", "Widths", "Condition", "Batch", "DataInfo", "ImageSet"])
+def test_the_fields_of_a_named_tuple_are_in_the_reference(name: str) -> None:
+    (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", REFERENCE, re.M)
+    assert set(re.findall(r"`(\w+)`", row)) == set(getattr(genprior, name)._fields)
+
+
+@pytest.mark.parametrize("name", ["ScoreContext", "TrainingRun"])
+def test_all_of_what_a_part_is_given_is_in_the_reference(name: str) -> None:
+    after = REFERENCE.split(f"`genprior.{name}`: ")[1].split("\n## ")[0]
+    given = getattr(genprior, name)
+    methods = [method for method, each in vars(given).items() if inspect.isfunction(each) and method[0] != "_"]
+    assert len(methods) == 3
+    for method in methods:
+        assert signature_of(given, method) in after
+    for attribute in given.__annotations__:
+        assert f"`{attribute}`" in after
 
 
 def test_every_public_class_of_parts_is_exported() -> None:
