@@ -274,5 +274,5 @@ def test_the_hook_of_the_guide_works(tiny, tmp_path):
     registry = load()
     registry.add(module, Origin("diary", "tests 1"))
     Trainer(resolved(tiny, registry, '\n[run.hooks.diary]\nfile = "notes.txt"\n'), 0, tmp_path, registry=registry).run()
-    lines = (tmp_path / "notes.txt").read_text().splitlines()
+    lines = (tmp_path / "diary" / "notes.txt").read_text().splitlines()
     assert [line.partition(":")[0] for line in lines] == ["AAE, step 2", "AAE, step 4", "AAE, step 6"]
