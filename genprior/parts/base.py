@@ -10,11 +10,13 @@ from pydantic import (
     ConfigDict,
     PlainValidator,
     SerializeAsAny,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     create_model,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from torch import nn
 
 from genprior.parts.values import Batch, Sizes
@@ -37,6 +39,15 @@ __all__ = [
 ]
 
 
+def _removed(key: str, given: Any, value: Any) -> PydanticCustomError:
+    return PydanticCustomError(
+        "removed_setting",
+        "'{key}' = {given}, but this setting was removed: its value is always {value}. Leave '{key}' out, or use the "
+        "version of genprior that the recipe was written for",
+        {"key": key, "given": repr(given), "value": repr(value)},
+    )
+
+
 class PartConfig(BaseModel):
     """The settings of a part; nest a subclass called `Config` in the part. Frozen; unknown keys are refused."""
 
@@ -54,13 +65,16 @@ class PartConfig(BaseModel):
         """Ignore a removed setting that has its fixed value; refuse another value."""
         if not isinstance(table, Mapping):
             return table
-        for key in cls.retired.keys() & table.keys():
-            if table[key] != cls.retired[key]:
-                raise ValueError(
-                    f"'{key}' = {table[key]!r}, but this setting was removed: its value is always "
-                    f"{cls.retired[key]!r}. Leave '{key}' out, or use the version of genprior that the recipe was "
-                    "written for"
-                )
+        other = [key for key in cls.retired if key in table and table[key] != cls.retired[key]]
+        if other:
+            # A validation error of its own, so that the message has the path and the line of the setting.
+            raise ValidationError.from_exception_data(
+                cls.__name__,
+                [
+                    {"type": _removed(key, table[key], cls.retired[key]), "loc": (key,), "input": table[key]}
+                    for key in other
+                ],
+            )
         return {key: value for key, value in table.items() if key not in cls.retired}
 
     def make(self, *args: Any, **borrowed: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -85,22 +86,22 @@ class Score(Part, ABC):
         """Hold the settings."""
         self.config: Any = config
 
-    @property
+    @cached_property
     def columns(self) -> Sequence[Column]:
         """The columns of its results in tables, without spreads and `real_` values; by default one of its name."""
         return (Column(self.name, self.name, self.higher_is_better),)
 
-    @property
+    @cached_property
     def needs(self) -> Mapping[str, str]:
         """Splits that it needs besides `"test"`, each with advice for a data set that lacks it."""
         return {}
 
-    @property
+    @cached_property
     def samples(self) -> int | None:
-        """The number of generated images; None where it is no setting, see `SampleScore`."""
-        return None
+        """The number of generated images, the setting `samples`; None where it has no such setting."""
+        return int(self.config.samples) if "samples" in type(self.config).model_fields else None
 
-    @property
+    @cached_property
     def caveat(self) -> str:
         """A sentence below a table on why its numbers cannot be compared with published ones; empty if they can."""
         return ""
@@ -112,12 +113,16 @@ class Score(Part, ABC):
             pydantic.ValidationError: the number is not allowed.
         """
         config: PartConfig = self.config
-        return config
+        if "samples" not in type(config).model_fields:
+            return config
+        return type(config).model_validate(config.model_dump() | {"samples": samples})
 
     def on_undivided(self) -> PartConfig:
-        """Its settings for real images in one set instead of splits; unchanged if it names no split."""
+        """Its settings for real images in one set instead of splits, `reference = "test"` where it has that setting."""
         config: PartConfig = self.config
-        return config
+        if "reference" not in type(config).model_fields:
+            return config
+        return type(config).model_validate(config.model_dump() | {"reference": "test"})
 
     def check(self) -> None:
         """Refuse settings with which it cannot be measured.
@@ -161,33 +166,19 @@ class SampleScore(Score):
     filled: ClassVar[Mapping[str, int]] = {}
     """Settings that count samples, such as a subset's size, each with the samples required beyond its value."""
 
-    @property
-    def samples(self) -> int:
-        """The number of generated images."""
-        return int(self.config.samples)
-
-    def with_samples(self, samples: int) -> PartConfig:
-        """Its settings with another number of generated images.
-
-        Raises:
-            pydantic.ValidationError: the number is not allowed.
-        """
-        config: PartConfig = self.config
-        return type(config).model_validate(config.model_dump() | {"samples": samples})
-
     def check(self) -> None:
         """Refuse fewer samples than its other settings require.
 
         Raises:
             ScoreError: names the setting and a value that works.
         """
-        settings = self.config.model_dump()
+        settings, samples = self.config.model_dump(), int(self.config.samples)
         for name, more in self.filled.items():
-            if self.samples < settings[name] + more:
+            if samples < settings[name] + more:
                 raise ScoreError(
-                    f"score '{self.name}' is asked of {self.samples} samples with {name} = {settings[name]}, which "
+                    f"score '{self.name}' is asked of {samples} samples with {name} = {settings[name]}, which "
                     f"needs at least {settings[name] + more}; raise --samples, or lower it: "
-                    f"--score '{{ name = \"{self.name}\", samples = {self.samples}, {name} = ... }}'"
+                    f"--score '{{ name = \"{self.name}\", samples = {samples}, {name} = ... }}'"
                 )
 
 

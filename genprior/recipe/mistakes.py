@@ -52,6 +52,8 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry)
         return f"unknown key '{path[-1]}'{did_you_mean(str(path[-1]), possible)}"
     if kind == "missing":
         return "is missing"
+    if kind == "removed_setting":
+        return str(error["msg"])
     if kind == "value_error":
         return str(error["ctx"]["error"])
     return f"{error['msg'][0].lower()}{error['msg'][1:]}; got {error['input']!r}"

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, ScoreSpec
+from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, Part, ScoreSpec
 from genprior.recipe.optimiser import OptimiserConfig
 from genprior.registry import Registry, installed
 
@@ -116,7 +116,7 @@ class Plan(BaseModel):
         registry: Registry | None = (info.context or {}).get("registry")
         if registry is not None and isinstance(table, Mapping):
             for part in registry.all():
-                table = part.upgrade(table)
+                table = _upgraded_by(part, table)
         return table
 
     def optimiser_of(self, module: str) -> OptimiserConfig:
@@ -154,6 +154,15 @@ class Plan(BaseModel):
                 path in by_default and path not in theirs and any(_under(path, other_path) for other_path in theirs)
             )
         ]
+
+
+def _upgraded_by(part: type[Part], table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row after `Part.upgrade` of one part; the row as it was if that fails, because most rows do not need it."""
+    try:
+        upgraded = part.upgrade(table)
+    except Exception:  # a plugin's mistake in one part must not stop the recipes that do not use it
+        return table
+    return upgraded if isinstance(upgraded, Mapping) else table
 
 
 def _upgraded(table: dict[str, Any], registry: Registry) -> dict[str, Any]:

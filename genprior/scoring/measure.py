@@ -13,7 +13,11 @@ __all__ = ["columns_of", "measure_all", "needed_split"]
 
 def columns_of(scores: Sequence[Score]) -> dict[str, Column]:
     """The table columns of these scores, by result key; `real_` values and spreads have no columns."""
-    return {column.key: column for score in scores for column in score.columns}
+    return {column.key: column for score in scores for column in score.columns or _own_column(score)}
+
+
+def _own_column(score: Score) -> tuple[Column, ...]:
+    return (Column(score.name, score.name, score.higher_is_better),)
 
 
 def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> ImageSet:

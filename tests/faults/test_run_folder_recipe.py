@@ -76,7 +76,7 @@ def test_a_run_whose_retired_setting_had_another_value_is_refused_with_the_line(
         Trainer(plan, 0, folder).run()
     with pytest.raises(RunError, match=rf"holds runs of another recipe:\n  {line} \[row AAE\]\nNothing was changed"):
         refuse_changed([Job(plan, 0, folder)], tmp_path)
-    said = r"recipe.toml does not fit the installed parts: model.prior: 'spread' = 3.0, but this setting was removed"
+    said = r"does not fit the installed parts: model.prior.spread: 'spread' = 3.0, but this setting was removed"
     with pytest.raises(RunError, match=said):
         genprior.load_run(folder)
 

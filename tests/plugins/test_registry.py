@@ -10,7 +10,7 @@ import pytest
 
 import genprior
 from genprior import NameTaken, PluginError, Prior, hookimpl
-from genprior.registry import GROUP, Origin, Registry, load
+from genprior.registry import GROUP, Origin, Registry, installed, load
 
 PRIOR = """
 from genprior import Prior, hookimpl
@@ -268,3 +268,15 @@ def test_a_table_that_names_no_part(table: object) -> None:
     registry.add(offering(Good), MINE)
     with pytest.raises(ValueError, match=r"a table that names a prior is needed, such as .* Possible: good"):
         registry.configure("prior", table)
+
+
+@pytest.mark.parametrize("result", [None, "raises", "not a class method"])
+def test_an_upgrade_that_fails_stops_no_recipe_of_other_parts(result, monkeypatch):
+    part = installed().find("prior", "gaussian")
+
+    def upgrade(recipe=None):
+        if result == "raises":
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(part, "upgrade", upgrade if result == "not a class method" else staticmethod(upgrade))
+    assert genprior.load_recipe("recipes/table3_ablation.toml", changes=["quick"]).plans

@@ -297,3 +297,35 @@ def test_a_change_that_takes_another_model_may_not_undo_one_before_it(tiny):
 )
 def test_no_samples_and_no_pseudo_inputs_are_refused(setting, text):
     assert text in message(RECIPES / "vampprior_mnist.toml", changes=["quick"], rows=["VAE"], settings=[setting])
+
+
+def test_a_removed_setting_is_named_with_its_path_and_origin():
+    setting = "model.decoder.kernel=4"
+    with pytest.raises(RecipeError) as caught:
+        genprior.load_recipe("recipes/gans/dcgan.toml", settings=[setting])
+    assert "model.decoder.kernel (--set model.decoder.kernel=4): 'kernel' = 4, but this setting was removed" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["model.rec_wieght=3"], r"'labels_alone' = True, but this setting was removed"),
+        (["optimiser.nosuch.lr=1e-3"], r"'labels_alone' = True, but this setting was removed"),
+    ],
+)
+def test_a_row_of_an_older_version_with_a_mistake_is_refused(settings, said):
+    with pytest.raises(RecipeError, match=said):
+        genprior.load_recipe(
+            "recipes/aae_semi_supervised.toml",
+            changes=["quick"],
+            rows=["100 labels"],
+            settings=["model.labels_alone=true", *settings],
+        )
+
+
+def test_a_change_of_the_whole_model_may_be_applied_to_every_row():
+    for name, changes in (("aae_dim_reduction", ["labelled", "learned"]), ("aae_semi_supervised", ["learned"])):
+        for change in changes:
+            assert genprior.load_recipe(f"recipes/{name}.toml", changes=[change]).plans

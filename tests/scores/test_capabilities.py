@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import Field, ValidationError
 
+import genprior
 from genprior import Column, PartConfig, SampleScore, Score, ScoreError
 from genprior.bench.requests import with_samples
-from genprior.scoring.measure import measure_all
+from genprior.scoring.measure import columns_of, measure_all
 from genprior.tables.columns import Entry, Measured, tabulate
 from genprior_std.scores.classifier_score import ClassifierScore
 from genprior_std.scores.fid import FID
@@ -138,3 +139,27 @@ def test_a_table_tells_the_caveats_of_its_own_columns():
 def test_an_undivided_set_is_its_own_reference():
     assert FID.Config(reference="train", samples=9).make().on_undivided() == FID.Config(reference="test", samples=9)
     assert Parzen.Config().make().on_undivided() == Parzen.Config()
+
+
+def test_a_score_may_set_what_it_says_as_attributes():
+    class Own(genprior.Score):
+        name = "own"
+        higher_is_better = True
+
+        class Config(genprior.PartConfig):
+            samples: int = 50
+            reference: str = "train"
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.columns = [genprior.Column("k", "T", True)]
+            self.caveat = "Not comparable."
+
+        def measure(self, context):
+            return {"k": 1.0}
+
+    score = Own.Config().make()
+    assert list(columns_of([score])) == ["k"] and score.caveat == "Not comparable."
+    assert score.samples == 50 and score.with_samples(30).samples == 30 and score.on_undivided().reference == "test"
+    score.columns = ()
+    assert columns_of([score]) == {"own": genprior.Column("own", "own", True)}

@@ -25,6 +25,7 @@ from genprior import (
     Sizes,
 )
 from genprior_std.checks.parts import check_classes, check_enough_images, check_first_numbers
+from genprior_std.model_pieces.version_0_1 import without_setting_labels_alone
 
 __all__ = ["LabelledClassifier"]
 
@@ -135,22 +136,7 @@ class LabelledClassifier(Model):
     @classmethod
     def upgrade(cls, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
         """Turn a row of version 0.1 whose model has `labels_alone = true` into a row of this model."""
-        model, optimiser = recipe.get("model"), recipe.get("optimiser")
-        if not isinstance(model, Mapping) or model.get("labels_alone") is not True or model.get("name") not in _STYLE:
-            return recipe
-        kept = {key: model[key] for key in ("encoder", "label_weight") if key in model}
-        style = _STYLE[model["name"]]
-        upgraded = {
-            **recipe,
-            "model": {"name": cls.name, "style_size": style and model.get("code_size", style), **kept},
-        }
-        if isinstance(optimiser, Mapping):
-            upgraded["optimiser"] = {key: value for key, value in optimiser.items() if key in ("default", "encoder")}
-        return upgraded
-
-
-_STYLE = {"aae_semi_supervised": 5, "aae_dimension_reduction": 2, "pixelgan_semi_supervised": 0}
-"""The models that had the setting `labels_alone`, with the default size of their style."""
+        return without_setting_labels_alone(recipe, cls.name)
 
 
 def _leave_out_other_modules(model: Any, state: dict[str, Tensor], *_: object) -> None:
