@@ -13,6 +13,7 @@ from genprior.errors import PlanError
 from genprior.parts import Borrowed, DensityPrior, PartConfig, Prior, Sizes
 from genprior.randomness import seeded
 from genprior.testing.densities import check_density, check_gradient
+from genprior.testing.edges import uniform_at_edges
 from genprior.testing.fixture import Fixture, begin
 from genprior.testing.report import Contract, describe, dtype_name
 from genprior.testing.settings import config_of
@@ -38,7 +39,8 @@ def check_prior(
 ) -> None:
     """Check that a prior keeps its contract; see `genprior.Prior` and `genprior.DensityPrior`.
 
-    Every prior: codes have shape [n, d], the dtype and device of `asked`, and are finite; codes of a batch differ, two
+    Every prior: codes have shape [n, d], the dtype and device of `asked`, and are finite, also where `torch.rand` draws
+    0 or the largest number below 1; codes of a batch differ, two
     draws differ, and the same seed of torch gives the same draw; one row works in evaluation mode; `sample` or
     `log_prob` has a gradient in every parameter; a state_dict restores the prior; it owns no borrowed module; the
     settings survive a file.
@@ -65,6 +67,7 @@ def check_prior(
     prior = fixture.make()
     if prior is not None:
         _check_samples(contract, fixture, prior)
+        _check_edges(contract, fixture)
         _check_randomness(contract, fixture, prior, uses_asked)
         _check_parameters(contract, fixture)
         fixture.check_ownership(prior)
@@ -101,6 +104,30 @@ def _check_samples(contract: Contract, fixture: Fixture, prior: Any) -> None:
     with contextlib.suppress(Exception):
         none = prior.eval().sample(one_hot(0, width) if width else torch.zeros(0, 0, dtype=torch.float64))
         contract.tensor(f"sample({_rows(0, width)})", none, (0, d), torch.float64, CODES)
+
+
+def _check_edges(contract: Contract, fixture: Fixture) -> None:
+    """Codes are finite also where `torch.rand` draws 0 or the largest number below 1."""
+    for dtype in (torch.float32, torch.float64):
+        prior = fixture.make(dtype=dtype)
+        if prior is None or contract.failures:
+            break
+        rows = one_hot(4 * ROWS, fixture.sizes.asked, dtype)
+        called = f"sample({_rows(4 * ROWS, fixture.sizes.asked, dtype_name(dtype))})"
+        with seeded("testing", "edges"), uniform_at_edges(), torch.no_grad():
+            z = contract.call(f"{called} with uniform numbers at their edges", lambda: prior.eval().sample(rows))  # noqa: B023
+        if not isinstance(z, Tensor):
+            break
+        bad = int((~torch.isfinite(z)).sum())
+        contract.require(
+            bad == 0,
+            f"{called}, where some numbers of torch.rand are 0 or the largest number below 1",
+            f"{describe(z)}, of which {bad} numbers are infinite or nan",
+            "codes are finite for every number in [0, 1) that torch.rand may draw; 0 comes about once in 2^24 draws",
+            "take the logarithm of 1 - u, not of u, for u = torch.rand(...): -torch.log1p(-u) is finite; for other "
+            "functions clamp u first",
+        )
+    fixture.make()  # brings lent modules back to float64
 
 
 def _check_randomness(contract: Contract, fixture: Fixture, prior: Any, uses_asked: bool) -> None:

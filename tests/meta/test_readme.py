@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import scipy.stats
+import torch
 from typer.testing import CliRunner
 
 import genprior
@@ -68,6 +70,10 @@ def test_the_prior_of_the_readme_keeps_the_contract():
     names: dict = {"__name__": "readme_prior"}
     exec(compile(code, "README.md", "exec"), names)  # noqa: S102
     check_prior(names["Laplace"])
+    sizes = genprior.Sizes((1, 8, 8), 2, 0, 0)
+    z = names["Laplace"].Config(scale=1.5).make(sizes).sample(torch.zeros(20_000, 0, dtype=torch.float64))
+    # Under a fixed seed; the test refuses a right prior with probability 1e-4.
+    assert scipy.stats.kstest(z.flatten().numpy(), scipy.stats.laplace(scale=1.5).cdf).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
