@@ -29,7 +29,7 @@ _HOMES = {
     ],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "Interrupted", "NameTaken", "NotFinite",
-        "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
+        "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.images": ["check_images", "fit_images", "images_to_float", "to_uint8"],

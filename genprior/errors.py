@@ -20,6 +20,7 @@ __all__ = [
     "Interrupted",
     "NameTaken",
     "NotFinite",
+    "PartFailed",
     "PlanError",
     "PluginError",
     "RecipeError",
@@ -70,6 +71,12 @@ class RunError(GenpriorError):
 
 class NotFinite(GenpriorError):
     """A loss or a gradient became infinite or NaN during training."""
+
+    exit_code = 1
+
+
+class PartFailed(GenpriorError):
+    """A part or a hook raised an exception; the message names it, its plugin, and the line of the plugin."""
 
     exit_code = 1
 

@@ -1,28 +1,34 @@
 """The registry of installed parts: (kind, name) -> class, with the origin of each.
 
 Every plugin, the standard parts included, is an entry point of the group `genprior`. A plugin that cannot be imported
-is kept as a `Broken` record, which errors and listings name; everything that does not need it still works.
+is kept as a `Broken` record, and a part that two plugins offer is usable from neither; errors and listings name both
+sorts, and everything that does not need them still works.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pluggy
-from packaging.requirements import Requirement
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from genprior import hookspecs, parts
 from genprior.errors import NameTaken, PluginError, did_you_mean
+from genprior.loading import load_entry, package_of, stdout_to_stderr, what_was_raised
 from genprior.version import __version__
 
 __all__ = ["GROUP", "Broken", "Origin", "Registry", "installed", "load"]
 
 GROUP = "genprior"
+HOOK_FUNCTIONS = [name for name in hookspecs.__all__ if name != "hookimpl"]
 
 KINDS: dict[str, type[parts.Part]] = {
     base.kind: base
@@ -67,51 +73,64 @@ class Registry:
         self.manager.add_hookspecs(hookspecs)
         self.broken: list[Broken] = []
         self.plugins: list[Origin] = []
+        self.clashes: dict[tuple[str, str], tuple[Origin, ...]] = {}
+        """The plugins of each kind and name that more than one of them offers."""
         self._parts: dict[tuple[str, str], type[parts.Part]] = {}
         self._origins: dict[tuple[str, str], Origin] = {}
 
     def add(self, plugin: object, origin: Origin) -> None:
         """Register a plugin's hooks and parts, all of them or none.
 
+        A part whose kind and name another plugin offers too is usable from neither; `find` names both.
+
         Args:
             plugin: a module or object with `genprior.hookimpl` functions.
             origin: its entry point and package.
 
         Raises:
-            NameTaken: a part of the same kind and name is registered already; the message names both origins.
+            NameTaken: the plugin offers two parts of the same kind and name.
             PluginError: a hook does not exist or has wrong arguments, or a registered object is not a part.
         """
         offered: dict[tuple[str, str], type[parts.Part]] = {}
 
         def register(part: type[parts.Part]) -> None:
             key = self._check(part, origin)
-            taken = self._origins.get(key) or (origin if key in offered else None)
-            if taken is not None:
+            if key in offered:
                 raise NameTaken(
-                    f"{key[0]} '{key[1]}' is registered twice: by {taken} and by {origin}. "
-                    "Uninstall one of the two, or rename the part in one of them."
+                    f"{origin} registers {key[0]} '{key[1]}' twice: {_path(offered[key])} and {_path(part)}. "
+                    "Register one of the two, or rename it."
                 )
             offered[key] = part
 
+        _check_marks(plugin, origin)
+        taken = self.manager.get_name(plugin)
+        if taken is not None or self.manager.has_plugin(str(origin)):
+            raise PluginError(
+                f"{origin} is registered already{f', as {taken}' if taken else ''}: remove one of the two"
+            )
         try:
-            self.manager.register(plugin, str(origin))
-            self.manager.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
-            # pluggy may have refused it before registration, or because another plugin has its name.
-            if self.manager.get_plugin(str(origin)) is plugin:
-                self.manager.unregister(plugin)
-            raise PluginError(f"{origin} does not fit the hooks of genprior {__version__}: {error}") from error
-        try:
+            try:
+                self.manager.register(plugin, str(origin))
+                self.manager.check_pending()
+            except pluggy.PluginValidationError as error:
+                raise PluginError(f"{origin} does not fit the hooks of genprior {__version__}: {error}") from error
             hook = self.manager.subset_hook_caller(
                 "genprior_parts", [other for other in self.manager.get_plugins() if other is not plugin]
             )
             hook(register=register)
         except BaseException:
-            self.manager.unregister(plugin)
+            # pluggy may have refused it before registration, or because another plugin has its name.
+            if self.manager.get_plugin(str(origin)) is plugin:
+                self.manager.unregister(plugin)
             raise
         self.plugins.append(origin)
-        self._parts.update(offered)
-        self._origins.update(dict.fromkeys(offered, origin))
+        for key, part in offered.items():
+            others = self.clashes.get(key) or tuple(filter(None, [self._origins.pop(key, None)]))
+            if others:
+                self.clashes[key] = (*others, origin)
+                self._parts.pop(key, None)
+            else:
+                self._parts[key], self._origins[key] = part, origin
 
     @staticmethod
     def _check(part: Any, origin: Origin) -> tuple[str, str]:
@@ -122,8 +141,23 @@ class Registry:
         base = KINDS.get(part.kind)
         if base is None or not issubclass(part, base):
             raise PluginError(f"{origin} registered {part.__name__}, which derives from none of: {', '.join(KINDS)}")
-        if not part.name:
+        if not (isinstance(part.name, str) and part.name):
             raise PluginError(f'{origin} registered {part.__name__} without a name: add `name = "..."` to the class')
+        if not (isinstance(part.Config, type) and issubclass(part.Config, parts.PartConfig)):
+            raise PluginError(
+                f"{origin} registered {part.kind} '{part.name}', whose Config is no table of settings: derive it from "
+                "genprior.PartConfig"
+            )
+        if vars(part.Config).get("part") != part:
+            raise PluginError(
+                f"{origin} registered {part.__name__}, which has the name '{part.name}' of its base class: add "
+                '`name = "..."` to the body of the class'
+            )
+        if not isinstance(part.borrows, tuple):
+            raise PluginError(
+                f"{origin} registered {part.kind} '{part.name}', whose `borrows` is {part.borrows!r}: write a tuple "
+                'of roles, such as ("encoder",)'
+            )
         missing = sorted(getattr(part, "__abstractmethods__", ()))
         if missing:
             raise PluginError(f"{origin} registered {part.kind} '{part.name}', which lacks: {', '.join(missing)}")
@@ -135,8 +169,11 @@ class Registry:
         """The part class of this kind and name.
 
         Raises:
+            NameTaken: several plugins offer it.
             PluginError: there is none; the message lists the possible names and the plugins that could not be loaded.
         """
+        if (kind, name) in self.clashes:
+            raise NameTaken(self.clash(kind, name))
         part = self._parts.get((kind, name))
         if part is None:
             message = f"there is no {kind} named '{name}'{did_you_mean(name, self.names(kind))}"
@@ -145,9 +182,21 @@ class Registry:
             raise PluginError(message)
         return part
 
+    def clash(self, kind: str, name: str) -> str:
+        """What is wrong with a part in `clashes`, and what to do."""
+        first, *others = map(str, self.clashes[kind, name])
+        return (
+            f"{kind} '{name}' is registered by several plugins, so none of them is used: by {first} and by "
+            f"{' and by '.join(others)}. Uninstall all but one, or rename the part."
+        )
+
     def origin(self, part: type[parts.Part]) -> Origin:
         """The plugin and package of a registered part."""
         return self._origins[part.kind, part.name]
+
+    def offers(self, part: type[parts.Part]) -> bool:
+        """Whether this very class is registered, and not only another one of its kind and name."""
+        return self._parts.get((part.kind, part.name)) is part
 
     def names(self, kind: str) -> list[str]:
         """The names of all parts of a kind."""
@@ -175,7 +224,7 @@ class Registry:
             raise ValueError(f'a table that names a {kind} is needed, such as {{ name = "..." }}. Possible: {possible}')
         try:
             part = self.find(kind, table["name"])
-        except PluginError as error:
+        except (NameTaken, PluginError) as error:
             raise ValueError(str(error)) from error
         return part.Config.model_validate(dict(table), context={"registry": self, **(context or {})})
 
@@ -199,19 +248,55 @@ def _check_settings_of_hook(hook: type[parts.Hook], origin: Origin) -> None:
         )
 
 
-def _origin(entry: importlib.metadata.EntryPoint) -> Origin:
-    distribution = entry.dist
-    label = f"{distribution.name} {distribution.version}" if distribution is not None else "unknown package"
-    return Origin(entry.name, label)
+def _path(part: type) -> str:
+    return f"{part.__module__}.{part.__qualname__}"
+
+
+def _check_marks(plugin: object, origin: Origin) -> None:
+    """Refuse a plugin whose hook functions are not marked: pluggy would never call them.
+
+    Raises:
+        PluginError: says what to mark.
+    """
+    if isinstance(plugin, type) and issubclass(plugin, parts.Part):
+        raise PluginError(
+            f"the entry point of {origin} names the part {plugin.__name__} itself: name its module, in which a "
+            "function genprior_parts, marked with @genprior.hookimpl, registers it"
+        )
+    routines = [name for name in dir(plugin) if name.startswith("genprior_") and callable(getattr(plugin, name))]
+    marked = [name for name in routines if hasattr(getattr(plugin, name), "genprior_impl")]
+    for name in routines:
+        if name not in marked and (name in HOOK_FUNCTIONS or not marked):
+            wrong = f"its function {name} is not marked as a hook, so it would never be called"
+            if name not in HOOK_FUNCTIONS:
+                raise PluginError(f"{wrong}; nor is there a hook of this name{did_you_mean(name, HOOK_FUNCTIONS)}")
+            raise PluginError(f"{wrong}; write @genprior.hookimpl above it")
+    if not marked:
+        raise PluginError(
+            "it has no hook function, so it offers nothing: write a function genprior_parts(register) that registers "
+            "its parts, with @genprior.hookimpl above it"
+        )
 
 
 def _refused_version(entry: importlib.metadata.EntryPoint) -> str | None:
     """Why the plugin's metadata excludes this version of genprior; None if it does not."""
-    for line in (entry.dist.requires if entry.dist is not None else None) or ():
-        requirement = Requirement(line)
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    try:
+        lines = (entry.dist.requires if entry.dist is not None else None) or []
+    except TypeError:  # no METADATA file
+        return None
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        except (InvalidRequirement, UndefinedEnvironmentName, UndefinedComparison) as error:
+            # Requirements of other packages do not concern genprior, even if they cannot be read.
+            if re.match(r"\s*genprior(?![\w.-])", line, re.IGNORECASE):
+                return (
+                    f"its metadata has a requirement that cannot be read, '{line}': {str(error).partition(chr(10))[0]}"
+                )
+            continue
         included = requirement.specifier.contains(__version__, prereleases=True)
-        if requirement.name == "genprior" and applies and not included:
+        if canonicalize_name(requirement.name) == "genprior" and applies and not included:
             return f"it requires genprior{requirement.specifier}, and this is genprior {__version__}"
     return None
 
@@ -219,27 +304,27 @@ def _refused_version(entry: importlib.metadata.EntryPoint) -> str | None:
 def load(entries: list[importlib.metadata.EntryPoint] | None = None) -> Registry:
     """A registry of every installed plugin; a plugin that cannot be loaded is isolated and recorded.
 
+    What plugins print while they are loaded goes to stderr, so that it is not in the output of a command.
+
     Args:
         entries: entry points to use instead of the installed ones.
-
-    Raises:
-        NameTaken: two plugins offer a part of one kind and name.
     """
     registry = Registry()
     plugins = entries if entries is not None else list(importlib.metadata.entry_points(group=GROUP))
     for entry in sorted(plugins, key=lambda e: (e.name != "std", e.name)):
-        origin = _origin(entry)
+        origin = Origin(entry.name, package_of(entry))
         reason = _refused_version(entry)
         if reason:
             registry.broken.append(Broken(origin, reason))
             continue
         try:
-            registry.add(entry.load(), origin)
-        except NameTaken:
+            plugin = load_entry(entry)
+            with stdout_to_stderr():
+                registry.add(plugin, origin)
+        except KeyboardInterrupt:
             raise
-        except Exception as error:  # a plugin may raise anything
-            reason = f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
-            registry.broken.append(Broken(origin, reason, traceback.format_exc()))
+        except BaseException as error:  # a plugin may raise anything, also what sys.exit() and pytest.skip() raise
+            registry.broken.append(Broken(origin, what_was_raised(error), traceback.format_exc()))
     return registry
 
 

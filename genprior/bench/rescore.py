@@ -23,6 +23,7 @@ from genprior.engine.sampling import evaluating, generate
 from genprior.errors import DataError, GenpriorError, ScoreError
 from genprior.parts import ImageSet, Model, PartConfig, Score
 from genprior.registry import installed
+from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
 from genprior.scoring.context import Extractor, Features, SampleContext, Source
 from genprior.scoring.measure import measure_all
@@ -202,7 +203,8 @@ class Scorer:
     def _one(self, context: _Context, real: Real, config: PartConfig, subject: tuple[str, ...]) -> Measured | Missed:
         settings = json.dumps(settings_of(config), sort_keys=True)
         try:
-            key = content_hash(*subject, settings, real.key, *_versions(config))
+            with naming_parts():
+                key = content_hash(*subject, settings, real.key, *_versions(config))
         except GenpriorError as error:
             return Missed(config, real.described, " ".join(str(error).split()))
         if key in self._missed:
@@ -210,10 +212,11 @@ class Scorer:
 
         def make() -> dict[str, Any]:
             context.extractors.clear()
-            try:
-                values = measure_all([config.make()], context, "")
-            except OSError as error:
-                raise ScoreError(f"a file that the score needs cannot be read or written: {error}") from error
+            with naming_parts():
+                try:
+                    values = measure_all([config.make()], context, "")
+                except OSError as error:
+                    raise ScoreError(f"a file that the score needs cannot be read or written: {error}") from error
             return {
                 "score": json.loads(settings),
                 "values": values,

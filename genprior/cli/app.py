@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-from genprior.cli.plugin_commands import Commands
+from genprior.cli.plugin_commands import Commands, disabled_commands
+from genprior.cli.tracebacks import OPTION
 
 __all__ = ["app", "main"]
 
@@ -71,8 +72,11 @@ def _genprior(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    traceback: Annotated[
+        bool, typer.Option(OPTION, help="Print errors with their tracebacks; may also follow the command.")
+    ] = False,
 ) -> None:
-    """Take the options of the program itself."""
+    """Take the options of the program itself; `Commands` reads `traceback`."""
 
 
 def _labels(rows: list[str] | None) -> list[str] | None:
@@ -263,7 +267,9 @@ def parts(
     if kind is not None and name is not None:
         print_parts.print_part(installed(), kind, name)
     else:
-        print_parts.print_parts(installed(), kind, verbose=verbose)
+        print_parts.print_parts(
+            installed(), kind, verbose=verbose, disabled=disabled_commands(typer.main.get_group(app).commands)
+        )
 
 
 @app.command()

@@ -7,22 +7,25 @@ A plugin adds a command by an entry point of the group `genprior.commands`; its 
     embed = "genprior_text.cli:app"
 
 `--help` lists such commands from the metadata of the installed packages. A command is loaded when it is called, and
-receives all arguments after its name, including `--help`.
+receives all arguments after its name, including `--help`. A name that is already used disables that command alone.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterable
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from genprior.errors import GenpriorError, NameTaken, PluginError
+from genprior.cli.tracebacks import OPTION, print_traceback, showing
+from genprior.errors import GenpriorError, NameTaken, PartFailed, PluginError
+from genprior.loading import load_entry, package_of, what_was_raised
 
-__all__ = ["COMMANDS", "Commands"]
+__all__ = ["COMMANDS", "Commands", "disabled_commands"]
 
 COMMANDS = "genprior.commands"
 """The entry-point group of plugins' subcommands."""
@@ -36,44 +39,94 @@ class Commands(TyperGroup):
         try:
             return super().main(*args, **kwargs)
         except GenpriorError as error:
-            _print_error(error)
-            sys.exit(error.exit_code)
+            _end(error)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the options of the program; `--traceback` may also stand among the options of a built-in command."""
+        command = next((each for each in args if not each.startswith("-")), None)
+        before = args[: args.index("--")] if "--" in args else args
+        if command in self.commands and OPTION in before:
+            args = [OPTION, *(each for each in before if each != OPTION), *args[len(before) :]]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command; Ctrl-C outside of training ends it with a message."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("\ninterrupted", err=True)
-            sys.exit(130)
+        with showing(bool(ctx.params.get("traceback"))):
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                typer.echo("\ninterrupted", err=True)
+                sys.exit(130)
+            except GenpriorError as error:
+                _end(error)
+            except Exception as error:
+                failed = _of_a_part(error)
+                if failed is None:
+                    raise
+                failed.__cause__ = error
+                _end(failed)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all commands: the built-in ones, then those of plugins."""
         own = list(self.commands)
-        return [*own, *sorted(_plugin_commands(frozenset(own)))]
+        return [*own, *sorted(_plugin_commands(frozenset(own)).loadable)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of this name; a command of a plugin is not imported yet."""
-        entry = _plugin_commands(frozenset(self.commands)).get(cmd_name)
-        return _of_plugin(entry) if entry is not None else super().get_command(ctx, cmd_name)
+        """The command of this name; a command of a plugin is not imported yet.
+
+        Raises:
+            NameTaken: several plugins have a command of this name, and genprior has none.
+        """
+        found = _plugin_commands(frozenset(self.commands))
+        if cmd_name in found.disabled and cmd_name not in self.commands:
+            raise NameTaken(found.disabled[cmd_name])
+        return (
+            _of_plugin(found.loadable[cmd_name]) if cmd_name in found.loadable else super().get_command(ctx, cmd_name)
+        )
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help, and after it the commands of plugins that are disabled."""
+        super().format_help(ctx, formatter)
+        for text in disabled_commands(self.commands):
+            typer.echo(f"not available: {text}")
+
+
+class _Found(NamedTuple):
+    """The commands of plugins."""
+
+    loadable: dict[str, metadata.EntryPoint]
+    disabled: dict[str, str]
+    """What is wrong with each name that is used twice."""
+
+
+def disabled_commands(own: Iterable[str]) -> list[str]:
+    """What is wrong with each command of a plugin that cannot be called by its name.
+
+    Args:
+        own: the names of the built-in commands.
+    """
+    return list(_plugin_commands(frozenset(own)).disabled.values())
 
 
 @functools.cache
-def _plugin_commands(own: frozenset[str]) -> dict[str, metadata.EntryPoint]:
-    found: dict[str, metadata.EntryPoint] = {}
+def _plugin_commands(own: frozenset[str]) -> _Found:
+    offered: dict[str, list[metadata.EntryPoint]] = {}
     for entry in metadata.entry_points(group=COMMANDS):
-        if entry.name in own or entry.name in found:
-            other = _from(found[entry.name]) if entry.name in found else "genprior itself"
-            raise NameTaken(
-                f"the command '{entry.name}' is defined twice: by {other} and by {_from(entry)}. "
-                "Uninstall one of the two packages, or rename the command in one of them."
+        offered.setdefault(entry.name, []).append(entry)
+    disabled: dict[str, str] = {}
+    for name, entries in offered.items():
+        packages = " and by ".join(map(package_of, entries))
+        if name in own:
+            disabled[name] = (
+                f"the command '{name}' of {packages.replace(' and by ', ' and of ')} has the name of a command of "
+                "genprior itself, which is used. Rename the command in its package, or uninstall the package."
             )
-        found[entry.name] = entry
-    return found
-
-
-def _from(entry: metadata.EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown package"
+        elif len(entries) > 1:
+            disabled[name] = (
+                f"the command '{name}' is defined {len(entries)} times, so none of them is used: by {packages}. "
+                "Uninstall all but one of the packages, or rename the command in one of them."
+            )
+    return _Found({name: entries[0] for name, entries in offered.items() if name not in disabled}, disabled)
 
 
 def _of_plugin(entry: metadata.EntryPoint) -> Any:
@@ -82,7 +135,7 @@ def _of_plugin(entry: metadata.EntryPoint) -> Any:
 
     @wrapper.command(
         entry.name,
-        help=f"A command of {_from(entry)}.",
+        help=f"A command of {package_of(entry)}.",
         context_settings={
             "allow_extra_args": True,
             "ignore_unknown_options": True,
@@ -91,20 +144,55 @@ def _of_plugin(entry: metadata.EntryPoint) -> Any:
         },
     )
     def run(ctx: typer.Context) -> None:
+        named = f"the command '{entry.name}' of {package_of(entry)}"
         try:
-            loaded = entry.load()
-        except Exception as error:  # a plugin may raise any exception
+            loaded = load_entry(entry)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything, also what sys.exit() raises
             raise PluginError(
-                f"the command '{entry.name}' of {_from(entry)} cannot be loaded: {type(error).__name__}: {error}. "
-                "Update or uninstall that package."
+                f"{named} cannot be loaded: {what_was_raised(error)}. Update or uninstall that package."
             ) from error
         command: Any = typer.main.get_command(loaded) if isinstance(loaded, typer.Typer) else loaded
-        command.main(args=ctx.args, prog_name=ctx.command_path)
+        if not callable(getattr(command, "main", None)):
+            raise PluginError(
+                f"{named} is {loaded!r}, which is no command: its entry point must name a typer.Typer or a click "
+                "command. Update or uninstall that package."
+            )
+        try:
+            command.main(args=ctx.args, prog_name=ctx.command_path)
+        except GenpriorError:
+            raise
+        except Exception as error:
+            if _of_a_part(error) is not None:
+                raise
+            raise PartFailed(f"{named} raised {what_was_raised(error)}, at {_place(error)}") from error
 
     return typer.main.get_command(wrapper)
 
 
-def _print_error(error: GenpriorError) -> None:
+def _place(error: Exception) -> str:
+    """The last line of an exception's traceback, `file:line`."""
+    import traceback
+
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{frame.f_code.co_filename}:{line}"
+
+
+def _of_a_part(error: Exception) -> PartFailed | None:
+    """The error that names the part which raised `error`; None if no part did."""
+    # Without the registry no part has been loaded.
+    if "genprior.registry" not in sys.modules:
+        return None
+    from genprior.runs.part_errors import part_failed
+
+    return part_failed(error)
+
+
+def _end(error: GenpriorError) -> NoReturn:
+    """Print an error, and its traceback if that was asked for, and end the process with its exit code."""
     from genprior.cli.console import print_error
 
     print_error(str(error))
+    print_traceback(error)
+    sys.exit(error.exit_code)

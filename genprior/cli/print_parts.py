@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table as Grid
@@ -16,8 +16,14 @@ from genprior.errors import PluginError, did_you_mean
 __all__ = ["print_part", "print_parts"]
 
 
-def print_parts(registry: Any, kind: str | None, *, verbose: bool = False) -> None:
-    """Print the installed parts of one kind or of all, and the plugins that could not be loaded.
+def print_parts(registry: Any, kind: str | None, *, verbose: bool = False, disabled: Sequence[str] = ()) -> None:
+    """Print the installed parts of one kind or of all, and what of the installed plugins cannot be used.
+
+    Args:
+        registry: the parts.
+        kind: the kind to print; all if None.
+        verbose: whether the tracebacks of plugins that could not be loaded are printed.
+        disabled: what is wrong with each command of a plugin that is disabled.
 
     Raises:
         PluginError: the kind does not exist.
@@ -40,6 +46,11 @@ def print_parts(registry: Any, kind: str | None, *, verbose: bool = False) -> No
         out.print(Text.assemble(("not loaded: ", "bold red"), f"{broken.origin}: {broken.reason}"), soft_wrap=True)
         if verbose and broken.details:
             out.print(Text(broken.details.rstrip(), style="dim"), soft_wrap=True)
+    for kind_name, name in registry.clashes:
+        if kind in (None, kind_name):
+            out.print(Text.assemble(("not usable: ", "bold red"), registry.clash(kind_name, name)), soft_wrap=True)
+    for text in disabled if kind is None else ():
+        out.print(Text.assemble(("not available: ", "bold red"), text), soft_wrap=True)
     if registry.broken and not verbose:
         out.print(Text("--verbose shows the tracebacks", style="dim"))
 

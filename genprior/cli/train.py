@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from genprior.cli.console import console, print_error, print_line, print_table, print_written
+from genprior.cli.tracebacks import print_traceback
 from genprior.errors import GenpriorError, Interrupted, RunError
 
 __all__ = ["check", "train"]
@@ -59,6 +60,7 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
         f"  {job.name}: {str(error).replace(chr(10), chr(10) + '    ')}" for job, error in watcher.failures
     )
     print_error(f"{len(watcher.failures)} of {len(todo)} runs failed:\n{failed}")
+    print_traceback(*(error for _, error in watcher.failures))
     return 2 if all(isinstance(error, RunError) for _, error in watcher.failures) else 1
 
 

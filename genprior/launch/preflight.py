@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from genprior.errors import GenpriorError, PlanError, RecipeError, ScoreError
+from genprior.errors import GenpriorError, PartFailed, PlanError, RecipeError, ScoreError
 from genprior.parts import ImageSet
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
+from genprior.runs.part_errors import naming_parts
 from genprior.runs.trainer import Trainer
 from genprior.scoring.measure import needed_split
 
@@ -27,6 +28,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
     """
     wrong: dict[str, list[str]] = {}
+    failed: list[Exception] = []
     with tempfile.TemporaryDirectory() as folder:
         read: dict[str, dict[str, ImageSet]] = {}
         for plan in recipe.plans:
@@ -35,7 +37,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
             splits = read.setdefault(plan.data.model_dump_json(), {})
             trainer = Trainer(small, plan.run.seeds[0], Path(folder), device=device, splits=splits)
             try:
-                with torch.random.fork_rng():
+                with naming_parts(), torch.random.fork_rng():
                     trainer.prepare()
                     _check_batches(plan, trainer)
                     _check_scores(plan, trainer)
@@ -43,9 +45,12 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                     trainer.recorder.check(plan.label)
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(plan.label)
+                failed += [error] if isinstance(error, PartFailed) else []
     if wrong:
         lines = [f"  {text} [row {', '.join(rows)}]" for text, rows in wrong.items()]
-        raise RecipeError(f"the recipe '{recipe.name}' cannot be trained:\n" + "\n".join(lines))
+        raise RecipeError(f"the recipe '{recipe.name}' cannot be trained:\n" + "\n".join(lines)) from (
+            ExceptionGroup("parts that raised exceptions", failed) if failed else None
+        )
 
 
 def _check_batches(plan: Plan, trainer: Trainer) -> None:

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from torch import nn
 
+from genprior.errors import PluginError
 from genprior.parts.values import Batch, Sizes
 
 __all__ = [
@@ -92,9 +93,18 @@ class Part:
     """Roles of the model whose modules this part uses without owning them; they arrive as keyword arguments."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give a named part its own configuration class, whose `name` is the part's."""
+        """Give a named part its own configuration class, whose `name` is the part's.
+
+        Raises:
+            PluginError: its `Config` does not derive from `PartConfig`.
+        """
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
+            if not (isinstance(cls.Config, type) and issubclass(cls.Config, PartConfig)):
+                raise PluginError(
+                    f"{cls.kind or 'part'} '{cls.name}' ({cls.__module__}.{cls.__qualname__}) has a Config that is no "
+                    "table of settings: derive it from genprior.PartConfig, `class Config(PartConfig):`"
+                )
             name: Any = Literal[cls.name]
             created = create_model("Config", __base__=cls.Config, __module__=cls.__module__, name=(name, cls.name))
             own = cast(type[PartConfig], created)

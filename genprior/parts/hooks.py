@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import PlainValidator, SerializeAsAny, ValidationInfo, WithJsonSchema
 
@@ -18,6 +18,8 @@ class HookConfig(PartConfig):
 
     enabled: bool = True
     """Whether the hook is called."""
+    on_error: Literal["stop", "warn"] = "stop"
+    """What an exception of the hook does: end the run with a checkpoint, or be a warning, once for each text."""
 
 
 class Hook(Part):

@@ -8,6 +8,7 @@ from typing import cast
 from genprior.errors import GenpriorError, PlanError, RunError
 from genprior.parts import Exporter
 from genprior.registry import installed
+from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
 
 __all__ = ["export", "exporter_for"]
@@ -66,7 +67,8 @@ def export(run: Run, name: str, path: Path, *, n: int, seed: int, label: str | N
     model = run.model
     exporter: Exporter = part.for_classes(len(run.classes)).make()
     index = None if label is None else run.label_index(label)
-    try:
-        exporter.write(model, path, n=n, seed=seed, label=index)
-    except OSError as error:
-        raise GenpriorError(f"{path} cannot be written: {error.strerror or error}") from error
+    with naming_parts(run.label):
+        try:
+            exporter.write(model, path, n=n, seed=seed, label=index)
+        except OSError as error:
+            raise GenpriorError(f"{path} cannot be written: {error.strerror or error}") from error

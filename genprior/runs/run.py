@@ -15,6 +15,7 @@ from genprior.parts import DataInfo, Model
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
+from genprior.runs.part_errors import naming_parts
 
 __all__ = ["Run", "load_run"]
 
@@ -82,7 +83,8 @@ class Run:
             )
         data = saved.facts["data"]
         info = DataInfo(tuple(data["image"]), tuple(data["classes"]), data.get("binary", False), data.get("labelled"))
-        model = build_model(self.plan.model, info, self.seed)
+        with naming_parts(self.label):
+            model = build_model(self.plan.model, info, self.seed)
         model.load_state_dict({**saved.under("model"), **saved.under("average")})
         return model.eval()
 
@@ -122,7 +124,8 @@ class Run:
         """
         if n < 1:
             raise RunError(f"{n} images were requested; request at least 1")
-        return generate(self.model, n, seed=seed, label=None if label is None else self.label_index(label))
+        with naming_parts(self.label):
+            return generate(self.model, n, seed=seed, label=None if label is None else self.label_index(label))
 
 
 def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:

@@ -25,7 +25,7 @@ from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
 from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
-from genprior.errors import Interrupted, PlanError
+from genprior.errors import Interrupted, PartFailed, PlanError
 from genprior.parts import ImageSet, Model
 from genprior.randomness import reseed, seeded
 from genprior.recipe.plan import Plan
@@ -34,6 +34,7 @@ from genprior.runs.clock import Clock
 from genprior.runs.environment import surroundings
 from genprior.runs.folder import RunFolder
 from genprior.runs.listeners import Listeners
+from genprior.runs.part_errors import naming_parts
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all
 from genprior.storage.cache import cache_folder
@@ -182,8 +183,9 @@ class Trainer:
             RunError: the folder is in use or holds a run of another recipe.
             NotFinite: a loss or gradient was not finite.
             Interrupted: `stop` returned True.
+            PartFailed: a part or a hook raised an exception; the message names it and its plugin.
         """
-        with self._files.locked():
+        with naming_parts(self.plan.label, self._registry), self._files.locked():
             self._files.claim(self.plan)
             if self._files.finished(self.plan):
                 return self._files.scores()
@@ -244,13 +246,19 @@ class Trainer:
                 self.recorder.check(self.plan.label)
                 self.seconds = clock.total
                 record = self._record()
+            failed = None
             with clock.paused():
-                self._listeners.step_done(self, self.step, record)
+                try:
+                    self._listeners.step_done(self, self.step, record)
+                except PartFailed as error:  # what is trained is kept
+                    failed = error
             stopping = self._stop()
-            if self.step % run.checkpoint_every == 0 or self.step == until or stopping:
+            if self.step % run.checkpoint_every == 0 or self.step == until or stopping or failed is not None:
                 self.recorder.check(self.plan.label)
                 self.seconds = clock.total
                 self._write_checkpoint()
+            if failed is not None:
+                raise failed
             if stopping and self.step < run.steps:
                 raise Interrupted(f"row '{self.plan.label}' stopped after {self.step} of {run.steps} steps")
 

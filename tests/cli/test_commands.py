@@ -148,11 +148,62 @@ def test_errors_of_plugin_commands_are_printed_like_ours(plugin_commands, call):
     )
 
 
-def test_a_plugin_command_with_a_taken_name_is_an_error(plugin_commands, call):
-    plugin_commands.append(importlib.metadata.EntryPoint("train", "probe_commands:embed", cli.COMMANDS))
-    result = call("--help")
-    assert (result.exit_code, result.stderr) == (
-        2,
-        "error: the command 'train' is defined twice: by genprior itself and by an unknown package. "
-        "Uninstall one of the two packages, or rename the command in one of them.\n",
+def test_a_plugin_command_with_the_name_of_ours_is_disabled_alone(plugin_commands, call, trained):
+    plugin_commands.append(importlib.metadata.EntryPoint("show", "probe_commands:embed", cli.COMMANDS))
+    told = (
+        "not available: the command 'show' of an unknown package has the name of a command of genprior itself, which "
+        "is used. Rename the command in its package, or uninstall the package.\n"
     )
+    for arguments in (["--help"], ["parts"]):
+        result = call(*arguments)
+        assert result.exit_code == 0 and told in result.stdout
+    assert told not in call("parts", "prior").stdout
+    assert call("show", trained).exit_code == 0
+    assert call("embed", "ab").stdout == "typer ab\n"
+
+
+def test_two_plugin_commands_of_one_name_are_both_disabled(plugin_commands, call):
+    plugin_commands.append(importlib.metadata.EntryPoint("embed", "probe_commands:count", cli.COMMANDS))
+    told = (
+        "the command 'embed' is defined 2 times, so none of them is used: by an unknown package and by an unknown "
+        "package. Uninstall all but one of the packages, or rename the command in one of them.\n"
+    )
+    shown = call("--help")
+    assert shown.exit_code == 0 and f"not available: {told}" in shown.stdout and " embed " not in shown.stdout
+    used = call("embed", "ab")
+    assert (used.exit_code, used.stderr) == (2, f"error: {told}")
+    assert call("count", "ab").stdout == "click ab\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("leaves", "cannot be loaded: it called sys.exit(0). Update or uninstall that package.\n"),
+        ("nothing", "is 3, which is no command: its entry point must name a typer.Typer or a click command. Update or "
+         "uninstall that package.\n"),
+    ],
+)  # fmt: skip
+def test_a_plugin_command_that_cannot_be_loaded(plugin_commands, call, monkeypatch, tmp_path, command, error):
+    (tmp_path / "probe_leaves.py").write_text("print('noise')\nimport sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys.modules["probe_commands"], "nothing", 3, raising=False)
+    places = {"leaves": "probe_leaves:app", "nothing": "probe_commands:nothing"}
+    plugin_commands.append(importlib.metadata.EntryPoint(command, places[command], cli.COMMANDS))
+    result = call(command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"error: the command '{command}' of an unknown package {error}")
+
+
+def test_a_plugin_command_that_raises_is_told_in_a_line(plugin_commands, call, monkeypatch, tmp_path):
+    (tmp_path / "probe_raises.py").write_text(
+        "import typer\napp = typer.Typer()\n@app.command()\ndef raises():\n    raise ValueError('no model')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin_commands.append(importlib.metadata.EntryPoint("raises", "probe_raises:app", cli.COMMANDS))
+    result = call("raises")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: the command 'raises' of an unknown package raised ValueError: no model, at "
+        f"{tmp_path / 'probe_raises.py'}:5\n--traceback shows the traceback\n",
+    )
+    assert "Traceback (most recent" in call("--traceback", "raises").stderr

@@ -117,6 +117,18 @@ def test_broken_plugins_are_listed_with_their_reason(call, monkeypatch):
     assert "Traceback (most" in call("parts", "--verbose").stdout
 
 
+def test_parts_that_several_plugins_offer_are_listed(call, monkeypatch):
+    registry = Registry()
+    registry.clashes["prior", "ring"] = (Origin("one", "genprior-one 1.0"), Origin("two", "genprior-two 2.0"))
+    monkeypatch.setattr("genprior.registry.installed", lambda: registry)
+    told = (
+        "not usable: prior 'ring' is registered by several plugins, so none of them is used: by plugin 'one' "
+        "(genprior-one 1.0) and by plugin 'two' (genprior-two 2.0). Uninstall all but one, or rename the part.\n"
+    )
+    assert told in call("parts").stdout and told in call("parts", "prior").stdout
+    assert told not in call("parts", "model").stdout
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # sample
 # ---------------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,15 @@ def resolved(tiny: Path, registry: Registry, text: str = "", *settings: str) -> 
     return genprior.load_recipe(tiny, rows=["AAE"], settings=settings, registry=registry).plans[0]
 
 
-DEFAULTS = {"enabled": True, "samples": 100, "images": 2000, "columns": 20, "clusters": 30, "members": 10}
+DEFAULTS = {
+    "enabled": True,
+    "on_error": "stop",
+    "samples": 100,
+    "images": 2000,
+    "columns": 20,
+    "clusters": 30,
+    "members": 10,
+}
 
 
 def test_the_hook_on_by_default_is_in_every_resolved_recipe(tiny, registry):
@@ -86,7 +94,7 @@ def test_the_hook_on_by_default_is_in_every_resolved_recipe(tiny, registry):
 
 def test_a_recipe_turns_a_hook_on_by_naming_it(tiny, registry, tmp_path):
     plan = resolved(tiny, registry, "\n[run.hooks.diary]\n")
-    assert plan.as_table()["run"]["hooks"]["diary"] == {"enabled": True, "every": 2}
+    assert plan.as_table()["run"]["hooks"]["diary"] == {"enabled": True, "on_error": "stop", "every": 2}
     Trainer(plan, 0, tmp_path, registry=registry).run()
     steps = [("step", 2, True), ("step", 4, True), ("step", 6, True)]
     assert [("started", 0), *steps, ("finished", 6, {})] == HEARD
@@ -115,7 +123,7 @@ MISTAKES = {
     "[run.hooks.picturs]\nimages = 5": "run.hooks.picturs: there is no hook named 'picturs'; did you mean 'pictures'?",
     "[run.hooks.pictures]\nimags = 5": (
         "run.hooks.pictures.imags: unknown key 'imags'; did you mean 'images'? Possible: clusters, columns, enabled, "
-        "images, members, samples"
+        "images, members, on_error, samples"
     ),
     "[run.hooks.pictures]\nimages = 0": "run.hooks.pictures.images: input should be greater than or equal to 1; got 0",
     '[run.hooks.pictures]\nname = "diary"': (
@@ -177,7 +185,8 @@ def test_a_run_outlives_its_hooks(tiny, registry, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(path.read_text().replace("columns = 20", "colums = 20"))
     kept = RunFolder(tmp_path, registry)
-    assert kept.plan().as_table()["run"]["hooks"] == {"pictures": DEFAULTS, "diary": {"enabled": True, "every": 2}}
+    diary = {"enabled": True, "on_error": "stop", "every": 2}
+    assert kept.plan().as_table()["run"]["hooks"] == {"pictures": DEFAULTS, "diary": diary}
     assert kept.finished(plan)
 
 

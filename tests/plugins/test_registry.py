@@ -77,6 +77,13 @@ def test_the_standard_parts_are_found_by_entry_point_too() -> None:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemError('no licence')", "SystemError: no licence"),
         ("def (", "SyntaxError"),
+        ("import sys; sys.exit(0)", "it called sys.exit(0)"),
+        ("import sys; sys.exit()", "it called sys.exit()"),
+        ("import sys; sys.exit('no licence')", "it called sys.exit('no licence')"),
+        ("class Stop(BaseException): pass\nraise Stop('odd')", "Stop: odd"),
+        ("import pytest; pytest.skip('no GPU', allow_module_level=True)", "Skipped: no GPU"),
+        ("import warnings; warnings.warn('old', DeprecationWarning)", "DeprecationWarning: old"),
+        ("raise ValueError('two\\n  lines')", "ValueError: two lines"),
     ],
 )
 def test_a_plugin_that_cannot_be_imported_stops_nothing(site: Site, source: str, error: str) -> None:
@@ -88,6 +95,107 @@ def test_a_plugin_that_cannot_be_imported_stops_nothing(site: Site, source: str,
     assert str(broken.origin) == "plugin 'broken' (genprior-broken 1.2)"
     assert broken.reason.startswith(error)
     assert "Traceback" in broken.details
+
+
+def test_ctrl_c_while_plugins_are_loaded_is_the_users(site: Site) -> None:
+    site.install("slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load()
+
+
+PRINTS = """
+import os, subprocess, sys
+print("python")
+sys.__stdout__.write("kept\\n")
+os.write(1, b"descriptor\\n")
+subprocess.run([sys.executable, "-c", "print('process')"])
+"""
+
+
+def test_what_a_plugin_prints_while_it_is_loaded_goes_to_stderr(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.install("loud", PRINTS + PRIOR.format(name="loud") + "    print('registering')\n")
+    print("before")
+    assert "loud" in load().names("prior")
+    print("after")
+    captured = capfd.readouterr()
+    assert captured.out == "before\nafter\n"
+    assert set(captured.err.splitlines()) == {"python", "kept", "descriptor", "process", "registering"}
+
+
+def test_an_entry_point_without_its_module_or_object(site: Site) -> None:
+    module = site.install("gone", "")
+    (site.folder / f"{module}.py").unlink()
+    other = site.install("half", "")
+    (site.folder / "genprior_half-1.2.dist-info" / "entry_points.txt").write_text(f"[{GROUP}]\nhalf = {other}:plugin\n")
+    assert [(str(each.origin), each.reason) for each in load().broken] == [
+        ("plugin 'gone' (genprior-gone 1.2)", f"ModuleNotFoundError: No module named '{module}'"),
+        ("plugin 'half' (genprior-half 1.2)", f"AttributeError: module '{other}' has no attribute 'plugin'"),
+    ]
+
+
+def test_metadata_without_a_version_or_without_anything(site: Site) -> None:
+    site.install("ring", PRIOR.format(name="ring"))
+    (site.folder / "genprior_ring-1.2.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: genprior-ring\n"
+    )
+    site.install("bare", PRIOR.format(name="bare"))
+    (site.folder / "genprior_bare-1.2.dist-info" / "METADATA").unlink()
+    registry = load()
+    origins = [str(registry.origin(registry.find("prior", name))) for name in ("ring", "bare")]
+    assert origins == [
+        "plugin 'ring' (genprior-ring, version unknown)",
+        "plugin 'bare' (a package without a name, version unknown)",
+    ]
+
+
+def test_a_requirement_that_cannot_be_read(site: Site) -> None:
+    site.install("ours", PRIOR.format(name="ours"), "genprior >> 1")
+    site.install("marked", PRIOR.format(name="marked"), "genprior ; python_versoin > '3'")
+    site.install("others", PRIOR.format(name="others"), "numpy >> 1")
+    site.install("cased", PRIOR.format(name="cased"), "GenPrior>=99")
+    registry = load()
+    reasons = {each.origin.plugin: each.reason for each in registry.broken}
+    assert reasons.keys() == {"ours", "marked", "cased"} and "others" in registry.names("prior")
+    assert reasons["ours"].startswith("its metadata has a requirement that cannot be read, 'genprior >> 1': ")
+    assert reasons["cased"] == f"it requires genprior>=99, and this is genprior {genprior.__version__}"
+
+
+def test_a_plugin_without_marked_functions_is_told_what_to_mark(site: Site) -> None:
+    site.install("unmarked", PRIOR.format(name="unmarked").replace("@hookimpl", ""))
+    site.install(
+        "misnamed", PRIOR.format(name="misnamed").replace("@hookimpl\ndef genprior_parts", "def genprior_prats")
+    )
+    site.install("empty", "")
+    mixed = PRIOR.format(name="mixed") + "\ndef genprior_step_done(step):\n    pass\n"
+    site.install("mixed", mixed)
+    part = site.install("direct", PRIOR.format(name="direct"))
+    (site.folder / "genprior_direct-1.2.dist-info" / "entry_points.txt").write_text(
+        f"[{GROUP}]\ndirect = {part}:Ring\n"
+    )
+    assert {each.origin.plugin: each.reason for each in load().broken} == {
+        "unmarked": "its function genprior_parts is not marked as a hook, so it would never be called; write "
+        "@genprior.hookimpl above it",
+        "misnamed": "its function genprior_prats is not marked as a hook, so it would never be called; nor is there a "
+        "hook of this name; did you mean 'genprior_parts'? Possible: genprior_parts, genprior_run_finished, "
+        "genprior_run_started, genprior_step_done",
+        "empty": "it has no hook function, so it offers nothing: write a function genprior_parts(register) that "
+        "registers its parts, with @genprior.hookimpl above it",
+        "mixed": "its function genprior_step_done is not marked as a hook, so it would never be called; write "
+        "@genprior.hookimpl above it",
+        "direct": "the entry point of plugin 'direct' (genprior-direct 1.2) names the part Ring itself: name its "
+        "module, in which a function genprior_parts, marked with @genprior.hookimpl, registers it",
+    }
+
+
+def test_a_config_that_is_no_table_of_settings(site: Site) -> None:
+    site.install(
+        "plain", PRIOR.format(name="plain").replace("    def sample", "    class Config: pass\n    def sample")
+    )
+    (broken,) = load().broken
+    assert broken.reason == (
+        "prior 'plain' (fake_genprior_plain.Ring) has a Config that is no table of settings: derive it from "
+        "genprior.PartConfig, `class Config(PartConfig):`"
+    )
 
 
 def test_a_part_that_is_not_there_names_the_plugins_that_are_not_loaded(site: Site) -> None:
@@ -109,21 +217,42 @@ def test_a_hook_that_fails_leaves_no_part_and_no_hook(site: Site) -> None:
     assert not registry.manager.has_plugin("plugin 'ring' (genprior-ring 1.2)")
 
 
-def test_a_name_that_is_taken_names_both_origins(site: Site) -> None:
+CLASH = (
+    "prior '{}' is registered by several plugins, so none of them is used: by {} and by {}. Uninstall all but one, or "
+    "rename the part."
+)
+
+
+def test_a_name_that_is_taken_names_both_origins_when_it_is_used(site: Site) -> None:
     site.install("first", PRIOR.format(name="ring"))
-    site.install("second", PRIOR.format(name="ring"))
+    site.install("second", PRIOR.format(name="ring") + "    register(type('Other', (Ring,), {'name': 'other'}))\n")
+    registry = load()
+    assert registry.broken == []
+    assert "ring" not in registry.names("prior") and {"other", "gaussian"} <= set(registry.names("prior"))
+    text = CLASH.format("ring", "plugin 'first' (genprior-first 1.2)", "plugin 'second' (genprior-second 1.2)")
     with pytest.raises(NameTaken) as caught:
-        load()
-    assert str(caught.value) == (
-        "prior 'ring' is registered twice: by plugin 'first' (genprior-first 1.2) and by "
-        "plugin 'second' (genprior-second 1.2). Uninstall one of the two, or rename the part in one of them."
-    )
+        registry.find("prior", "ring")
+    assert str(caught.value) == text
+    with pytest.raises(ValueError) as refused:
+        registry.configure("prior", {"name": "ring"})
+    assert str(refused.value) == text
+
+
+def test_three_plugins_with_one_name(site: Site) -> None:
+    for plugin in ("first", "second", "third"):
+        site.install(plugin, PRIOR.format(name="ring"))
+    registry = load()
+    assert "ring" not in registry.names("prior")
+    with pytest.raises(NameTaken, match=r"by plugin 'first' .* and by plugin 'second' .* and by plugin 'third'"):
+        registry.find("prior", "ring")
 
 
 def test_a_standard_name_is_taken(site: Site) -> None:
     site.install("mine", PRIOR.format(name="gaussian"))
+    registry = load()
     with pytest.raises(NameTaken, match=r"by plugin 'std' \(genprior .*\) and by plugin 'mine' \(genprior-mine 1.2\)"):
-        load()
+        registry.find("prior", "gaussian")
+    assert "uniform" in registry.names("prior")
 
 
 def test_one_name_may_be_used_by_two_kinds() -> None:
@@ -217,6 +346,26 @@ class Nameless(Prior):
         return asked
 
 
+class Inheriting(Good):
+    pass
+
+
+class Numbered(Good):
+    name = 3  # type: ignore[assignment]
+
+
+class Swapped(Good):
+    name = "swapped"
+
+
+Swapped.Config = int  # type: ignore[assignment]
+
+
+class Letters(Good):
+    name = "letters"
+    borrows = "encoder"  # type: ignore[assignment]
+
+
 class Abstract(Prior):
     name = "abstract"
 
@@ -236,6 +385,10 @@ class Pretender(genprior.Part):
         (int, "plugin 'mine' (genprior-mine 1.2) registered <class 'int'>, which is not a part"),
         ("gaussian", "registered 'gaussian', which is not a part: derive a class from genprior.Prior"),
         (Nameless, 'registered Nameless without a name: add `name = "..."` to the class'),
+        (Numbered, 'registered Numbered without a name: add `name = "..."` to the class'),
+        (Inheriting, "registered Inheriting, which has the name 'good' of its base class: add `name = \"...\"` to the"),
+        (Swapped, "prior 'swapped', whose Config is no table of settings: derive it from genprior.PartConfig"),
+        (Letters, "prior 'letters', whose `borrows` is 'encoder': write a tuple of roles, such as (\"encoder\",)"),
         (Abstract, "registered prior 'abstract', which lacks: sample"),
         (Kindless, "registered Kindless, which derives from none of: prior, encoder"),
         (Pretender, "registered Pretender, which derives from none of: prior, encoder"),
@@ -251,8 +404,14 @@ def test_what_is_no_part_is_refused_with_all_that_its_plugin_offers(offered: obj
 
 
 def test_a_part_offered_twice_by_one_plugin() -> None:
-    with pytest.raises(NameTaken, match="prior 'good' is registered twice"):
-        Registry().add(offering(Good, Good), MINE)
+    registry = Registry()
+    with pytest.raises(NameTaken) as caught:
+        registry.add(offering(Good, Good), MINE)
+    assert str(caught.value) == (
+        f"plugin 'mine' (genprior-mine 1.2) registers prior 'good' twice: {__name__}.Good and {__name__}.Good. "
+        "Register one of the two, or rename it."
+    )
+    assert registry.all() == []
 
 
 def test_a_plugin_is_asked_once_for_its_parts() -> None:

@@ -1,0 +1,63 @@
+"""Loads entry points of plugins: whatever they raise can be told in a line, and what they print goes to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+from genprior.errors import GenpriorError
+
+__all__ = ["load_entry", "package_of", "stdout_to_stderr", "what_was_raised"]
+
+
+def load_entry(entry: metadata.EntryPoint) -> Any:
+    """The object that an entry point names; what its module prints while it is imported goes to stderr."""
+    with stdout_to_stderr():
+        return entry.load()
+
+
+def package_of(entry: metadata.EntryPoint) -> str:
+    """The package of an entry point and its version, `name version`, also if its metadata is incomplete."""
+    if entry.dist is None:
+        return "an unknown package"
+    name, version = None, None
+    # There may be no file METADATA, or (a KeyError in later versions of Python) no such line in it.
+    with contextlib.suppress(TypeError, KeyError):
+        name, version = entry.dist.metadata["Name"], entry.dist.metadata["Version"]
+    return f"{name or 'a package without a name'}{f' {version}' if version else ', version unknown'}"
+
+
+def what_was_raised(error: BaseException) -> str:
+    """An exception in one line: the text of an error of genprior, else the exception's type and text."""
+    text = " ".join(str(error).split())
+    if isinstance(error, GenpriorError):
+        return text
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send what is printed inside the `with` block to stderr, also by programs that are started and by C libraries."""
+    with contextlib.ExitStack() as restored:
+        with contextlib.suppress(OSError, ValueError):  # a process may have no stdout or no stderr
+            _flush()
+            kept = os.dup(1)
+            restored.callback(os.close, kept)
+            os.dup2(2, 1)
+            restored.callback(os.dup2, kept, 1)
+        # Python's own stdout may be another file than descriptor 1, in a notebook for example.
+        restored.callback(_flush)
+        restored.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _flush() -> None:
+    if sys.__stdout__ is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.__stdout__.flush()

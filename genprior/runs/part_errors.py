@@ -1,0 +1,101 @@
+"""Names the part, and the plugin that it comes from, in which an exception was raised.
+
+The traceback has the answer: the innermost of its frames whose `self` (or `cls`) is a registered part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+from genprior.engine.build import Builder
+from genprior.errors import GenpriorError, PartFailed
+from genprior.loading import what_was_raised
+from genprior.parts import Model, Part, PartConfig
+from genprior.registry import Registry, installed
+
+__all__ = ["naming_parts", "part_failed", "place_of"]
+
+
+@contextlib.contextmanager
+def naming_parts(row: str | None = None, registry: Registry | None = None) -> Iterator[None]:
+    """Raise what a part raises in the `with` block as a `PartFailed`, which names the part and its plugin.
+
+    Errors of genprior, Ctrl-C, and exceptions that no part raised pass unchanged.
+
+    Args:
+        row: the label of the row, for the message.
+        registry: the registry of the parts; the installed plugins by default.
+
+    Raises:
+        PartFailed: a part raised another exception than a `GenpriorError`.
+    """
+    try:
+        yield
+    except (GenpriorError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # sys.exit() in a part is an error too
+        failed = part_failed(error, row, registry)
+        if failed is None:
+            raise
+        raise failed from error
+
+
+def part_failed(error: BaseException, row: str | None = None, registry: Registry | None = None) -> PartFailed | None:
+    """The error that names the part which raised `error`; None if no part did."""
+    registry = registry or installed()
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        owner = _owner(frame)
+        if owner is None:
+            continue
+        part = owner if isinstance(owner, type) else type(owner)
+        if registry.offers(part):
+            role = _role(owner, frames)
+            named = f"{part.kind} '{part.name}'" + (f" ({role})" if role and role != part.kind else "")
+            where = f"row '{row}': " if row is not None else ""
+            place = place_of(error, part.__module__)
+            return PartFailed(f"{where}{named} of {registry.origin(part)} raised {what_was_raised(error)}, at {place}")
+    return None
+
+
+def _owner(frame: FrameType) -> Part | type[Part] | None:
+    """The part whose method a frame runs, or its class."""
+    # Only these names are asked for: reading all locals of a frame may be slow.
+    for name in ("self", "cls"):
+        found = frame.f_locals.get(name)
+        if isinstance(found, PartConfig):
+            return found.part if "part" in vars(type(found)) else None
+        if isinstance(found, type) and issubclass(found, PartConfig):
+            return found.part if "part" in vars(found) else None
+        if isinstance(found, Part) or (isinstance(found, type) and issubclass(found, Part)):
+            return found
+    return None
+
+
+def _role(owner: Part | type[Part], frames: list[FrameType]) -> str | None:
+    """The role that a part has in the model of these frames; None if it has none."""
+    for frame in frames:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, Builder) and "role" in frame.f_locals:
+            return str(frame.f_locals["role"])
+        # A model whose __init__ has not called its base class has no modules yet.
+        if isinstance(caller, Model) and "_modules" in vars(caller) and owner is not caller:
+            for name, module in caller.named_modules():
+                if module is owner:
+                    return str(name)
+    return None
+
+
+def place_of(error: BaseException, module: str) -> str:
+    """The last line of `error`'s traceback in the package of a module, `file:line`; else its very last line."""
+    package = module.partition(".")[0]
+    last = ""
+    inside = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        last = f"{frame.f_code.co_filename}:{line}"
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            inside = last
+    return inside or last
