@@ -23,7 +23,7 @@ _HOMES = {
         "Conditioner", "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder",
         "DecoderSpec", "DensityPosterior", "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter",
         "FeatureCritic", "Game", "GameSpec", "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference",
-        "LikelihoodModel", "Model", "ModelSpec", "ModulePart", "Objectives", "Part", "PartConfig", "Phase",
+        "LikelihoodModel", "LocalPath", "Model", "ModelSpec", "ModulePart", "Objectives", "Part", "PartConfig", "Phase",
         "PointPosterior", "Posterior", "Prior", "PriorSpec", "Reconstruction", "ReconstructionSpec", "SampleScore",
         "Score", "ScoreContext", "ScoreSpec", "Sizes", "TrainingRun", "Widths",
     ],
@@ -32,8 +32,11 @@ _HOMES = {
         "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
     ],
     "genprior.hookspecs": ["hookimpl"],
-    "genprior.data.images": ["check_images", "fit_images", "images_to_float", "to_uint8"],
-    "genprior.data.foreign": ["read_archive"],
+    "genprior.data.archives": ["array_to_uint8", "read_archive"],
+    "genprior.data.downloads": ["downloading"],
+    "genprior.data.images": ["check_images", "check_levels", "fit_images", "images_to_float", "to_uint8"],
+    "genprior.data.notices": ["notice"],
+    "genprior.data.picture_files": ["PICTURE_KINDS", "PictureFiles", "list_pictures", "open_picture"],
     "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
     "genprior.data.labels": ["HIDDEN_LABEL"],
     "genprior.engine.sampling": ["evaluating", "generate"],
@@ -46,22 +49,30 @@ _HOMES = {
     "genprior.runs.run": ["load_run"],
     "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
     "genprior.scoring.measure": ["needed_split"],
-    "genprior.storage.cache": ["cache_folder", "content_hash", "keep_on_disk"],
+    "genprior.storage.cache": ["cache_folder", "content_hash", "hash_file", "keep_on_disk"],
     "genprior.storage.files": ["whole_file"],
 }  # fmt: skip
 """The public names by the module that defines them."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from genprior.data.archives import array_to_uint8 as array_to_uint8
+    from genprior.data.archives import read_archive as read_archive
     from genprior.data.cache import cache_file as cache_file
     from genprior.data.cache import read_cache as read_cache
     from genprior.data.cache import write_cache as write_cache
-    from genprior.data.foreign import read_archive as read_archive
+    from genprior.data.downloads import downloading as downloading
     from genprior.data.images import check_images as check_images
+    from genprior.data.images import check_levels as check_levels
     from genprior.data.images import fit_images as fit_images
     from genprior.data.images import images_to_float as images_to_float
     from genprior.data.images import to_uint8 as to_uint8
     from genprior.data.labels import HIDDEN_LABEL as HIDDEN_LABEL
+    from genprior.data.notices import notice as notice
+    from genprior.data.picture_files import PICTURE_KINDS as PICTURE_KINDS
+    from genprior.data.picture_files import PictureFiles as PictureFiles
+    from genprior.data.picture_files import list_pictures as list_pictures
+    from genprior.data.picture_files import open_picture as open_picture
     from genprior.engine.sampling import evaluating as evaluating
     from genprior.engine.sampling import generate as generate
     from genprior.engine.step import remember as remember
@@ -85,6 +96,7 @@ if TYPE_CHECKING:
     from genprior.scoring.measure import needed_split as needed_split
     from genprior.storage.cache import cache_folder as cache_folder
     from genprior.storage.cache import content_hash as content_hash
+    from genprior.storage.cache import hash_file as hash_file
     from genprior.storage.cache import keep_on_disk as keep_on_disk
     from genprior.storage.files import whole_file as whole_file
 

@@ -16,6 +16,7 @@ from genprior.bench.references import read_real
 from genprior.bench.requests import ScoreRequest, read_score, with_samples
 from genprior.bench.rescore import Real, Scorer
 from genprior.data.foreign import Images, image_files, read_images
+from genprior.data.picture_files import PICTURE_KINDS
 from genprior.engine.device import choose_device
 from genprior.errors import DataError, RunError, ScoreError, did_you_mean
 from genprior.parts import PartConfig
@@ -91,7 +92,11 @@ class Bench:
                 recipe = load_recipe(path, changes=changes, settings=settings)
                 home = runs or Path("runs", "-".join([recipe.name, *dict.fromkeys(changes)]))
                 self._jobs[path] = sorted_by_row(jobs_of(recipe, home), recipe)
-            elif path.suffix.lower() == ".npz" or (path.is_dir() and not run_folders(path) and _has_images(path)):
+            elif (
+                path.is_file()
+                or path.suffix.lower() == ".npz"
+                or (path.is_dir() and not run_folders(path) and _has_images(path))
+            ):
                 self._images.append(read_images(path))
             else:
                 self._folders.append(path)
@@ -132,10 +137,12 @@ class Bench:
             if isinstance(each, Run):
                 entries.append(self._entry_of_run(each, label, wanted))
             elif label not in ready:
-                entries.append(_entry_of_pending(each, label, [config for _, configs in wanted for config in configs]))
+                configs = [config for _, some in wanted for config in some]
+                entries.append(self._entry_of_pending(each, label, configs))
         if self._images:
             configs = _unique(config for _, each in wanted for config in each) or known
             entries += self._entries_of_images(configs, [plan.data for plan in plans], set(labels))
+            notes += self._scorer.notes
         missing = [f"{each.folder} ({each.state})" for each in pending]
         title = title_of(runs) if runs else plans[0].title if plans else "images"
         table = tabulate(title, entries, missing=missing, published=self._published, notes=notes)
@@ -220,10 +227,21 @@ class Bench:
             if exact or not fitting:
                 lacking += [config for config in configs if not _in(config, [each.config for each in fitting])]
         entry.measured = shown
-        data = _json(run.plan.data)
-        real = self._reals.setdefault(data, Real.of_dataset(run.plan.data))
+        real = self._real_of(run.plan.data)
         _add(entry, self._scorer.of_run(run, real, _unique(lacking)) if lacking else [])
         return entry
+
+    def _entry_of_pending(self, pending: Pending, label: str, configs: Sequence[PartConfig]) -> Entry:
+        """The entry of an unfinished run, whose state is shown in the columns that it will have."""
+        entry = Entry(label, pending.label, state=pending.state)
+        if pending.plan is not None:
+            data = self._real_of(pending.plan.data).described
+            entry.missed = [Missed(config, data, pending.state) for config in configs or pending.plan.scores]
+        return entry
+
+    def _real_of(self, data: PartConfig) -> Real:
+        """The images of a data set, read once."""
+        return self._reals.setdefault(_json(data), Real.of_dataset(data))
 
     def _entries_of_images(
         self, configs: Sequence[PartConfig], datas: Sequence[PartConfig], taken: set[str]
@@ -250,7 +268,7 @@ class Bench:
                 f"images are compared with real images, but {reason}; give them with --data: a data set (`genprior "
                 "parts dataset` lists them), a recipe, or a folder or .npz file of images"
             )
-        return self._reals.setdefault(_json(datas[0]), Real.of_dataset(datas[0]))
+        return self._real_of(datas[0])
 
 
 def _has_images(path: Path) -> bool:
@@ -259,18 +277,11 @@ def _has_images(path: Path) -> bool:
     Raises:
         DataError: it contains neither runs nor images.
     """
-    if image_files(path):
+    if image_files(path)[0]:
         return True
-    raise DataError(f"{path} holds neither runs nor images (PNG or JPEG); give folders that do, recipes or .npz files")
-
-
-def _entry_of_pending(pending: Pending, label: str, configs: Sequence[PartConfig]) -> Entry:
-    """The entry of an unfinished run, whose state is shown in the columns that it will have."""
-    entry = Entry(label, pending.label, state=pending.state)
-    if pending.plan is not None:
-        data = pending.plan.data.model_dump(mode="json")
-        entry.missed = [Missed(config, data, pending.state) for config in configs or pending.plan.scores]
-    return entry
+    raise DataError(
+        f"{path} holds neither runs nor images ({PICTURE_KINDS}); give folders that do, recipes or .npz files"
+    )
 
 
 def _add(entry: Entry, outcomes: Sequence[Measured | Missed]) -> None:

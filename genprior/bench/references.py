@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from genprior.bench.requests import read_table
 from genprior.bench.rescore import Real
 from genprior.data.foreign import read_images
+from genprior.data.notices import notice
 from genprior.errors import ScoreError, did_you_mean, wrong_settings
 from genprior.parts import PartConfig
 from genprior.recipe.load import load_recipe
@@ -51,7 +52,10 @@ def read_real(text: str, registry: Registry, changes: Sequence[str] = (), settin
             raise ScoreError(f"--data {path}: its rows have {len(datas)} data sets; name one: {'; '.join(datas)}")
         return Real.of_dataset(next(iter(datas.values())))
     if path.is_dir() or path.is_file():
-        return Real.of_images(read_images(path))
+        images = read_images(path)
+        if images.left_out:
+            notice(f"--data {path}: {len(images.images):,} images are read; left out: {images.left_out}")
+        return Real.of_images(images)
     raise ScoreError(
         f"--data {text} is neither a data set nor an existing recipe, folder or .npz file"
         f"{did_you_mean(text, registry.names('dataset'))}"

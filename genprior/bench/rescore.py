@@ -15,16 +15,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genprior.data.foreign import Images
 from genprior.engine.sampling import evaluating, generate
 from genprior.errors import DataError, GenpriorError, ScoreError
-from genprior.parts import ImageSet, Model, PartConfig, Score
+from genprior.parts import Dataset, ImageSet, Model, PartConfig, Score
 from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts
-from genprior.runs.run import Run
+from genprior.runs.run import Run, described_data
 from genprior.scoring.context import Extractor, Features, SampleContext, Source
 from genprior.scoring.measure import measure_all
 from genprior.storage.cache import content_hash, made_once
@@ -35,20 +36,24 @@ from genprior.version import __version__
 __all__ = ["Real", "Scorer"]
 
 T = TypeVar("T")
+_DRAW_SEED = 0
+"""Seed of the permutation of images of which there are more than a score needs."""
 
 
 class Real:
     """The real images that scores compare with, each split read once, and a cache of what scores compute from them."""
 
-    def __init__(self, described: Mapping[str, Any], load: Callable[[str], ImageSet], *, divided: bool) -> None:
-        """Nothing is read before the first call of `load`.
+    def __init__(
+        self, describe: Callable[[], Mapping[str, Any]], load: Callable[[str], ImageSet], *, divided: bool
+    ) -> None:
+        """Nothing is read before `described` or `load` is used.
 
         Args:
-            described: name and settings, for tables.
+            describe: gives name and settings, for tables.
             load: reads a split.
             divided: whether the images are divided into training and held-out images.
         """
-        self.described = described
+        self._describe = describe
         self.divided = divided
         self.made: dict[str, Any] = {}
         self.failed: dict[str, GenpriorError] = {}
@@ -59,7 +64,16 @@ class Real:
     @classmethod
     def of_dataset(cls, config: PartConfig) -> Real:
         """The images of a data set, given by its settings."""
-        return cls(config.model_dump(mode="json"), config.make().load, divided=True)
+        dataset: Dataset = config.make()
+
+        def describe() -> Mapping[str, Any]:
+            try:
+                content = dataset.files_hash()
+            except DataError:  # the images are gone, which only matters to a score that must be measured
+                content = None
+            return described_data(config, content)
+
+        return cls(describe, dataset.load, divided=True)
 
     @classmethod
     def of_images(cls, images: Images) -> Real:
@@ -71,7 +85,12 @@ class Real:
             return ImageSet(images.images, torch.zeros(len(images.images), dtype=torch.int64), ())
 
         described = {"name": str(images.path), "images": len(images.images), "hash": images.key}
-        return cls(described, load, divided=False)
+        return cls(lambda: described, load, divided=False)
+
+    @cached_property
+    def described(self) -> Mapping[str, Any]:
+        """Name and settings, with a hash of the user's own images."""
+        return self._describe()
 
     def load(self, split: str) -> ImageSet:
         """A split, read once.
@@ -143,6 +162,12 @@ class Scorer:
         self.device = device
         self.cache = cache
         self._missed: dict[str, str] = {}
+        self._notes: dict[str, None] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """Which images of the scored folders and files were not used."""
+        return list(self._notes)
 
     def of_run(self, run: Run, real: Real, configs: Sequence[PartConfig]) -> list[Measured | Missed]:
         """Scores of a finished run, from its newest checkpoint and under its seed, as at the end of training."""
@@ -177,19 +202,44 @@ class Scorer:
         return self._all(context, real, configs, subject)
 
     def of_images(self, images: Images, real: Real, configs: Sequence[PartConfig]) -> list[Measured | Missed]:
-        """Scores of images: the first n images are used as n samples of a model."""
+        """Scores of images, which are used as the samples of a model.
+
+        Of more images than a score asks for, that many are drawn under a fixed seed: images in class folders come class
+        by class, so that the first ones would be of few classes.
+        """
         available = len(images.images)
+        if images.left_out:
+            self._notes[f"{images.path}: {available:,} images are read; left out: {images.left_out}."] = None
+        places: dict[int, list[int]] = {}
+        for place, config in enumerate(configs):
+            score: Score = config.make()
+            places.setdefault(min(score.samples or available, available), []).append(place)
+        outcomes: dict[int, Measured | Missed] = {}
+        for n, some in places.items():
+            drawn, subject = images.images, ("images", images.key)
+            if n < available:
+                # In the order of the names, so that a score of all images does not depend on the draw.
+                chosen = np.sort(np.random.RandomState(_DRAW_SEED).permutation(available)[:n])
+                drawn, subject = drawn[torch.from_numpy(chosen)], ("images drawn", images.key)
+                self._notes[f"{images.path}: {n:,} of {available:,} images are scored, drawn under a fixed seed."] = (
+                    None
+                )
+            measured = self._all(self._context_of(drawn, real), real, [configs[place] for place in some], subject)
+            outcomes.update(zip(some, measured, strict=True))
+        return [outcomes[place] for place in range(len(configs))]
+
+    def _context_of(self, images: Tensor, real: Real) -> _Context:
+        available = len(images)
 
         def sampler(n: int) -> Tensor:
             if n > available:
                 raise ScoreError(f"has {available:,} images, {n:,} are needed")
-            return _with_channels_of(images.images, real.load("train").images, real)[:n]
+            return _with_channels_of(images, real.load("train").images, real)[:n]
 
         def trained() -> contextlib.AbstractContextManager[Model]:
             raise ScoreError("this score needs the model, but there are only images")
 
-        context = _Context(real, sampler, device=self.device, seed=0, cache=self.cache, trained=trained)
-        return self._all(context, real, configs, ("images", images.key))
+        return _Context(real, sampler, device=self.device, seed=0, cache=self.cache, trained=trained)
 
     def _all(
         self, context: _Context, real: Real, configs: Sequence[PartConfig], subject: tuple[str, ...]

@@ -17,7 +17,7 @@ from genprior.data.labels import count_of
 from genprior.errors import DataError
 from genprior.parts import DataInfo, Dataset, ImageSet
 
-__all__ = ["as_trained", "fit_images", "images_to_float", "to_uint8", "check_images"]
+__all__ = ["as_trained", "check_images", "check_levels", "fit_images", "images_to_float", "to_uint8"]
 
 # A tensor, not a Python number, so that uint8 is promoted to float32 whatever torch's default dtype is.
 _HALF = torch.tensor(127.5, dtype=torch.float32)
@@ -98,6 +98,27 @@ def check_images(image_set: ImageSet, name: str) -> ImageSet:
         allowed = f"0..{len(classes) - 1} ({len(classes)} classes)" if classes else "0 (no class names are given)"
         raise DataError(f"{name}: labels run from {low} to {high}; {allowed} is possible")
     return image_set
+
+
+def check_levels(images: Tensor, name: str) -> Tensor:
+    """Refuse a user's own images whose values are 0 and 1: as bytes, of which 255 is white, they are all but black.
+
+    Args:
+        images: uint8, any shape.
+        name: the data set or file, for messages.
+
+    Returns:
+        The same images.
+
+    Raises:
+        DataError: the largest value is 1.
+    """
+    if images.numel() and int(images.max()) == 1:
+        raise DataError(
+            f"{name}: its values are 0 and 1, but 255 is white in images of bytes, so all of them would be black; save "
+            "the images times 255 (an .npz may hold them as bool instead)"
+        )
+    return images
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     PlainValidator,
@@ -30,6 +33,7 @@ __all__ = [
     "DecoderSpec",
     "EncoderSpec",
     "GameSpec",
+    "LocalPath",
     "ModelSpec",
     "ModulePart",
     "Part",
@@ -38,6 +42,11 @@ __all__ = [
     "ReconstructionSpec",
     "ScoreSpec",
 ]
+
+
+LocalPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)).absolute())]
+"""A setting that names a file or folder of the user; kept as an absolute path, so that a run folder still names the
+same one when it is read from another current directory."""
 
 
 def _removed(key: str, given: Any, value: Any) -> PydanticCustomError:

@@ -23,6 +23,8 @@ class Dataset(Part, ABC):
     """A set of images."""
 
     kind = "dataset"
+    locations: ClassVar[tuple[str, ...]] = ()
+    """Settings that only say where the user's own files are; with `files_hash`, runs on moved files are the same."""
 
     def __init__(self, config: PartConfig) -> None:
         """Hold the settings; nothing is read before `load`."""
@@ -32,6 +34,16 @@ class Dataset(Part, ABC):
     def stochastic(self) -> bool:
         """Whether training pixels are probabilities of white, from which each batch draws black or white."""
         return False
+
+    def files_hash(self) -> str | None:
+        """A hash of the user's own files that the settings name; None for a set that the settings alone determine.
+
+        A run records it, refuses to resume on other files, and shows it in the protocol of its scores.
+
+        Raises:
+            DataError: files are missing or cannot be read.
+        """
+        return None
 
     @abstractmethod
     def load(self, split: str) -> ImageSet:

@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import Tensor
 
-from genprior.errors import RunError
+from genprior.errors import DataError, RunError
+from genprior.parts import Dataset
 from genprior.recipe.mistakes import explained
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
@@ -116,7 +117,32 @@ class RunFolder:
             RunError: `recipe.toml` is damaged.
         """
         kept = self.recipe()
-        return [] if kept is None else plan.differences(kept, self._registry)
+        changed = [] if kept is None else plan.differences(kept, self._registry)
+        moved = tuple(f"data.{name}: " for name in _locations(plan))
+        if any(line.startswith(moved) for line in changed) and self._has_files_of(plan):
+            changed = [line for line in changed if not line.startswith(moved)]
+        return changed
+
+    def _has_files_of(self, plan: Plan) -> bool:
+        """Whether the run was trained on the files that the data set of `plan` has now, wherever they were."""
+        kept = (self.facts() or {}).get("data_hash")
+        try:
+            return kept is not None and kept == plan.data.make().files_hash()
+        except DataError:
+            return False
+
+    def check_data(self, files_hash: str | None) -> None:
+        """Check that the run in the folder was trained on the same files of the user, if it recorded any.
+
+        Raises:
+            RunError: the files have changed.
+        """
+        kept = (self.facts() or {}).get("data_hash")
+        if kept is not None and kept != files_hash:
+            raise RunError(
+                f"the images of the run {self.path} have changed: their hash was {kept}, and is {files_hash}. Nothing "
+                "was changed. Restore the images to resume, or give another --out to train on these."
+            )
 
     def claim(self, plan: Plan) -> None:
         """Check that the folder is empty or holds a run of the same recipe.
@@ -230,6 +256,11 @@ class RunFolder:
             CheckpointError: it cannot be written; older checkpoints are kept.
         """
         checkpoint.write(self.path / "checkpoints", step, tensors, facts)
+
+
+def _locations(plan: Plan) -> tuple[str, ...]:
+    dataset = plan.data.part
+    return dataset.locations if issubclass(dataset, Dataset) else ()
 
 
 def refuse_changed(jobs: Sequence[Job], out: Path) -> None:

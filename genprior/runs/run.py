@@ -11,13 +11,19 @@ from torch import Tensor
 from genprior.engine.build import build_model
 from genprior.engine.sampling import generate
 from genprior.errors import PlanError, RunError, did_you_mean
-from genprior.parts import DataInfo, Model
+from genprior.parts import DataInfo, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
 from genprior.runs.part_errors import naming_parts
 
-__all__ = ["Run", "load_run"]
+__all__ = ["Run", "described_data", "load_run"]
+
+
+def described_data(config: PartConfig, files_hash: str | None) -> dict[str, Any]:
+    """A data set's name and settings for tables, with the hash of the user's own files if there are any."""
+    described: dict[str, Any] = config.model_dump(mode="json")
+    return described if files_hash is None else {**described, "hash": files_hash}
 
 
 class Run:
@@ -44,6 +50,11 @@ class Run:
     def finished(self) -> bool:
         """Whether training is complete and the scores are measured."""
         return bool(self.facts.get("finished"))
+
+    @property
+    def described_data(self) -> dict[str, Any]:
+        """The data set that it was trained on, for tables; an older run of a user's own images has no hash of them."""
+        return described_data(self.plan.data, self.facts.get("data_hash"))
 
     @cached_property
     def scores(self) -> dict[str, float]:

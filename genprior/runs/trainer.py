@@ -82,6 +82,7 @@ class Trainer:
         self._stop = stop
         self._progress = progress
         self._splits = {} if splits is None else splits
+        self._data_hash: str | None = None
 
     # ----------------------------------------------------------------------------------------------------------------
     # Preparation and one step
@@ -180,7 +181,7 @@ class Trainer:
             The scores, by name.
 
         Raises:
-            RunError: the folder is in use or holds a run of another recipe.
+            RunError: the folder is in use, or holds a run of another recipe or on other images.
             NotFinite: a loss or gradient was not finite.
             Interrupted: `stop` returned True.
             PartFailed: a part or a hook raised an exception; the message names it and its plugin.
@@ -190,6 +191,8 @@ class Trainer:
             if self._files.finished(self.plan):
                 return self._files.scores()
             self.prepare()
+            self._data_hash = self.plan.data.make().files_hash()
+            self._files.check_data(self._data_hash)
             self._resume()
             self._files.write_recipe(self.plan)
             self._files.write_facts(self._facts(finished=False))
@@ -294,5 +297,6 @@ class Trainer:
             "images_per_second": round(rate, 1) if rate is not None else None,
             "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
             "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},
+            **({} if self._data_hash is None else {"data_hash": self._data_hash}),
             **surroundings(self._device, self.precision),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -16,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genprior.errors import ScoreError
+from genprior.errors import DataError, ScoreError
 from genprior.storage.files import whole_file
 
-__all__ = ["cache_folder", "content_hash", "keep_on_disk", "made_once"]
+__all__ = ["cache_folder", "content_hash", "hash_file", "keep_on_disk", "made_once"]
 
 T = TypeVar("T")
 
@@ -48,6 +49,26 @@ def content_hash(*items: Tensor | str | Mapping[str, Tensor]) -> str:
             for name in sorted(item):
                 state.update(content_hash(name, item[name]).encode())
     return state.hexdigest()[:16]
+
+
+def hash_file(path: Path) -> str:
+    """A hash of a file's content, 16 hexadecimal digits; a file that this process has read before is not read again.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        state = path.stat()
+        # The time of the last change of the inode is not one that programs can set, other than that of modification.
+        return _hash_of(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    except OSError as problem:
+        raise DataError(f"{path}: it cannot be read ({problem.strerror or problem}); repair or remove it") from problem
+
+
+@functools.lru_cache(maxsize=1_000_000)
+def _hash_of(path: Path, *state: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def made_once(

@@ -127,13 +127,12 @@ def title_of(runs: Sequence[Run]) -> str:
 
 def entry_of(run: Run, label: str) -> Entry:
     """The table entry of a finished run, from the scores in its folder."""
-    data = run.plan.data.model_dump(mode="json")
     columns = columns_of([config.make() for config in run.plan.scores])
     return Entry(
         label,
         run.label,
         run.seed,
-        [Measured(config, data, run.scores) for config in run.plan.scores],
+        [Measured(config, run.described_data, run.scores) for config in run.plan.scores],
         others={key: value for key, value in run.scores.items() if key.removeprefix("real_") not in columns},
         seconds=run.facts.get("seconds"),
         images_per_second=run.facts.get("images_per_second"),

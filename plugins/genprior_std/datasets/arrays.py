@@ -10,7 +10,19 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator
 
-from genprior import DataError, Dataset, ImageSet, PartConfig, check_images, fit_images, read_archive
+from genprior import (
+    DataError,
+    Dataset,
+    ImageSet,
+    LocalPath,
+    PartConfig,
+    array_to_uint8,
+    check_images,
+    check_levels,
+    fit_images,
+    hash_file,
+    read_archive,
+)
 from genprior_std.datasets.shared import check_split, hold_out
 
 __all__ = ["Arrays"]
@@ -22,20 +34,22 @@ _LABELS_WITHOUT_NAMES = 65_536
 class Arrays(Dataset):
     """Images of an .npz file, made with `numpy.savez(path, images=..., labels=..., classes=...)`.
 
-    `images`, or `arr_0`, or the only array is [n, h, w], [n, h, w, c] or [n, c, h, w] with c of 1 or 3, in uint8, or in
-    floating point with `range` giving the values of black and white. `labels` [n] (integers from 0) and `classes`
-    (names in label order) may be left out. Pickled content is never read, so a file from elsewhere cannot run code.
+    `images`, or `arr_0`, or the only array is [n, h, w], [n, h, w, c] or [n, c, h, w] with c of 1 or 3, in uint8, in
+    bool (black and white), or in floating point with `range` giving the values of black and white. `labels` [n]
+    (integers from 0) and `classes` (names in label order) may be left out. Pickled content is never read, so a file
+    from elsewhere cannot run code.
     """
 
     name = "arrays"
+    locations = ("path",)
 
     class Config(PartConfig):
         """Settings of a NumPy archive."""
 
         retired: ClassVar[Mapping[str, Any]] = {"split_seed": 0}
 
-        path: Path
-        """The .npz file; a relative path starts at the current directory."""
+        path: LocalPath
+        """The .npz file; a relative path starts at the current directory, and is kept as an absolute one."""
         size: int | None = Field(default=32, ge=1)
         """Height and width of the images in pixels; None leaves them as they are."""
         how: Literal["pad", "resize"] = "resize"
@@ -60,37 +74,27 @@ class Arrays(Dataset):
                 `images`; its arrays have a wrong dtype, shape or range; or nothing is left for the split.
         """
         check_split(self.name, split)
-        path = self.config.path.expanduser()
-        if not path.exists():
-            raise DataError(f"data set 'arrays': path = {path} does not exist; give an .npz file with 'images'")
+        path = self._file()
         archive = read_archive(path, "labels", "classes")
-        images = fit_images(
-            self._images(archive.images, f"{path}: '{archive.name}'"), self.config.size, self.config.how
-        )
+        levels = array_to_uint8(archive.images, f"{path}: '{archive.name}'", self.config.range)
+        images = fit_images(check_levels(levels, str(path)), self.config.size, self.config.how)
         labels, classes = _labels(archive.others, path, len(images))
         whole = check_images(ImageSet(images, labels, classes), str(path))
         return hold_out(whole, split, fraction=self.config.test_fraction, name=str(path))
 
-    def _images(self, images: Any, what: str) -> torch.Tensor:
-        """Images [n, c, h, w] of the archive as uint8; `what` names their place in messages."""
-        bounds = self.config.range
-        if images.dtype == np.uint8:
-            if bounds is not None:
-                raise DataError(f"{what} is uint8, but range is for floating point; leave the range out")
-            return torch.from_numpy(np.ascontiguousarray(images))
-        if not np.issubdtype(images.dtype, np.floating):
-            raise DataError(f"{what} is {images.dtype}; uint8 or floating point with a range is needed")
-        if bounds is None:
-            raise DataError(f"{what} is {images.dtype}; set range to the values of black and white, [0, 1] or [-1, 1]")
-        low, high = float(images.min()), float(images.max())
-        # Written so that NaN, for which every comparison is false, is rejected.
-        if not (bounds[0] <= low and high <= bounds[1]):
-            raise DataError(
-                f"{what} runs from {low:g} to {high:g}, but range = {[int(b) for b in bounds]}; "
-                "correct the range or the file"
-            )
-        levels = (images - bounds[0]) * (255 / (bounds[1] - bounds[0]))
-        return torch.from_numpy(np.ascontiguousarray(np.rint(levels)).astype(np.uint8))
+    def files_hash(self) -> str:
+        """A hash of the file's content.
+
+        Raises:
+            DataError: the file is missing or cannot be read.
+        """
+        return hash_file(self._file())
+
+    def _file(self) -> Path:
+        path: Path = self.config.path
+        if not path.exists():
+            raise DataError(f"data set 'arrays': path = {path} does not exist; give an .npz file with 'images'")
+        return path
 
 
 def _labels(content: dict[str, Any], path: Path, n: int) -> tuple[torch.Tensor, tuple[str, ...]]:

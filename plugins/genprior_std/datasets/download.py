@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import struct
 from abc import abstractmethod
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import Field
 
 from genprior import (
@@ -18,16 +21,54 @@ from genprior import (
     PartConfig,
     cache_file,
     cache_folder,
+    downloading,
     fit_images,
+    notice,
     read_cache,
     write_cache,
 )
 from genprior_std.datasets.shared import check_split
 from genprior_std.datasets.views import ViewConfig, binarised, check_size, check_view, held_back, is_drawn_once
 
-__all__ = ["DIGIT_NAMES", "Downloaded", "FittedDownload", "ViewedDownload"]
+__all__ = ["DIGIT_NAMES", "Downloaded", "FittedDownload", "ViewedDownload", "check_idx_files"]
 
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
+
+
+@contextmanager
+def _locked(path: Path, name: str) -> Iterator[None]:
+    """Hold the lock of a download; waits for a process that has it, and says so."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        notice(f"another process downloads or decodes data set '{name}' now; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_idx_files(folder: Path) -> None:
+    """Check that the official files of MNIST's kind in a folder are whole, as far as they are there.
+
+    The header is 0, 0, the type of the values (8 for bytes), the number d of axes, and d sizes of 32 bits, big-endian.
+
+    Raises:
+        DataError: a file has another length than its header says.
+    """
+    for path in sorted(folder.glob("*-ubyte")):
+        with path.open("rb") as file:
+            head = file.read(4 + 4 * 255)
+        axes = head[3] if len(head) >= 4 else 0
+        sizes = struct.unpack_from(f">{axes}I", head, 4) if len(head) >= 4 + 4 * axes else (math.inf,)
+        wanted, length = 4 + 4 * axes + math.prod(sizes), path.stat().st_size
+        if head[:3] != bytes((0, 0, 8)) or not axes or length != wanted:
+            raise DataError(
+                f"{path} is damaged or not whole ({length:,} bytes), as an interrupted download leaves it; delete it "
+                "and start again, and it is downloaded again, or put the whole file there"
+            )
 
 
 class Downloaded(Dataset):
@@ -64,7 +105,7 @@ class Downloaded(Dataset):
         with ExitStack() as held:
             try:
                 raw.mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(folder / f".{self.name}.lock"))
+                held.enter_context(_locked(folder / f".{self.name}.lock", self.name))
             except OSError as problem:
                 raise DataError(
                     f"data set '{self.name}' is not in the cache folder {folder}, which cannot be written ({problem}); "
@@ -76,7 +117,9 @@ class Downloaded(Dataset):
                 return found
             # Files that a user put there are kept; only files of this download are removed.
             raw_was_empty = not any(raw.iterdir())
-            fetched = {part: self._fetch_or_advise(part, raw) for part in ("train", "test")}
+            what = f"data set '{self.name}' to {raw}" if raw_was_empty else f"what {raw} lacks of '{self.name}'"
+            with downloading(what, "its mirrors in torchvision"):
+                fetched = {part: self._fetch_or_advise(part, raw) for part in ("train", "test")}
             for part, image_set in fetched.items():
                 write_cache(self.cached_as, part, image_set)
             if raw_was_empty and not self.keeps_raw:

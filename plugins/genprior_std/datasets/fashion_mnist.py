@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genprior import ImageSet
-from genprior_std.datasets.download import ViewedDownload
+from genprior_std.datasets.download import ViewedDownload, check_idx_files
 
 __all__ = ["FashionMnist"]
 
@@ -22,8 +22,9 @@ class FashionMnist(ViewedDownload):
     official = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte, unzipped"
 
     def fetch(self, split: str, raw: Path) -> ImageSet:
-        """Read a split through torchvision."""
+        """Read a split through torchvision, which does not check the length of unpacked files."""
         from torchvision.datasets import FashionMNIST
 
+        check_idx_files(raw / "FashionMNIST" / "raw")
         official = FashionMNIST(raw, train=split == "train", download=True)
         return ImageSet(official.data[:, None], official.targets.long(), tuple(FashionMNIST.classes))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
-from genprior import ImageSet, PartConfig
+from genprior import DataError, ImageSet, PartConfig
 from genprior_std.datasets.download import Downloaded
 from genprior_std.datasets.shared import decode
 
@@ -48,5 +48,11 @@ class Flowers102(Downloaded):
         parts = [Official(raw, split=part, download=True) for part in names]
         files = [Path(file) for part in parts for file in part._image_files]
         labels = [label for part in parts for label in part._labels]
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise DataError(
+                f"data set '{self.name}': {len(missing):,} of {len(files):,} photographs are missing, such as "
+                f"{missing[0]}, as an interrupted unpacking leaves them; delete {missing[0].parent} and start again"
+            )
         images = decode(files, size=self.config.size, channels=3, name=f"data set '{self.name}'")
         return ImageSet(images, torch.tensor(labels, dtype=torch.int64), tuple(Official.classes))

@@ -2,102 +2,203 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 
-from genprior import DataError, Dataset, ImageSet, PartConfig, read_cache, write_cache
+from genprior import (
+    PICTURE_KINDS,
+    DataError,
+    Dataset,
+    ImageSet,
+    LocalPath,
+    PartConfig,
+    PictureFiles,
+    check_levels,
+    content_hash,
+    hash_file,
+    list_pictures,
+    notice,
+    read_cache,
+    write_cache,
+)
 from genprior_std.datasets.shared import check_split, decode, hold_out
 
 __all__ = ["Folder"]
 
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
+_SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""The splits, and the names of their folders, in any case."""
 
 
 class _Listing(NamedTuple):
-    """Image files, the class of each, and the class names."""
+    """Image files below a folder, the class of each, and the class names."""
 
+    root: Path
     files: list[Path]
     labels: list[int]
     classes: tuple[str, ...]
+
+    def contents(self) -> list[str]:
+        """The path below the folder, the label and the hash of the content of each file, after the class names."""
+        with ThreadPoolExecutor() as pool:
+            hashes = pool.map(hash_file, self.files)
+            described = [
+                f"{file.relative_to(self.root).as_posix()} {label} {content}"
+                for file, label, content in zip(self.files, self.labels, hashes, strict=True)
+            ]
+        return [*self.classes, *described]
 
 
 class Folder(Dataset):
     """Images of a folder: one sub-folder per class, or flat and without labels.
 
-    Where there are `train` and `test` sub-folders, they are the splits; else a fixed random share of the images is held
-    out for `test`. Image files that Pillow can read are used; hidden files and other file types are ignored. Decoded
-    images are cached under a key made of the files' paths, sizes and times, so a changed folder is decoded anew.
+    Sub-folders `train` and `test` are the splits, and so is `val`, which serves as `test` where there is no `test`;
+    else a fixed random share of the images is held out for `test`. Image files that Pillow can read are used, and links
+    are followed; hidden files and folders and other file types are left out, counted and named. Decoded images are
+    cached under a hash of the files' content.
     """
 
     name = "folder"
+    locations = ("path",)
 
     class Config(PartConfig):
         """Settings of a folder of images."""
 
         retired: ClassVar[Mapping[str, Any]] = {"split_seed": 0}
 
-        path: Path
-        """The folder; a relative path starts at the current directory."""
+        path: LocalPath
+        """The folder; a relative path starts at the current directory, and is kept as an absolute one."""
         size: int = Field(default=32, ge=1)
         """Height and width of the images in pixels: the shorter side is scaled to it, then the centre is cropped."""
         channels: Literal[1, 3] = 3
         """1 for grey, 3 for RGB."""
         test_fraction: float = Field(default=0.1, ge=0, lt=1)
-        """The share of images held out for `test`, where the folder has no `train` and `test` sub-folders."""
+        """The share of images held out for `test`, where the folder has no sub-folders for the splits."""
 
     def load(self, split: str) -> ImageSet:
-        """Read the split `train` or `test`.
+        """Read the split `train` or `test`, or `validation` where the folder has `train`, `val` and `test`.
 
         Raises:
             DataError: there is no such split; the folder is missing or has no images; images cannot be read; or
                 nothing is left for the split.
         """
-        check_split(self.name, split)
-        root = self.config.path.expanduser()
+        listings = self._listings()
+        check_split(self.name, split, tuple(listings) if len(listings) > 1 else ("train", "test"))
+        if len(listings) > 1:
+            return self._decoded(listings[split])
+        whole = self._decoded(listings["all"])
+        return hold_out(whole, split, fraction=self.config.test_fraction, name=f"folder {self.config.path}")
+
+    def files_hash(self) -> str:
+        """A hash of the content of the images, their paths below the folder, and their classes.
+
+        Raises:
+            DataError: the folder is missing or has no images, or files cannot be read.
+        """
+        texts: list[str] = []
+        for split, listing in self._listings().items():
+            texts += [split, *listing.contents()]
+        return content_hash(*texts)
+
+    def _listings(self) -> dict[str, _Listing]:
+        """The images of each split, or of `all` if the folder is not divided."""
+        root: Path = self.config.path
         if not root.is_dir():
             what = "is a file" if root.exists() else "does not exist"
             raise DataError(f"data set 'folder': path = {root} {what}; give a folder of images")
-        if (root / "train").is_dir() and (root / "test").is_dir():
-            listing = _list(root / split, _list(root / "train").classes)
-            return self._decoded(root / split, listing)
-        whole = self._decoded(root, _list(root))
-        return hold_out(whole, split, fraction=self.config.test_fraction, name=f"folder {root}")
+        found = list_pictures(root)
+        folders = _split_folders(found)
+        left_out = [found.left_out] if found.left_out else []
+        if folders:
+            files = {split: [file for file in found.files if folder in file.parents] for split, folder in folders}
+            train = _list(dict(folders)["train"], files["train"])
+            listings = {split: _list(folder, files[split], train.classes) for split, folder in folders}
+            beside = len(found.files) - sum(len(each) for each in files.values())
+            names = ", ".join(folder.name for _, folder in folders)
+            left_out += [f"{beside:,} images beside the folders {names}"] if beside else []
+        else:
+            listings = {"all": _list(root, found.files)}
+        if left_out:
+            read = sum(len(listing.files) for listing in listings.values())
+            notice(f"folder {root}: {read:,} images are read; left out: {', '.join(left_out)}")
+        return listings
 
-    def _decoded(self, root: Path, listing: _Listing) -> ImageSet:
-        """The listed images, from the cache if they have not changed since they were decoded."""
-        key = hashlib.sha256(repr((_CACHE_FORMAT, self.config.size, self.config.channels, listing.classes)).encode())
-        for file, label in zip(listing.files, listing.labels, strict=True):
-            state = file.stat()
-            key.update(repr((file.relative_to(root).as_posix(), label, state.st_size, state.st_mtime_ns)).encode())
-        cached_as = f"folder-{key.hexdigest()[:20]}"
+    def _decoded(self, listing: _Listing) -> ImageSet:
+        """The listed images, from the cache if files of the same content have been decoded before."""
+        key = content_hash(str((_CACHE_FORMAT, self.config.size, self.config.channels)), *listing.contents())
+        cached_as = f"folder-{key}"
         found = read_cache(cached_as, "all")
         if found is None:
-            images = decode(listing.files, size=self.config.size, channels=self.config.channels, name=f"folder {root}")
-            found = ImageSet(images, torch.tensor(listing.labels, dtype=torch.int64), listing.classes)
+            name = f"folder {listing.root}"
+            images = decode(listing.files, size=self.config.size, channels=self.config.channels, name=name)
+            labels = torch.tensor(listing.labels, dtype=torch.int64)
+            found = ImageSet(check_levels(images, name), labels, listing.classes)
             write_cache(cached_as, "all", found)
         return found
 
 
-def _list(root: Path, classes: tuple[str, ...] | None = None) -> _Listing:
-    """Find the images of `root`: one sub-folder per class, or flat.
+def _split_folders(found: PictureFiles) -> list[tuple[str, Path]]:
+    """The splits and their folders; none if the folder is not divided.
+
+    Raises:
+        DataError: there is only a part of the splits, or two folders for one.
+    """
+    root = found.folder
+    folders = sorted(one for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+    of_splits = {
+        split: [folder for folder in folders if folder.name.lower() in names] for split, names in _SPLITS.items()
+    }
+    present = [folder for some in of_splits.values() for folder in some]
+    if not (of_splits["train"] and (of_splits["validation"] or of_splits["test"])):
+        # A class may be called train, beside bus and car.
+        if present and len(present) == len(folders) and not any(file.parent == root for file in found.files):
+            names = ", ".join(folder.name for folder in present)
+            raise DataError(
+                f"folder {root}: of the splits there is only {names}; add the folders train and test (or val), or give "
+                f"path = {present[0]}, of which test_fraction is held out"
+            )
+        return []
+    for split, some in of_splits.items():
+        if len(some) > 1:
+            names = ", ".join(folder.name for folder in some)
+            raise DataError(f"folder {root}: the folders {names} are the same split '{split}'; keep or rename one")
+    if not of_splits["test"]:
+        (val,) = of_splits.pop("validation")
+        notice(f"folder {root}: {val.name} is the split 'test', because there is no folder test")
+        of_splits["test"] = [val]
+    return [(split, some[0]) for split, some in of_splits.items() if some]
+
+
+def _list(root: Path, files: Sequence[Path], classes: tuple[str, ...] | None = None) -> _Listing:
+    """The images of `root`: one sub-folder per class, or flat.
 
     Args:
         root: the folder.
+        files: the images in it and below it.
         classes: the class names that labels count in; None takes the sub-folders' names, sorted.
 
     Raises:
         DataError: no images; images beside class folders; an empty class folder; or a class not in `classes`.
     """
     folders = sorted(one for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
-    flat = _images(root, deep=False)
-    by_class = {one.name: _images(one, deep=True) for one in folders}
-    if not flat and not any(by_class.values()):
-        raise DataError(f"folder {root}: there are no images in it; {_KINDS} are read, flat or in one folder a class")
+    flat = sorted(file for file in files if file.parent == root)
+    by_class: dict[str, list[Path]] = {one.name: [] for one in folders}
+    for file in sorted(files):
+        if file.parent != root:
+            by_class[file.relative_to(root).parts[0]].append(file)
+    if not files:
+        raise DataError(
+            f"folder {root}: there are no images in it; {PICTURE_KINDS} are read, flat or in one folder a class"
+        )
     if flat and any(by_class.values()):
         raise DataError(
             f"folder {root}: there are {len(flat)} images beside the class folders {', '.join(by_class)}; "
@@ -106,9 +207,9 @@ def _list(root: Path, classes: tuple[str, ...] | None = None) -> _Listing:
     if flat:
         if classes:
             raise DataError(f"folder {root}: its images are flat, but those of 'train' are in class folders")
-        return _Listing(flat, [0] * len(flat), ())
+        return _Listing(root, flat, [0] * len(flat), ())
     names = tuple(by_class) if classes is None else classes
-    empty = [name for name, files in by_class.items() if not files]
+    empty = [name for name, of_class in by_class.items() if not of_class]
     if empty:
         raise DataError(f"folder {root}: the class folders {', '.join(empty)} have no images; fill or remove them")
     unknown = [name for name in by_class if name not in names]
@@ -117,15 +218,5 @@ def _list(root: Path, classes: tuple[str, ...] | None = None) -> _Listing:
             f"folder {root}: the classes {', '.join(unknown)} are not in 'train'; "
             f"possible: {', '.join(names) or 'none, its images are flat'}"
         )
-    files = [(file, names.index(name)) for name, images in by_class.items() for file in images]
-    return _Listing([file for file, _ in files], [label for _, label in files], names)
-
-
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_KINDS = ", ".join(suffix[1:] for suffix in _SUFFIXES)
-
-
-def _images(folder: Path, *, deep: bool) -> list[Path]:
-    """The image files of a folder, sorted; with `deep`, those of its sub-folders too."""
-    found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(one for one in found if one.suffix.lower() in _SUFFIXES and one.name[0] != "." and one.is_file())
+    placed = [(file, names.index(name)) for name, of_class in by_class.items() for file in of_class]
+    return _Listing(root, [file for file, _ in placed], [label for _, label in placed], names)

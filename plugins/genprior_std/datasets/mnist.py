@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from genprior import ImageSet
-from genprior_std.datasets.download import DIGIT_NAMES, ViewedDownload
+from genprior_std.datasets.download import DIGIT_NAMES, ViewedDownload, check_idx_files
 
 __all__ = ["Mnist"]
 
@@ -42,8 +42,9 @@ class Mnist(ViewedDownload):
         return ImageSet(images[:limit], labels[:limit], classes)
 
     def fetch(self, split: str, raw: Path) -> ImageSet:
-        """Read a split through torchvision."""
+        """Read a split through torchvision, which does not check the length of unpacked files."""
         from torchvision.datasets import MNIST
 
+        check_idx_files(raw / "MNIST" / "raw")
         official = MNIST(raw, train=split == "train", download=True)
         return ImageSet(official.data[:, None], official.targets.long(), DIGIT_NAMES)

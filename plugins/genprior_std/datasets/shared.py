@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genprior import DataError, ImageSet, did_you_mean
+from genprior import DataError, ImageSet, did_you_mean, open_picture
 
 __all__ = ["check_split", "decode", "hold_out"]
 
@@ -82,8 +82,7 @@ def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Ten
 
     def one(place: int) -> str | None:
         try:
-            with Image.open(files[place]) as image:
-                upright = ImageOps.exif_transpose(image).convert(mode)
+            upright = open_picture(files[place], mode, upright=True)
             scaled = ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR)
             out[place] = np.asarray(scaled).reshape(size, size, channels)
         # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genprior import Features, SampleContext, ScoreError, content_hash
+from genprior import Features, SampleContext, ScoreError, content_hash, downloading
 from genprior_std.scores.inception_network import FoldedInception
 
 __all__ = ["InceptionExtractor", "describe_network", "inception"]
@@ -40,18 +41,21 @@ class InceptionExtractor:
         Raises:
             ScoreError: the weights cannot be downloaded or read.
         """
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
         # The clone of the graph is fixed; float32 throughout, because reduced precision changes the features.
         if weights is not None and not weights.is_file():
             raise ScoreError(f"there is no file of Inception weights at '{weights}'; {_advice()}")
         try:
-            network = FeatureExtractorInceptionV3(
-                "inception-v3-compat",
-                ["2048", "logits_unbiased"],
-                feature_extractor_weights_path=None if weights is None else str(weights),
-                verbose=False,
-            )
+            kept = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
+            here = weights is not None or kept.exists()
+            with nullcontext() if here else downloading("the Inception weights", URL_INCEPTION_V3):
+                network = FeatureExtractorInceptionV3(
+                    "inception-v3-compat",
+                    ["2048", "logits_unbiased"],
+                    feature_extractor_weights_path=None if weights is None else str(weights),
+                    verbose=False,
+                )
         except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
             what = "downloaded" if weights is None else f"read from '{weights}'"
             reason = str(error).strip().splitlines() or [type(error).__name__]

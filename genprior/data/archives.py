@@ -1,0 +1,120 @@
+"""Images in NumPy archives: reading, the order of their axes, and their values as bytes."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genprior.errors import DataError
+
+__all__ = ["Archive", "array_to_uint8", "read_archive"]
+
+
+class Archive(NamedTuple):
+    """What was read of an .npz."""
+
+    images: np.ndarray
+    """[n, c, h, w] with n of at least 1 and c of 1 or 3, in the dtype of the file."""
+    name: str
+    """The name of the array of images in the file."""
+    others: dict[str, np.ndarray]
+    """The other requested arrays that the file has."""
+
+
+def read_archive(path: Path, *others: str) -> Archive:
+    """The images of an .npz, from its array `images`, `arr_0` or its only array, and other arrays by name.
+
+    Images may be [n, h, w], [n, h, w, c] or [n, c, h, w]. Pickled content is never read, so a foreign file
+    cannot run code.
+
+    Raises:
+        DataError: the file is missing, no .npz, truncated or pickled; it has no array of images; or these have another
+            shape, or one that is channels-first as well as channels-last.
+    """
+    try:
+        # Opened here, because numpy leaves its own handle open when the archive is broken.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: it holds a single array; save it with numpy.savez(path, images=...)")
+            names = list(archive.files)
+            name = next((key for key in ("images", "arr_0") if key in names), names[0] if len(names) == 1 else "")
+            if not name:
+                raise DataError(f"{path}: it has no array 'images' or 'arr_0'; it has {', '.join(names) or 'nothing'}")
+            images = archive[name]
+            extra = {key: archive[key] for key in others if key in names}
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; give an .npz with an array 'images'") from None
+    except ValueError as problem:
+        raise DataError(
+            f"{path}: it is no .npz of plain arrays ({problem}); save it with numpy.savez, without Python objects"
+        ) from problem
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        raise DataError(f"{path}: it cannot be read ({problem}); is it a whole .npz file?") from problem
+    return Archive(_channels_first(images, f"{path}: '{name}'"), name, extra)
+
+
+def _channels_first(images: np.ndarray, what: str) -> np.ndarray:
+    """View [n, h, w], [n, h, w, c] or [n, c, h, w] as [n, c, h, w].
+
+    Raises:
+        DataError: the shape is none of these or ambiguous, or there are no images.
+    """
+    shape = list(images.shape)
+    possible = "[n, h, w], [n, h, w, c] and [n, c, h, w] with c of 1 or 3 are possible"
+    if images.ndim not in (3, 4):
+        raise DataError(f"{what} has shape {shape}; {possible}")
+    if 0 in shape:
+        raise DataError(f"{what} has shape {shape}, so there are no images in it; at least one is needed")
+    if images.ndim == 3:
+        if shape[2] in (1, 3) or shape[0] == 3:
+            raise DataError(
+                f"{what} has shape {shape}, which could be one image or {shape[0]} grey images; save one image as "
+                f"images[None], grey images as images[:, None]"
+            )
+        return images[:, None]
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if first == last:
+        why = "could be channels-first or channels-last" if first else "has no axis of channels"
+        raise DataError(f"{what} has shape {shape}, which {why}; {possible}")
+    return images if first else np.moveaxis(images, 3, 1)
+
+
+def array_to_uint8(images: np.ndarray, what: str, bounds: tuple[float, float] | None = None) -> Tensor:
+    """The images of an archive as bytes, uint8 of the same shape.
+
+    Args:
+        images: uint8, which is used as it is; bool, which is black and white; or floating point.
+        what: the place of the images, for messages.
+        bounds: the values of black and white in floating-point images. Values that lie outside by rounding only are
+            taken for black and white.
+
+    Raises:
+        DataError: another dtype, floating point without `bounds`, other images with them, or values outside them.
+    """
+    if images.dtype == np.uint8 or images.dtype == np.bool_:
+        if bounds is not None:
+            raise DataError(f"{what} is {images.dtype}, but range is for floating point; leave the range out")
+        levels = images * np.uint8(255) if images.dtype == np.bool_ else images
+        return torch.from_numpy(np.ascontiguousarray(levels))
+    if not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{what} is {images.dtype}; uint8 or floating point with a range is needed")
+    if bounds is None:
+        raise DataError(f"{what} is {images.dtype}; set range to the values of black and white, [0, 1] or [-1, 1]")
+    low, high = float(images.min()), float(images.max())
+    # A network's output in half precision is off by its spacing at 1; this is far less than half a level of 255.
+    rounding = max(1e-4, float(np.finfo(images.dtype).eps))
+    # Written so that NaN, for which every comparison is false, is refused.
+    if not (bounds[0] - rounding <= low and high <= bounds[1] + rounding):
+        raise DataError(
+            f"{what} runs from {low:.9g} to {high:.9g}, but range = {[int(b) for b in bounds]}; "
+            "correct the range or the file"
+        )
+    scaled = (images - bounds[0]) * (255 / (bounds[1] - bounds[0]))
+    return torch.from_numpy(np.ascontiguousarray(np.rint(scaled.clip(0, 255))).astype(np.uint8))
