@@ -3,18 +3,24 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import socket
 import struct
+import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from filelock import FileLock
 from PIL import Image
 from pydantic import ValidationError
 from scipy.io import savemat
 from sklearn.datasets import load_digits
 
+from genprior.data import downloads
 from genprior.data.cache import read_cache, write_cache
 from genprior.errors import DataError
 from genprior.parts import DataInfo, ImageSet
@@ -25,6 +31,7 @@ from genprior_std.datasets.flowers102 import Flowers102
 from genprior_std.datasets.mnist import Mnist
 from genprior_std.datasets.svhn import Svhn
 
+URLOPEN = urllib.request.urlopen
 OFFLINE = "this test has no network"
 REAL = os.environ.get("GENPRIOR_DATA")
 
@@ -110,6 +117,60 @@ def test_idx_files_are_decoded_padded_and_cached(cache, part, official, second):
         assert np.array_equal(read_cache(part.name, split).images[:, 0].numpy(), images)
     # What a person put there is theirs.
     assert (cache / "raw" / part.name / official / "raw").exists()
+
+
+@pytest.mark.parametrize(("part", "official"), [(Mnist, "MNIST"), (FashionMnist, "FashionMNIST")])
+@pytest.mark.parametrize("kept", [0, 3, 10, 5000])
+def test_an_idx_file_that_is_not_whole_is_named(cache, part, official, kept):
+    folder = cache / "raw" / part.name / official / "raw"
+    idx_files(folder)
+    cut = folder / "train-images-idx3-ubyte"
+    cut.write_bytes(cut.read_bytes()[:kept])
+    with pytest.raises(DataError) as caught:
+        load(part, "test")
+    assert str(caught.value) == (
+        f"{cut} is damaged or not whole ({kept:,} bytes), as an interrupted download leaves it; delete it and start "
+        "again, and it is downloaded again, or put the whole file there"
+    )
+    assert cut.exists() and read_cache(part.name, "test") is None
+
+
+def test_a_silent_server_is_given_up(cache, monkeypatch):
+    """A server that accepts connections and never answers."""
+    monkeypatch.setattr(urllib.request, "urlopen", URLOPEN)
+    monkeypatch.setattr(downloads, "DOWNLOAD_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mirror = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
+        with pytest.raises(DataError, match=r"nor could it be downloaded \(.*timed out"):
+            load(Mnist)
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_download_is_announced(cache, caplog):
+    with pytest.raises(DataError):
+        load(Mnist)
+    assert caplog.messages == [
+        f"downloading data set 'mnist' to {cache / 'raw' / 'mnist'} from its mirrors in torchvision; a server that is "
+        "silent for 30 s is given up"
+    ]
+
+
+def test_waiting_for_another_download_is_said(cache, caplog):
+    idx_files(cache / "raw" / "mnist" / "MNIST" / "raw")
+    held = threading.Event()
+
+    def hold():
+        with FileLock(cache / ".mnist.lock"):
+            held.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    assert len(load(Mnist).images) == 12
+    other.join()
+    assert "another process downloads or decodes data set 'mnist' now; waiting for it" in caplog.messages
 
 
 def test_sizes_of_mnist(cache):
@@ -238,6 +299,12 @@ def test_flowers_are_decoded_with_the_official_split(cache, monkeypatch):
         wanted = np.array([(40 * i, 255 - 40 * i, 100) for i in order])[:, :, None, None]
         assert np.abs(got.images.numpy().astype(int) - wanted).max() <= 3
     assert (cache / "flowers102-24-train.safetensors").exists()
+    (base / "jpg" / "image_00003.jpg").unlink()
+    with pytest.raises(
+        DataError, match=r"1 of 2 photographs are missing, such as .*image_00003\.jpg, as an interr.*start"
+    ):
+        load(Flowers102, "test", size=32)
+    Image.new("RGB", (53, 40), (120, 135, 100)).save(base / "jpg" / "image_00003.jpg")
     assert load(Flowers102, size=16).info.image == (3, 16, 16)
 
 

@@ -210,6 +210,177 @@ def test_folders_that_cannot_be_used(tmp_path, files, path, message):
         folder(tmp_path / path, "test")
 
 
+# --- what is read and what is left out --------------------------------------------------------------------------------
+
+
+def test_hidden_folders_are_left_out_and_counted(tmp_path, caplog):
+    for name in "ab":
+        for i in range(10):
+            save(tmp_path / "in" / name / f"{i}.png", (10 * i, 0, 0))
+            save(tmp_path / "in" / name / ".ipynb_checkpoints" / f"{i}-checkpoint.png", (10 * i, 0, 0))
+    (tmp_path / "in" / "a" / "labels.csv").write_text("")
+    parts = both(folder, tmp_path / "in")
+    assert sum(len(part.images) for part in parts) == 20
+    left_out = "2 hidden files or folders, 1 other file (.csv)"
+    assert caplog.messages == [f"folder {tmp_path / 'in'}: 20 images are read; left out: {left_out}"]
+
+
+@pytest.mark.parametrize("val", ["val", "Valid", "validation"])
+def test_train_and_val_folders_are_splits(tmp_path, val, caplog):
+    for split, first in (("train", 10), (val, 100)):
+        for name in "ab":
+            save(tmp_path / "in" / split / name / "1.png", (first + ord(name), 0, 0))
+    train, test = both(folder, tmp_path / "in")
+    assert train.classes == test.classes == ("a", "b")
+    assert colours(train) == [(107, 0, 0), (108, 0, 0)] and colours(test) == [(197, 0, 0), (198, 0, 0)]
+    assert caplog.messages == [f"folder {tmp_path / 'in'}: {val} is the split 'test', because there is no folder test"]
+    with pytest.raises(DataError, match=r"has no split 'validation'\. Possible: test, train$"):
+        folder(tmp_path / "in", "validation")
+
+
+def test_train_val_and_test_folders_are_three_splits(tmp_path, caplog):
+    for split, value in (("train", 10), ("val", 20), ("test", 30), ("unlabelled", 40)):
+        save(tmp_path / "in" / split / "1.png", (value, 0, 0))
+    read = [colours(folder(tmp_path / "in", split)) for split in ("train", "validation", "test")]
+    assert read == [[(10, 0, 0)], [(20, 0, 0)], [(30, 0, 0)]]
+    said = f"folder {tmp_path / 'in'}: 3 images are read; left out: 1 images beside the folders train, val, test"
+    assert caplog.messages == [said]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("bus", "car", "train"):
+        save(tmp_path / name / "1.png", 0)
+    assert folder(tmp_path).classes == ("bus", "car", "train")
+
+
+@pytest.mark.parametrize("present", [["train"], ["test", "val"]])
+def test_a_part_of_the_splits_is_refused(tmp_path, present):
+    for name in present:
+        save(tmp_path / name / "a" / "1.png", 0)
+    message = f"of the splits there is only {', '.join(reversed(present))}; add the folders train and test"
+    with pytest.raises(DataError, match=message):
+        folder(tmp_path)
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path):
+    for name in ("train", "val", "valid"):
+        save(tmp_path / name / "1.png", 0)
+    with pytest.raises(DataError, match="the folders val, valid are the same split 'validation'; keep or rename one"):
+        folder(tmp_path)
+
+
+def test_linked_class_folders_are_read(tmp_path):
+    for name in ("cats", "dogs"):
+        save(tmp_path / "store" / name / "1.png", (ord(name[0]), 0, 0))
+    (tmp_path / "in").mkdir()
+    for name in ("cats", "dogs"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "store" / name)
+    got = folder(tmp_path / "in", test_fraction=0)
+    assert got.classes == ("cats", "dogs") and colours(got) == [(99, 0, 0), (100, 0, 0)]
+    (tmp_path / "in" / "cows").symlink_to(tmp_path / "store" / "cows")
+    with pytest.raises(DataError, match=r"in: a link leads to nothing: .*in/cows; repair or remove them"):
+        folder(tmp_path / "in")
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
+def test_16_bits_of_grey_become_8(tmp_path, kind):
+    levels = np.random.RandomState(0).randint(0, 65536, (12, 12)).astype(np.uint16)
+    levels[0, :2] = 0, 65535
+    Image.fromarray(levels).save(tmp_path / f"a.{kind}")
+    wanted = np.rint(levels / 65535 * 255).astype(np.uint8)
+    ours = folder(tmp_path, size=12, channels=1, test_fraction=0).images
+    assert np.array_equal(ours[0, 0].numpy(), wanted)
+    assert np.array_equal(read_images(tmp_path).images[0, 0].numpy(), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_without_a_known_range_are_refused(tmp_path, dtype):
+    Image.fromarray(np.ones((8, 8), dtype)).save(tmp_path / "a.tiff")
+    message = (
+        r"1 of 1 images cannot be read: .*a\.tiff \(mode '[FI]' does not say which values are black and white; save"
+    )
+    for read in (folder, read_images):
+        with pytest.raises(DataError, match=message):
+            read(tmp_path)
+
+
+def test_12_bits_are_not_taken_for_16(tmp_path):
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "a.tiff", tiffinfo={258: 12})
+    content = bytearray((tmp_path / "a.tiff").read_bytes())
+    place = content.find(bytes((2, 1, 3, 0, 1, 0, 0, 0, 16, 0)))  # the tag BitsPerSample, one short, 16
+    if place >= 0:
+        content[place + 8] = 12
+        (tmp_path / "a.tiff").write_bytes(content)
+    with Image.open(tmp_path / "a.tiff") as image:
+        assert image.mode == "I;16"
+    with pytest.raises(DataError, match="does not say which values are black and white"):
+        folder(tmp_path)
+
+
+def test_pictures_of_zeros_and_ones_are_refused(tmp_path):
+    for i in range(3):
+        Image.fromarray(np.eye(8, k=i, dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    for read in (folder, read_images):
+        with pytest.raises(DataError, match="its values are 0 and 1, but 255 is white in images of bytes, so all of"):
+            read(tmp_path)
+
+
+# --- the files of a run -----------------------------------------------------------------------------------------------
+
+
+def test_the_cache_follows_the_content_and_not_the_time(tmp_path):
+    def fill(value):
+        for i in range(10):
+            save(tmp_path / "in" / f"{i}.pgm", value, (8, 8), "L")
+            os.utime(tmp_path / "in" / f"{i}.pgm", (315532800, 315532800))
+
+    means = []
+    for value in (10, 200, 10):
+        fill(value)
+        means.append(int(folder(tmp_path / "in", size=8).images.float().mean()))
+    assert means == [10, 200, 10]
+
+
+def test_the_hash_of_a_folder_is_of_contents_names_and_classes(tmp_path):
+    def hash_of(path, **settings):
+        return Folder.Config(path=path, **settings).make().files_hash()
+
+    for place in ("one", "two"):
+        for name in "ab":
+            save(tmp_path / place / name / "1.png", (ord(name), 0, 0))
+    first = hash_of(tmp_path / "one")
+    assert first == hash_of(tmp_path / "two") == hash_of(tmp_path / "one", size=8)
+    (tmp_path / "two" / "notes.txt").write_text("")
+    assert hash_of(tmp_path / "two") == first
+    (tmp_path / "two" / "b").rename(tmp_path / "two" / "c")
+    assert hash_of(tmp_path / "two") != first
+    save(tmp_path / "one" / "a" / "1.png", (1, 2, 3))
+    assert hash_of(tmp_path / "one") != first
+
+
+def test_the_hash_of_an_archive_is_of_its_content(tmp_path):
+    hashes = []
+    for name, images in (("a", BYTES), ("b", BYTES), ("c", 255 - BYTES)):
+        np.savez(tmp_path / f"{name}.npz", images=images)
+        hashes.append(Arrays.Config(path=tmp_path / f"{name}.npz").make().files_hash())
+    assert hashes[0] == hashes[1] != hashes[2]
+    with pytest.raises(DataError, match="does not exist; give an .npz"):
+        Arrays.Config(path=tmp_path / "gone.npz").make().files_hash()
+
+
+@pytest.mark.parametrize("part", [Folder, Arrays])
+def test_a_relative_path_is_kept_as_an_absolute_one(tmp_path, monkeypatch, part):
+    monkeypatch.chdir(tmp_path)
+    config = part.Config(path="a/b")
+    monkeypatch.chdir("/")
+    assert config.path == tmp_path / "a" / "b" and config.model_dump(mode="json")["path"] == str(tmp_path / "a" / "b")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert part.Config(path="~/b").path == tmp_path / "b"
+
+
 # --- arrays -----------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +422,27 @@ def test_floats_become_the_bytes_they_came_from(tmp_path, low, dtype):
     assert np.array_equal(got.images.numpy(), BYTES)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_values_beyond_the_range_by_rounding_are_black_or_white(tmp_path, dtype):
+    floats = (BYTES / 127.5 - 1).astype(dtype)
+    one = dtype(1)
+    floats.flat[:2] = np.nextafter(one, dtype(2)), -np.nextafter(one, dtype(2))
+    got = arrays(tmp_path, settings={"range": [-1, 1]}, images=floats).images.numpy()
+    assert got.flat[0] == 255 and got.flat[1] == 0
+    wrong = floats.astype(np.float64)
+    wrong.flat[0] = 1.0002
+    with pytest.raises(
+        DataError, match=r"runs from -1(\.0+\d+)? to 1\.0002, but range = \[-1, 1\]; correct the range or"
+    ):
+        arrays(tmp_path, settings={"range": [-1, 1]}, images=wrong)
+
+
+def test_bool_is_black_and_white(tmp_path):
+    wanted = (BYTES > 100) * 255
+    assert np.array_equal(arrays(tmp_path, images=BYTES > 100).images.numpy(), wanted)
+    assert np.array_equal(read_images(tmp_path / "set.npz").images.numpy(), wanted)
+
+
 def test_labels_and_class_names(tmp_path):
     labels = np.array([0, 2, 1, 2, 0], np.uint8)
     named = arrays(tmp_path, images=BYTES, labels=labels, classes=np.array(["x", "y", "z"]))
@@ -281,6 +473,21 @@ def test_sizes_and_splits(tmp_path):
             {},
             {"images": BYTES.reshape(5, 6, 4, 3)[:, :3]},
             r"\[5, 3, 4, 3\], which could be channels-first or channels-",
+        ),
+        (
+            {},
+            {"images": BYTES[0]},
+            r"'images' has shape \[3, 6, 4\], which could be one image or 3 grey images; save one",
+        ),
+        (
+            {},
+            {"images": BYTES.reshape(5, 6, 4, 3)[0]},
+            r"\[6, 4, 3\], which could be one image or 6 grey images; save one",
+        ),
+        (
+            {},
+            {"images": BYTES % 2},
+            r"set\.npz: its values are 0 and 1, but 255 is white in images of bytes, so all of",
         ),
         ({}, {"images": BYTES.reshape(5, 6, 6, 2)}, r"\[5, 6, 6, 2\], which has no axis of channels"),
         ({}, {"images": BYTES.astype(np.int64)}, r"'images' is int64; uint8 or floating point with a range is needed"),
