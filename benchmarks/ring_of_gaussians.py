@@ -29,7 +29,7 @@ from genprior.engine.sampling import evaluating
 from genprior.engine.step import run_phase
 from genprior.parts import Model
 from genprior.randomness import reseed, seeded
-from genprior.recipe.optimiser import OptimiserConfig
+from genprior.recipe.optimiser import AdamConfig
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.games.catgan import CategoricalGame
 from genprior_std.games.dfm import DenoisingFeatureMatching
@@ -122,7 +122,7 @@ def train(game: str, prior: str, *, steps: int, seed: int, batch: int = 256) -> 
     )
     model = build_model(config, INFO, seed).train()
     modules = dict(model.named_children())
-    adam = OptimiserConfig(lr=1e-3, betas=(0.5, 0.9))
+    adam = AdamConfig(lr=1e-3, betas=(0.5, 0.9))
     optimisers = {
         name: make_optimiser(adam, module.parameters()) for name, module in modules.items() if list(module.parameters())
     }

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from genprior.cli.encoding import replace_unencodable
 from genprior.cli.plugin_commands import Commands, disabled_commands
 from genprior.cli.tracebacks import OPTION
 
@@ -79,12 +80,6 @@ def _genprior(
     """Take the options of the program itself; `Commands` reads `traceback`."""
 
 
-def _labels(rows: list[str] | None) -> list[str] | None:
-    if rows is None or not rows:
-        return None
-    return list(dict.fromkeys(label.strip() for text in rows for label in text.split(",") if label.strip()))
-
-
 def _numbers(text: str | None) -> list[int] | None:
     if text is None:
         return None
@@ -126,7 +121,7 @@ def train(
     from genprior.recipe.load import load_recipe
 
     found = load_recipe(
-        recipe, changes=changes or (), settings=settings or (), rows=_labels(rows), seeds=_numbers(seeds)
+        recipe, changes=changes or (), settings=settings or (), rows=rows or None, seeds=_numbers(seeds)
     )
     folder = out if out is not None else Path("runs", "-".join([found.name, *dict.fromkeys(changes or ())]))
     workers = jobs if jobs is not None else default_jobs(device.value)
@@ -141,7 +136,7 @@ def check(
     from genprior.cli.train import check as run
     from genprior.recipe.load import load_recipe
 
-    found = load_recipe(recipe, changes=changes or (), settings=settings or (), rows=_labels(rows))
+    found = load_recipe(recipe, changes=changes or (), settings=settings or (), rows=rows or None)
     run(found, device.value)
 
 
@@ -279,20 +274,20 @@ def schema(
     """Print the JSON schema of recipes with the installed parts, for completion and validation in editors."""
     import json
 
-    from genprior.recipe.schema import recipe_schema
+    from genprior.recipe.schema import recipe_schema, write_schema
     from genprior.registry import installed
-    from genprior.storage.files import write_json
 
     recipes = recipe_schema(installed())
     if out is None:
         typer.echo(json.dumps(recipes, indent=2))
     else:
-        write_json(out, recipes)
+        write_schema(recipes, out)
         typer.echo(f"written: {out}")
 
 
 def main() -> None:
     """Run the command line; the entry point of `genprior` and of `python -m genprior`."""
+    replace_unencodable()
     app(prog_name="genprior")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,19 @@ __all__ = [
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without markup; 200 columns wide if the output is not a terminal, so that lines are not wrapped."""
-    out = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    """A console without markup; 200 columns wide if the output is not a terminal, so that lines are not wrapped.
+
+    FORCE_COLOR colours the output of pipes and logs, and does not make them terminals, on which bars move.
+    """
+    on_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    out = Console(
+        stderr=stderr,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        force_terminal=None if on_terminal else False,
+        color_system="256" if os.environ.get("FORCE_COLOR") and not on_terminal else "auto",
+    )
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = 200
     return out
@@ -68,7 +80,8 @@ def print_table(table: Any) -> None:
     """Print a `genprior.tables.table.Table` with its footnote and notes; best cells are bold."""
     from genprior.cli.table_screen import render_table
 
-    console().print(render_table(table))
+    out = console()
+    out.print(render_table(table, out.encoding))
 
 
 def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] | None) -> None:

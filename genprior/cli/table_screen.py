@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
+from genprior.cli.encoding import encodable
 from genprior.tables.table import REAL, Table, is_bold
 
 if TYPE_CHECKING:
@@ -19,19 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["render_table", "watch"]
 
 
-def render_table(table: Table) -> Group:
-    """The table with its footnotes, protocols and notes, for the console; the best cells are bold."""
+def render_table(table: Table, encoding: str = "utf-8") -> Group:
+    """The table with its footnotes, protocols and notes, for the console; the best cells are bold.
+
+    Args:
+        table: the table.
+        encoding: of the output; characters that it lacks are replaced before the widths of columns are computed.
+    """
+
+    def text_of(text: str, style: str = "") -> Text:
+        return Text(encodable(text, encoding), style=style)
+
     header, lines, marks = table.layout()
-    grid = Grid(title=Text(table.title), title_justify="left", title_style="bold")
+    grid = Grid(title=text_of(table.title), title_justify="left", title_style="bold")
     for place, text in enumerate(header):
-        grid.add_column(Text(text), justify="right" if place else "left", overflow="fold")
+        grid.add_column(text_of(text), justify="right" if place else "left", overflow="fold")
     for line in lines:
         real = line[0] == REAL and line is lines[-1]
-        grid.add_row(*(_cell(text) for text in line), style="dim" if real else None)
-    below = [Text(table.footnote(), style="dim")]
-    below += [Text(text, style="dim") for text in table.numbered(marks)]
-    below += [Text(f"Protocol of {text}", style="dim") for text in table.protocol()]
-    below += [Text(f"Note: {note}", style="yellow") for note in table.notes]
+        grid.add_row(*(_cell(encodable(text, encoding)) for text in line), style="dim" if real else None)
+    below = [text_of(table.footnote(), style="dim")]
+    below += [text_of(text, style="dim") for text in table.numbered(marks)]
+    below += [text_of(f"Protocol of {text}", style="dim") for text in table.protocol()]
+    below += [text_of(f"Note: {note}", style="yellow") for note in table.notes]
     return Group(grid, *below)
 
 
@@ -57,9 +67,9 @@ def watch(read: Callable[[], Benched], seconds: float, out: Console) -> None:
         while True:
             current = read()
             if current != last and live is not None:
-                live.update(render_table(current.table), refresh=True)
+                live.update(render_table(current.table, out.encoding), refresh=True)
             elif current != last:
-                out.print(render_table(current.table))
+                out.print(render_table(current.table, out.encoding))
             last = current
             if current.complete:
                 break
@@ -70,4 +80,4 @@ def watch(read: Callable[[], Benched], seconds: float, out: Console) -> None:
         if live is not None:
             live.stop()
     if live is not None and last is not None:
-        out.print(render_table(last.table))
+        out.print(render_table(last.table, out.encoding))

@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from genprior.recipe.optimiser import OptimiserConfig
+from genprior.recipe.optimiser import (
+    AdamConfig,
+    AdamNormGradConfig,
+    CosineSchedule,
+    LinearSchedule,
+    OptimiserConfig,
+    PiecewiseSchedule,
+    RmspropConfig,
+    SgdConfig,
+    StepSchedule,
+)
 
 __all__ = ["AdamNormGrad", "learning_rate", "make_optimiser"]
 
@@ -18,30 +28,21 @@ def make_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) 
     """The optimiser of one module's parameters.
 
     Adam and SGD run fused: one kernel for all tensors of a module.
+
+    Raises:
+        TypeError: `config` is of none of the methods.
     """
-    trained = list(parameters)
-    match config.name:
-        case "adam":
-            return torch.optim.Adam(
-                trained, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
-            )
-        case "adam_norm_grad":
-            return AdamNormGrad(
-                trained, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
-            )
-        case "sgd":
-            return torch.optim.SGD(
-                trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-            )
-        case "rmsprop":
-            return torch.optim.RMSprop(
-                trained,
-                lr=config.lr,
-                momentum=config.momentum,
-                eps=config.eps,
-                weight_decay=config.weight_decay,
-                foreach=True,
-            )
+    trained, lr, decay = list(parameters), config.lr, config.weight_decay
+    match config:
+        case AdamConfig(betas=betas, eps=eps):
+            return torch.optim.Adam(trained, lr=lr, betas=betas, eps=eps, weight_decay=decay, fused=True)
+        case AdamNormGradConfig(betas=betas, eps=eps):
+            return AdamNormGrad(trained, lr=lr, betas=betas, eps=eps, weight_decay=decay, fused=True)
+        case SgdConfig(momentum=momentum):
+            return torch.optim.SGD(trained, lr=lr, momentum=momentum, weight_decay=decay, fused=True)
+        case RmspropConfig(momentum=momentum, eps=eps):
+            return torch.optim.RMSprop(trained, lr=lr, momentum=momentum, eps=eps, weight_decay=decay, foreach=True)
+    raise TypeError(f"{type(config).__name__} is not a method; use one of {', '.join(OptimiserConfig.methods)}")
 
 
 class AdamNormGrad(torch.optim.Adam):
@@ -79,16 +80,16 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
     """
     schedule = config.schedule
     t = step / max(steps, 1)
-    match schedule.name:
-        case "constant":
+    match schedule:
+        case LinearSchedule(final=final):
+            decay = 1 - t * (1 - final)
+        case CosineSchedule(final=final):
+            decay = final + (1 - final) * (1 + math.cos(math.pi * t)) / 2
+        case StepSchedule(factor=factor, every=every):
+            decay = factor ** (step // every)
+        case PiecewiseSchedule(at=at, factors=factors):
+            decay = (1.0, *factors)[bisect_right(at, step)]
+        case _:
             decay = 1.0
-        case "linear":
-            decay = 1 - t * (1 - schedule.final)
-        case "cosine":
-            decay = schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * t)) / 2
-        case "step":
-            decay = schedule.factor ** (step // schedule.every)
-        case "piecewise":
-            decay = (1.0, *schedule.factors)[bisect_right(schedule.at, step)]
     warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
     return config.lr * warm * decay

@@ -60,7 +60,7 @@ def leaves(table: Mapping[str, Any], at: Path = ()) -> Iterable[tuple[Path, Any]
 
 
 def wrong_changes(changes: Mapping[str, Any], found: dict[Path, int], parts: set[str]) -> list[Mistake]:
-    """The keys that changes set but cannot set. `when` holds tables with the same keys, by the name of a part."""
+    """The keys that changes, which have the right shape, set but cannot set; `when` holds tables by names of parts."""
     mistakes = []
     tables: list[tuple[Path, Any]] = []
     for name, change in changes.items():
@@ -73,7 +73,7 @@ def wrong_changes(changes: Mapping[str, Any], found: dict[Path, int], parts: set
                 line = line_of((*where, next(iter(inner), "")), found)
                 mistakes.append(Mistake(line, ".".join(where), text))
     for prefix, table in tables:
-        for key in table if isinstance(table, Mapping) else ["when"]:
+        for key in table:
             if key not in CHANGEABLE:
                 possible = CHANGEABLE if "when" in prefix else (*CHANGEABLE, "when")
                 text = f"a change cannot set '{key}'{did_you_mean(key, possible)}"
@@ -94,7 +94,7 @@ def changes_of(
         yield name, ("change", name), {key: value for key, value in change.items() if key != "when"}
         model = merged.get("model")
         tables = [model, *model.values()] if isinstance(model, Mapping) else []
-        names_of_parts = {table.get("name") for table in tables if isinstance(table, Mapping)}
+        names_of_parts = [table.get("name") for table in tables if isinstance(table, Mapping)]
         for part in change.get("when", {}):
             if part in names_of_parts:
                 yield name, ("change", name, "when", part), change["when"][part]

@@ -7,7 +7,7 @@ of the settings of all rows.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -17,13 +17,16 @@ from pydantic import ValidationError
 from genprior.errors import RecipeError, did_you_mean
 from genprior.recipe.changes import CHANGEABLE, Source, changes_of, leaves, merge, replaces, wrong_changes
 from genprior.recipe.mistakes import Mistake, explained, report
+from genprior.recipe.optimiser import inherited
 from genprior.recipe.plan import Plan
+from genprior.recipe.structure import wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
 
 __all__ = ["Recipe", "load_recipe"]
 
-_TOP = ("title", *CHANGEABLE, "change", "row")
+_SETTABLE = ("title", *CHANGEABLE)
+_TOP = (*_SETTABLE, "change", "row")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def load_recipe(
         path: the TOML file.
         changes: named changes to apply to every row, after the row's own (`--with`).
         settings: `PATH=VALUE` with TOML values, applied last (`--set`).
-        rows: labels of the rows to keep; all by default.
+        rows: labels of the rows to keep, each a text, or several in a text with commas between; all by default.
         seeds: seeds instead of `run.seeds`.
         registry: the registry of parts; the installed parts by default.
 
@@ -73,11 +76,15 @@ def load_recipe(
     """
     file = FilePath(path)
     document, found = _read(file)
-    mistakes: list[Mistake] = []
-    for key in document:
-        if key not in _TOP:
-            mistakes.append(Mistake(line_of((key,), found), key, f"unknown table '{key}'{did_you_mean(key, _TOP)}"))
     parsed = [_setting(text) for text in settings]
+    mistakes = [
+        Mistake(line_of((key,), found), key, f"unknown table '{key}'{did_you_mean(key, _TOP)}")
+        for key in document
+        if key not in _TOP
+    ]
+    mistakes += wrong_shapes(document, found) + _wrong_settings(parsed)
+    if mistakes:  # what follows relies on the shape
+        raise report(file, [(m, []) for m in mistakes])
     if seeds is not None:
         parsed.append(("--seeds", {"run": {"seeds": list(seeds)}}))
     labels = _labels(document, found, mistakes)
@@ -85,9 +92,7 @@ def load_recipe(
     for name in changes:
         if name not in known_changes:
             mistakes.append(Mistake(None, "--with", f"there is no change '{name}'{did_you_mean(name, known_changes)}"))
-    for label in rows or ():
-        if label not in labels.values():
-            mistakes.append(Mistake(None, "--rows", f"there is no row '{label}'{did_you_mean(label, labels.values())}"))
+    chosen = list(labels.values()) if rows is None else _chosen(rows, list(labels.values()), mistakes)
     registry = registry or installed()
     mistakes += wrong_changes(known_changes, found, {part.name for part in registry.all()})
     if mistakes:
@@ -95,7 +100,7 @@ def load_recipe(
     plans: list[Plan] = []
     by_row: dict[Mistake, list[str]] = {}
     for index, label in labels.items():
-        if rows is not None and label not in rows:
+        if label not in chosen:
             continue
         wanted = [*document["row"][index].get("changes", []), *changes]
         plan, wrong = _resolve(document, found, index, label, wanted, parsed, registry)
@@ -104,20 +109,22 @@ def load_recipe(
             by_row.setdefault(mistake, []).append(label)
     if by_row:
         raise report(file, list(by_row.items()))
-    return Recipe(file.stem, document.get("title", file.stem), tuple(plans))
+    return Recipe(file.stem, plans[0].title or file.stem, tuple(plans))
 
 
 def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Windows' editors write a byte order mark
         return tomllib.loads(text), lines(text)
     except FileNotFoundError:
         near = [p.name for p in sorted(file.parent.glob("*.toml"))] if file.parent.is_dir() else []
         folder = f" in {file.parent}" if near else ""
         raise RecipeError(f"there is no recipe file {file}{did_you_mean(file.name, near)}{folder}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"the recipe {file} is not UTF-8 text ({error}); save it as UTF-8") from error
+    except OSError as error:
         raise RecipeError(f"the recipe {file} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
         raise RecipeError(f"{file} is not valid TOML: {error}") from error
 
 
@@ -126,24 +133,42 @@ def _labels(document: dict[str, Any], found: dict[Path, int], mistakes: list[Mis
     rows = document.setdefault("row", [{"label": "base", "changes": []}])
     labels: dict[int, str] = {}
     for index, row in enumerate(rows):
-        line = line_of(("row", index), found)
         label = row.get("label")
-        if not isinstance(label, str) or not label or "/" in label or label.startswith("."):
-            text = f"a row needs a label that can name a folder; this one has {label!r}"
-            mistakes.append(Mistake(line, f"row.{index}.label", text))
-            continue
-        if label in labels.values():
-            mistakes.append(Mistake(line, f"row.{index}.label", f"two rows have the label '{label}'"))
-        labels[index] = label
+        if text := wrong_label(label, labels.values()):
+            mistakes.append(Mistake(line_of(("row", index, "label"), found), f"row.{index}.label", text))
+        else:
+            labels[index] = label
         for key in row:
             if key not in ("label", "changes"):
                 text = f"unknown key '{key}' of a row{did_you_mean(key, ('label', 'changes'))}"
                 mistakes.append(Mistake(line_of(("row", index, key), found), f"row.{index}.{key}", text))
         for name in row.get("changes", []):
             if name not in document.get("change", {}):
-                text = f"there is no change '{name}'{did_you_mean(str(name), document.get('change', {}))}"
+                text = f"there is no change '{name}'{did_you_mean(name, document.get('change', {}))}"
                 mistakes.append(Mistake(line_of(("row", index, "changes"), found), f"row.{index}.changes", text))
     return labels
+
+
+def _chosen(rows: Sequence[str], labels: Sequence[str], mistakes: list[Mistake]) -> list[str]:
+    """The labels that `rows` names: a text is a label, or labels separated by commas, the longest that there are."""
+    chosen: list[str] = []
+    for text in rows:
+        pieces = text.split(",")
+        while pieces:
+            ends = range(len(pieces), 0, -1)
+            named = ((n, label) for n in ends for label in _either(",".join(pieces[:n])) if label in labels)
+            count, label = next(named, (1, pieces[0].strip()))
+            chosen += [label] if label else []
+            del pieces[:count]
+    wrong = [f"there is no row '{label}'{did_you_mean(label, labels)}" for label in chosen if label not in labels]
+    if not chosen:
+        wrong = [f"no row is named{did_you_mean('', labels)}"]
+    mistakes += [Mistake(None, "--rows", text) for text in dict.fromkeys(wrong)]
+    return chosen
+
+
+def _either(text: str) -> tuple[str, str]:
+    return text, text.strip()
 
 
 def _setting(text: str) -> tuple[str, dict[str, Any]]:
@@ -151,12 +176,28 @@ def _setting(text: str) -> tuple[str, dict[str, Any]]:
     try:
         if not equals or not path.strip():
             raise ValueError
-        return f"--set {text}", tomllib.loads(f"{path} = {value}")
-    except ValueError:
+        table = tomllib.loads(f"{path} = {value}")
+        if not table:  # a comment
+            raise ValueError
+        return f"--set {text}", table
+    except (ValueError, RecursionError):
         raise RecipeError(
             f"--set {text}: needs PATH=VALUE with a TOML value, such as run.steps=800, run.seeds=[0,1] "
             "or 'data.name=\"mnist\"' (strings need double quotes, so put single quotes around the whole)"
         ) from None
+
+
+def _wrong_settings(settings: Sequence[tuple[str, dict[str, Any]]]) -> list[Mistake]:
+    """The keys that settings set but cannot set, and values of another shape than their keys have."""
+    mistakes = []
+    for text, table in settings:
+        for key in table:
+            if key not in _SETTABLE:
+                wrong = f"--set cannot set '{key}'{did_you_mean(key, _SETTABLE)}"
+                mistakes.append(Mistake(None, f"{key} ({text})", wrong))
+        shapes = wrong_shapes({key: value for key, value in table.items() if key in _SETTABLE}, {})
+        mistakes += [Mistake(None, f"{each.path} ({text})", each.text) for each in shapes]
+    return mistakes
 
 
 def _resolve(
@@ -199,20 +240,13 @@ def _resolve(
     for text, table in settings:
         merge(merged, table, Source(setting=text), origins)
     merged["label"] = label
-    default = merged.get("optimiser", {}).get("default", {}) if isinstance(merged.get("optimiser"), dict) else {}
-    merged["optimiser"] = (
-        {"default": default}
-        | {
-            name: {**default, **own} if isinstance(own, Mapping) and isinstance(default, Mapping) else own
-            for name, own in (merged.get("optimiser") or {}).items()
-        }
-        if isinstance(merged.get("optimiser", {}), Mapping)
-        else merged["optimiser"]
-    )
+    optimiser = merged.get("optimiser", {})
+    default = optimiser.get("default", {})
+    merged["optimiser"] = {"default": default} | {name: inherited(default, own) for name, own in optimiser.items()}
     if wrong:
         return None, wrong
     try:
-        return Plan.model_validate(merged, context={"registry": registry}), []
+        return Plan.model_validate(merged, context={"registry": registry, "written": True}), []
     except ValidationError as error:
         for path, text in explained(error, merged, registry):
             source = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), Source())

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, WithJsonSchema
 
 from genprior.errors import RecipeError, did_you_mean
+from genprior.recipe.optimiser import MethodConfig
 from genprior.recipe.plan import Plan
 from genprior.recipe.toml_lines import Path
 from genprior.registry import Registry
@@ -48,8 +49,15 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry)
     """What is wrong and what is possible, for one of pydantic's errors."""
     kind = error["type"]
     if kind == "extra_forbidden":
-        possible = [key for key in _fields(path[:-1], merged, registry) if key != "name"]
-        return f"unknown key '{path[-1]}'{did_you_mean(str(path[-1]), possible)}"
+        owner, key = _owner_of(path[:-1], merged, registry), str(path[-1])
+        possible = [each for each in (owner.model_fields if owner is not None else ()) if each != "name"]
+        if owner is not None and issubclass(owner, MethodConfig) and owner.having(key):
+            name = owner.model_fields["name"].default
+            return (
+                f"'{name}' has no setting '{key}', which would have no effect; it is a setting of "
+                f"{' and '.join(owner.having(key))}. Possible: {', '.join(sorted(possible))}"
+            )
+        return f"unknown key '{key}'{did_you_mean(key, possible)}"
     if kind == "missing":
         return "is missing"
     if kind == "removed_setting":
@@ -59,8 +67,8 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry)
     return f"{error['msg'][0].lower()}{error['msg'][1:]}; got {error['input']!r}"
 
 
-def _fields(path: Path, merged: Mapping[str, Any], registry: Registry) -> list[str]:
-    """The keys that the table at `path` of a plan may have."""
+def _owner_of(path: Path, merged: Mapping[str, Any], registry: Registry) -> type[BaseModel] | None:
+    """The class of the settings that the table at `path` of a plan holds."""
     owner: Any = Plan
     table: Any = merged
     for key in path:
@@ -75,9 +83,9 @@ def _fields(path: Path, merged: Mapping[str, Any], registry: Registry) -> list[s
         try:
             table = table[key]
         except LookupError:  # a part has upgraded the table in the meantime
-            return []
+            return None
         owner = _owner(annotation, metadata, table, str(key), registry)
-    return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
+    return owner if isinstance(owner, type) and issubclass(owner, BaseModel) else None
 
 
 def _owner(annotation: Any, metadata: tuple[Any, ...], table: Any, key: str, registry: Registry) -> Any:
@@ -90,6 +98,8 @@ def _owner(annotation: Any, metadata: tuple[Any, ...], table: Any, key: str, reg
     for each in metadata:
         if isinstance(each, WithJsonSchema) and each.json_schema is not None and "part" in each.json_schema:
             return registry.find(each.json_schema["part"], table.get("name", key)).Config
+    if isinstance(annotation, type) and issubclass(annotation, MethodConfig):
+        return annotation.chosen_by(table)
     return annotation
 
 

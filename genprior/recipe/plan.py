@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, Part, ScoreSpec
-from genprior.recipe.optimiser import OptimiserConfig
+from genprior.recipe.optimiser import OptimiserConfig, OptimiserSpec, without_foreign
 from genprior.registry import Registry, installed
 
 __all__ = ["Plan", "RunConfig"]
@@ -38,7 +38,7 @@ class RunConfig(BaseModel):
     under the seed. All images keep their label if not given."""
     labelled_batch: int | None = Field(None, gt=0)
     """Labelled images per step if `labels` is given, over all ranks; by default `batch`, or all if there are fewer."""
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     """One run for each seed."""
     shift: int = Field(0, ge=0)
     """Move each training image by up to this many pixels, across and down, drawn at each step; black margins."""
@@ -104,7 +104,7 @@ class Plan(BaseModel):
     """The data set."""
     scores: tuple[ScoreSpec, ...] = ()
     """The scores to measure after training."""
-    optimiser: dict[str, OptimiserConfig]
+    optimiser: dict[str, OptimiserSpec]
     """Optimiser settings: `default`, and those of single modules."""
     model: ModelSpec
     """The model with its parts."""
@@ -112,12 +112,20 @@ class Plan(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, table: Any, info: ValidationInfo) -> Any:
-        """Upgrade a row that an older version resolved; see `Part.upgrade`."""
-        registry: Registry | None = (info.context or {}).get("registry")
-        if registry is not None and isinstance(table, Mapping):
+        """Upgrade a row that an older version resolved; see `Part.upgrade`.
+
+        A row that is resolved now, with `written` in the context, keeps settings of other optimisers than the chosen
+        one, which are mistakes there.
+        """
+        context = info.context or {}
+        registry: Registry | None = context.get("registry")
+        if registry is None or not isinstance(table, Mapping):
+            return table
+        model = table.get("model")
+        if isinstance(model, Mapping) and isinstance(model.get("name"), str):
             for part in registry.all():
                 table = _upgraded_by(part, table)
-        return table
+        return table if context.get("written") else _without_foreign(table)
 
     def optimiser_of(self, module: str) -> OptimiserConfig:
         """The optimiser settings of a module: its own if given, else the default."""
@@ -170,9 +178,17 @@ def _upgraded(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
     try:
         plan = Plan.model_validate(table, context={"registry": registry})
     except ValidationError:
-        return table
+        return _without_foreign(table)
     # A setting that the table does not have stays absent.
     return plan.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+
+
+def _without_foreign(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without the settings of other optimisers and schedules than the chosen ones; see `without_foreign`."""
+    optimiser = table.get("optimiser")
+    if not isinstance(optimiser, Mapping):
+        return dict(table)
+    return {**table, "optimiser": {module: without_foreign(own) for module, own in optimiser.items()}}
 
 
 def _under(path: str, other: str) -> bool:

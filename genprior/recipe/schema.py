@@ -10,18 +10,23 @@ validates them.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from genprior.recipe.optimiser import OptimiserConfig
+from genprior.errors import RecipeError
+from genprior.recipe.optimiser import MethodConfig, OptimiserConfig, ScheduleConfig
 from genprior.recipe.plan import RunConfig
 from genprior.registry import KINDS, Registry
+from genprior.storage.files import write_json
 
-__all__ = ["DIALECT", "recipe_schema"]
+__all__ = ["DIALECT", "recipe_schema", "write_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
+_TITLE = "A genprior recipe"
 
 
 def recipe_schema(registry: Registry) -> Schema:
@@ -39,7 +44,9 @@ def recipe_schema(registry: Registry) -> Schema:
     # The name of a hook is the key of its table and not required inside it, as in the definition of a change.
     named = {name: _ref(f"change.hook.{name}") for name in registry.names("hook")}
     definitions["run"]["properties"]["hooks"] |= _table(named)
-    _define(definitions, "optimiser", OptimiserConfig)
+    _define_methods(definitions, "optimiser", OptimiserConfig)
+    _define_methods(definitions, "schedule", ScheduleConfig)
+    definitions["optimiser"]["properties"]["schedule"] = _ref("schedule")
     for kind in KINDS:
         for prefix in ("", "change."):
             chosen = [_ref(f"{prefix}{kind}.{name}") for name in registry.names(kind)]
@@ -58,7 +65,7 @@ def recipe_schema(registry: Registry) -> Schema:
     changes = {"type": "object", "additionalProperties": _table({**_settings("change."), "when": when})}
     return {
         "$schema": DIALECT,
-        "title": "A genprior recipe",
+        "title": _TITLE,
         **_table(
             {
                 "title": title,
@@ -69,6 +76,37 @@ def recipe_schema(registry: Registry) -> Schema:
         ),
         "$defs": definitions,
     }
+
+
+def write_schema(schema: Schema, path: Path) -> None:
+    """Write a schema from `recipe_schema`, in the place of an older one if there is one.
+
+    Args:
+        schema: the schema.
+        path: the file; folders above it are made.
+
+    Raises:
+        RecipeError: the file is something else than a schema of recipes, or cannot be written.
+    """
+    try:
+        if path.exists() and not _is_schema(path):
+            raise RecipeError(
+                f"{path} exists already and is not a schema of recipes, so it is not overwritten; give another --out, "
+                "or remove it"
+            )
+        write_json(path, schema)
+    except OSError as error:
+        raise RecipeError(
+            f"the schema cannot be written to {path}: {error.strerror or error}; give another --out"
+        ) from error
+
+
+def _is_schema(path: Path) -> bool:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (IsADirectoryError, ValueError):
+        return False
+    return isinstance(kept, dict) and kept.get("title") == _TITLE
 
 
 def _settings(prefix: str) -> dict[str, Schema]:
@@ -104,6 +142,24 @@ def _define(
         if named is not None:
             own["properties"]["name"] = {"const": named, "description": "The name of the part."}
             own["required"] = ["name"] if not prefix else []
+
+
+def _define_methods(definitions: dict[str, Schema], key: str, family: type[MethodConfig]) -> None:
+    """Add the definition of a family of methods: all their settings, and the choice among the sets of settings.
+
+    A name is not required, because the tables of changes and of single modules have only what differs.
+    """
+    schemas = {name: each.model_json_schema()["properties"] for name, each in family.methods.items()}
+    properties = {setting: each for schema in schemas.values() for setting, each in schema.items()}
+    methods = "; ".join(f"{name}: {(each.__doc__ or '').rstrip('.')}" for name, each in family.methods.items())
+    name = {"enum": list(schemas), "default": family.default, "description": f"The method. {methods}."}
+    definitions[key] = {
+        **_table({each: _rewritten(schema, key, "") for each, schema in properties.items()} | {"name": name}),
+        "description": (family.__doc__ or "").partition("\n")[0],
+        "anyOf": [
+            _table({**dict.fromkeys(schema, {}), "name": {"const": method}}) for method, schema in schemas.items()
+        ],
+    }
 
 
 def _rewritten(schema: Any, owner: str, prefix: str) -> Any:

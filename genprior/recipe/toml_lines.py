@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["Path", "line_of", "lines"]
@@ -12,6 +13,9 @@ Path = tuple[str | int, ...]
 
 _HEADER = re.compile(r"^\s*(\[\[|\[)\s*(.+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_TOKEN = re.compile(
+    r'''"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|#[^\n]*|[\[{]|[\]}]|\n''', re.DOTALL
+)
 
 
 def _split(dotted: str) -> tuple[str, ...]:
@@ -23,6 +27,20 @@ def _split(dotted: str) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def _starts(text: str) -> Iterator[tuple[int, str]]:
+    """The number and text of each line that is not inside a value of several lines."""
+    number, depth, shown = 1, 0, text.split("\n")
+    yield 1, shown[0]
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("[", "{"):
+            depth += 1
+        elif token[0] in ("]", "}"):
+            depth -= 1
+        number += token[0].count("\n")
+        if token[0] == "\n" and depth == 0:
+            yield number, shown[number - 1]
+
+
 def lines(text: str) -> dict[Path, int]:
     """The line number, from 1, of each table header and each key of a valid TOML text.
 
@@ -31,7 +49,7 @@ def lines(text: str) -> dict[Path, int]:
     found: dict[Path, int] = {}
     table: Path = ()
     counts: dict[Path, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _starts(text):
         header = _HEADER.match(line)
         key = _KEY.match(line)
         if key:
@@ -39,6 +57,7 @@ def lines(text: str) -> dict[Path, int]:
         elif header:
             name: Path = _split(header[2])
             if header[1] == "[[":
+                found.setdefault(name, number)
                 counts[name] = counts.get(name, -1) + 1
                 name = (*name, counts[name])
             table = name

@@ -13,11 +13,21 @@ from torch import nn
 
 from genprior.engine.ema import AveragedWeights
 from genprior.engine.optimise import learning_rate, make_optimiser
-from genprior.recipe.optimiser import OptimiserConfig, ScheduleConfig
+from genprior.recipe.optimiser import (
+    AdamConfig,
+    AdamNormGradConfig,
+    ConstantSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    OptimiserConfig,
+    PiecewiseSchedule,
+    ScheduleConfig,
+    StepSchedule,
+)
 
 
 def rates(schedule, steps=20):
-    return [learning_rate(OptimiserConfig(lr=0.5, schedule=schedule), step, steps) for step in range(steps)]
+    return [learning_rate(AdamConfig(lr=0.5, schedule=schedule), step, steps) for step in range(steps)]
 
 
 def torch_rates(make, steps=20):
@@ -33,21 +43,21 @@ def torch_rates(make, steps=20):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (ScheduleConfig(name="constant"), lambda o: torch.optim.lr_scheduler.ConstantLR(o, factor=1)),
+        (ConstantSchedule(), lambda o: torch.optim.lr_scheduler.ConstantLR(o, factor=1)),
         (
-            ScheduleConfig(name="linear", final=0.2),
+            LinearSchedule(final=0.2),
             lambda o: torch.optim.lr_scheduler.LinearLR(o, start_factor=1.0, end_factor=0.2, total_iters=20),
         ),
         (
-            ScheduleConfig(name="cosine", final=0.1),
+            CosineSchedule(final=0.1),
             lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=20, eta_min=0.05),
         ),
         (
-            ScheduleConfig(name="step", factor=0.5, every=6),
+            StepSchedule(factor=0.5, every=6),
             lambda o: torch.optim.lr_scheduler.StepLR(o, step_size=6, gamma=0.5),
         ),
         (
-            ScheduleConfig(name="piecewise", at=(3, 9), factors=(0.7, 0.1)),
+            PiecewiseSchedule(at=(3, 9), factors=(0.7, 0.1)),
             lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda step: 1 if step < 3 else 0.7 if step < 9 else 0.1),
         ),
     ],
@@ -61,7 +71,7 @@ def test_schedules_equal_torch(ours, theirs):
 )
 def test_a_piecewise_schedule_needs_rising_steps_and_a_factor_for_each(at, factors):
     with pytest.raises(ValidationError, match="`at` needs increasing steps from 1 on, and `factors` one number"):
-        ScheduleConfig(name="piecewise", at=at, factors=factors)
+        PiecewiseSchedule(at=at, factors=factors)
 
 
 def test_adam_norm_grad_is_adam_on_directions():
@@ -69,7 +79,7 @@ def test_adam_norm_grad_is_adam_on_directions():
     shapes = ((3, 2), (4,))
     gradients = [[torch.sin(torch.arange(float(math.prod(s))) + 7 * t).view(s) for s in shapes] for t in range(5)]
     ours, theirs = ([nn.Parameter(torch.ones(s)) for s in shapes] for _ in range(2))
-    config = OptimiserConfig(name="adam_norm_grad", lr=0.01, betas=(0.9, 0.99), eps=1e-4, weight_decay=0.1)
+    config = AdamNormGradConfig(lr=0.01, betas=(0.9, 0.99), eps=1e-4, weight_decay=0.1)
     optimiser = make_optimiser(config, ours)
     plain = torch.optim.Adam(theirs, 0.01, (0.9, 0.99), 1e-4, weight_decay=0.1, foreach=False)
     for step in gradients:
@@ -81,12 +91,13 @@ def test_adam_norm_grad_is_adam_on_directions():
 
 
 def test_warmup_rises_linearly():
-    assert rates(ScheduleConfig(warmup=4))[:5] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
+    assert rates(ConstantSchedule(warmup=4))[:5] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop"])
 def test_optimisers_equal_the_single_tensor_ones_of_torch(name):
-    config = OptimiserConfig(name=name, lr=0.01, momentum=0.9, weight_decay=0.1)
+    own = {} if name == "adam" else {"momentum": 0.9}
+    config = OptimiserConfig.methods[name](lr=0.01, weight_decay=0.1, **own)
     plain = {
         "adam": lambda p: torch.optim.Adam(p, 0.01, (0.5, 0.999), weight_decay=0.1, foreach=False),
         "sgd": lambda p: torch.optim.SGD(p, 0.01, 0.9, weight_decay=0.1, foreach=False),
@@ -149,3 +160,26 @@ def test_averages_keep_what_a_checkpoint_keeps_and_nothing_else():
     module.register_buffer("count", torch.zeros(1))
     average = AveragedWeights({"decoder": module}, 0.5)
     assert set(average.tensors) == {f"decoder.{name}" for name in module.state_dict()}
+
+
+def test_a_method_has_only_the_settings_that_it_uses():
+    """An unused setting cannot be given: each one of a method changes the optimiser of torch, or the rates."""
+    for name, method in OptimiserConfig.methods.items():
+        used = make_optimiser(method(), [nn.Parameter(torch.zeros(1))]).defaults.keys()
+        assert method.model_fields.keys() - {"name", "schedule"} <= used, name
+    others = {"final": 0.5, "factor": 0.3, "every": 3, "at": (2,), "factors": (0.2,)}
+    for name, method in ScheduleConfig.methods.items():
+        own = {key: value for key, value in others.items() if key in method.model_fields}
+        changed = {"at": others["at"], "factors": others["factors"]} if "at" in own else own
+        assert not own or rates(method(**changed)) != rates(method()), name
+
+
+@pytest.mark.parametrize("betas", [(1.0, 0.9), (0.5, 1.0), (-0.1, 0.9), (0.5, math.nan)])
+def test_betas_outside_of_their_range_are_refused(betas):
+    with pytest.raises(ValidationError, match="betas"):
+        AdamConfig(betas=betas)
+
+
+def test_the_optimiser_of_no_method_is_refused():
+    with pytest.raises(TypeError, match="OptimiserConfig is not a method; use one of adam, adam_norm_grad, sgd, rmspr"):
+        make_optimiser(OptimiserConfig(), [nn.Parameter(torch.zeros(1))])

@@ -81,6 +81,53 @@ def test_a_run_whose_retired_setting_had_another_value_is_refused_with_the_line(
         genprior.load_run(folder)
 
 
+EVERY_SETTING = """\
+[optimiser.default]
+name = "adam"
+lr = 0.001
+betas = [0.5, 0.999]
+eps = 1e-08
+momentum = {momentum}
+weight_decay = 0.0
+
+[optimiser.default.schedule]
+name = "constant"
+warmup = 0
+final = 0.0
+factor = {factor}
+every = 10000
+at = []
+factors = []
+
+"""
+
+
+@pytest.mark.parametrize(("momentum", "factor"), [(0.0, 0.1), (0.9, 0.5)])
+def test_a_run_of_before_methods_had_their_own_settings_is_the_same_run(
+    tiny_plan, tmp_path, momentum, factor, monkeypatch
+):
+    """Recipes of run folders held the settings of all optimisers and schedules; those of others had no effect."""
+    plan = tiny_plan("AAE", "run.checkpoint_every=3")
+    Trainer(plan, 0, tmp_path / "whole").run()
+    Trainer(plan, 0, tmp_path / "old").run(until=3)
+    path = tmp_path / "old" / "recipe.toml"
+    text = path.read_text()
+    start, end = text.index("[optimiser.default]"), text.index("[model]")
+    assert "momentum" not in text and "factor" not in text
+    path.write_text(text[:start] + EVERY_SETTING.format(momentum=momentum, factor=factor) + text[end:])
+    files = RunFolder(tmp_path / "old")
+    assert files.differences(plan) == [] and files.plan() == plan
+    Trainer(plan, 0, tmp_path / "old").run()
+    whole, old = newest(tmp_path / "whole"), newest(tmp_path / "old")
+    assert whole.keys() == old.keys() and all((whole[name] == old[name]).all() for name in whole)
+    path.write_text(text[:start] + EVERY_SETTING.format(momentum=momentum, factor=factor) + text[end:])
+    assert files.finished(plan) and genprior.load_run(tmp_path / "old").finished
+    monkeypatch.setattr(Trainer, "one_step", lambda self: pytest.fail("trained again"))
+    Trainer(plan, 0, tmp_path / "old").run()
+    path.write_text(path.read_text().replace('name = "gaussian"', 'name = "gone"'))
+    assert files.differences(plan) == ["model.prior.name: was 'gone', is 'gaussian'"]
+
+
 def test_such_runs_are_shown_and_compared(tiny, tmp_path, monkeypatch):
     def call(*arguments):
         return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "200"})

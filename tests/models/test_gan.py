@@ -13,7 +13,7 @@ from genprior.engine.build import build_model
 from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Batch, Critic, DataInfo, Sizes
-from genprior.recipe.optimiser import OptimiserConfig
+from genprior.recipe.optimiser import AdamConfig
 from genprior.recipe.plan import Plan, RunConfig
 from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
@@ -216,7 +216,7 @@ def plan(variant, steps=6, **changes):
         label=variant,
         run=run,
         data=Digits.Config(size=8),
-        optimiser={"default": OptimiserConfig(lr=1e-3)},
+        optimiser={"default": AdamConfig(lr=1e-3)},
         model=model,
     )
 

@@ -94,7 +94,7 @@ def gated(logits, **changes):
 def test_who_is_ahead_waits_and_stays_exactly_where_it_is(case, optimiser):
     logits, expected = CASES[case]
     model, batch = gated(logits, game=Minimax.Config())
-    made = OptimiserConfig(name=optimiser, lr=0.05)
+    made = OptimiserConfig.methods[optimiser](lr=0.05)
     optimisers = {name: make_optimiser(made, module.parameters()) for name, module in moving(model).items()}
     model.image_critic.on_real, model.image_critic.on_fakes = 0.0, 0.0
     run_phase(model.phases()[0], batch, dict(model.named_children()), optimisers)  # moments are not those of a start

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from genprior.engine.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, Critic
-from genprior.recipe.optimiser import OptimiserConfig
 from genprior.recipe.plan import Plan, RunConfig
 from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
@@ -73,7 +72,7 @@ def plan(prior, steps=6, optimiser=None, **changes):
     }
     model = config(**{**parts, **changes})
     run = RunConfig(steps=steps, batch=16, checkpoint_every=3, log_every=3, sample_every=3, ema=0.9)
-    given = {"default": OptimiserConfig(**(optimiser or {"name": "rmsprop", "lr": 1e-3}))}
+    given = {"default": optimiser or {"name": "rmsprop", "lr": 1e-3}}
     return Plan(label="VAE/GAN", run=run, data=Digits.Config(size=8), optimiser=given, model=model)
 
 

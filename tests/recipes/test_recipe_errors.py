@@ -59,7 +59,7 @@ MISTAKES = {
     "unknown key of an optimiser": (
         "lr = 1e-3",
         "learning = 1e-3",
-        "optimiser.default.learning: unknown key 'learning'. Possible: betas, eps, lr, momentum, schedule, weight_",
+        "optimiser.default.learning: unknown key 'learning'. Possible: betas, eps, lr, schedule, weight_decay",
         "learning",
     ),
     "wrong type": ("steps = 6", 'steps = "six"', "run.steps: input should be a valid integer", "steps"),
@@ -155,6 +155,50 @@ def test_a_module_optimiser_keeps_what_it_does_not_set(tiny):
     encoder, decoder = (plan.row("AAE").optimiser_of(name) for name in ("encoder", "decoder"))
     assert (encoder.lr, encoder.weight_decay) == (0.5, 0.1)
     assert (decoder.lr, decoder.weight_decay) == (1e-3, 0.1)
+
+
+def test_a_module_with_another_method_inherits_what_the_method_has(tiny):
+    inherited = [
+        "optimiser.default.betas=[0.1,0.9]",
+        "optimiser.default.eps=1e-5",
+        "optimiser.default.weight_decay=0.1",
+    ]
+    own = ['optimiser.encoder={name="sgd",momentum=0.5}', 'optimiser.decoder.name="rmsprop"']
+    plan = genprior.load_recipe(tiny, settings=[*inherited, *own]).row("AAE")
+    assert plan.as_table()["optimiser"]["encoder"] == {
+        "name": "sgd", "lr": 1e-3, "weight_decay": 0.1, "momentum": 0.5, "schedule": {"name": "constant", "warmup": 0},
+    }  # fmt: skip
+    assert (plan.optimiser_of("decoder").lr, plan.optimiser_of("decoder").eps) == (1e-3, 1e-5)
+
+
+NO_EFFECT = [
+    (
+        "optimiser.default.momentum=0.9",
+        "optimiser.default.momentum (--set optimiser.default.momentum=0.9): 'adam' has no setting 'momentum', which "
+        "would have no effect; it is a setting of sgd and rmsprop. Possible: betas, eps, lr, schedule, weight_decay",
+    ),
+    (
+        'optimiser.encoder={name="sgd",betas=[0.9,0.99]}',
+        "'sgd' has no setting 'betas', which would have no effect; it is a setting of adam and adam_norm_grad. "
+        "Possible: lr, momentum, schedule, weight_decay",
+    ),
+    (
+        'optimiser.default.schedule={name="linear",factor=0.5}',
+        "'linear' has no setting 'factor', which would have no effect; it is a setting of step. Possible: final,",
+    ),
+    ("optimiser.default.schedule.at=[5]", "'constant' has no setting 'at', which would have no effect"),
+    ('optimiser.default.name="adan"', "there is no method named 'adan'; did you mean 'adam'? Possible: adam, adam"),
+    (
+        "optimiser.default.schedule=3",
+        'optimiser.default.schedule (--set optimiser.default.schedule=3): a table of settings is needed, such as '
+        '{ name = "constant" }; got 3',
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("setting", "text"), NO_EFFECT)
+def test_settings_without_effect_are_refused(setting, text, tiny):
+    assert text in message(tiny, settings=[setting])
 
 
 def test_a_missing_or_broken_file_says_so(tiny):

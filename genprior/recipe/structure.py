@@ -1,0 +1,151 @@
+"""The shape of a recipe: which values are tables, lists of tables, texts and lists of texts."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from genprior.recipe.mistakes import Mistake
+from genprior.recipe.toml_lines import Path, line_of
+
+__all__ = ["TAKEN", "wrong_label", "wrong_shapes"]
+
+TAKEN = ("rows.png", "table.csv", "table.html", "table.json", "table.md", "table.tex")
+"""The files of a table, which stand beside the folders of the rows."""
+
+_TABLES = ("run", "data", "optimiser", "model")
+_MEANT = {
+    "run": "[run] with the settings of training below it",
+    "data": '[data] with name = "..." and its settings below it',
+    "optimiser": "[optimiser.default] with the settings of the optimiser below it",
+    "model": '[model] with name = "..." and its parts below it',
+}
+
+
+def wrong_shapes(document: Mapping[str, Any], found: dict[Path, int]) -> list[Mistake]:
+    """The mistakes in the shape of a recipe, each with the form that is needed; keys are checked elsewhere.
+
+    Args:
+        document: the recipe as TOML holds it.
+        found: the lines of its keys, from `lines`.
+    """
+    wrong = [*_of_settings(document, ()), *_of_changes(document.get("change", {})), *_of_rows(document.get("row"))]
+    if not isinstance(document.get("title", ""), str):
+        wrong.append((("title",), _needs("the title is a text", 'title = "..."', document["title"])))
+    return [Mistake(line_of(path, found), ".".join(map(str, path)), text) for path, text in wrong]
+
+
+_Wrong = Iterable[tuple[Path, str]]
+
+
+def _needs(what: str, form: str, value: Any) -> str:
+    return f"{what}: write {form}; this is {_kind(value)}"
+
+
+def _kind(value: Any) -> str:
+    """A value of TOML in words."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return f"a list of {len(value)} values" if value else "an empty list"
+    shown = repr(value)
+    return f"the text {shown}" if isinstance(value, str) else f"{shown if len(shown) < 60 else shown[:60] + '...'}"
+
+
+def _of_settings(table: Mapping[str, Any], at: Path) -> _Wrong:
+    """The shapes of the keys that the base of a recipe, a change, and a table of `when` share."""
+    header = ".".join(map(str, at))
+    for key in _TABLES:
+        value = table.get(key, {})
+        if not isinstance(value, Mapping):
+            form = _MEANT[key].replace("[", f"[{header}.", 1) if header else _MEANT[key]
+            yield (*at, key), _needs(f"'{key}' is a table", form, value)
+    scores = table.get("scores", [])
+    if not isinstance(scores, list) or not all(isinstance(each, Mapping) for each in scores):
+        yield (*at, "scores"), _needs("'scores' is a list of tables", 'scores = [{ name = "..." }]', scores)
+    optimiser = table.get("optimiser", {})
+    for module, own in optimiser.items() if isinstance(optimiser, Mapping) else ():
+        if not isinstance(own, Mapping):
+            form = f"[{'.'.join(map(str, (*at, 'optimiser')))}.default] with '{module}' below it"
+            what = "'optimiser' holds a table for each module, and 'default' for all others"
+            yield (*at, "optimiser", module), _needs(what, form, own)
+
+
+def _of_changes(changes: Any) -> _Wrong:
+    if not isinstance(changes, Mapping):
+        yield ("change",), _needs("'change' holds a table for each named change", "[change.NAME.run]", changes)
+        return
+    for name, change in changes.items():
+        at: Path = ("change", name)
+        if not isinstance(change, Mapping):
+            form = f"[change.{name}.run] with the settings that it changes below it"
+            yield at, _needs("a change is a table of tables", form, change)
+            continue
+        yield from _of_settings(change, at)
+        when = change.get("when", {})
+        if not isinstance(when, Mapping):
+            yield (*at, "when"), _needs("'when' holds a table for each part", f"[change.{name}.when.PART.model]", when)
+            continue
+        for part, inner in when.items():
+            if isinstance(inner, Mapping):
+                yield from _of_settings(inner, (*at, "when", part))
+            else:
+                form = f"[change.{name}.when.{part}.model]"
+                yield (*at, "when", part), _needs("what 'when' holds for a part is a table of tables", form, inner)
+
+
+def _of_rows(rows: Any) -> _Wrong:
+    if rows is None:
+        return
+    form = '[[row]] with label = "..." and changes = ["..."] below it'
+    if isinstance(rows, Mapping):
+        yield ("row",), "a recipe has a list of rows: write [[row]] with two brackets, for each row; this is a table"
+        return
+    if not isinstance(rows, list):
+        yield ("row",), _needs("a recipe has a list of rows", form, rows)
+        return
+    if not rows:
+        yield ("row",), f"the list of rows is empty, so nothing would be trained: write {form}, or leave 'row' out"
+    for index, row in enumerate(rows):
+        at: Path = ("row", index)
+        if not isinstance(row, Mapping):
+            yield at, _needs("a row is a table", form, row)
+            continue
+        changes = row.get("changes", [])
+        if not isinstance(changes, list) or not all(isinstance(each, str) for each in changes):
+            named = f'["{changes}"]' if isinstance(changes, str) else '["...", "..."]'
+            what = "'changes' is a list of the names of changes"
+            yield (*at, "changes"), _needs(what, f"changes = {named}", changes)
+
+
+def wrong_label(label: Any, others: Iterable[str]) -> str | None:
+    """What is wrong with the label of a row, which names its folder; None if nothing is.
+
+    Args:
+        label: the label.
+        others: the labels of the rows before it.
+    """
+    if not isinstance(label, str) or not label.strip() or label.startswith("."):
+        return f"a row needs a label that can name a folder; this one has {label!r}"
+    if "/" in label or not label.isprintable() or FilePath(label).name != label:
+        return f"a row needs a label that can name a folder, without '/' and line breaks; this one has {label!r}"
+    if len(label.encode()) > 255:
+        return f"a row needs a label that can name a folder, of at most 255 bytes; this one has {len(label.encode())}"
+    if _folded(label) in TAKEN:
+        return f"'{label}' is a file of the table, beside the folders of the rows; give the row another label"
+    for other in others:
+        if other == label:
+            return f"two rows have the label '{label}'"
+        if _folded(other) == _folded(label):
+            return (
+                f"the labels '{other}' and '{label}' name one folder where file names ignore case; "
+                "give one of the rows another label"
+            )
+    return None
+
+
+def _folded(label: str) -> str:
+    """The name that a file system sees which ignores case and the composition of accents."""
+    return unicodedata.normalize("NFC", label).casefold()

@@ -1,0 +1,99 @@
+"""What the command line writes to streams that are no terminal or cannot encode every character, and over no file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from genprior.cli.encoding import encodable
+
+
+def genprior(*arguments, encoding="utf-8", **env):
+    """The command in a process of its own, with the bytes that it writes."""
+    env = {**os.environ, "COLUMNS": "200", "PYTHONIOENCODING": encoding, **env}
+    command = [sys.executable, "-m", "genprior", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, env=env, check=False)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "cp437"])
+def test_a_table_is_printed_in_any_encoding(trained, encoding):
+    for folder in ("table", "table/AAE/seed-0"):
+        done = genprior("show", trained.parent / folder, encoding=encoding)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert "Tiny [two rows]" in done.stdout.decode(encoding)
+    shown = genprior("show", trained, encoding=encoding).stdout.decode(encoding)
+    assert "^ higher is better, v lower is better." in shown and "?" not in shown
+    bars = {tuple(n for n, each in enumerate(line) if each == "|") for line in shown.splitlines() if "AAE" in line}
+    bars |= {tuple(n for n, each in enumerate(line) if each == "|") for line in shown.splitlines() if "[A]" in line}
+    assert len(bars) == 1 and len(bars.pop()) > 2
+
+
+def test_a_path_and_a_label_that_cannot_be_encoded_are_shown(recipe):
+    recipe.write_text(
+        recipe.read_text(encoding="utf-8").replace('label = "[A]"', 'label = "größe → 画"'), encoding="utf-8"
+    )
+    done = genprior("show", recipe, encoding="ascii")
+    assert done.returncode == 0 and b'label = "gro?e -> ?"' in done.stdout
+    lost = genprior("show", b"no-\xff.toml".decode(errors="surrogateescape"))
+    assert lost.returncode == 2 and lost.stderr.startswith(b"error: there is no recipe file no-\xff.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("0.5 ± 0.1 ↑ é", "ascii", "0.5 +- 0.1 ^ e"),
+        ("0.5 ± 0.1 ↑ é", "cp1252", "0.5 ± 0.1 ^ é"),
+        ("0.5 ± 0.1 ↑ é", "utf-8", "0.5 ± 0.1 ↑ é"),
+        ("⠋ …", "ascii", "* ..."),
+    ],
+)
+def test_only_what_a_stream_cannot_encode_is_replaced(text, encoding, expected):
+    assert encodable(text, encoding) == expected
+
+
+def test_colours_in_a_log_are_no_terminal(recipe, tmp_path):
+    done = genprior("train", recipe, "--out", tmp_path / "o", "--jobs", 1, "--rows", "AAE", FORCE_COLOR="1")
+    assert done.returncode == 0
+    for moving in (b"\x1b[?25l", b"\x1b[1A", b"\x1b[2K", "━".encode(), b"\r"):
+        assert moving not in done.stderr
+    assert b"AAE" in done.stderr and b"\x1b[1;32m" in done.stderr
+    assert b"\x1b[" not in genprior("show", tmp_path / "o").stdout
+
+
+def test_a_set_title_is_the_tables(recipe, call, tmp_path):
+    options = ("--rows", "AAE", "--jobs", 1, "--out", tmp_path / "o", "--set", 'title="Another"')
+    assert call("train", recipe, *options).exit_code == 0
+    assert json.loads((tmp_path / "o" / "table.json").read_text())["title"] == "Another"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# schema --out
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_schema_replaces_a_schema_and_nothing_else(call, tmp_path):
+    path = tmp_path / "schema.json"
+    assert call("schema", "--out", path).exit_code == 0
+    path.write_text(path.read_text().replace('"anyOf"', '"oneOf"'))  # of an older version
+    assert call("schema", "--out", path).exit_code == 0 and '"oneOf"' not in path.read_text()
+    for text in ('title = "tiny"', '{"title": "mine"}', "[]", ""):
+        path.write_text(text)
+        result = call("schema", "--out", path)
+        assert (result.exit_code, path.read_text()) == (2, text)
+        assert result.stderr == (
+            f"error: {path} exists already and is not a schema of recipes, so it is not overwritten; give another "
+            "--out, or remove it\n"
+        )
+    assert call("schema", "--out", tmp_path).exit_code == 2
+
+
+def test_a_schema_that_cannot_be_written_says_so(call, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    result = call("schema", "--out", tmp_path / "file" / "x")
+    assert result.exit_code == 2 and (tmp_path / "file").read_text() == "kept"
+    assert result.stderr.startswith(f"error: the schema cannot be written to {tmp_path / 'file' / 'x'}: ")
+    assert result.stderr.endswith("; give another --out\n")
