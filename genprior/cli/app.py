@@ -274,7 +274,8 @@ def schema(
     """Print the JSON schema of recipes with the installed parts, for completion and validation in editors."""
     import json
 
-    from genprior.recipe.schema import recipe_schema, write_schema
+    from genprior.cli.schema_file import write_schema
+    from genprior.recipe.schema import recipe_schema
     from genprior.registry import installed
 
     recipes = recipe_schema(installed())

@@ -10,23 +10,20 @@ validates them.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from genprior.errors import RecipeError
 from genprior.recipe.optimiser import MethodConfig, OptimiserConfig, ScheduleConfig
 from genprior.recipe.plan import RunConfig
 from genprior.registry import KINDS, Registry
-from genprior.storage.files import write_json
 
-__all__ = ["DIALECT", "recipe_schema", "write_schema"]
+__all__ = ["DIALECT", "TITLE", "recipe_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
-_TITLE = "A genprior recipe"
+TITLE = "A genprior recipe"
+"""The title of the schema."""
 
 
 def recipe_schema(registry: Registry) -> Schema:
@@ -65,7 +62,7 @@ def recipe_schema(registry: Registry) -> Schema:
     changes = {"type": "object", "additionalProperties": _table({**_settings("change."), "when": when})}
     return {
         "$schema": DIALECT,
-        "title": _TITLE,
+        "title": TITLE,
         **_table(
             {
                 "title": title,
@@ -76,37 +73,6 @@ def recipe_schema(registry: Registry) -> Schema:
         ),
         "$defs": definitions,
     }
-
-
-def write_schema(schema: Schema, path: Path) -> None:
-    """Write a schema from `recipe_schema`, in the place of an older one if there is one.
-
-    Args:
-        schema: the schema.
-        path: the file; folders above it are made.
-
-    Raises:
-        RecipeError: the file is something else than a schema of recipes, or cannot be written.
-    """
-    try:
-        if path.exists() and not _is_schema(path):
-            raise RecipeError(
-                f"{path} exists already and is not a schema of recipes, so it is not overwritten; give another --out, "
-                "or remove it"
-            )
-        write_json(path, schema)
-    except OSError as error:
-        raise RecipeError(
-            f"the schema cannot be written to {path}: {error.strerror or error}; give another --out"
-        ) from error
-
-
-def _is_schema(path: Path) -> bool:
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (IsADirectoryError, ValueError):
-        return False
-    return isinstance(kept, dict) and kept.get("title") == _TITLE
 
 
 def _settings(prefix: str) -> dict[str, Schema]:
