@@ -28,8 +28,8 @@ _HOMES = {
         "Score", "ScoreContext", "ScoreSpec", "Sizes", "TrainingRun", "Widths",
     ],
     "genprior.errors": [
-        "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "Interrupted", "NameTaken", "NotFinite",
-        "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
+        "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",
+        "NotFinite", "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError", "SystemFailure",
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.archives": ["array_to_uint8", "read_archive"],

@@ -7,6 +7,7 @@ message and exits with `exit_code`: 2 for a user error, 1 for a failed run.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "GenpriorError",
+    "GenpriorWarning",
     "Interrupted",
     "NameTaken",
     "NotFinite",
@@ -26,7 +28,9 @@ __all__ = [
     "RecipeError",
     "RunError",
     "ScoreError",
+    "SystemFailure",
     "did_you_mean",
+    "system_error",
     "wrong_settings",
 ]
 
@@ -35,6 +39,10 @@ class GenpriorError(Exception):
     """Base of all errors with a message for the user."""
 
     exit_code = 2
+
+
+class GenpriorWarning(UserWarning):
+    """A warning with a message for the user; the command line prints it as `warning: <message>`."""
 
 
 class PlanError(GenpriorError):
@@ -85,6 +93,43 @@ class Interrupted(GenpriorError):
     """Training was interrupted; the run can be resumed."""
 
     exit_code = 130
+
+
+class SystemFailure(GenpriorError):
+    """The operating system could not read or write a file (a full disk, no permission, a defect)."""
+
+    exit_code = 1
+
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EACCES: "Give yourself permission there, or use another folder",
+    errno.EPERM: "Give yourself permission there, or use another folder",
+    errno.EROFS: "Use another folder",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+    errno.ENAMETOOLONG: "Use a shorter path",
+    errno.ENOTDIR: "Move the file that stands where a folder is needed, or use another folder",
+    errno.EEXIST: "Move the file that stands where a folder is needed, or use another folder",
+    errno.EISDIR: "Move the folder that stands where a file is needed",
+    errno.ENOENT: "Put the file there, or use another folder",
+}
+
+
+def system_error(error: OSError) -> SystemFailure:
+    """The message for an error of the operating system, in one line: what was done to which file, and what to do.
+
+    Args:
+        error: the error; a note of `genprior.storage.files.to_file` says what was done.
+    """
+    done = next(iter(getattr(error, "__notes__", ())), None)
+    file = f" ({error.filename})" if error.filename is not None and done is None else ""
+    reason = " ".join((error.strerror or str(error)).split())
+    remedy = _REMEDIES.get(error.errno or 0, "Check the disk, or use another folder")
+    return SystemFailure(
+        f"{done or 'a file could not be read or written'}{file}: {reason}. {remedy}, and give the same command again; "
+        "training resumes from the last checkpoint."
+    )
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:

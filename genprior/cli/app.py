@@ -177,8 +177,10 @@ def bench(
     """
     from genprior.bench.bench import Bench
     from genprior.cli import console
-    from genprior.tables.formats import FILES, write_table
+    from genprior.tables.formats import FILES, refuse_foreign, write_table
 
+    if out is not None:
+        refuse_foreign(out, FILES)
     found = Bench(
         paths, scores=score or (), data=data, samples=samples, runs=runs, changes=changes or (),
         settings=settings or (), published=published, device=device.value,

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any, NamedTuple, NoReturn
 
@@ -22,7 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from genprior.cli.tracebacks import OPTION, print_traceback, showing
-from genprior.errors import GenpriorError, NameTaken, PartFailed, PluginError
+from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error
 from genprior.loading import load_entry, package_of, what_was_raised
 
 __all__ = ["COMMANDS", "Commands", "disabled_commands"]
@@ -35,11 +36,22 @@ class Commands(TyperGroup):
     """The built-in commands and those of plugins; prints the errors of all of them."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; a `GenpriorError` ends it with a message and the error's exit code."""
-        try:
-            return super().main(*args, **kwargs)
-        except GenpriorError as error:
-            _end(error)
+        """Run the command line.
+
+        A `GenpriorError` ends it with a message and the error's exit code, and an error of the operating system with a
+        message and the exit code 1. A `GenpriorWarning` is printed as `warning: <message>`.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", GenpriorWarning)
+            warnings.showwarning = _show_warning(warnings.showwarning)
+            try:
+                return super().main(*args, **kwargs)
+            except GenpriorError as error:
+                _end(error)
+            except OSError as error:
+                if error.errno is None:
+                    raise
+                _end(system_error(error))
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Read the options of the program; `--traceback` may also stand among the options of a built-in command."""
@@ -169,6 +181,18 @@ def _of_plugin(entry: metadata.EntryPoint) -> Any:
             raise PartFailed(f"{named} raised {what_was_raised(error)}, at {_place(error)}") from error
 
     return typer.main.get_command(wrapper)
+
+
+def _show_warning(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """A `warnings.showwarning` that prints a `GenpriorWarning` without the line of code that it comes from."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, GenpriorWarning):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            otherwise(message, category, *place, **more)
+
+    return show
 
 
 def _place(error: Exception) -> str:

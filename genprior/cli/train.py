@@ -39,8 +39,8 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
             table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=watcher)
         except Interrupted:
             stopped = True
-        except GenpriorError:
-            if not watcher.failures:
+        except Exception as error:  # of a row, even a bug of a plugin: reported below
+            if not any(error is failure for _, failure in watcher.failures):
                 raise
     if stopped:
         print_line(
@@ -57,7 +57,7 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     if not watcher.failures:
         return 0
     failed = "\n".join(
-        f"  {job.name}: {str(error).replace(chr(10), chr(10) + '    ')}" for job, error in watcher.failures
+        f"  {job.name}: {_text(error).replace(chr(10), chr(10) + '    ')}" for job, error in watcher.failures
     )
     print_error(f"{len(watcher.failures)} of {len(todo)} runs failed:\n{failed}")
     print_traceback(*(error for _, error in watcher.failures))
@@ -96,6 +96,11 @@ def check(recipe: Any, device: str) -> None:
     console().print(grid)
     rows = "1 row" if len(recipe.plans) == 1 else f"{len(recipe.plans)} rows"
     print_line(f"ok: {rows}, one step of each was taken", style="green")
+
+
+def _text(error: Exception) -> str:
+    """The message of an error; that of a bug begins with its type."""
+    return str(error) if isinstance(error, GenpriorError) else f"{type(error).__name__}: {error}"
 
 
 def _status(text: str) -> AbstractContextManager[Any]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -15,6 +12,7 @@ from genprior.data.images import check_images
 from genprior.errors import DataError
 from genprior.parts import ImageSet
 from genprior.storage.cache import cache_folder
+from genprior.storage.files import whole_file
 
 __all__ = ["cache_file", "read_cache", "write_cache"]
 
@@ -78,35 +76,13 @@ def write_cache(name: str, split: str, image_set: ImageSet) -> Path:
     """
     check_images(image_set, name)
     path = cache_file(name, split)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     tensors = {"images": image_set.images.contiguous(), "labels": image_set.labels.contiguous()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # safetensors makes files that only their owner can read; a cache may be shared, so the umask decides.
-        partial.touch(exist_ok=False)
-        mode = partial.stat().st_mode
-        save_file(tensors, partial, {"classes": json.dumps(list(image_set.classes))})
-        partial.chmod(mode)
-        _sync(partial)
-        partial.replace(path)
-        _sync(path.parent)
+        with whole_file(path) as partial:
+            save_file(tensors, partial, {"classes": json.dumps(list(image_set.classes))})
     except (OSError, SafetensorError) as problem:
         raise DataError(
             f"{path}: it cannot be written ({problem}); "
             "free some space or give yourself permission there, or set GENPRIOR_DATA to another folder"
         ) from problem
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return path
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to disk; Windows cannot open folders for that."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

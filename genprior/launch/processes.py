@@ -1,23 +1,31 @@
-"""Trains jobs in parallel, in processes of this machine."""
+"""Trains jobs in parallel, in processes of this machine.
+
+A worker receives one job at a time through its pipe and answers with messages: its progress, then the scores or the
+error. Anything that arrives while it trains stops it with a checkpoint: the request to stop, and the end of the pipe
+when the parent is gone.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
-import multiprocessing.queues
-import queue
+import pickle
 import signal
+import threading
 import tomllib
+import traceback
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from genprior.errors import GenpriorError, Interrupted
-from genprior.launch.reporter import Reporter, default_jobs, stop_on_interrupt
+from genprior.launch.reporter import Reporter, default_jobs, failure_of, signals_to_stop, stop_on_interrupt
 from genprior.recipe.plan import Plan
 from genprior.registry import installed
 from genprior.runs.jobs import Job
@@ -25,95 +33,210 @@ from genprior.runs.trainer import Trainer
 
 __all__ = ["in_processes"]
 
-# In a worker: the queue for its progress, and the event that stops it after the current step.
-_messages: Any = None
-_stop_flag: Any = None
+AGAIN = "give the same command again to resume it"
 
 
-def _start_worker(messages: Any, stop_flag: Any, threads: int) -> None:
-    global _messages, _stop_flag
-    _messages, _stop_flag = messages, stop_flag
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+# ---------------------------------------------------------------------------------------------------------------------
+# In a worker
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _work(pipe: connection.Connection, threads: int, device: str) -> None:
+    """Train the jobs that arrive, one after another, until the pipe ends or None arrives."""
+    stop = _stop_of_worker()
     torch.set_num_threads(threads)
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone: the checkpoint is written, nobody wants more
+        while not stop.is_set() and (job := pipe.recv()) is not None:
+            pipe.send(_trained(job, device, pipe, stop))
 
 
-def _work(index: int, plan: str, seed: int, folder: str, device: str) -> dict[str, float]:
-    """Train one job in a worker; the plan is sent as TOML, so that parts of plugins need not be picklable."""
-    resolved = Plan.model_validate(tomllib.loads(plan), context={"registry": installed()})
-    trainer = Trainer(
-        resolved,
-        seed,
-        Path(folder),
-        device=device,
-        stop=_stop_flag.is_set,
-        progress=lambda step, rate: _messages.put((index, step, rate)),
-    )
-    return trainer.run()
+def _stop_of_worker() -> threading.Event:
+    """An event that a SIGTERM or SIGHUP to this process sets. Of Ctrl-C the parent tells, which hears it too."""
+    stop = threading.Event()
+    told = signals_to_stop()
+    for each in told:
+        signal.signal(each, signal.SIG_IGN if each is signal.SIGINT else lambda number, frame: stop.set())
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
+    return stop
+
+
+def _trained(job: tuple[str, int, str], device: str, pipe: connection.Connection, stop: threading.Event) -> Any:
+    """The answer to one job; the plan arrives as TOML, so that parts of plugins need not be picklable."""
+    text, seed, folder = job
+    try:
+        plan = Plan.model_validate(tomllib.loads(text), context={"registry": installed()})
+        if pipe.poll():  # stopped while this process started
+            raise Interrupted(f"row '{plan.label}' was not begun")
+        trainer = Trainer(
+            plan,
+            seed,
+            Path(folder),
+            device=device,
+            stop=lambda: stop.is_set() or pipe.poll(),
+            progress=lambda step, rate: _tell(pipe, ("progress", step, rate)),
+        )
+        return "finished", trainer.run()
+    except Exception as error:  # even a bug of a plugin fails only its row
+        return "failed", _portable(error), traceback.format_exc()
+
+
+def _tell(pipe: connection.Connection, message: Any) -> None:
+    with contextlib.suppress(OSError):  # the parent is gone; the trainer stops after this step
+        pipe.send(message)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its text if it cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an exception class of a plugin may raise anything here
+        return _failure(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _failure(text: str) -> GenpriorError:
+    failure = GenpriorError(text)
+    failure.exit_code = 1
+    return failure
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In the parent
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Reporter) -> list[Exception]:
     """Train jobs in worker processes, as many at a time as there are workers.
 
+    A worker that is lost (killed for want of memory, for example) fails its row, and the other rows go on.
+
     Returns:
         The errors of the failed jobs; an `Interrupted` comes first if the user stopped them.
     """
-    context = multiprocessing.get_context("spawn")
-    messages, stop_flag = context.Queue(), context.Event()
-    threads = max(1, default_jobs("cpu") // workers)
-    failures: list[Exception] = []
-    with (
-        stop_on_interrupt() as stop,
-        ProcessPoolExecutor(workers, context, _start_worker, (messages, stop_flag, threads)) as pool,
-    ):
-        # Workers start with SIGINT blocked: Ctrl-C during their imports would end them with a traceback.
-        with _interrupts_blocked():
-            running: dict[Future[dict[str, float]], Job] = {
-                pool.submit(_work, index, job.plan.as_toml(), job.seed, str(job.folder), device): job
-                for index, job in enumerate(jobs)
-            }
-        while running:
-            if stop.is_set() and not stop_flag.is_set():
-                stop_flag.set()
-                reporter.stopping()
-                for future in [future for future in running if future.cancel()]:
-                    del running[future]
-                failures.append(Interrupted("stopped"))
-            _report_messages(messages, jobs, reporter)
-            for future in [future for future in running if future.done()]:
-                job = running.pop(future)
-                try:
-                    reporter.finished(job, future.result())
-                except Interrupted as error:
-                    failures.insert(0, error)
-                except BrokenProcessPool:
-                    lost = GenpriorError(f"row '{job.plan.label}': its process was killed; give the same command again")
-                    lost.exit_code = 1
-                    reporter.failed(job, lost)
-                    failures.append(lost)
-                except Exception as error:  # the failure of one row, even a bug of a plugin, does not stop the others
-                    reporter.failed(job, error)
-                    failures.append(error)
-    return failures
+    team = _Team(workers, device, reporter)
+    with stop_on_interrupt() as stop:
+        try:
+            return team.train(jobs, stop)
+        except BaseException:  # a second Ctrl-C: end at once
+            team.kill()
+            raise
+
+
+@dataclasses.dataclass(eq=False)
+class _Worker:
+    """A worker process, the parent's end of its pipe, and its job."""
+
+    process: BaseProcess
+    pipe: connection.Connection
+    job: Job
+
+
+class _Team:
+    """The workers, and what became of their jobs."""
+
+    def __init__(self, size: int, device: str, reporter: Reporter) -> None:
+        """Start without workers; `size` is how many there are at most."""
+        self._size = size
+        self._device = device
+        self._reporter = reporter
+        self._threads = max(1, default_jobs("cpu") // size)
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._failures: list[Exception] = []
+        self._stopping = False
+        # Started later, it would unblock the signals between the starts of two workers.
+        resource_tracker.ensure_running()
+
+    def train(self, jobs: Sequence[Job], stop: threading.Event) -> list[Exception]:
+        """Train all jobs, or stop when `stop` is set; returns the errors."""
+        waiting = deque(jobs)
+        while waiting or self._workers:
+            if stop.is_set() and not self._stopping:
+                self._stopping = True
+                self._reporter.stopping()
+                self._failures.insert(0, Interrupted("stopped"))
+                waiting.clear()
+                for worker in self._workers:
+                    _tell(worker.pipe, None)
+            while waiting and len(self._workers) < self._size:
+                self._start(waiting.popleft())
+            ready = connection.wait([worker.pipe for worker in self._workers], timeout=0.1)
+            for worker in [each for each in self._workers if each.pipe in ready]:
+                self._hear(worker, waiting)
+        return self._failures
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.join()
+
+    def _start(self, job: Job) -> None:
+        pipe, other = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(other, self._threads, self._device))
+        # Ctrl-C during the imports of a worker would end it with a traceback.
+        with _signals_blocked():
+            process.start()
+        other.close()  # so that the end of the process is the end of the pipe
+        self._workers.append(_Worker(process, pipe, job))
+        _tell(pipe, _order(job))
+
+    def _hear(self, worker: _Worker, waiting: deque[Job]) -> None:
+        """Receive one message of a worker; after its last one, give it another job or let it go."""
+        try:
+            kind, *content = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._release(worker)
+            code = worker.process.exitcode
+            how = f"was killed ({signal.Signals(-code).name})" if code and code < 0 else f"ended with exit code {code}"
+            self._failed(worker.job, _failure(f"row '{worker.job.plan.label}': its process {how}; {AGAIN}"))
+            return
+        if kind == "progress":
+            self._reporter.progress(worker.job, *content)
+            return
+        if kind == "finished":
+            self._reporter.finished(worker.job, *content)
+        elif not isinstance(content[0], Interrupted):
+            error, trace = content
+            error.__cause__ = RuntimeError(f"in the process of the row:\n{trace}")
+            self._failed(worker.job, error)
+        elif self._stopping:
+            self._failures.insert(0, content[0])
+        else:
+            self._failed(worker.job, _failure(f"{content[0]}: its process was told to stop; {AGAIN}"))
+            self._release(worker)
+            return
+        if waiting:
+            worker.job = waiting.popleft()
+            _tell(worker.pipe, _order(worker.job))
+        else:
+            _tell(worker.pipe, None)
+            self._release(worker)
+
+    def _release(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.pipe.close()
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        failure = failure_of(error)
+        self._reporter.failed(job, failure)
+        self._failures.append(failure)
+
+
+def _order(job: Job) -> tuple[str, int, str]:
+    return job.plan.as_toml(), job.seed, str(job.folder)
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT inside the `with` block; processes that are started inside it keep it blocked."""
+def _signals_blocked() -> Iterator[None]:
+    """Block the signals that stop a training; processes that are started inside the block keep them blocked."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals_to_stop())
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _report_messages(messages: Any, jobs: Sequence[Job], reporter: Reporter) -> None:
-    """Wait up to 0.1 s for a message of the workers, and report all messages that have arrived."""
-    with contextlib.suppress(queue.Empty):
-        index, step, rate = messages.get(timeout=0.1)
-        reporter.progress(jobs[index], step, rate)
-        while True:
-            index, step, rate = messages.get_nowait()
-            reporter.progress(jobs[index], step, rate)

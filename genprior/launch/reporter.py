@@ -1,4 +1,4 @@
-"""Reports the progress of jobs, and stops them on Ctrl-C."""
+"""Reports the progress of jobs, and stops them on Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from genprior.errors import system_error
 from genprior.runs.jobs import Job
 
-__all__ = ["Reporter", "stop_on_interrupt", "default_jobs"]
+__all__ = ["Reporter", "Safe", "default_jobs", "failure_of", "signals_to_stop", "stop_on_interrupt"]
 
 
 class Reporter:
@@ -41,20 +42,76 @@ def default_jobs(device: str = "auto") -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def signals_to_stop() -> list[signal.Signals]:
+    """The signals that stop a training: Ctrl-C, SIGTERM (a queue's time limit) and SIGHUP (a closed terminal)."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+    # A signal that is ignored, as SIGHUP under nohup, stays ignored.
+    return [each for each in found if signal.getsignal(each) is not signal.SIG_IGN]
+
+
+def failure_of(error: Exception) -> Exception:
+    """The error of a failed row as the user sees it: an error of the system says what to do."""
+    if isinstance(error, OSError) and error.errno is not None:
+        failure = system_error(error)
+        failure.__cause__ = error
+        return failure
+    return error
+
+
 @contextlib.contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; a second Ctrl-C ends the process at once."""
+    """An event that Ctrl-C, SIGTERM and SIGHUP set; a second signal ends the process at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
+    def restore() -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
     def request(number: int, frame: object) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, before)
+        restore()
 
-    before = signal.signal(signal.SIGINT, request)
+    before = {each: signal.signal(each, request) for each in signals_to_stop()}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
+
+
+class Safe(Reporter):
+    """Passes everything on to another reporter, and nothing more once its output is gone (a closed terminal)."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        """Pass on to `reporter`."""
+        self._reporter: Reporter | None = reporter
+
+    def planned(self, jobs: Sequence[Job]) -> None:
+        """Pass on."""
+        self._pass_on(lambda reporter: reporter.planned(jobs))
+
+    def progress(self, job: Job, step: int, rate: float) -> None:
+        """Pass on."""
+        self._pass_on(lambda reporter: reporter.progress(job, step, rate))
+
+    def finished(self, job: Job, scores: dict[str, float]) -> None:
+        """Pass on."""
+        self._pass_on(lambda reporter: reporter.finished(job, scores))
+
+    def failed(self, job: Job, error: Exception) -> None:
+        """Pass on."""
+        self._pass_on(lambda reporter: reporter.failed(job, error))
+
+    def stopping(self) -> None:
+        """Pass on."""
+        self._pass_on(lambda reporter: reporter.stopping())
+
+    def _pass_on(self, report: Callable[[Reporter], None]) -> None:
+        if self._reporter is not None:
+            try:
+                report(self._reporter)
+            except OSError:  # training goes on, and stops with checkpoints if it is told to
+                self._reporter = None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from genprior.errors import Interrupted
+from genprior.errors import Interrupted, RecipeError
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
-from genprior.launch.reporter import Reporter, stop_on_interrupt
+from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
 from genprior.recipe.load import Recipe
 from genprior.runs.jobs import Job, jobs_of
 from genprior.runs.trainer import Trainer
-from genprior.tables.gather import write_table_of_jobs
+from genprior.tables.formats import refuse_foreign
+from genprior.tables.gather import TABLE_FILES, write_table_of_jobs
 from genprior.tables.table import Table
 
 __all__ = ["train"]
@@ -45,16 +47,23 @@ def train(
         The table, which is also written to `<out>/table.json`, `.md` and `.html`.
 
     Raises:
-        RecipeError: a row cannot be trained; nothing was written.
+        RecipeError: a row cannot be trained, or no row is chosen; nothing was written.
+        RunError: the folder holds a file of the table's name that genprior did not write; nothing was written.
         GenpriorError: a row failed; the others were trained and the table was written.
         Interrupted: the user stopped the training; the same call resumes it.
     """
     if rows is not None:
-        recipe = Recipe(recipe.name, recipe.title, tuple(recipe.row(label) for label in rows))
+        recipe = dataclasses.replace(recipe, plans=tuple(recipe.row(label) for label in dict.fromkeys(rows)))
+    if not recipe.plans:
+        raise RecipeError(
+            f"no row of the recipe '{recipe.name}' is chosen, so there is nothing to train; name the rows, or "
+            f"leave the choice out to train all. Possible: {', '.join(recipe.order)}"
+        )
     folder = Path(out) if out is not None else Path("runs") / recipe.name
+    refuse_foreign(folder, TABLE_FILES)
     preflight(recipe, device)
     todo = jobs_of(recipe, folder)
-    reporter = reporter or Reporter()
+    reporter = Safe(reporter or Reporter())
     reporter.planned(todo)
     workers = min(len(todo), jobs)
     if workers > 1:
@@ -71,6 +80,9 @@ def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter) -> li
     failures: list[Exception] = []
     with stop_on_interrupt() as stop:
         for job in jobs:
+            if stop.is_set():
+                reporter.stopping()
+                return [Interrupted(f"stopped before row '{job.plan.label}'"), *failures]
             try:
                 trainer = Trainer(
                     job.plan,
@@ -86,6 +98,7 @@ def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter) -> li
                 reporter.stopping()
                 return [error, *failures]
             except Exception as error:  # the failure of one row, even a bug of a plugin, does not stop the others
-                reporter.failed(job, error)
-                failures.append(error)
+                failure = failure_of(error)
+                reporter.failed(job, failure)
+                failures.append(failure)
     return failures

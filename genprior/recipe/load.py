@@ -38,6 +38,8 @@ class Recipe:
     title: str
     plans: tuple[Plan, ...]
     """The chosen rows, in the order of the file."""
+    order: tuple[str, ...] = ()
+    """The labels of all rows of the file, chosen or not, in order."""
 
     def row(self, label: str) -> Plan:
         """The plan of a row.
@@ -109,7 +111,7 @@ def load_recipe(
             by_row.setdefault(mistake, []).append(label)
     if by_row:
         raise report(file, list(by_row.items()))
-    return Recipe(file.stem, plans[0].title or file.stem, tuple(plans))
+    return Recipe(file.stem, plans[0].title or file.stem, tuple(plans), tuple(labels.values()))
 
 
 def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from genprior.errors import RunError, did_you_mean
+from genprior.errors import GenpriorWarning, RunError, did_you_mean
 from genprior.recipe.plan import Plan
 from genprior.runs.folder import RunFolder
+from genprior.runs.records import TABLE, read_json
 from genprior.runs.run import Run, load_run
 
 __all__ = ["Pending", "find_runs", "look_at", "nothing_finished", "one_run", "run_folders"]
@@ -54,17 +55,24 @@ def look_at(folder: Path, notes: list[str]) -> Run | Pending:
     """The finished run in a folder, or the state of an unfinished one; errors of reading are added to `notes`."""
     try:
         run = load_run(folder)
+        _ = run.scores  # read now, so that a damaged file is found here
         if run.finished:
-            _ = run.scores  # read now, so that a damaged file is found here
             return run
-        return Pending(run.label, folder, f"trained {run.step:,} of {run.plan.run.steps:,} steps", run.plan)
+        trained = f"trained {run.step:,} of {run.plan.run.steps:,} steps"
+        state = "trained and not scored" if run.facts["finished"] else trained
+        return Pending(run.label, folder, state, run.plan)
     except Exception as error:  # a damaged run, or one of a removed plugin, must not hide the others
         notes.append(f"{folder} cannot be read: {error}")
         return Pending(folder.parent.name, folder, "cannot be read")
 
 
-def run_folders(path: Path) -> list[Path]:
-    """The folders of runs in and below a folder, sorted by table, row (in the table's order) and seed."""
+def run_folders(path: Path, pattern: str = "**/run.json") -> list[Path]:
+    """The folders of runs in and below a folder, sorted by table, row (in the table's order) and seed.
+
+    Args:
+        path: the folder.
+        pattern: the files that show a run, from `path`.
+    """
     orders: dict[Path, list[str]] = {}
 
     def order(folder: Path) -> tuple[str, int, str, str]:
@@ -75,16 +83,17 @@ def run_folders(path: Path) -> list[Path]:
         place = orders[home].index(label) if label in orders[home] else len(orders[home])
         return str(home), place, label, f"{folder.name.removeprefix('seed-'):0>9}"
 
-    return sorted({found.parent for found in path.glob("**/run.json")}, key=order)
+    return sorted({found.parent for found in path.glob(pattern)}, key=order)
 
 
 def _rows_of(home: Path) -> list[str]:
-    """The labels of a table's rows in order; empty if there is no table yet."""
+    """The labels of a table's rows in order; empty if there is no table yet, or, with a warning, a damaged one."""
     try:
-        table = json.loads((home / "table.json").read_text(encoding="utf-8"))
-        return [str(row["label"]) for row in table["rows"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        table = read_json(home / "table.json", TABLE, "rows are sorted by their labels until training writes it anew")
+    except RunError as error:
+        warnings.warn(str(error), GenpriorWarning, stacklevel=2)
         return []
+    return [row["label"] for row in table["rows"]] if table is not None else []
 
 
 def one_run(path: Path, row: str | None = None) -> Run:

@@ -23,11 +23,15 @@ from genprior.parts import Dataset
 from genprior.recipe.mistakes import explained
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
+from genprior.runs import records
 from genprior.runs.jobs import Job
 from genprior.storage import checkpoint
-from genprior.storage.files import append_line, write_json, write_text
+from genprior.storage.files import append_line, to_file, write_json, write_text
 
 __all__ = ["RunFolder", "refuse_changed"]
+
+_CONTENT = ("run.json", "metrics.jsonl", "scores.json", "labelled.json", "checkpoints", "samples")
+"""What else a run writes into its folder."""
 
 
 class RunFolder:
@@ -55,10 +59,11 @@ class RunFolder:
         Raises:
             RunError: another process has locked it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            with to_file("write", self.path / ".lock"):
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
         except Timeout:
             raise RunError(
                 f"the run folder {self.path} is in use by another process. Wait for it, or give another --out."
@@ -80,13 +85,15 @@ class RunFolder:
         Raises:
             RunError: the file is damaged.
         """
-        path = self.path / "recipe.toml"
-        try:
-            kept = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+        path, remedy = self.path / "recipe.toml", "remove the folder, or give another --out"
+        text = records.read_text(path, remedy)
+        if text is None:
             return None
-        except ValueError as error:
-            raise RunError(f"{path} is damaged ({error}); remove the folder, or give another --out") from error
+        try:
+            kept = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise records.damaged(path, str(error), remedy) from error
+        records.checked(kept, records.RECIPE, path, remedy)
         return _with_usable_hooks(kept, self._registry)
 
     def plan(self) -> Plan:
@@ -148,8 +155,15 @@ class RunFolder:
         """Check that the folder is empty or holds a run of the same recipe.
 
         Raises:
-            RunError: the recipe differs (the message lists the changes), or `recipe.toml` is damaged.
+            RunError: the recipe differs (the message lists the changes), `recipe.toml` is damaged, or there are files
+                that a run would overwrite but no `recipe.toml`.
         """
+        content = [name for name in _CONTENT if (self.path / name).exists()]
+        if content and not (self.path / "recipe.toml").exists():
+            raise RunError(
+                f"{self.path} holds {', '.join(content)} but no recipe.toml, so it is not a run that can be resumed. "
+                "Nothing was changed. Give another --out, or move these files."
+            )
         if changed := self.differences(plan):
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(
@@ -159,13 +173,21 @@ class RunFolder:
 
     def finished(self, plan: Plan) -> bool:
         """Whether the folder holds a finished run of `plan` with all its scores."""
-        facts = self.facts()
-        if facts is None or not facts.get("finished"):
-            return False
         try:
-            return not self.differences(plan) and self.plan().scores == plan.scores
+            facts = self.facts()
+            if facts is None or not facts["finished"]:
+                return False
+            return not self.differences(plan) and self.plan().scores == plan.scores and self.scored(plan)
         except RunError:
             return False
+
+    def scored(self, plan: Plan) -> bool:
+        """Whether `scores.json` is there, if the plan has scores.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        return not plan.scores or bool(self.scores())
 
     def write_recipe(self, plan: Plan) -> None:
         """Write `recipe.toml`."""
@@ -179,23 +201,26 @@ class RunFolder:
     def _facts(self) -> Path:
         return self.path / "run.json"
 
-    def facts(self) -> dict[str, Any] | None:
-        """The content of `run.json`; None if it does not exist or is damaged."""
-        try:
-            facts: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return facts
+    def facts(self) -> records.Facts | None:
+        """The content of `run.json`; None if it does not exist.
+
+        Raises:
+            RunError: it is damaged; the message names the field.
+        """
+        return records.read_json(self._facts, records.FACTS, "the training command of the run writes it anew")
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Write `run.json`."""
         write_json(self._facts, facts)
 
     def scores(self) -> dict[str, float]:
-        """The scores by name; empty if there are none yet."""
-        path = self.path / "scores.json"
-        scores: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return scores
+        """The scores by name; empty if there are none yet.
+
+        Raises:
+            RunError: `scores.json` is damaged; the message names the field.
+        """
+        remedy = "the training command of the run measures the scores anew"
+        return records.read_json(self.path / "scores.json", records.SCORES, remedy) or {}
 
     def write_scores(self, scores: Mapping[str, float]) -> None:
         """Write `scores.json`."""
@@ -206,11 +231,8 @@ class RunFolder:
         write_json(self.path / "labelled.json", {"images": images})
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of `metrics.jsonl`, without an incomplete last line."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        """The records of `metrics.jsonl`, without damaged lines, of which a warning tells."""
+        return records.metrics_in(self.path / "metrics.jsonl")
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Append a record to `metrics.jsonl`."""

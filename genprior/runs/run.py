@@ -16,6 +16,7 @@ from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
 from genprior.runs.part_errors import naming_parts
+from genprior.runs.records import Facts
 
 __all__ = ["Run", "described_data", "load_run"]
 
@@ -29,7 +30,7 @@ def described_data(config: PartConfig, files_hash: str | None) -> dict[str, Any]
 class Run:
     """A finished or unfinished run."""
 
-    def __init__(self, folder: Path, plan: Plan, facts: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, plan: Plan, facts: Facts) -> None:
         """Set the folder, the resolved recipe and the content of run.json; see `load_run`."""
         self.folder = folder
         self.plan = plan
@@ -44,12 +45,16 @@ class Run:
     @property
     def seed(self) -> int:
         """The run's seed."""
-        return int(self.facts["seed"])
+        return self.facts["seed"]
 
     @property
     def finished(self) -> bool:
-        """Whether training is complete and the scores are measured."""
-        return bool(self.facts.get("finished"))
+        """Whether training is complete and the scores are measured.
+
+        Raises:
+            RunError: `scores.json` is damaged.
+        """
+        return self.facts["finished"] and self._files.scored(self.plan)
 
     @property
     def described_data(self) -> dict[str, Any]:
@@ -70,8 +75,7 @@ class Run:
     def step(self) -> int:
         """The last step that run.json or metrics.jsonl records."""
         # run.json is written at the start and at the end, metrics.jsonl in between.
-        last = self.metrics[-1] if self.metrics else {}
-        return max(int(self.facts.get("step", 0)), int(last.get("step", 0)))
+        return max(self.facts["step"], int(self.metrics[-1]["step"]) if self.metrics else 0)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -144,12 +148,12 @@ def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:
 
     Raises:
         RunError: it is not a run folder (the message lists the runs below it), or its recipe is damaged or does not
-            fit the installed parts.
+            fit the installed parts, or run.json is damaged.
     """
     files = RunFolder(Path(path), registry)
     facts = files.facts()
     if facts is None or files.recipe() is None:
-        below = sorted({str(p.parent) for p in files.path.glob("**/run.json")}) if files.path.is_dir() else []
+        below = sorted(str(found.parent) for found in files.path.glob("*/**/run.json"))
         listed = f" Runs below it: {', '.join(below)}" if below else " There are no runs below it."
         raise RunError(f"{files.path} is not a run folder (it lacks recipe.toml or run.json).{listed}")
     return Run(files.path, files.plan(), facts)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,18 +90,28 @@ def made_once(
     """
     if (cached := read(path)) is not None:
         return cached
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if (cached := read(path)) is None:
-                cached = make()
+    with contextlib.ExitStack() as stack:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(f"{path}.lock"))
+        if (cached := read(path)) is None:
+            cached = make()
+            with _writing(path):
                 write(path, cached)
-            return cached
-    except OSError as error:
-        raise ScoreError(
-            f"cannot write '{path}' ({error.strerror or error}); free some space, or set GENPRIOR_DATA to a folder "
-            "that can be written"
-        ) from error
+        return cached
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        failure = ScoreError(
+            f"cannot write '{path}' ({getattr(error, 'strerror', None) or error}); free some space, or set "
+            "GENPRIOR_DATA to a folder that can be written"
+        )
+        failure.exit_code = 1
+        raise failure from error
 
 
 def keep_on_disk(
@@ -127,7 +138,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError):
+    except (OSError, SafetensorError):
         return None
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genprior.errors import CheckpointError
-from genprior.storage.files import whole_file, write_json
+from genprior.storage.files import to_file, whole_file, write_json
 
 __all__ = ["Checkpoint", "latest", "optimiser_tensors", "read", "restore_optimiser", "write"]
 
@@ -73,18 +73,22 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint and verify its checksum.
 
     Raises:
-        CheckpointError: it is truncated, altered or unreadable; the message says what to do.
+        CheckpointError: it is truncated or altered; the message says what to do.
+        OSError: the system cannot read it.
     """
     remedy = (
         f"Delete {path.name} and {path.with_suffix('.json').name} to resume from the previous checkpoint, "
         "or the run folder to start again."
     )
     try:
-        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if _checksum(path) != facts["sha256"]:
-            raise CheckpointError(f"the checkpoint {path} was truncated or altered: its checksum is wrong. {remedy}")
-        return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        with to_file("read", path):
+            facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            if _checksum(path) != facts["sha256"]:
+                raise CheckpointError(
+                    f"the checkpoint {path} was truncated or altered: its checksum is wrong. {remedy}"
+                )
+            return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error!r}. {remedy}") from error
 
 

@@ -1,37 +1,69 @@
-"""Files written atomically: whole or not at all."""
+"""Files written atomically, whole or not at all, and errors of the system that say what was done to which file."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append_line", "whole_file", "write_json", "write_text"]
+__all__ = ["append_line", "sync", "to_file", "whole_file", "write_json", "write_text"]
+
+
+@contextlib.contextmanager
+def to_file(action: str, path: Path) -> Iterator[None]:
+    """Let an `OSError` of the block say what was being done to which file; see `genprior.errors.system_error`.
+
+    Args:
+        action: what the block does, such as `write`.
+        path: the file as the user knows it, and not a temporary file beside it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not getattr(error, "__notes__", ()):  # the innermost file is the one that failed
+            error.add_note(f"cannot {action} {path}")
+        raise
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that replaces `path` when the block ends, and is removed if the block fails.
 
+    The umask decides who may read the file. File and folder are flushed to disk, so that a power cut leaves the old
+    content or the new one.
+
     Raises:
         OSError: it cannot be written (a full disk, for example); `path` is unchanged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    with to_file("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.touch(exist_ok=False)
+            mode = partial.stat().st_mode
+            yield partial
+            partial.chmod(mode)  # safetensors makes files that only their owner can read
+            sync(partial)
+            partial.replace(path)
+            sync(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to disk; Windows cannot open folders for that."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
+        os.fsync(handle)
     finally:
-        partial.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,6 +79,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
     """Append one line of JSON with a single write, so that readers see whole lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value, allow_nan=False) + "\n")
+    with to_file("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(value, allow_nan=False) + "\n")

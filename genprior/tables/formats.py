@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.errors import RunError
-from genprior.storage.files import write_json, write_text
+from genprior.storage.files import to_file, write_json, write_text
 from genprior.tables.table import Table, is_bold
 
-__all__ = ["FILES", "as_csv", "as_latex", "escaped", "write_table"]
+__all__ = ["FILES", "as_csv", "as_latex", "escaped", "refuse_foreign", "write_table"]
 
 FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
 """The file names of a table, one for each format."""
@@ -21,6 +21,17 @@ _FIELDS = (
     "row", "score", "title", "higher_is_better", "mean", "std", "seeds", "values", "real", "empty",
     "published", "published_spread", "published_verified", "published_in", "protocol",
 )  # fmt: skip
+
+_DIRECTIONS = "↑ higher is better, ↓ lower is better."
+_MARKS = {
+    ".json": ('"title": ', '"columns": [', '"rows": [', '"missing": ['),
+    ".md": ("# ", "\n\n| row |", _DIRECTIONS),
+    ".csv": ("row,score,title,higher_is_better,mean,std,seeds,values,",),
+    ".tex": (r"\begin{table}", r"\caption{", r"$\uparrow$ higher is better, $\downarrow$ lower is better."),
+    ".html": ("<!doctype html>\n<html", "<th>row</th>", _DIRECTIONS),
+    "rows.png": ("<th>row</th>", _DIRECTIONS, '<img src="rows.png"'),
+}
+"""What every version of genprior wrote into a table of each format."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -118,21 +129,43 @@ def write_table(table: Table, folder: Path, names: Sequence[str] = FILES, pictur
         picture: an image file in the folder to show on the HTML page.
 
     Raises:
-        RunError: the files cannot be written.
+        RunError: a file of that name is there that genprior did not write; nothing is written.
+        OSError: the files cannot be written.
     """
+    refuse_foreign(folder, names)
     texts = {
         "table.md": table.as_markdown(),
         "table.csv": as_csv(table),
         "table.tex": as_latex(table),
         "table.html": table.as_html(picture),
     }
-    try:
-        for name in names:
-            if name in texts:
-                write_text(folder / name, texts[name])
-            else:
-                write_json(folder / name, table.as_json())
-    except OSError as error:
-        raise RunError(
-            f"the table cannot be written into {folder}: {error.strerror or error}; give another --out"
-        ) from error
+    for name in names:
+        if name in texts:
+            write_text(folder / name, texts[name])
+        else:
+            write_json(folder / name, table.as_json())
+
+
+def refuse_foreign(folder: Path, names: Sequence[str] = FILES) -> None:
+    """Check that no file of these names would be overwritten that genprior did not write.
+
+    A table is recognised by its content, so that the tables of older versions are recognised as well; `rows.png` by the
+    page `table.html` that shows it.
+
+    Raises:
+        RunError: the folder holds such a file, or a damaged table, or is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"the table cannot be written into {folder}, which is a file; give another --out")
+    for name in names:
+        path = folder / name
+        shown = folder / "table.html" if name == "rows.png" else path
+        marks = _MARKS["rows.png" if name == "rows.png" else path.suffix]
+        with to_file("read", shown):
+            text = shown.read_bytes().decode("utf-8", "replace") if shown.is_file() else ""
+        if path.is_symlink() or path.exists():
+            if not path.is_file() or not all(mark in text for mark in marks):
+                raise RunError(
+                    f"{path} was not written by genprior, or is damaged, and would be overwritten. Nothing was "
+                    "changed. Move that file, or give another --out."
+                )

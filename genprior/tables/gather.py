@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from genprior.errors import ScoreError
+from torch import Tensor
+
+from genprior.errors import CheckpointError, RunError, ScoreError
 from genprior.parts import Model
 from genprior.pictures.grids import side_by_side
 from genprior.recipe.load import Recipe
 from genprior.registry import installed
-from genprior.runs.find import Pending, find_runs, look_at, nothing_finished
+from genprior.runs.find import Pending, find_runs, look_at, nothing_finished, run_folders
 from genprior.runs.jobs import Job
 from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
 from genprior.tables.columns import Entry, Measured, tabulate
-from genprior.tables.formats import write_table
+from genprior.tables.formats import refuse_foreign, write_table
 from genprior.tables.published import Published, of_plugins
 from genprior.tables.table import Table
 
 __all__ = [
+    "TABLE_FILES",
     "entry_of",
     "sorted_by_row",
     "unique_labels",
@@ -30,6 +34,9 @@ __all__ = [
     "title_of",
     "write_table_of_jobs",
 ]
+
+TABLE_FILES = ("table.json", "table.md", "table.html", "rows.png")
+"""What training writes beside the folders of the rows; the picture is last."""
 
 
 def table_below(paths: Sequence[Path]) -> Table:
@@ -52,12 +59,12 @@ def table_below(paths: Sequence[Path]) -> Table:
 
 
 def table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
-    """The table of a recipe's finished runs, in the order of its rows; the others are listed as missing.
+    """The table of all finished runs in a recipe's folder; those that are not finished are listed as missing.
 
     Args:
         recipe: for the title and the order of rows.
-        jobs: the jobs of the runs to read.
-        folder: the folder that contains the folders of the jobs.
+        jobs: the runs of the recipe, whether or not they were begun.
+        folder: the folder that contains the folders of the jobs, and perhaps those of other rows and seeds.
     """
     return _of_jobs(recipe, jobs, folder)[1]
 
@@ -67,30 +74,48 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
 
     Args:
         recipe: for the title and the order of rows.
-        jobs: the jobs of the runs to read.
+        jobs: the runs of the recipe, whether or not they were begun.
         folder: the folder to write to, which contains the folders of the jobs.
 
     Raises:
-        RunError: the files cannot be written.
+        RunError: the folder holds a file of that name that genprior did not write.
+        OSError: the files cannot be written.
     """
     runs, table = _of_jobs(recipe, jobs, folder)
     first: dict[str, Run] = {}
     for run in runs:
         if cast(type[Model], run.plan.model.part).makes_images:
             first.setdefault(run.label, run)
-    picture = "rows.png" if first else None
-    if picture is not None:
-        side_by_side({label: run.sample(60) for label, run in first.items()}, folder / picture)
-    write_table(table, folder, ("table.json", "table.md", "table.html"), picture)
+    images: dict[str, Tensor] = {}
+    for label, run in first.items():
+        try:
+            images[label] = run.sample(60)
+        except (CheckpointError, RunError) as error:  # checkpoints may be removed to save space
+            table = dataclasses.replace(table, notes=(*table.notes, f"rows.png lacks '{label}': {error}"))
+    refuse_foreign(folder, TABLE_FILES)
+    # The picture is written last: the page that shows it says that it is ours.
+    write_table(table, folder, TABLE_FILES[:-1], TABLE_FILES[-1] if images else None)
+    if images:
+        side_by_side(images, folder / TABLE_FILES[-1])
     return table
 
 
 def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Run], Table]:
     notes: list[str] = []
-    found = [run_of_job(job, notes) for job in sorted_by_row(jobs, recipe)]
+    of_recipe = {job.folder: job for job in jobs}
+    others = [each for each in run_folders(folder, "*/*/run.json") if each not in of_recipe]
+    # The recipe's order of rows, then the order of the table so far; seeds in order within a row.
+    rows = list(dict.fromkeys([*recipe.order, *(job.plan.label for job in jobs), *(o.parent.name for o in others)]))
+    folders = sorted([*of_recipe, *others], key=lambda each: (rows.index(each.parent.name), _seed_of(each)))
+    found = [run_of_job(of_recipe[each], notes) if each in of_recipe else look_at(each, notes) for each in folders]
     runs = [each for each in found if isinstance(each, Run)]
     missing = [str(each.folder.relative_to(folder)) for each in found if isinstance(each, Pending)]
     return runs, _table(recipe.title, runs, missing, notes)
+
+
+def _seed_of(folder: Path) -> tuple[int, str]:
+    number = folder.name.removeprefix("seed-")
+    return int(number) if number.isdecimal() else 0, folder.name
 
 
 def _table(title: str, runs: Sequence[Run], missing: Sequence[str], notes: list[str]) -> Table:

@@ -177,8 +177,11 @@ def test_a_folder_that_is_empty_or_damaged(plan, tmp_path):
     Trainer(plan, 0, tmp_path / "run").run()
     damaged = RunFolder(tmp_path / "run")
     (tmp_path / "run" / "run.json").write_text("{")
-    assert damaged.exists and damaged.facts() is None and not damaged.finished(plan)
-    (tmp_path / "run" / "run.json").write_text(json.dumps({"finished": True}))
+    with pytest.raises(RunError, match=r"run.json is damaged \(Expecting property name"):
+        damaged.facts()
+    assert damaged.exists and not damaged.finished(plan)
+    facts = {"label": "AAE", "seed": 0, "finished": True, "step": 2, "seconds": 1.0}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
     (tmp_path / "run" / "recipe.toml").write_text("[run\n")
     assert not damaged.finished(plan)
     with pytest.raises(RunError, match="recipe.toml is damaged"):

@@ -1,0 +1,127 @@
+"""Errors of the operating system end in one line, and the run resumes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+
+import pytest
+
+from genprior.errors import ScoreError, system_error
+from genprior.storage import files
+from genprior.storage.cache import made_once
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+
+def refuse(code):
+    def refused(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    return refused
+
+
+def broken(monkeypatch, operation, code, name):
+    """Let an operation on files of this name fail as the system does."""
+    if operation == "fsync":
+        known: dict[int, str] = {}
+        whole = os.open
+
+        def opened(path, *args, **kwargs):
+            handle = whole(path, *args, **kwargs)
+            known[handle] = str(path)
+            return handle
+
+        monkeypatch.setattr(files.os, "open", opened)
+        real = os.fsync
+        monkeypatch.setattr(files.os, "fsync", lambda h: refuse(code)() if name in known.get(h, "") else real(h))
+        return
+    owner = type(files.Path())
+    method = {"rename": "replace", "open": "touch", "read": "read_text"}[operation]
+    real_method = getattr(owner, method)
+
+    def failing(self, *args, **kwargs):
+        if name in self.name:
+            raise OSError(code, os.strerror(code), str(self))
+        return real_method(self, *args, **kwargs)
+
+    monkeypatch.setattr(files.Path, method, failing)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "name", "file", "remedy"),
+    [
+        ("fsync", errno.EIO, "scores", "write {}/scores.json", "Check the disk, or use another folder"),
+        ("rename", errno.EACCES, "scores", "write {}/scores.json", "Give yourself permission there, or use another"),
+        ("open", errno.ENOSPC, "scores", "write {}/scores.json", "Free some space, and give the same command again"),
+        ("read", errno.EIO, "recipe.toml", "read {}/recipe.toml", "Check the disk, or use another folder"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line_and_the_run_resumes(
+    tiny, tmp_path, call, monkeypatch, operation, code, name, file, remedy
+):
+    folder = tmp_path / "out" / "AAE" / "seed-0"
+    command = ("train", tiny, "--out", tmp_path / "out", "--rows", "AAE", "--jobs", 1)
+    if operation == "read":
+        assert call(*command, "--set", "run.seeds=[0]").exit_code == 0
+        (folder / "run.json").unlink()
+    with monkeypatch.context() as patch:
+        broken(patch, operation, code, name)
+        result = call(*command)
+    assert result.exit_code == 1, result.output
+    last = result.stderr.splitlines()[-1]
+    assert (
+        last.strip()
+        .removeprefix("AAE: ")
+        .removeprefix("error: ")
+        .startswith(f"cannot {file.format(folder)}: {os.strerror(code)}. {remedy}")
+    )
+    assert last.endswith("give the same command again; training resumes from the last checkpoint.")
+    assert not [path for path in folder.iterdir() if path.name.startswith(".") and path.name != ".lock"]
+    assert call(*command).exit_code == 0
+    assert json.loads((folder / "run.json").read_text())["finished"]
+
+
+def test_the_message_names_the_file_of_an_error_without_a_note():
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/file")
+    assert str(system_error(error)) == (
+        "a file could not be read or written (/somewhere/file): Permission denied. Give yourself permission there, "
+        "or use another folder, and give the same command again; training resumes from the last checkpoint."
+    )
+    assert system_error(error).exit_code == 1
+
+
+def test_the_umask_decides_who_may_read_a_file(tmp_path):
+    for mask in (0o077, 0o002, 0o022):
+        before = os.umask(mask)
+        try:
+            files.write_text(tmp_path / "a.txt", "a")
+            files.append_line(tmp_path / f"b{mask}", {"a": 1})
+        finally:
+            os.umask(before)
+        for name in ("a.txt", f"b{mask}"):
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~mask
+
+
+def test_the_folder_is_flushed_after_the_renaming(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(files, "sync", lambda path: done.append((path, (tmp_path / "a.txt").exists())))
+    files.write_text(tmp_path / "a.txt", "a")
+    (first, renamed), (second, after) = done
+    assert first.parent == tmp_path and not renamed
+    assert (second, after) == (tmp_path, True)
+
+
+def test_an_error_of_making_is_not_blamed_on_the_cache(tmp_path):
+    def make():
+        raise FileNotFoundError(errno.ENOENT, "gone", "images")
+
+    with pytest.raises(FileNotFoundError, match="images"):
+        made_once(tmp_path / "x.json", lambda path: None, make, files.write_json)
+    with pytest.raises(
+        ScoreError, match="cannot write '.*x.json' .No space left on device.; free some space"
+    ) as caught:
+        made_once(tmp_path / "x.json", lambda path: None, lambda: {}, refuse(errno.ENOSPC))
+    assert caught.value.exit_code == 1
