@@ -132,11 +132,15 @@ class RunFolder:
 
     def _has_files_of(self, plan: Plan) -> bool:
         """Whether the run was trained on the files that the data set of `plan` has now, wherever they were."""
-        kept = (self.facts() or {}).get("data_hash")
+        kept = self._data_hash()
         try:
             return kept is not None and kept == plan.data.make().files_hash()
         except DataError:
             return False
+
+    def _data_hash(self) -> str | None:
+        facts = self.facts()
+        return None if facts is None else facts.get("data_hash")
 
     def check_data(self, files_hash: str | None) -> None:
         """Check that the run in the folder was trained on the same files of the user, if it recorded any.
@@ -144,7 +148,7 @@ class RunFolder:
         Raises:
             RunError: the files have changed.
         """
-        kept = (self.facts() or {}).get("data_hash")
+        kept = self._data_hash()
         if kept is not None and kept != files_hash:
             raise RunError(
                 f"the images of the run {self.path} have changed: their hash was {kept}, and is {files_hash}. Nothing "
