@@ -139,7 +139,10 @@ class RunFolder:
             return False
 
     def _data_hash(self) -> str | None:
-        facts = self.facts()
+        try:
+            facts = self.facts()
+        except RunError:  # training writes a damaged run.json anew
+            return None
         return None if facts is None else facts.get("data_hash")
 
     def check_data(self, files_hash: str | None) -> None:

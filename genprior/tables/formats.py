@@ -156,7 +156,7 @@ def refuse_foreign(folder: Path, names: Sequence[str] = FILES) -> None:
         RunError: the folder holds such a file, or a damaged table, or is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"the table cannot be written into {folder}, which is a file; give another --out")
+        raise RunError(f"the table cannot be written into {folder}: it is a file; give another --out")
     for name in names:
         path = folder / name
         shown = folder / "table.html" if name == "rows.png" else path
