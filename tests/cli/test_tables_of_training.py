@@ -87,7 +87,9 @@ def test_bench_overwrites_no_file_of_the_user(trained, call, tmp_path, name):
 
 
 def test_every_table_of_training_is_recognised(table):
-    refuse_foreign(table, TABLE_FILES)
+    written = {path.name for path in table.iterdir()} & set(TABLE_FILES)
+    assert {"table.json", "table.md", "table.html"} <= written
+    assert refuse_foreign(table, TABLE_FILES) is None  # a file that is not recognised raises a RunError
 
 
 def test_no_row_is_refused(recipe, trained, table, call):
