@@ -19,13 +19,14 @@ from genprior.version import __version__
 
 _HOMES = {
     "genprior.parts": [
-        "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Column", "Condition",
-        "Conditioner", "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec", "Decoder",
-        "DecoderSpec", "DensityPosterior", "DensityPrior", "Draws", "Encoder", "EncoderSpec", "Exporter",
-        "FeatureCritic", "Game", "GameSpec", "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference",
-        "LikelihoodModel", "LocalPath", "Model", "ModelSpec", "ModulePart", "Objectives", "Part", "PartConfig", "Phase",
-        "PointPosterior", "Posterior", "Prior", "PriorSpec", "Reconstruction", "ReconstructionSpec", "SampleScore",
-        "Score", "ScoreContext", "ScoreSpec", "Sizes", "TrainingRun", "Widths",
+        "Attribute", "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Column",
+        "Condition", "Conditioner", "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec",
+        "Decoder", "DecoderSpec", "DensityPosterior", "DensityPrior", "Draws", "Embedder", "EmbedderConfig",
+        "EmbedderSpec", "EmbedderState", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Game", "GameSpec",
+        "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference", "LikelihoodModel", "LocalPath", "Model",
+        "ModelSpec", "ModulePart", "Objectives", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior",
+        "Prior", "PriorSpec", "Reconstruction", "ReconstructionSpec", "SampleScore", "Score", "ScoreContext",
+        "ScoreSpec", "Sizes", "TextConditioner", "TrainingRun", "Widths",
     ],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",
@@ -39,7 +40,7 @@ _HOMES = {
     "genprior.data.picture_files": ["PICTURE_KINDS", "PictureFiles", "list_pictures", "open_picture"],
     "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
     "genprior.data.labels": ["HIDDEN_LABEL"],
-    "genprior.engine.sampling": ["evaluating", "generate"],
+    "genprior.engine.sampling": ["as_batch", "evaluating", "generate"],
     "genprior.engine.step": ["remember"],
     "genprior.launch.train": ["train"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from genprior.data.picture_files import PictureFiles as PictureFiles
     from genprior.data.picture_files import list_pictures as list_pictures
     from genprior.data.picture_files import open_picture as open_picture
+    from genprior.engine.sampling import as_batch as as_batch
     from genprior.engine.sampling import evaluating as evaluating
     from genprior.engine.sampling import generate as generate
     from genprior.engine.step import remember as remember

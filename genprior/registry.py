@@ -33,8 +33,8 @@ HOOK_FUNCTIONS = [name for name in hookspecs.__all__ if name != "hookimpl"]
 KINDS: dict[str, type[parts.Part]] = {
     base.kind: base
     for base in (
-        parts.Prior, parts.Encoder, parts.Decoder, parts.Critic, parts.Reconstruction, parts.Conditioner, parts.Game,
-        parts.Model, parts.Dataset, parts.Score, parts.Exporter, parts.Hook,
+        parts.Prior, parts.Encoder, parts.Decoder, parts.Critic, parts.Reconstruction, parts.Conditioner,
+        parts.Embedder, parts.Game, parts.Model, parts.Dataset, parts.Score, parts.Exporter, parts.Hook,
     )
 }  # fmt: skip
 

@@ -72,10 +72,11 @@ def check_images(image_set: ImageSet, name: str) -> ImageSet:
         The same image set.
 
     Raises:
-        DataError: it is empty, has images that are not uint8 [n, c, h, w] with c of 1 or 3, or labels that are not
-            int64 [n] in 0 .. number of classes - 1 (all 0 without class names).
+        DataError: it is empty, has images that are not uint8 [n, c, h, w] with c of 1 or 3, labels that are not
+            int64 [n] in 0 .. number of classes - 1 (all 0 without class names), captions that do not give every image
+            at least one text, or attributes that are not int64 [n] in -1 .. number of values - 1.
     """
-    images, labels, classes = image_set
+    images, labels, classes = image_set.images, image_set.labels, image_set.classes
     if images.dtype != torch.uint8:
         raise DataError(f"{name}: images are {_dtype(images)}; uint8 values 0..255 are needed")
     if images.ndim != 4:
@@ -97,7 +98,33 @@ def check_images(image_set: ImageSet, name: str) -> ImageSet:
     if low < 0 or high >= max(len(classes), 1):
         allowed = f"0..{len(classes) - 1} ({len(classes)} classes)" if classes else "0 (no class names are given)"
         raise DataError(f"{name}: labels run from {low} to {high}; {allowed} is possible")
+    _check_captions(image_set, name)
     return image_set
+
+
+def _check_captions(image_set: ImageSet, name: str) -> None:
+    """Refuse captions that are not texts of every image, and attributes that do not belong to the images."""
+    captions, n = image_set.captions, len(image_set.images)
+    if captions and len(captions) != n:
+        raise DataError(f"{name}: there are captions of {len(captions)} images for {n} images; give each image some")
+    for place, some in enumerate(captions):
+        if not some or not all(isinstance(text, str) and text.strip() for text in some):
+            raise DataError(
+                f"{name}: image {place} has {'an empty caption' if some else 'no caption'}; every image of a captioned "
+                "set needs at least one caption with words"
+            )
+    for attribute in image_set.attributes:
+        values = attribute.values
+        if values.dtype != torch.int64 or values.shape != (n,):
+            raise DataError(
+                f"{name}: attribute '{attribute.name}' is {_dtype(values)} {list(values.shape)}; int64 [{n}] is needed"
+            )
+        low, high = (int(v) for v in values.aminmax())
+        if low < -1 or high >= len(attribute.names):
+            raise DataError(
+                f"{name}: attribute '{attribute.name}' has values from {low} to {high}; -1 (not said) to "
+                f"{len(attribute.names) - 1} are possible"
+            )
 
 
 def check_levels(images: Tensor, name: str) -> Tensor:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genprior.data.images import to_uint8
-from genprior.parts import Model
+from genprior.data.images import images_to_float, to_uint8
+from genprior.errors import PlanError
+from genprior.parts import Batch, ImageSet, Model
 from genprior.randomness import seeded
 
-__all__ = ["evaluating", "generate"]
+__all__ = ["as_batch", "evaluating", "generate"]
 
 CHUNK = 500
 """Images per batch; fixed, because the images of a seed depend on it."""
@@ -53,3 +54,26 @@ def generate(model: Model, n: int, *, seed: int, label: int | None = None) -> Te
                 images = to_uint8(model.generate(model.condition(like, y)))
             chunks.append(images[: n - start].cpu())
     return torch.cat(chunks)
+
+
+def as_batch(model: Model, images: ImageSet, device: torch.device | str) -> Batch:
+    """Images as a batch of the model, each with the vector of its first caption if the model reads text.
+
+    Args:
+        model: its embedder makes the vectors.
+        images: n of them, with their labels and, if the model reads text, their captions.
+        device: where the model is.
+
+    Raises:
+        PlanError: the model is conditioned on text, and the images have no captions.
+    """
+    x = images_to_float(images.images.to(device))
+    embedder, text = model.embedder, None
+    if embedder is not None:
+        if not images.captions:
+            raise PlanError(
+                f"model '{model.name}' is conditioned on text, and these images have no captions; use a data set with "
+                "captions"
+            )
+        text = embedder.embed([some[0] for some in images.captions]).to(device)
+    return Batch(x, images.labels.to(device), text=text)

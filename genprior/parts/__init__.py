@@ -15,6 +15,7 @@ from genprior.parts.base import (
     CriticSpec,
     DatasetSpec,
     DecoderSpec,
+    EmbedderSpec,
     EncoderSpec,
     GameSpec,
     LocalPath,
@@ -26,7 +27,8 @@ from genprior.parts.base import (
     ReconstructionSpec,
     ScoreSpec,
 )
-from genprior.parts.conditioners import Conditioner
+from genprior.parts.conditioners import Conditioner, TextConditioner
+from genprior.parts.embedders import Embedder, EmbedderConfig, EmbedderState
 from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext
 from genprior.parts.games import Game
 from genprior.parts.hooks import Hook, HookConfig, HookSpec
@@ -46,9 +48,10 @@ from genprior.parts.networks import (
 from genprior.parts.priors import DensityPrior, Prior
 from genprior.parts.reconstructions import Reconstruction
 from genprior.parts.training_run import TrainingRun
-from genprior.parts.values import Batch, Condition, DataInfo, ImageSet, Sizes, Widths
+from genprior.parts.values import Attribute, Batch, Condition, DataInfo, ImageSet, Sizes, Widths
 
 __all__ = [
+    "Attribute",
     "AutoregressiveDecoder",
     "Batch",
     "Borrowed",
@@ -68,6 +71,10 @@ __all__ = [
     "DensityPosterior",
     "DensityPrior",
     "Draws",
+    "Embedder",
+    "EmbedderConfig",
+    "EmbedderSpec",
+    "EmbedderState",
     "Encoder",
     "EncoderSpec",
     "Exporter",
@@ -99,6 +106,7 @@ __all__ = [
     "ScoreContext",
     "ScoreSpec",
     "Sizes",
+    "TextConditioner",
     "TrainingRun",
     "Widths",
 ]

@@ -31,6 +31,7 @@ __all__ = [
     "CriticSpec",
     "DatasetSpec",
     "DecoderSpec",
+    "EmbedderSpec",
     "EncoderSpec",
     "GameSpec",
     "LocalPath",
@@ -217,6 +218,9 @@ ConditionerSpec = Annotated[
 ]
 GameSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("game")), WithJsonSchema({"part": "game"})]
 ModelSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("model")), WithJsonSchema({"part": "model"})]
+EmbedderSpec = Annotated[
+    SerializeAsAny[PartConfig], PlainValidator(_pick("embedder")), WithJsonSchema({"part": "embedder"})
+]
 DatasetSpec = Annotated[
     SerializeAsAny[PartConfig], PlainValidator(_pick("dataset")), WithJsonSchema({"part": "dataset"})
 ]

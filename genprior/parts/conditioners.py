@@ -9,9 +9,10 @@ from torch import Tensor
 
 from genprior.errors import PlanError
 from genprior.parts.base import ModulePart
+from genprior.parts.embedders import Embedder
 from genprior.parts.values import Batch, Condition, DataInfo, Widths
 
-__all__ = ["Conditioner"]
+__all__ = ["Conditioner", "TextConditioner"]
 
 
 class Conditioner(ModulePart, ABC):
@@ -51,3 +52,13 @@ class Conditioner(ModulePart, ABC):
     def consistency(self, x: Tensor, asked: Tensor) -> Tensor:
         """E[-log Q(asked | x)], a scalar in nats: how poorly images x show their condition. 0 by default."""
         return x.new_zeros(())
+
+
+class TextConditioner(Conditioner):
+    """A conditioner on sentences: training fits its `embedder` to the captions, and batches have their vectors."""
+
+    embedder: Embedder
+
+    @abstractmethod
+    def of_text(self, text: Tensor) -> Condition:
+        """The condition of new images that embedded sentences describe, [n, size of the embedder]."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from genprior.errors import PlanError
 from genprior.parts.base import ModulePart, Part, PartConfig
-from genprior.parts.conditioners import Conditioner
+from genprior.parts.conditioners import Conditioner, TextConditioner
+from genprior.parts.embedders import Embedder
 from genprior.parts.priors import Prior
 from genprior.parts.values import Batch, Condition, Sizes
 
@@ -132,6 +133,26 @@ class Model(Part, nn.Module, ABC):
         """
         conditioner = cast(Conditioner, self.conditioner)
         return conditioner.draw(like) if y is None else conditioner.of_label(y)
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder of the sentences that the model is conditioned on; None for a model without text."""
+        conditioner = self.part_for("conditioner")
+        return conditioner.embedder if isinstance(conditioner, TextConditioner) else None
+
+    def condition_on_text(self, text: Tensor) -> Condition:
+        """Conditions for new images that embedded sentences describe, [n, size of the embedder].
+
+        Raises:
+            PlanError: the model is not conditioned on text.
+        """
+        conditioner = self.part_for("conditioner")
+        if not isinstance(conditioner, TextConditioner):
+            raise PlanError(
+                f"model '{self.name}' takes no text here; sample without one, or train with captioned images and "
+                "conditioner 'sentence'"
+            )
+        return conditioner.of_text(text)
 
     def begin(self, draw: Callable[[int], Batch]) -> None:
         """Initialise from training images: called once, on the device, before the first step of a new run.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Batch", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
+__all__ = ["Attribute", "Batch", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
 
 
 class Sizes(NamedTuple):
@@ -47,6 +47,9 @@ class Batch(NamedTuple):
     y: Tensor
     labelled: Batch | None = None
     """Labelled images and their labels, [m, c, h, w] and [m]; None where no label is hidden."""
+    text: Tensor | None = None
+    """The embedded caption of each image, [n, width of the model's embedder]; None without an embedder. An image with
+    several captions has one of them, drawn anew in each step."""
 
 
 class DataInfo(NamedTuple):
@@ -60,6 +63,19 @@ class DataInfo(NamedTuple):
     """Whether every training pixel is black or white, -1 or 1."""
     labelled: int | None = None
     """How many training images keep their label; None where no label is hidden."""
+    captioned: bool = False
+    """Whether every image has captions."""
+
+
+class Attribute(NamedTuple):
+    """A property of images that captions speak of, such as the colour of a stroke, with its true value for each image.
+
+    `values` int64 [n] is the index of the value in `names`, or -1 where captions leave the attribute out.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    values: Tensor
 
 
 class ImageSet(NamedTuple):
@@ -68,12 +84,29 @@ class ImageSet(NamedTuple):
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    captions: tuple[tuple[str, ...], ...] = ()
+    """The captions of each image, n times at least one; empty where the data set has none."""
+    attributes: tuple[Attribute, ...] = ()
+    """The properties that the captions speak of; empty where they are not known."""
 
     @property
     def info(self) -> DataInfo:
         """The form of this data."""
         c, h, w = self.images.shape[1:]
-        return DataInfo((c, h, w), self.classes, _black_and_white(self.images[:1]) and _black_and_white(self.images))
+        black_and_white = _black_and_white(self.images[:1]) and _black_and_white(self.images)
+        return DataInfo((c, h, w), self.classes, black_and_white, captioned=bool(self.captions))
+
+    def take(self, chosen: Tensor | slice) -> ImageSet:
+        """Some of the images, with their labels, captions and attributes.
+
+        Args:
+            chosen: indices int64 [m], or a slice.
+        """
+        captions = self.captions
+        if captions:
+            captions = captions[chosen] if isinstance(chosen, slice) else tuple(captions[i] for i in chosen.tolist())
+        attributes = tuple(each._replace(values=each.values[chosen]) for each in self.attributes)
+        return ImageSet(self.images[chosen], self.labels[chosen], self.classes, captions, attributes)
 
 
 def _black_and_white(images: Tensor) -> bool:

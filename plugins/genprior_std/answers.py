@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genprior import Batch, ImageSet, images_to_float, seeded
+from genprior import Batch, ImageSet, Model, as_batch, seeded
 
 __all__ = ["BATCH", "answers_in_batches"]
 
@@ -19,6 +19,7 @@ def answers_in_batches(
     images: ImageSet,
     predict: Callable[[Batch], Tensor | None],
     *,
+    model: Model,
     device: torch.device | str,
     seed: int,
     size: int = BATCH,
@@ -28,15 +29,15 @@ def answers_in_batches(
     Args:
         images: n of them, with their labels.
         predict: a method of the model that returns a row for each image of a batch, or None.
+        model: the model whose method `predict` is; its embedder makes the vectors of captions, if it reads text.
         device: where the model is.
         seed: each batch is seeded by it and the index of the batch.
         size: images in a batch.
     """
     outputs = []
-    pieces = zip(torch.split(images.images, size), torch.split(images.labels, size), strict=True)
-    for index, (x, y) in enumerate(pieces):
+    for index, start in enumerate(range(0, len(images.images), size)):
         with seeded(seed, "chunks", index):
-            rows = predict(Batch(images_to_float(x.to(device)), y.to(device)))
+            rows = predict(as_batch(model, images.take(slice(start, start + size)), device))
         if rows is None:
             return None
         outputs.append(rows.cpu())

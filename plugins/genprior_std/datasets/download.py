@@ -159,8 +159,8 @@ class FittedDownload(Downloaded):
         Raises:
             DataError: as `Downloaded.load`; or the images cannot be padded to the size.
         """
-        images, labels, classes = super().load(split)
-        return ImageSet(fit_images(images, self.config.size, self.config.how), labels, classes)
+        found = super().load(split)
+        return found._replace(images=fit_images(found.images, self.config.size, self.config.how))
 
 
 class ViewedDownload(Downloaded):
@@ -197,12 +197,11 @@ class ViewedDownload(Downloaded):
         config = self.config
         check_view(self.name, split, config.validation, usual=10_000, possible=("train", "validation", "test"))
         official = "test" if split == "test" else "train"
-        images, labels, classes = super().load(official)
-        height, width = images.shape[-2:]
+        found = super().load(official)
+        height, width = found.images.shape[-2:]
         check_size((height, width), config.size, config.how, config.binarise, self.name)
         if is_drawn_once(config.binarise, split):
-            images = binarised(images, place=1 if official == "test" else 0)
+            found = found._replace(images=binarised(found.images, place=1 if official == "test" else 0))
         if official == "train":
-            mine = held_back(len(images), split, config.validation, self.name)
-            images, labels = images[mine], labels[mine]
-        return ImageSet(fit_images(images, config.size, config.how), labels, classes)
+            found = found.take(held_back(len(found.images), split, config.validation, self.name))
+        return found._replace(images=fit_images(found.images, config.size, config.how))

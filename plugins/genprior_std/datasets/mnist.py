@@ -37,9 +37,8 @@ class Mnist(ViewedDownload):
         Raises:
             DataError: as `ViewedDownload.load`.
         """
-        images, labels, classes = super().load(split)
         limit = self.config.limit if split == "train" else None
-        return ImageSet(images[:limit], labels[:limit], classes)
+        return super().load(split).take(slice(limit))
 
     def fetch(self, split: str, raw: Path) -> ImageSet:
         """Read a split through torchvision, which does not check the length of unpacked files."""

@@ -56,8 +56,7 @@ def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> Imag
             f"{name}: of {n} images, test_fraction = {fraction} leaves none for the split '{split}'; "
             "add images or choose another test_fraction"
         )
-    chosen = torch.from_numpy(mine)
-    return ImageSet(whole.images[chosen], whole.labels[chosen], whole.classes)
+    return whole.take(torch.from_numpy(mine))
 
 
 def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Tensor:

@@ -9,20 +9,19 @@ import torch
 from pydantic import Field
 
 from genprior import (
-    Batch,
     Condition,
     Hook,
     HookConfig,
     ImageSet,
     Model,
     TrainingRun,
+    as_batch,
     draw_clusters,
     draw_codes,
     draw_curves,
     draw_grid,
     draw_walk,
     evaluating,
-    images_to_float,
     principal_plane,
     seeded,
     to_uint8,
@@ -87,12 +86,11 @@ class Pictures(Hook):
         """
         folder, test, shown = run.folder / "samples", run.images("test"), self.config.samples // 2
         draw_curves(run.metrics, folder / "curves.png")
-        x, y = test.images[:shown], test.labels[:shown]
-        device = next(run.model.parameters()).device
+        some = test.take(slice(shown))
         with evaluating(run.model), seeded(run.seed, "reconstruct"):
-            x_rec = run.model.reconstruct(Batch(images_to_float(x.to(device)), y.to(device)))
+            x_rec = run.model.reconstruct(as_batch(run.model, some, next(run.model.parameters()).device))
         if x_rec is not None:
-            pairs = torch.stack([x, to_uint8(x_rec).cpu()], dim=1).flatten(0, 1)
+            pairs = torch.stack([some.images, to_uint8(x_rec).cpu()], dim=1).flatten(0, 1)
             draw_grid(pairs, folder / "reconstructions.png")
         with run.trained() as model:
             with seeded(run.seed, "codes"):
@@ -105,9 +103,9 @@ class Pictures(Hook):
 
 def _draw_codes(model: Model, test: ImageSet, n: int, path: Path, seed: int) -> None:
     """Draw where the first n images are encoded, by class, if the model encodes to at least two numbers."""
-    some = ImageSet(test.images[:n], test.labels[:n], test.classes)
+    some = test.take(slice(n))
     device = next(model.parameters()).device
-    codes = answers_in_batches(some, model.encode, device=device, seed=seed)
+    codes = answers_in_batches(some, model.encode, model=model, device=device, seed=seed)
     if codes is None or min(codes.shape) < 2 or not bool(codes.isfinite().all()):
         return
     drawn = model.draw_codes(model.condition(torch.zeros(len(codes), device=device)))
@@ -144,8 +142,8 @@ def _draw_walk(model: Model, columns: int, path: Path) -> None:
 def _draw_clusters(model: Model, test: ImageSet, config: Pictures.Config, path: Path, seed: int) -> None:
     """Draw the head and some images of each of the first clusters, if the model has clusters."""
     chosen = torch.randperm(len(test.images))[: config.images]
-    some = ImageSet(test.images[chosen], test.labels[chosen], test.classes)
-    found = answers_in_batches(some, model.clusters, device=next(model.parameters()).device, seed=seed)
+    some = test.take(chosen)
+    found = answers_in_batches(some, model.clusters, model=model, device=next(model.parameters()).device, seed=seed)
     if found is None:
         return
     cluster, shown = found.argmax(1), min(found.shape[1], config.clusters)

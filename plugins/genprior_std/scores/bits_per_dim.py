@@ -80,15 +80,12 @@ class BitsPerDimension(Score):
 
     def _log_likelihoods(self, context: ScoreContext, test: ImageSet) -> _LogLikelihoods:
         chosen = random_rows(torch.arange(len(test.images)), self.config.images or len(test.images))
-        images = ImageSet(test.images[chosen], test.labels[chosen], test.classes)
+        images = test.take(chosen)
         width = 1.0
         with context.trained() as model:
-            log_p = answers_in_batches(
-                images, model.log_likelihood, device=context.device, seed=context.seed, size=BLOCK
-            )
-            given_code = answers_in_batches(
-                images, model.log_likelihood_given_code, device=context.device, seed=context.seed, size=BLOCK
-            )
+            own = {"model": model, "device": context.device, "seed": context.seed, "size": BLOCK}
+            log_p = answers_in_batches(images, model.log_likelihood, **own)
+            given_code = answers_in_batches(images, model.log_likelihood_given_code, **own)
             if log_p is None and isinstance(model, LikelihoodModel) and model.normalised:
                 blocks = infer_in_blocks(context, model, self.config.images)
                 log_p = torch.cat(

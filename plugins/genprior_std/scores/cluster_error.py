@@ -87,7 +87,7 @@ def named_by_the_majority(q: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def _clusters(context: ScoreContext, images: ImageSet) -> Tensor:
     with context.trained() as model:
-        q = answers_in_batches(images, model.clusters, device=context.device, seed=context.seed)
+        q = answers_in_batches(images, model.clusters, model=model, device=context.device, seed=context.seed)
         if q is None:
             raise ScoreError(
                 f"model '{model.name}' does not cluster images, so it has no cluster error. Models that implement "

@@ -57,7 +57,11 @@ class ErrorRate(Score):
             raise ScoreError("an error rate compares classes with labels, and this data set has no labels")
         with context.trained() as model:
             q = answers_in_batches(
-                images, lambda batch: model.classify(_unlabelled(batch)), device=context.device, seed=context.seed
+                images,
+                lambda batch: model.classify(_unlabelled(batch)),
+                model=model,
+                device=context.device,
+                seed=context.seed,
             )
             if q is None:
                 raise ScoreError(

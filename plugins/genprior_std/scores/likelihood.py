@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from genprior import Batch, Draws, Inference, LikelihoodModel, ScoreContext, ScoreError, images_to_float, seeded
+from genprior import Draws, Inference, LikelihoodModel, ScoreContext, ScoreError, as_batch, seeded
 from genprior_std.scores.entropy import random_rows
 
 __all__ = [
@@ -56,10 +56,11 @@ def infer_in_blocks(context: ScoreContext, model: LikelihoodModel, images: int |
         model: in evaluation mode.
         images: at most so many, chosen under a fixed seed; all if None.
     """
-    x, y, _ = context.real("test")
-    chosen = random_rows(torch.arange(len(x)), len(x) if images is None else images)
+    test = context.real("test")
+    n = len(test.images)
+    chosen = random_rows(torch.arange(n), n if images is None else images)
     for index, block in enumerate(torch.split(chosen, BLOCK)):
-        batch = Batch(images_to_float(x[block].to(context.device)), y[block].to(context.device))
+        batch = as_batch(model, test.take(block), context.device)
         with seeded(context.seed, "likelihood", index):
             yield model.infer(batch)
 
