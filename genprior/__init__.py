@@ -26,7 +26,7 @@ _HOMES = {
         "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference", "LikelihoodModel", "LocalPath", "Model",
         "ModelSpec", "ModulePart", "Objectives", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior",
         "Prior", "PriorSpec", "Reconstruction", "ReconstructionSpec", "SampleScore", "Score", "ScoreContext",
-        "ScoreSpec", "Sizes", "TextConditioner", "TrainingRun", "Widths",
+        "ScoreSpec", "Sizes", "TextConditioner", "TextExporter", "TrainingRun", "Widths",
     ],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",

@@ -198,6 +198,12 @@ def sample(
     label: Annotated[
         str | None, typer.Option(metavar="NAME|INDEX", help="Class of the images, for models conditioned on labels.")
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SENTENCE", help="What the images show, for models conditioned on text; several are taken in turn."
+        ),
+    ] = None,
     row: Annotated[str | None, typer.Option(metavar="LABEL", help="The row, if RUN is a table's folder.")] = None,
     to: Annotated[
         Path | None,
@@ -223,7 +229,7 @@ def sample(
     found = one_run(run, row)
     path = to if to is not None else found.folder / "samples.png"
     name = exporter or export.exporter_for(path, by_label=layout is Layout.LABELS)
-    export.export(found, name, path, n=n, seed=seed, label=label, force=force)
+    export.export(found, name, path, n=n, seed=seed, label=label, text=text or None, force=force)
     console.print_line(f"{n} images of {found.label}, seed {seed}: {path}")
 
 

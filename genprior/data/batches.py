@@ -11,6 +11,7 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 
 from genprior.data.images import check_images, images_to_float
 from genprior.data.labels import HIDDEN_LABEL, balanced
+from genprior.data.text import EmbeddedCaptions
 from genprior.errors import DataError, PlanError
 from genprior.parts import Batch, ImageSet
 
@@ -52,6 +53,7 @@ class DeviceData:
         stochastic: bool = False,
         labels: int | None = None,
         labelled_batch: int | None = None,
+        text: EmbeddedCaptions | None = None,
         rank: int = 0,
         world: int = 1,
         resident: bool | None = None,
@@ -72,6 +74,7 @@ class DeviceData:
             labels: how many images keep their label, equally many of each class, drawn under the seed; None for all.
             labelled_batch: labelled images per step, over all ranks; by default `batch`, or the number of images that
                 keep their label if that is smaller.
+            text: the embedded captions; a batch has one for each image, drawn under (seed, step).
             rank: which slice of each batch this process gets.
             world: how many ranks share a batch.
             resident: whether the set is kept on the device; None decides by its free memory.
@@ -109,6 +112,7 @@ class DeviceData:
         home = self.device if self.resident else torch.device("cpu")
         self._images = images.to(home).contiguous()
         self._labels = image_set.labels.to(home)
+        self._text = text.to(home) if text is not None else None
         self._orders: dict[str, tuple[int, Tensor]] = {}
         self.labelled: Tensor | None = None
         """The indices [labels] of the images that keep their label, on the host; None where all do."""
@@ -135,6 +139,9 @@ class DeviceData:
         """
         chosen = self._indices("order", step, len(self), self.batch_size)[self._mine]
         batch = self._prepared(chosen, step, "", self.batch_size, self._mine)
+        if self._text is not None:
+            uniform = torch.rand(self.batch_size, generator=_generator(self.seed, "caption", step))[self._mine]
+            batch = batch._replace(text=self._captions(self._text, chosen, uniform))
         if self.labelled is None:
             return batch
         among = self._indices("labelled order", step, len(self.labelled), self._labelled_batch)[self._my_labelled]
@@ -180,6 +187,8 @@ class DeviceData:
     def draw(self, n: int) -> Batch:
         """N different training images, chosen with torch's default generator on the host, scaled and binarised.
 
+        With embedded captions, each has the vector of one of its captions.
+
         Raises:
             PlanError: the set has fewer images.
         """
@@ -189,11 +198,17 @@ class DeviceData:
                 f"1 to {len(self)} are possible"
             )
         chosen = torch.randperm(len(self))[:n]
-        images, labels = self._gather(self._send(chosen) if self.resident else chosen)
+        chosen = self._send(chosen) if self.resident else chosen
+        images, labels = self._gather(chosen)
         if self.stochastic:
             seed = int(torch.randint(2**62, ()))
             images = self._binarised(images, torch.Generator().manual_seed(seed), n)
-        return Batch(self._scaled(images), labels)
+        text = None if self._text is None else self._captions(self._text, chosen, torch.rand(n))
+        return Batch(self._scaled(images), labels, text=text)
+
+    def _captions(self, text: EmbeddedCaptions, chosen: Tensor, uniform: Tensor) -> Tensor:
+        """The vector of one caption of each chosen image, on the device."""
+        return text.choose(chosen, self._send(uniform)) if self.resident else self._send(text.choose(chosen, uniform))
 
     def _shifted(self, images: Tensor, down: Tensor, across: Tensor) -> Tensor:
         """Each image shifted: its window in the image with a black margin of `shift` pixels, at offsets [n, 1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def evaluating(model: Model) -> Iterator[None]:
             module.training = training
 
 
-def generate(model: Model, n: int, *, seed: int, label: int | None = None) -> Tensor:
+def generate(model: Model, n: int, *, seed: int, label: int | None = None, text: Sequence[str] | None = None) -> Tensor:
     """The first n images of the sequence that a seed determines.
 
     Args:
@@ -40,20 +40,44 @@ def generate(model: Model, n: int, *, seed: int, label: int | None = None) -> Te
         n: the number of images.
         seed: draws codes and conditions; a longer sequence begins with the shorter one.
         label: the class of the images; None draws conditions.
+        text: sentences that describe the images, repeated in turn; None draws conditions.
 
     Returns:
         uint8 [n, c, h, w] on the host.
+
+    Raises:
+        PlanError: both label and text are given, or the model takes no label, or no text.
     """
     device = next(model.parameters()).device
+    sentences = None if text is None else _embedded(model, text, label).to(device)
     chunks = []
     with evaluating(model):
         for start in range(0, n, CHUNK):
             like = torch.zeros(CHUNK, device=device)
             y = None if label is None else torch.full((CHUNK,), label, device=device, dtype=torch.int64)
             with seeded(seed, "generate", start // CHUNK):
-                images = to_uint8(model.generate(model.condition(like, y)))
+                if sentences is None:
+                    condition = model.condition(like, y)
+                else:
+                    turn = torch.arange(start, start + CHUNK, device=device) % len(sentences)
+                    condition = model.condition_on_text(sentences.index_select(0, turn))
+                images = to_uint8(model.generate(condition))
             chunks.append(images[: n - start].cpu())
     return torch.cat(chunks)
+
+
+def _embedded(model: Model, text: Sequence[str], label: int | None) -> Tensor:
+    """The vectors [m, size] of sentences on the host."""
+    if label is not None:
+        raise PlanError("a label and a text were given for the same images; give one of them")
+    if not text:
+        raise PlanError("an empty list of sentences was given; give at least one")
+    if model.embedder is None:
+        raise PlanError(
+            f"model '{model.name}' of this run takes no text; sample without one, or train on captioned images with "
+            "conditioner 'sentence'"
+        )
+    return model.embedder.embed(text)
 
 
 def as_batch(model: Model, images: ImageSet, device: torch.device | str) -> Batch:

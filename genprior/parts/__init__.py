@@ -29,7 +29,7 @@ from genprior.parts.base import (
 )
 from genprior.parts.conditioners import Conditioner, TextConditioner
 from genprior.parts.embedders import Embedder, EmbedderConfig, EmbedderState
-from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext
+from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext, TextExporter
 from genprior.parts.games import Game
 from genprior.parts.hooks import Hook, HookConfig, HookSpec
 from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
@@ -107,6 +107,7 @@ __all__ = [
     "ScoreSpec",
     "Sizes",
     "TextConditioner",
+    "TextExporter",
     "TrainingRun",
     "Widths",
 ]

@@ -16,7 +16,7 @@ from genprior.parts.base import Part, PartConfig
 from genprior.parts.models import Model
 from genprior.parts.values import ImageSet
 
-__all__ = ["Column", "Dataset", "Exporter", "SampleScore", "Score", "ScoreContext"]
+__all__ = ["Column", "Dataset", "Exporter", "SampleScore", "Score", "ScoreContext", "TextExporter"]
 
 
 class Dataset(Part, ABC):
@@ -220,3 +220,22 @@ class Exporter(Part, ABC):
     @abstractmethod
     def write(self, model: Model, path: Any, *, n: int, seed: int, label: int | None) -> None:
         """Write n images of `model`, drawn under `seed`, to the file `path`, whole or not at all."""
+
+
+class TextExporter(Exporter):
+    """An exporter that also writes images which sentences describe, of models that are conditioned on text."""
+
+    @abstractmethod
+    def write(
+        self, model: Model, path: Any, *, n: int, seed: int, label: int | None, text: Sequence[str] | None = None
+    ) -> None:
+        """Write n images of `model`, drawn under `seed`, to the file `path`, whole or not at all.
+
+        Args:
+            model: in evaluation mode.
+            path: the file.
+            n: the number of images.
+            seed: draws codes and conditions.
+            label: the class of the images, or None.
+            text: sentences, the first for the first image, repeated in turn; or None.
+        """

@@ -149,7 +149,7 @@ class Model(Part, nn.Module, ABC):
         conditioner = self.part_for("conditioner")
         if not isinstance(conditioner, TextConditioner):
             raise PlanError(
-                f"model '{self.name}' takes no text here; sample without one, or train with captioned images and "
+                f"model '{self.name}' of this run takes no text; sample without one, or train on captioned images with "
                 "conditioner 'sentence'"
             )
         return conditioner.of_text(text)

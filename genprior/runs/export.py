@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from genprior.errors import GenpriorError, PlanError, RunError
-from genprior.parts import Exporter
+from genprior.parts import Exporter, TextExporter
 from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
@@ -52,13 +53,24 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
     return chosen[0].name
 
 
-def export(run: Run, name: str, path: Path, *, n: int, seed: int, label: str | None, force: bool = False) -> None:
+def export(
+    run: Run,
+    name: str,
+    path: Path,
+    *,
+    n: int,
+    seed: int,
+    label: str | None,
+    text: Sequence[str] | None = None,
+    force: bool = False,
+) -> None:
     """Write n images of a run with an installed exporter.
 
     Raises:
         RunError: the file exists already, or the run has no checkpoint.
         PluginError: the exporter does not exist.
-        PlanError: the class does not exist, or the model is not conditioned on labels.
+        PlanError: the class does not exist, the model is not conditioned on labels or not on text, or the exporter
+            writes no images of sentences.
         GenpriorError: the file cannot be written.
     """
     if path.exists() and not force:
@@ -67,8 +79,16 @@ def export(run: Run, name: str, path: Path, *, n: int, seed: int, label: str | N
     model = run.model
     exporter: Exporter = part.for_classes(len(run.classes)).make()
     index = None if label is None else run.label_index(label)
+    if text is not None and not isinstance(exporter, TextExporter):
+        able = [part.name for part in installed().all() if issubclass(part, TextExporter)]
+        raise PlanError(
+            f"exporter '{name}' writes no images of a text; leave --text out, or use one of: {', '.join(able)}"
+        )
     with naming_parts(run.label):
         try:
-            exporter.write(model, path, n=n, seed=seed, label=index)
+            if isinstance(exporter, TextExporter):
+                exporter.write(model, path, n=n, seed=seed, label=index, text=text)
+            else:
+                exporter.write(model, path, n=n, seed=seed, label=index)
         except OSError as error:
             raise GenpriorError(f"{path} cannot be written: {error.strerror or error}") from error

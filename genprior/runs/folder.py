@@ -1,8 +1,9 @@
 """The run folder: its lock, its recipe, the state of the run, and reading and writing of its files.
 
 `recipe.toml` is the resolved recipe, `run.json` the facts (versions, hardware, times, whether the run is finished),
-`metrics.jsonl` the records, `scores.json` the scores, `labelled.json` the images that kept their label, and
-`checkpoints/` the weights. No other module reads or writes these files.
+`metrics.jsonl` the records, `scores.json` the scores, `labelled.json` the images that kept their label,
+`embedder.safetensors` the fitted embedder of a model that reads text, and `checkpoints/` the weights. No other module
+reads or writes these files.
 """
 
 from __future__ import annotations
@@ -19,18 +20,27 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from genprior.errors import DataError, RunError
-from genprior.parts import Dataset
+from genprior.parts import Dataset, EmbedderState
 from genprior.recipe.mistakes import explained
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs import records
+from genprior.runs.embedder_file import read_embedder, write_embedder
 from genprior.runs.jobs import Job
 from genprior.storage import checkpoint
 from genprior.storage.files import append_line, to_file, write_json, write_text
 
 __all__ = ["RunFolder", "refuse_changed"]
 
-_CONTENT = ("run.json", "metrics.jsonl", "scores.json", "labelled.json", "checkpoints", "samples")
+_CONTENT = (
+    "run.json",
+    "metrics.jsonl",
+    "scores.json",
+    "labelled.json",
+    "embedder.safetensors",
+    "checkpoints",
+    "samples",
+)
 """What else a run writes into its folder."""
 
 
@@ -232,6 +242,18 @@ class RunFolder:
     def write_scores(self, scores: Mapping[str, float]) -> None:
         """Write `scores.json`."""
         write_json(self.path / "scores.json", scores)
+
+    def embedder(self) -> EmbedderState | None:
+        """The fitted embedder; None if the file does not exist.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        return read_embedder(self.path / "embedder.safetensors")
+
+    def write_embedder(self, state: EmbedderState) -> None:
+        """Write `embedder.safetensors`."""
+        write_embedder(self.path / "embedder.safetensors", state)
 
     def write_labelled(self, images: Sequence[int]) -> None:
         """Write `labelled.json`: the indices of the training images that keep their label."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from genprior.engine.build import build_model
 from genprior.engine.sampling import generate
 from genprior.errors import PlanError, RunError, did_you_mean
-from genprior.parts import DataInfo, Model, PartConfig
+from genprior.parts import DataInfo, Embedder, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
@@ -97,11 +98,29 @@ class Run:
                 f"{self.plan.run.checkpoint_every} steps, or when training is interrupted)"
             )
         data = saved.facts["data"]
-        info = DataInfo(tuple(data["image"]), tuple(data["classes"]), data.get("binary", False), data.get("labelled"))
+        info = DataInfo(
+            tuple(data["image"]),
+            tuple(data["classes"]),
+            data.get("binary", False),
+            data.get("labelled"),
+            data.get("captioned", False),
+        )
         with naming_parts(self.label):
             model = build_model(self.plan.model, info, self.seed)
         model.load_state_dict({**saved.under("model"), **saved.under("average")})
+        if model.embedder is not None:
+            self._restore(model.embedder)
         return model.eval()
+
+    def _restore(self, embedder: Embedder) -> None:
+        state = self._files.embedder()
+        if state is None:
+            raise RunError(
+                f"the run {self.folder} has no embedder.safetensors, without which its model cannot read text; give "
+                "its training command again, which writes it anew"
+            )
+        with naming_parts(self.label):
+            embedder.restore(state)
 
     def label_index(self, label: str | int) -> int:
         """The index of a class that is given by its name or index.
@@ -122,25 +141,32 @@ class Run:
         saved = self._files.read_checkpoint()
         return [str(name) for name in saved.facts["data"]["classes"]] if saved is not None else []
 
-    def sample(self, n: int, *, seed: int = 0, label: str | int | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, seed: int = 0, label: str | int | None = None, text: str | Sequence[str] | None = None
+    ) -> Tensor:
         """Draw n new images.
 
         Args:
             n: the number of images.
             seed: draws codes and conditions; a longer sequence begins with the shorter one.
             label: a class's name or index, for a model that is conditioned on labels.
+            text: a sentence that describes the images, for a model that is conditioned on text; several sentences are
+                repeated in turn.
 
         Returns:
             uint8 [n, c, h, w].
 
         Raises:
             RunError: n is below 1, or there is no checkpoint yet.
-            PlanError: the class does not exist, or the model is not conditioned on labels.
+            PlanError: the class does not exist, the model is not conditioned on labels or not on text, both are given,
+                or a sentence is empty.
         """
         if n < 1:
             raise RunError(f"{n} images were requested; request at least 1")
+        index = None if label is None else self.label_index(label)
+        sentences = [text] if isinstance(text, str) else text
         with naming_parts(self.label):
-            return generate(self.model, n, seed=seed, label=None if label is None else self.label_index(label))
+            return generate(self.model, n, seed=seed, label=index, text=sentences)
 
 
 def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genprior.data.batches import DeviceData
 from genprior.data.images import as_trained
+from genprior.data.text import EmbeddedCaptions
 from genprior.engine.build import build_model
 from genprior.engine.device import choose_device, choose_precision
 from genprior.engine.ema import AveragedWeights
@@ -99,6 +100,7 @@ class Trainer:
             keep_freed_memory()
         train, dataset = self.images("train"), plan.data.make()
         self._info = as_trained(dataset, plan.run.labels, train)
+        self.model: Model = build_model(plan.model, self._info, self.seed)
         self.data = DeviceData(
             train,
             self._device,
@@ -109,10 +111,10 @@ class Trainer:
             stochastic=dataset.stochastic,
             labels=self._info.labelled,
             labelled_batch=plan.run.labelled_batch,
+            text=self._embedded(train),
             rank=rank(),
             world=world(),
         )
-        self.model: Model = build_model(plan.model, self._info, self.seed)
         self.model.to(self._device)
         self.model.to(memory_format=torch.channels_last)
         with seeded(self.seed, "begin"):
@@ -134,6 +136,18 @@ class Trainer:
         dtype = choose_precision(plan.run.precision, self._device)
         self.precision = str(dtype).removeprefix("torch.")
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+    def _embedded(self, train: ImageSet) -> EmbeddedCaptions | None:
+        """The embedded captions of the training images; the embedder is that of the run folder, or fitted now."""
+        embedder = self.model.embedder
+        if embedder is None:
+            return None
+        kept = self._files.embedder()
+        if kept is None:
+            embedder.fit([text for some in train.captions for text in some])
+        else:
+            embedder.restore(kept)
+        return EmbeddedCaptions.of(train, embedder)
 
     def _check_optimisers(self, trained: Iterable[str]) -> None:
         """Refuse optimiser settings for a module that the model does not have and that is no setting of it either."""
@@ -196,6 +210,8 @@ class Trainer:
             self._resume()
             self._files.write_recipe(self.plan)
             self._files.write_facts(self._facts(finished=False))
+            if self.model.embedder is not None:
+                self._files.write_embedder(self.model.embedder.state())
             if self.data.labelled is not None:
                 self._files.write_labelled(self.data.labelled.tolist())
             self._listeners.started(self)

@@ -54,7 +54,7 @@ def test_an_epoch_shows_each_image_at_most_once(n, batch, seed, e):
 def test_images_keep_their_labels():
     data = DeviceData(numbered(50, 2, 2), "cpu", batch=7, seed=3)
     for step in range(20):
-        x, y, _ = data.batch(step)
+        x, y, *_ = data.batch(step)
         assert x.shape == (7, 3, 2, 2) and x.dtype == torch.float32 and y.dtype == torch.int64
         wanted = (2 * y.double() / 255 - 1)[:, None, None, None].expand_as(x)
         torch.testing.assert_close(x.double(), wanted, rtol=0, atol=1e-7)
@@ -147,7 +147,7 @@ def test_flips_mirror_half_of_the_images_left_to_right(channels_last):
     data = DeviceData(images, "cpu", batch=16, seed=4, flip=True, channels_last=channels_last)
     flipped = 0
     for step in range(50):
-        x, y, _ = data.batch(step)
+        x, y, *_ = data.batch(step)
         as_it_is = images_to_float(images.images[y])
         mirrored = torch.from_numpy(np.fliplr(as_it_is.permute(2, 3, 0, 1).numpy()).copy()).permute(2, 3, 0, 1)
         is_flipped = (x == mirrored).flatten(1).all(1)
@@ -159,7 +159,7 @@ def test_flips_mirror_half_of_the_images_left_to_right(channels_last):
 
 def test_without_flip_nothing_is_mirrored():
     images = random_images(16)
-    x, y, _ = DeviceData(images, "cpu", batch=16, seed=4).batch(3)
+    x, y, *_ = DeviceData(images, "cpu", batch=16, seed=4).batch(3)
     assert torch.equal(x, images_to_float(images.images[y]))
 
 
@@ -189,7 +189,7 @@ def white_as_often_as_it_is_bright(x):
 def test_a_stochastic_batch_is_black_and_white(channels_last):
     data = DeviceData(random_images(), "cpu", batch=8, seed=5, stochastic=True, channels_last=channels_last)
     for step in range(6):
-        x, y, _ = data.batch(step)
+        x, y, *_ = data.batch(step)
         assert x.shape == (8, 3, 4, 6) and x.dtype == torch.float32 and y.shape == (8,)
         assert torch.equal(x.abs(), torch.ones_like(x))
     assert data.info.binary and not DeviceData(random_images(), "cpu", batch=8, seed=5).info.binary
@@ -222,7 +222,7 @@ def test_another_step_and_another_seed_draw_anew():
 
 def test_black_and_white_images_are_left_as_they_are():
     images = ImageSet(255 * (random_images().images % 2), torch.arange(24), tuple(str(i) for i in range(24)))
-    x, y, _ = DeviceData(images, "cpu", batch=12, seed=1, stochastic=True).batch(2)
+    x, y, *_ = DeviceData(images, "cpu", batch=12, seed=1, stochastic=True).batch(2)
     assert torch.equal(x, images_to_float(images.images[y]))
 
 
@@ -234,7 +234,7 @@ def test_black_and_white_images_are_left_as_they_are():
 def test_drawn_images_differ_and_keep_their_labels(n, asked, channels_last, resident):
     asked = min(n, asked)
     data = DeviceData(numbered(n, 2, 3), "cpu", batch=1, seed=0, channels_last=channels_last, resident=resident)
-    x, y, _ = data.draw(asked)
+    x, y, *_ = data.draw(asked)
     assert x.shape == (asked, 3, 2, 3) and len(set(y.tolist())) == asked and set(y.tolist()) <= set(range(n))
     assert torch.equal(x, images_to_float(numbered(n, 2, 3).images[y]))
 
@@ -410,6 +410,6 @@ def test_a_gpu_gets_the_batches_of_the_cpu(resident, stochastic):
         channels_last=True, resident=resident,
     )  # fmt: skip
     for step in range(10):
-        x, y, _ = there.batch(step)
+        x, y, *_ = there.batch(step)
         assert x.is_cuda and y.is_cuda and torch.equal(y.cpu(), here.batch(step).y)
         torch.testing.assert_close(x.cpu(), here.batch(step).x, rtol=0, atol=1e-6)

@@ -34,6 +34,7 @@ class Coins:
     """A model of independent pixels, white with probability p; given a code, with another one."""
 
     name = "coins"
+    embedder = None
 
     def __init__(self, p=None, given=None):
         self.p, self.given, self.seen = p, given, []

@@ -27,6 +27,7 @@ class Sorting:
     """A model that reads q from the pixels of an image of 1 x 3."""
 
     name = "sorting"
+    embedder = None
 
     def clusters(self, batch):
         return ((batch.x.flatten(1) + 1) / 2).softmax(1)
@@ -34,6 +35,7 @@ class Sorting:
 
 class Plain:
     name = "plain"
+    embedder = None
 
     def clusters(self, batch):
         return None

@@ -44,6 +44,7 @@ class Cheating(Reading):
 
 class Plain:
     name = "plain"
+    embedder = None
 
     def classify(self, batch):
         return None

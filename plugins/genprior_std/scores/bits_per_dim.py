@@ -83,9 +83,10 @@ class BitsPerDimension(Score):
         images = test.take(chosen)
         width = 1.0
         with context.trained() as model:
-            own = {"model": model, "device": context.device, "seed": context.seed, "size": BLOCK}
-            log_p = answers_in_batches(images, model.log_likelihood, **own)
-            given_code = answers_in_batches(images, model.log_likelihood_given_code, **own)
+            log_p, given_code = (
+                answers_in_batches(images, predict, model=model, device=context.device, seed=context.seed, size=BLOCK)
+                for predict in (model.log_likelihood, model.log_likelihood_given_code)
+            )
             if log_p is None and isinstance(model, LikelihoodModel) and model.normalised:
                 blocks = infer_in_blocks(context, model, self.config.images)
                 log_p = torch.cat(

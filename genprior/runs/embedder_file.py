@@ -1,0 +1,48 @@
+"""The fitted embedder of a run, `embedder.safetensors`: its tensors, and its texts as metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from genprior.errors import RunError
+from genprior.parts import EmbedderState
+from genprior.storage.files import to_file, whole_file
+
+__all__ = ["read_embedder", "write_embedder"]
+
+
+def read_embedder(path: Path) -> EmbedderState | None:
+    """The state that `write_embedder` wrote; None if the file does not exist.
+
+    Raises:
+        RunError: it is damaged.
+        OSError: the system cannot read it.
+    """
+    try:
+        with to_file("read", path), safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return EmbedderState(tensors, file.metadata() or {})
+    except FileNotFoundError:
+        return None
+    except SafetensorError as error:
+        raise RunError(
+            f"{path} is damaged: {error}. Delete it and give the training command of the run again, which fits the "
+            "embedder to the training captions anew"
+        ) from error
+
+
+def write_embedder(path: Path, state: EmbedderState) -> None:
+    """Write the state of a fitted embedder, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    with whole_file(path) as partial:
+        try:
+            save_file(tensors, partial, metadata=state.notes)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
