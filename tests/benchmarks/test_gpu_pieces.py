@@ -299,8 +299,8 @@ def test_every_training_job_is_of_valid_rows_at_full_size(job: dict[str, list[st
 
     command = job["command"]
     rows, (seed,) = options(command, "--rows") or None, options(command, "--seeds")
-    settings = options(command, "--set")
-    recipe = genprior.load_recipe(ROOT / command[2], rows=rows, settings=settings, seeds=[int(seed)])
+    changes, settings = options(command, "--with"), options(command, "--set")
+    recipe = genprior.load_recipe(ROOT / command[2], changes=changes, rows=rows, settings=settings, seeds=[int(seed)])
     labels = [plan.label for plan in recipe.plans]
     assert labels == rows if rows else len(labels) > 1
     (out,) = options(command, "--out")
