@@ -47,17 +47,25 @@ def read_archive(path: Path, *others: str) -> Archive:
             name = next((key for key in ("images", "arr_0") if key in names), names[0] if len(names) == 1 else "")
             if not name:
                 raise DataError(f"{path}: it has no array 'images' or 'arr_0'; it has {', '.join(names) or 'nothing'}")
-            images = archive[name]
-            extra = {key: archive[key] for key in others if key in names}
+            read = {key: _array(archive, key) for key in (name, *others) if key in names}
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; give an .npz with an array 'images'") from None
     except ValueError as problem:
         raise DataError(
-            f"{path}: it is no .npz of plain arrays ({problem}); save it with numpy.savez, without Python objects"
+            f"{path}: it is no .npz of plain arrays ({problem}); save it with numpy.savez, without Python objects, and "
+            "texts as numpy.array(texts, dtype=str)"
         ) from problem
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
         raise DataError(f"{path}: it cannot be read ({problem}); is it a whole .npz file?") from problem
-    return Archive(_channels_first(images, f"{path}: '{name}'"), name, extra)
+    return Archive(_channels_first(read.pop(name), f"{path}: '{name}'"), name, read)
+
+
+def _array(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    try:
+        array: np.ndarray = archive[key]
+    except ValueError as problem:
+        raise ValueError(f"'{key}': {problem}") from problem
+    return array
 
 
 def _channels_first(images: np.ndarray, what: str) -> np.ndarray:

@@ -36,8 +36,8 @@ class Arrays(Dataset):
 
     `images`, or `arr_0`, or the only array is [n, h, w], [n, h, w, c] or [n, c, h, w] with c of 1 or 3, in uint8, in
     bool (black and white), or in floating point with `range` giving the values of black and white. `labels` [n]
-    (integers from 0) and `classes` (names in label order) may be left out. Pickled content is never read, so a file
-    from elsewhere cannot run code.
+    (integers from 0), `classes` (names in label order) and `captions` (strings, [n] or [n, k]) may be left out. Pickled
+    content is never read, so a file from elsewhere cannot run code.
     """
 
     name = "arrays"
@@ -71,15 +71,17 @@ class Arrays(Dataset):
 
         Raises:
             DataError: there is no such split; the file is missing, not an .npz, truncated, pickled, or without
-                `images`; its arrays have a wrong dtype, shape or range; or nothing is left for the split.
+                `images`; its arrays have a wrong dtype, shape or range; a caption is empty; or nothing is left for the
+                split.
         """
         check_split(self.name, split)
         path = self._file()
-        archive = read_archive(path, "labels", "classes")
+        archive = read_archive(path, "labels", "classes", "captions")
         levels = array_to_uint8(archive.images, f"{path}: '{archive.name}'", self.config.range)
         images = fit_images(check_levels(levels, str(path)), self.config.size, self.config.how)
         labels, classes = _labels(archive.others, path, len(images))
-        whole = check_images(ImageSet(images, labels, classes), str(path))
+        captions = _captions(archive.others, path, len(images))
+        whole = check_images(ImageSet(images, labels, classes, captions), str(path))
         return hold_out(whole, split, fraction=self.config.test_fraction, name=str(path))
 
     def files_hash(self) -> str:
@@ -117,3 +119,24 @@ def _labels(content: dict[str, Any], path: Path, n: int) -> tuple[torch.Tensor, 
             raise DataError(f"{path}: 'labels' runs up to {labels.max()}; number the classes from 0, or give 'classes'")
         classes = tuple(str(label) for label in range(int(labels.max()) + 1))
     return torch.from_numpy(labels.astype(np.int64)), classes
+
+
+def _captions(content: dict[str, Any], path: Path, n: int) -> tuple[tuple[str, ...], ...]:
+    """The captions of each image, without space at their ends; none where the archive has none.
+
+    Raises:
+        DataError: they are no strings, or not [n] or [n, k].
+    """
+    texts = content.get("captions")
+    if texts is None:
+        return ()
+    if texts.dtype.kind != "U":
+        raise DataError(
+            f"{path}: 'captions' is {texts.dtype}; strings are needed, saved as numpy.array(captions, dtype=str)"
+        )
+    if texts.ndim not in (1, 2) or len(texts) != n or not texts.size:
+        raise DataError(
+            f"{path}: 'captions' has shape {list(texts.shape)} for {n} images; [{n}], or [{n}, k] for k captions an "
+            "image, is needed"
+        )
+    return tuple(tuple(text.strip() for text in some) for some in texts.reshape(n, -1).tolist())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +28,8 @@ from genprior import (
     read_cache,
     write_cache,
 )
-from genprior_std.datasets.shared import check_split, decode, hold_out
+from genprior_std.datasets.captions import Captions, read_captions
+from genprior_std.datasets.shared import check_split, decode, hold_out, name_some
 
 __all__ = ["Folder"]
 
@@ -40,12 +43,14 @@ _SPLITS = {
 
 
 class _Listing(NamedTuple):
-    """Image files below a folder, the class of each, and the class names."""
+    """Image files below a folder, the class and the captions of each, and the class names."""
 
     root: Path
     files: list[Path]
     labels: list[int]
     classes: tuple[str, ...]
+    captions: tuple[tuple[str, ...], ...] = ()
+    """The captions of each file; empty if none are read."""
 
     def contents(self) -> list[str]:
         """The path below the folder, the label and the hash of the content of each file, after the class names."""
@@ -64,7 +69,9 @@ class Folder(Dataset):
     Sub-folders `train` and `test` are the splits, and so is `val`, which serves as `test` where there is no `test`;
     else a fixed random share of the images is held out for `test`. Image files that Pillow can read are used, and links
     are followed; hidden files and folders and other file types are left out, counted and named. Decoded images are
-    cached under a hash of the files' content.
+    cached under a hash of the files' content. Captions are read from `captions.jsonl`, `metadata.csv` or
+    `metadata.jsonl` in the folder, or in each folder of a split, as Hugging Face's ImageFolder has them: a line has
+    `file_name`, the path from that file, and a text.
     """
 
     name = "folder"
@@ -83,13 +90,17 @@ class Folder(Dataset):
         """1 for grey, 3 for RGB."""
         test_fraction: float = Field(default=0.1, ge=0, lt=1)
         """The share of images held out for `test`, where the folder has no sub-folders for the splits."""
+        captions: bool = True
+        """Whether captions beside the images are read; false ignores the files that hold them."""
+        caption_column: str | None = Field(default=None, min_length=1)
+        """The column of the captions; None takes the one called text, caption or captions."""
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train` or `test`, or `validation` where the folder has `train`, `val` and `test`.
 
         Raises:
-            DataError: there is no such split; the folder is missing or has no images; images cannot be read; or
-                nothing is left for the split.
+            DataError: there is no such split; the folder is missing or has no images; images or captions cannot be
+                read; an image has no caption where others have one; or nothing is left for the split.
         """
         listings = self._listings()
         check_split(self.name, split, tuple(listings) if len(listings) > 1 else ("train", "test"))
@@ -99,14 +110,14 @@ class Folder(Dataset):
         return hold_out(whole, split, fraction=self.config.test_fraction, name=f"folder {self.config.path}")
 
     def files_hash(self) -> str:
-        """A hash of the content of the images, their paths below the folder, and their classes.
+        """A hash of the content of the images, their paths below the folder, their classes and their captions.
 
         Raises:
             DataError: the folder is missing or has no images, or files cannot be read.
         """
         texts: list[str] = []
         for split, listing in self._listings().items():
-            texts += [split, *listing.contents()]
+            texts += [split, *listing.contents(), *map(json.dumps, listing.captions)]
         return content_hash(*texts)
 
     def _listings(self) -> dict[str, _Listing]:
@@ -117,6 +128,7 @@ class Folder(Dataset):
             raise DataError(f"data set 'folder': path = {root} {what}; give a folder of images")
         found = list_pictures(root)
         folders = _split_folders(found)
+        captions = self._captions(found, [root, *(folder for _, folder in folders)])
         left_out = [found.left_out] if found.left_out else []
         if folders:
             files = {split: [file for file in found.files if folder in file.parents] for split, folder in folders}
@@ -130,10 +142,28 @@ class Folder(Dataset):
         if left_out:
             read = sum(len(listing.files) for listing in listings.values())
             notice(f"folder {root}: {read:,} images are read; left out: {', '.join(left_out)}")
-        return listings
+        return listings if captions is None else _with_captions(listings, captions, root)
+
+    def _captions(self, found: PictureFiles, folders: Sequence[Path]) -> Captions | None:
+        """The captions beside the images, if they are to be read and there are any."""
+        if not self.config.captions:
+            return None
+        try:
+            captions = read_captions(folders, found.files, self.config.caption_column)
+        except DataError as problem:
+            raise DataError(f"{problem}. captions = false ignores captions") from None
+        if captions is None:
+            return None
+        found.others -= Counter(file.suffix for file in captions.files)
+        names = ", ".join(file.relative_to(found.folder).as_posix() for file in captions.files)
+        notice(f"folder {found.folder}: captions are read from {names}")
+        return captions
 
     def _decoded(self, listing: _Listing) -> ImageSet:
-        """The listed images, from the cache if files of the same content have been decoded before."""
+        """The listed images, from the cache if files of the same content have been decoded before.
+
+        The cache holds no captions, which are quick to read, so changed captions decode nothing again.
+        """
         key = content_hash(str((_CACHE_FORMAT, self.config.size, self.config.channels)), *listing.contents())
         cached_as = f"folder-{key}"
         found = read_cache(cached_as, "all")
@@ -143,7 +173,28 @@ class Folder(Dataset):
             labels = torch.tensor(listing.labels, dtype=torch.int64)
             found = ImageSet(check_levels(images, name), labels, listing.classes)
             write_cache(cached_as, "all", found)
-        return found
+        return found._replace(captions=listing.captions)
+
+
+def _with_captions(listings: Mapping[str, _Listing], captions: Captions, root: Path) -> dict[str, _Listing]:
+    """The listings with the captions of their images.
+
+    Raises:
+        DataError: an image has no caption.
+    """
+    files = [file for listing in listings.values() for file in listing.files]
+    without = [file.relative_to(root).as_posix() for file in files if file not in captions.of]
+    if without:
+        many = f"{len(without):,} of {len(files):,} images {'has' if len(without) == 1 else 'have'}"
+        names = ", ".join(file.relative_to(root).as_posix() for file in captions.files)
+        raise DataError(
+            f"folder {root}: {many} no caption in {names}: {name_some(without)}; give each image a line, or remove "
+            "it. captions = false ignores captions"
+        )
+    return {
+        split: listing._replace(captions=tuple(captions.of[file] for file in listing.files))
+        for split, listing in listings.items()
+    }
 
 
 def _split_folders(found: PictureFiles) -> list[tuple[str, Path]]:

@@ -1,4 +1,4 @@
-"""Helpers of data sets: split names, the held-out part of an undivided set, and decoding image files."""
+"""Helpers of data sets: split names, the held-out part of an undivided set, lists in messages, and decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genprior import DataError, ImageSet, did_you_mean, open_picture
 
-__all__ = ["check_split", "decode", "hold_out"]
+__all__ = ["check_split", "decode", "hold_out", "name_some"]
 
 _NAMED_AT_MOST = 5
 SPLIT_SEED = 0
@@ -59,6 +59,12 @@ def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> Imag
     return whole.take(torch.from_numpy(mine))
 
 
+def name_some(things: Sequence[object]) -> str:
+    """The first things of a list, for messages, and how many more there are."""
+    more = len(things) - _NAMED_AT_MOST
+    return ", ".join(str(thing) for thing in things[:_NAMED_AT_MOST]) + (f", and {more:,} more" if more > 0 else "")
+
+
 def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Tensor:
     """Decode image files: rotated by their EXIF data, scaled so that the shorter side fits, and centre-cropped.
 
@@ -92,9 +98,7 @@ def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Ten
     with ThreadPoolExecutor() as pool:
         broken = [problem for problem in pool.map(one, range(len(files))) if problem]
     if broken:
-        more = f", and {len(broken) - _NAMED_AT_MOST} more" if len(broken) > _NAMED_AT_MOST else ""
         raise DataError(
-            f"{name}: {len(broken)} of {len(files)} images cannot be read: "
-            f"{', '.join(broken[:_NAMED_AT_MOST])}{more}; repair or remove them"
+            f"{name}: {len(broken)} of {len(files)} images cannot be read: {name_some(broken)}; repair or remove them"
         )
     return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
