@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import Field
 from torch import Tensor
 
+from genprior.errors import PlanError
 from genprior.parts.base import Part, PartConfig
 
 __all__ = ["Embedder", "EmbedderConfig", "EmbedderState"]
@@ -62,12 +63,16 @@ class Embedder(Part, ABC):
         """The vectors of sentences, float32 [n, size] on the host; words that it does not know are ignored.
 
         Raises:
-            PlanError: a sentence is empty.
+            PlanError: a sentence is empty, or neither `fit` nor `restore` was called before.
         """
 
     @abstractmethod
     def state(self) -> EmbedderState:
-        """What `fit` has learned."""
+        """What `fit` has learned.
+
+        Raises:
+            PlanError: neither `fit` nor `restore` was called before.
+        """
 
     @abstractmethod
     def restore(self, state: EmbedderState) -> None:
@@ -76,3 +81,14 @@ class Embedder(Part, ABC):
         Raises:
             PlanError: the state is not one of this embedder with these settings.
         """
+
+    def refuse_empty(self, sentences: Sequence[str]) -> None:
+        """Refuse sentences of which one has no words at all, but white space at most.
+
+        Raises:
+            PlanError: names the place of the first one.
+        """
+        for place, sentence in enumerate(sentences):
+            if not sentence.strip():
+                which = f"sentence {place + 1} of {len(sentences)}" if len(sentences) > 1 else "the sentence"
+                raise PlanError(f"embedder '{self.name}': {which} is empty; write at least one word")

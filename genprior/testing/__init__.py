@@ -15,6 +15,7 @@ call, its result, the contract and what to do. All draws are seeded, so results 
 from __future__ import annotations
 
 from genprior.testing.conditioners import check_conditioner
+from genprior.testing.embedders import check_embedder
 from genprior.testing.games import check_game
 from genprior.testing.models import check_model
 from genprior.testing.networks import check_critic, check_decoder, check_encoder
@@ -27,6 +28,7 @@ __all__ = [
     "check_conditioner",
     "check_critic",
     "check_decoder",
+    "check_embedder",
     "check_encoder",
     "check_game",
     "check_model",

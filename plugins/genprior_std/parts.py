@@ -17,6 +17,7 @@ from genprior_std.datasets.flowers102 import Flowers102
 from genprior_std.datasets.folder import Folder
 from genprior_std.datasets.mnist import Mnist
 from genprior_std.datasets.svhn import Svhn
+from genprior_std.embedders.lsa import LatentSemanticAnalysis
 from genprior_std.exporters.code_grid import CodeGrid
 from genprior_std.exporters.grid import Grid
 from genprior_std.exporters.label_grid import LabelGrid
@@ -110,6 +111,7 @@ PARTS: tuple[type[Part], ...] = (
     Folder,
     Mnist,
     Svhn,
+    LatentSemanticAnalysis,
     CodeGrid,
     Grid,
     LabelGrid,

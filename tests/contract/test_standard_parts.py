@@ -11,6 +11,7 @@ from genprior.testing import (
     check_conditioner,
     check_critic,
     check_decoder,
+    check_embedder,
     check_encoder,
     check_game,
     check_model,
@@ -127,6 +128,11 @@ def test_reconstruction(part: Any) -> None:
 @pytest.mark.parametrize("part", of_kind("conditioner"))
 def test_conditioner(part: Any) -> None:
     check_conditioner(settings(part), **called(part))
+
+
+@pytest.mark.parametrize("part", of_kind("embedder"))
+def test_embedder(part: Any) -> None:
+    check_embedder(settings(part))
 
 
 @pytest.mark.parametrize("part", of_kind("game"))

@@ -27,6 +27,7 @@ ROOT = Path(genprior.__file__).parents[1]
 PLUGIN_GUIDE = (ROOT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "parts.md").read_text(encoding="utf-8")
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "plugins").glob("test_*.py"))
+NAMED_TUPLES = ["Sizes", "Widths", "Condition", "Batch", "DataInfo", "ImageSet", "Attribute", "EmbedderState"]
 HOOKS = [name for name in hookspecs.__all__ if name != "hookimpl"]
 
 
@@ -148,7 +149,7 @@ def test_every_public_name_of_parts_is_in_the_reference(name: str) -> None:
     assert re.search(rf"\b{name}\b", REFERENCE)
 
 
-@pytest.mark.parametrize("name", ["Sizes", "Widths", "Condition", "Batch", "DataInfo", "ImageSet"])
+@pytest.mark.parametrize("name", NAMED_TUPLES)
 def test_the_fields_of_a_named_tuple_are_in_the_reference(name: str) -> None:
     (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", REFERENCE, re.M)
     assert set(re.findall(r"`(\w+)`", row)) == set(getattr(genprior, name)._fields)

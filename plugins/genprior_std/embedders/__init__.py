@@ -1,0 +1,1 @@
+"""Embedders: sentences as vectors, from statistics of the training captions."""
