@@ -10,6 +10,7 @@ from genprior_std.conditioners.label import Label
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.conditioners.partial_label import PartialLabel
 from genprior_std.datasets.arrays import Arrays
+from genprior_std.datasets.captioned_digits import CaptionedDigits
 from genprior_std.datasets.cifar10 import Cifar10
 from genprior_std.datasets.digits import Digits
 from genprior_std.datasets.fashion_mnist import FashionMnist
@@ -104,6 +105,7 @@ PARTS: tuple[type[Part], ...] = (
     NoCondition,
     PartialLabel,
     Arrays,
+    CaptionedDigits,
     Cifar10,
     Digits,
     FashionMnist,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from pydantic import Field
 
 from genprior import Dataset, ImageSet, fit_images
+from genprior_std.datasets.digit_scans import divide_scans, read_scans
 from genprior_std.datasets.download import DIGIT_NAMES
 from genprior_std.datasets.views import ViewConfig, binarised, check_view, held_back, is_drawn_once
 
 __all__ = ["Digits"]
-
-_TEST = 360
-_SPLIT_SEED = 0
 
 
 class Digits(Dataset):
@@ -55,22 +51,13 @@ class Digits(Dataset):
         """
         config = self.config
         check_view(self.name, split, config.validation, usual=200, possible=("train", "validation", "test", "all"))
-        # Imported here, because scikit-learn takes a second to import and a plugin is imported to be listed.
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        scans = load_digits()
-        bytes_ = np.rint(scans.images * (255 / 16)).astype(np.uint8)
-        images = fit_images(torch.from_numpy(bytes_)[:, None], config.size, "resize")
+        scans, labels = read_scans()
+        images = fit_images(scans, config.size, "resize")
         if is_drawn_once(config.binarise, split):
             images = binarised(images, place=0)
-        labels = torch.from_numpy(scans.target.astype(np.int64))
         if split != "all":
-            train, test = train_test_split(
-                np.arange(len(bytes_)), test_size=_TEST, random_state=_SPLIT_SEED, stratify=scans.target, shuffle=True
-            )
-            official = np.sort(test if split == "test" else train)
-            mine = official if split == "test" else official[held_back(len(train), split, config.validation, self.name)]
-            chosen = torch.from_numpy(mine)
+            chosen = divide_scans(labels, split)
+            if split != "test":
+                chosen = chosen[held_back(len(chosen), split, config.validation, self.name)]
             images, labels = images[chosen], labels[chosen]
         return ImageSet(images, labels, DIGIT_NAMES)
