@@ -120,6 +120,11 @@ class Critic(ModulePart, ABC):
 
     kind = "critic"
 
+    @classmethod
+    def sees_known(cls, config: Any) -> bool:
+        """Whether a critic with these settings uses `known` where k > 0; True by default."""
+        return True
+
     @abstractmethod
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """Logits [n] of x, which is codes [n, d] or images [n, c, h, w], with known [n, k]."""

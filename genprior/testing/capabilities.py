@@ -34,7 +34,7 @@ def check_sees_known(
     Args:
         contract: collects the broken promises.
         called: what `use` does, for the report.
-        part: an encoder or a decoder, in evaluation mode.
+        part: an encoder, a decoder or a critic, in evaluation mode.
         inputs: images or codes, and `known` [n, k] with rows that differ; with k = 0 nothing is checked.
         use: computes a tensor from the part and both inputs.
     """

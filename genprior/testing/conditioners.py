@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import PlanError
-from genprior.parts import Condition, Conditioner, DataInfo, PartConfig, Sizes, Widths
+from genprior.parts import Condition, Conditioner, DataInfo, Embedder, PartConfig, Sizes, TextConditioner, Widths
 from genprior.randomness import seeded
 from genprior.testing.fixture import Fixture, begin
 from genprior.testing.report import Contract, describe, dtype_name
@@ -37,6 +38,9 @@ def check_conditioner(
     conditions and refuses an unknown class with a PlanError, or refuses all; `consistency` is one finite number,
     differentiable in all parameters of the conditioner.
 
+    A conditioner on text gets captioned images, each with a random vector, also in `begin`: it has an `embedder`,
+    refuses images without text with a PlanError, and `of_text` gives different sentences different conditions.
+
     Args:
         part: the settings or the class.
         info: the data's form; 8x8 images of three classes if not given.
@@ -49,7 +53,8 @@ def check_conditioner(
         ContractError: lists every promise that is broken.
     """
     config = config_of(part, Conditioner)
-    data = info or DataInfo((1, 8, 8), ("circle", "square", "star"))
+    of_text = issubclass(config.part, TextConditioner)
+    data = info or DataInfo((1, 8, 8), ("circle", "square", "star"), captioned=of_text)
     contract = Contract(config.part, f"{data!r} and {config!r}")
     widths = contract.call(
         f"{config.part.__qualname__}.widths(config, {data!r})",
@@ -66,6 +71,7 @@ def check_conditioner(
         return contract.finish()
     sizes = Sizes(data.image, code, widths.known, widths.asked)
     contract, fixture = begin(config, sizes, lend)
+    fixture.prepare = lambda part, dtype: _begin(part, data, dtype)
     made = fixture.make()
     if made is not None:
         for dtype in (torch.float32, torch.float64):
@@ -73,12 +79,25 @@ def check_conditioner(
             _check_conditions(contract, made, data, dtype, one_hot)
         _check_draws(contract, made, sizes)
         _check_labels(contract, made, data, labels, one_hot)
+        if isinstance(made, TextConditioner):
+            _check_text(contract, made, data)
         _check_consistency(contract, fixture, data)
         fixture.check_ownership(made)
         like = torch.zeros(N, dtype=torch.float64)
         fixture.check_state(f"draw(like [{N}])", lambda part: torch.cat(part.draw(like), 1))
         fixture.check_device(f"draw(like [{N}])", lambda part, device: part.draw(like.to(device)).asked)
     contract.finish()
+
+
+def _embedder(made: Any) -> Embedder | None:
+    return made.embedder if isinstance(made, TextConditioner) else None
+
+
+def _begin(part: Any, data: DataInfo, dtype: torch.dtype) -> None:
+    """Let a conditioner begin from random training images, which differ in each draw."""
+    first = int(torch.randint(1_000_000, ()))
+    starts = itertools.count(first)
+    part.begin(lambda n: batch_of(data, n, dtype, _embedder(part), next(starts)))
 
 
 def _check_condition(
@@ -110,7 +129,7 @@ def _check_condition(
 
 
 def _check_conditions(contract: Contract, made: Any, data: DataInfo, dtype: torch.dtype, one_hot: bool) -> None:
-    batch, sizes, word = batch_of(data, N, dtype), made.sizes, dtype_name(dtype)
+    batch, sizes, word = batch_of(data, N, dtype, _embedder(made)), made.sizes, dtype_name(dtype)
     called = f"forward(Batch(x {list(batch.x.shape)} {word}, y [{N}] int64))"
     with seeded("testing", "forward"):
         came = contract.call(called, lambda: made(batch), "forward returns the condition of a batch")
@@ -202,6 +221,36 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
             "a class that does not exist is refused with a genprior.PlanError that says what is possible",
             "compare y with the number of classes first",
         )
+
+
+def _check_text(contract: Contract, made: Any, data: DataInfo) -> None:
+    if not contract.require(
+        isinstance(made.embedder, Embedder),
+        "embedder",
+        describe(made.embedder),
+        "a genprior.Embedder, which training fits to the captions",
+        "make it in __init__: self.embedder = self.config.embedder.make()",
+    ):
+        return
+    text = batch_of(data, N, torch.get_default_dtype(), made.embedder).text
+    called = f"of_text(text [{N}, {made.embedder.config.size}])"
+    came = contract.call(called, lambda: made.of_text(text), "of_text returns the condition of new images")
+    if _check_condition(contract, called, came, made.sizes, torch.get_default_dtype(), one_hot=False):
+        contract.require(
+            not torch.equal(came.asked[0], came.asked[1]),
+            f"{called} with two sentences",
+            "`asked` is the same for both",
+            "different sentences have different conditions",
+            "let `asked` depend on the sentence",
+        )
+    refusal = _raised(lambda: made(batch_of(data, N)))
+    contract.require(
+        isinstance(refusal, PlanError),
+        "forward(Batch(x, y)), without text",
+        "a condition" if refusal is None else f"{type(refusal).__name__}: {refusal}",
+        "images without captions are refused with a genprior.PlanError that says what to do",
+        "raise it where batch.text is None",
+    )
 
 
 def _raised(function: Any) -> Exception | None:

@@ -36,6 +36,8 @@ class Fixture:
         self._contract = contract
         self._config = config
         self.sizes = sizes
+        self.prepare: Callable[[Any, torch.dtype], None] | None = None
+        """Called with each part that is made and its dtype, under the seed of the part."""
         given = dict(lend or {})
         with seeded("testing", "lent"):
             available: dict[str, nn.Module] = {"encoder": LentEncoder(sizes), "image_critic": LentCritic(sizes)}
@@ -55,7 +57,11 @@ class Fixture:
         def build() -> Any:
             with seeded("testing", seed):
                 made = self._config.make(self.sizes, **{role: Borrowed(module) for role, module in self.lent.items()})
-            return made.to(dtype=dtype)
+            made = made.to(dtype=dtype)
+            if self.prepare is not None:
+                with seeded("testing", "prepare", seed):
+                    self.prepare(made, dtype)
+            return made
 
         return self._contract.call(f"{self._config.part.__qualname__}(config, sizes)", build, "a part can be made")
 

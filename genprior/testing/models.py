@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -58,10 +59,15 @@ def check_model(
     _check_owners(contract, model)
     _check_start(contract, config, data, model)
     phases = contract.call("phases()", model.phases, "phases() returns the phases of a step")
+    images = batch_of(data, batch, torch.float32, model.embedder)
+    if model.embedder is not None:
+        # Sentences of training images, which a model may keep to draw from, are there only after `begin`.
+        starts = itertools.count(1)
+        model.begin(lambda n: batch_of(data, n, torch.float32, model.embedder, next(starts)))
     if phases is not None and _check_phases(contract, phases):
-        check_training(contract, model, batch_of(data, batch, torch.float32), frozen)
-        check_restored(contract, config, data, batch_of(data, batch, torch.float32))
-    check_images(contract, model, data, batch_of(data, batch, torch.float32))
+        check_training(contract, model, images, frozen)
+        check_restored(contract, config, data, images)
+    check_images(contract, model, data, images)
     contract.finish()
 
 

@@ -190,8 +190,9 @@ def check_critic(
     """Check that a critic keeps its contract; see `genprior.Critic` and `genprior.FeatureCritic`.
 
     Logits are [n], finite, in the dtype and on the device of the samples; they have a gradient in each parameter and in
-    the samples; in evaluation mode a logit depends only on its own sample; a state_dict restores the critic. With
-    features: each of `feature_layers` gives [n, f] with a gradient in the images, and the trunk is [n, t].
+    the samples; in evaluation mode a logit depends only on its own sample; `known` changes the logits exactly where
+    `sees_known` returns True; a state_dict restores the critic. With features: each of `feature_layers` gives [n, f]
+    with a gradient in the images, and the trunk is [n, t].
 
     Args:
         part: the settings or the class.
@@ -219,6 +220,7 @@ def check_critic(
         fixture.check_reached(shape, critic, [logits])
         _check_differentiable(contract, shape, logits, x)
         _check_rows(contract, shape, critic.eval(), inputs, lambda c, *given: c(*given))
+        check_sees_known(contract, shape, critic, inputs(N, torch.float64), lambda c, *given: c(*given))
         if isinstance(critic, FeatureCritic):
             _check_features(contract, critic, x, rows)
     _end(contract, fixture, shape, inputs, lambda c, *given: c(*given))

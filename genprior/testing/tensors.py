@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genprior.parts import Batch, DataInfo
+from genprior.parts import Batch, DataInfo, Embedder
 from genprior.randomness import seeded
 from genprior.testing.report import Contract
 
@@ -17,11 +17,22 @@ def one_hot(n: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.eye(width, dtype=dtype)[torch.arange(n) % width] if width else torch.zeros(n, 0, dtype=dtype)
 
 
-def batch_of(data: DataInfo, n: int, dtype: torch.dtype = torch.float64) -> Batch:
-    """A batch of n random images of the data's form, whose labels go through all classes in turn."""
-    with seeded("testing", "batch"):
+def batch_of(
+    data: DataInfo, n: int, dtype: torch.dtype = torch.float64, embedder: Embedder | None = None, *seed: int
+) -> Batch:
+    """A batch of n random images of the data's form, whose labels go through all classes in turn.
+
+    Args:
+        data: the data's form.
+        n: how many images.
+        dtype: of the images, and of the vectors of their captions.
+        embedder: the model's; each image then has a random vector of its width as `text`.
+        seed: further numbers to seed the images and vectors with.
+    """
+    with seeded("testing", "batch", *seed):
         x = 2 * torch.rand(n, *data.image, dtype=dtype) - 1
-    return Batch(x, torch.arange(n) % max(len(data.classes), 1))
+        text = None if embedder is None else torch.randn(n, embedder.config.size, dtype=dtype)
+    return Batch(x, torch.arange(n) % max(len(data.classes), 1), text=text)
 
 
 def check_pixels(contract: Contract, called: str, x: Tensor, tolerance: float) -> None:

@@ -42,8 +42,8 @@ from .right_parts import (
 Check = Callable[..., None]
 
 
-def critic_of_codes(part: Any) -> None:
-    check_critic(part, of="codes")
+def critic_of_codes(part: Any, **sizes: int) -> None:
+    check_critic(part, of="codes", **sizes)
 
 
 def critic_of_images(part: Any) -> None:
@@ -69,7 +69,7 @@ def test_what_is_not_broken_passes(part: type) -> None:
     assert CHECK[part](part) is None  # a check says nothing of what is right, and raises otherwise
 
 
-@pytest.mark.parametrize("part", [LinearEncoder, LinearDecoder], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [LinearEncoder, LinearDecoder, LinearCritic], ids=lambda part: part.__name__)
 def test_a_network_that_does_not_look_at_what_is_known_has_to_say_so(part: type) -> None:
     with pytest.raises(ContractError, match=r"the same numbers, and sees_known\(config\) is True"):
         CHECK[part](part, known=3)

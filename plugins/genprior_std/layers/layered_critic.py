@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -28,6 +28,11 @@ class LayeredCritic(FeatureCritic):
     """From the last map to the trunk [n, t]."""
     head: nn.Module
     """From the trunk to the logit [n, 1]."""
+
+    @classmethod
+    def sees_known(cls, config: Any) -> bool:
+        """Whether the setting `conditional` is on."""
+        return bool(config.conditional)
 
     @property
     def feature_layers(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -38,6 +40,11 @@ class CodeCritic(Critic):
         """Whether the critic sees `known`, beside the code; without a condition it makes no difference."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
         """Standard deviation of Gaussian noise on the codes, in training only."""
+
+    @classmethod
+    def sees_known(cls, config: Any) -> bool:
+        """Whether the setting `conditional` is on."""
+        return bool(config.conditional)
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
