@@ -9,6 +9,7 @@ from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.conditioners.label import Label
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.conditioners.partial_label import PartialLabel
+from genprior_std.conditioners.sentence import Sentence
 from genprior_std.datasets.arrays import Arrays
 from genprior_std.datasets.captioned_digits import CaptionedDigits
 from genprior_std.datasets.cifar10 import Cifar10
@@ -104,6 +105,7 @@ PARTS: tuple[type[Part], ...] = (
     Label,
     NoCondition,
     PartialLabel,
+    Sentence,
     Arrays,
     CaptionedDigits,
     Cifar10,

@@ -9,6 +9,7 @@ from genprior import (
     AutoregressiveDecoder,
     Batch,
     CategoricalPosterior,
+    Critic,
     DataInfo,
     Game,
     Model,
@@ -26,6 +27,7 @@ __all__ = [
     "check_first_numbers",
     "check_fixed",
     "check_learns",
+    "check_mismatched",
     "check_plain",
 ]
 
@@ -169,3 +171,35 @@ def check_adversarial(model: Model) -> None:
             check_fixed(model.name, module)
         elif isinstance(module, Prior) and model.config.improves.prior:
             check_learns(module)
+
+
+def check_mismatched(model: Model, known: int) -> None:
+    """Refuse `mismatched_as_fake` where no image critic would tell an image with its own condition from another.
+
+    Args:
+        model: it has a conditioner.
+        known: the width of `Condition.known`.
+
+    Raises:
+        PlanError: there is no condition, there is no image critic, or it does not see the condition.
+    """
+    asks = (
+        f"model '{model.name}' has mismatched_as_fake = true, which shows the image critic real images with the "
+        "condition of other images"
+    )
+    critic = model.part_for("image_critic")
+    if not known:
+        raise PlanError(
+            f"{asks}; conditioner '{model.conditioner.name}' gives real images no condition. "
+            "Use a conditioner that does, such as 'sentence' or 'label', or set mismatched_as_fake = false"
+        )
+    if not isinstance(critic, Critic):
+        raise PlanError(
+            f"{asks}; no other setting needs an image critic here, so there is none. "
+            "Set improves.prior or improves.decoder = true, or mismatched_as_fake = false"
+        )
+    if not critic.sees_known(critic.config):
+        raise PlanError(
+            f"{asks}, and image critic '{critic.name}' does not see the condition. "
+            "Set conditional = true in the table of image_critic, or mismatched_as_fake = false"
+        )

@@ -15,7 +15,7 @@ from pydantic import Field
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
-from genprior_std.checks.parts import check_adversarial
+from genprior_std.checks.parts import check_adversarial, check_mismatched
 from genprior_std.checks.trainable import learns
 from genprior_std.model_pieces.improves import Improves
 from genprior_std.model_pieces.single_code import SingleCodeModel
@@ -40,6 +40,10 @@ class AdversarialAutoencoder(SingleCodeModel):
     trains CG and dec if `improves` names them, and uses x_rec with `reconstruction_as_fake`. Conditional networks also
     see `known`. Algorithm 1 as printed has each L with the opposite sign (docs/paper.md, "Signs"); L_Q has the opposite
     sign of the paper's I(s; x_new).
+
+    With `mismatched_as_fake`, L_I has a further term -log(1 - D_I(x, known of another image)), as in GAN-CLS (Reed et
+    al., "Generative adversarial text to image synthesis", 2016, algorithm 1); no image is made for it. The other image
+    is the previous one of the batch; it may have the same label by chance.
     """
 
     name = "aae"
@@ -71,6 +75,8 @@ class AdversarialAutoencoder(SingleCodeModel):
         """Which modules the second phase trains."""
         reconstruction_as_fake: bool = True
         """Whether D_I also judges reconstructions as fakes, log(1 - D_I(x_rec)) in Algorithm 1."""
+        mismatched_as_fake: bool = False
+        """Whether D_I also judges real images with the condition of another image of the batch as fakes."""
         rec_weight: float = Field(1.0, gt=0)
         """Weight of L_rec in the encoder's and the decoder's step, lambda in Algorithm 1."""
         info_weight: float = Field(1.0, ge=0)
@@ -80,7 +86,8 @@ class AdversarialAutoencoder(SingleCodeModel):
         """Make the parts; the image critic only if the reconstruction, the condition, A or C needs it.
 
         Raises:
-            PlanError: improves.prior is set for a prior without parameters, a game has a state, or parts do not fit.
+            PlanError: improves.prior is set for a prior without parameters, a game has a state, mismatched_as_fake is
+                set where D_I does not see a condition, or parts do not fit.
         """
         super().__init__(config)
         known, asked = config.conditioner.part.widths(config.conditioner, info)
@@ -89,6 +96,8 @@ class AdversarialAutoencoder(SingleCodeModel):
         sizes = Sizes(info.image, config.code_size, known, asked)
         build.parts(self, sizes, without=() if self.two_phases else ("image_critic", "image_game"))
         check_adversarial(self)
+        if config.mismatched_as_fake:
+            check_mismatched(self, known)
 
     def phases(self) -> tuple[Phase, ...]:
         """The AAE phase and, where there is an image critic, the prior-improvement phase (Algorithm 1)."""
@@ -129,7 +138,9 @@ class AdversarialAutoencoder(SingleCodeModel):
                 fakes.append((self.decoder(z, known), known))
         critic = remember(self.image_critic)
         info = self.conditioner.consistency(x_new, asked)  # E[-log Q(s | x_new)]
-        judge = self.image_game.critic_loss(critic, (batch.x, known), *fakes) + self.config.info_weight * info
+        mismatched = [(batch.x, known.roll(1, 0))] if self.config.mismatched_as_fake else []
+        judge = self.image_game.critic_loss(critic, (batch.x, known), *fakes, *mismatched)  # L_I
+        judge = judge + self.config.info_weight * info
         losses = {"image_critic": judge}
         if learns(self.conditioner):
             losses["conditioner"] = judge

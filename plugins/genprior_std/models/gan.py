@@ -16,6 +16,7 @@ from torch import Tensor
 
 import genprior
 from genprior import Batch, Build, Condition, DataInfo, Model, Objectives, PartConfig, Phase, PlanError, Sizes, remember
+from genprior_std.checks.parts import check_mismatched
 from genprior_std.checks.trainable import learns
 
 __all__ = ["GenerativeAdversarialNetwork"]
@@ -26,7 +27,7 @@ class GenerativeAdversarialNetwork(Model):
 
         judge:      critic <- L_D(x; dec(z)) + w L_I,    z ~ p(z | s)
         generate:   dec, prior <- L_G(dec(z)) + w L_I,   another z ~ p(z | s)
-        L_I = E[-log Q(s | dec(z))],  0 unless the conditioner is 'infogan'
+        L_I = E[-log Q(s | dec(z))],  0 unless the conditioner has a head Q, as 'infogan' has
 
     The two phases alternate, each with fresh codes; that of the generator is the method `deceive`, since `generate`
     makes images. A step is one update of the generator, after `critic_steps` updates of the critic, which divide the
@@ -36,9 +37,13 @@ class GenerativeAdversarialNetwork(Model):
 
     Q's head is on the critic's trunk and is updated only with the critic; L_I enters both losses, as in InfoGAN.
 
+    With `mismatched_as_fake`, (x, known of another image) is a further fake of L_D: GAN-CLS. The other image is the
+    previous one of the batch; it may have the same label by chance.
+
     References:
         Goodfellow et al., Generative adversarial networks, 2014, algorithm 1.
         Chen et al., InfoGAN, 2016, equation 6 and appendix C.
+        Reed et al., Generative adversarial text to image synthesis, 2016, algorithm 1 (mismatched captions).
         Gulrajani et al., Improved training of Wasserstein GANs, 2017, algorithm 1 (several critic steps).
     """
 
@@ -61,6 +66,8 @@ class GenerativeAdversarialNetwork(Model):
         """The condition: `known` of images and `asked` of new ones; `infogan` makes this InfoGAN."""
         info_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """w, the weight of E[-log Q(s | dec(z))], InfoGAN's lambda."""
+        mismatched_as_fake: bool = False
+        """Whether D also judges real images with the condition of another image of the batch as fakes."""
         critic_steps: int = Field(1, gt=0)
         """Updates of the critic per update of the generator; they divide the images of a step."""
 
@@ -68,11 +75,13 @@ class GenerativeAdversarialNetwork(Model):
         """Make the parts.
 
         Raises:
-            PlanError: parts do not fit.
+            PlanError: parts do not fit, or mismatched_as_fake is set where D does not see a condition.
         """
         super().__init__(config)
         widths = config.conditioner.part.widths(config.conditioner, info)
         build.parts(self, Sizes(info.image, config.code_size, *widths))
+        if config.mismatched_as_fake:
+            check_mismatched(self, widths.known)
 
     def phases(self) -> tuple[Phase, ...]:
         """The critic's phase, `critic_steps` times over, each with its share of the images; then the generator's."""
@@ -94,7 +103,8 @@ class GenerativeAdversarialNetwork(Model):
                 f"of the critic, and a batch of {len(batch.x)} leaves fewer than two images for each. "
                 f"Set run.batch to {steps} times the images of one update, such as {64 * steps}"
             )
-        return Batch(batch.x.tensor_split(steps)[i], batch.y.tensor_split(steps)[i])
+        text = None if batch.text is None else batch.text.tensor_split(steps)[i]
+        return Batch(batch.x.tensor_split(steps)[i], batch.y.tensor_split(steps)[i], text=text)
 
     def judge(self, batch: Batch) -> Objectives:
         """The critic's phase: it learns to tell real images from generated ones."""
@@ -102,14 +112,16 @@ class GenerativeAdversarialNetwork(Model):
         with torch.no_grad():
             x_new = self.decoder(self.prior.sample(asked), known)
         critic = remember(self.image_critic)
-        real, fake = (batch.x, known), (x_new, known)
-        judged = self.game.critic_loss(critic, real, fake)  # L_D
+        real, fakes = (batch.x, known), [(x_new, known)]
+        if self.config.mismatched_as_fake:
+            fakes.append((batch.x, known.roll(1, 0)))
+        judged = self.game.critic_loss(critic, real, *fakes)  # L_D
         info = self.conditioner.consistency(x_new, asked)  # L_I
         loss = judged + self.config.info_weight * info
         losses = {"image_critic": loss}
         if learns(self.conditioner):
             losses["conditioner"] = loss
-        own = self.game.own_loss(critic, real, fake)
+        own = self.game.own_loss(critic, real, *fakes)
         if own is not None:
             # Modules with the same loss tensor share a backward pass; L_I has no gradient in the game's own parameters.
             losses["game"] = loss if own is judged else own
