@@ -184,13 +184,18 @@ class Borrowed:
         return isinstance(self._module, capability)
 
 
+def _a(kind: str) -> str:
+    """A kind of parts with its article."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def _pick(kind: str) -> Callable[[Any, ValidationInfo], PartConfig]:
     """A validator that finds a part's `Config` by its name in the registry of the validation context."""
 
     def validate(value: Any, info: ValidationInfo) -> PartConfig:
         if isinstance(value, PartConfig):
             if value.part.kind != kind:
-                raise ValueError(f"a {kind} is needed here; '{value.name}' is a {value.part.kind}")
+                raise ValueError(f"{_a(kind)} is needed here; '{value.name}' is {_a(value.part.kind)}")
             return value
         registry = (info.context or {}).get("registry")
         if registry is None:

@@ -131,7 +131,7 @@ class Critic(ModulePart, ABC):
 
 
 class FeatureCritic(Critic):
-    """An image critic whose features can be borrowed, by a learned similarity or by InfoGAN's head."""
+    """An image critic whose features can be borrowed, by a learned similarity or by the head of a conditioner."""
 
     @property
     @abstractmethod

@@ -20,6 +20,8 @@ from genprior.testing import (
 )
 from genprior_std.parts import PARTS
 
+from ..small_embedder import HashedWords
+
 BY_NAME: dict[tuple[str, str], Any] = {(part.kind, part.name): part for part in PARTS}
 
 # Settings and sizes for parts that the defaults do not suit; every other part is checked with none.
@@ -62,6 +64,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("critic", "image_mlp"): {"hidden": (16,)},
     ("critic", "image_convolutional"): {"width": 4, "hidden": 16},
     ("conditioner", "infogan"): {"categorical": (3,), "continuous": 1},
+    ("conditioner", "sentence"): {"embedder": HashedWords.Config(size=5), "kept": 20},
 }
 CALLED: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "categorical_gaussian"): {"code": 5},
@@ -72,6 +75,7 @@ CALLED: dict[tuple[str, str], dict[str, Any]] = {
     ("conditioner", "infogan"): {"labels": True},
     ("conditioner", "partial_label"): {"labels": True, "one_hot": True},
     ("conditioner", "none"): {"labels": False},
+    ("conditioner", "sentence"): {"labels": False},
 }
 
 
@@ -156,7 +160,7 @@ def aae(**changes: Any) -> PartConfig:
     return BY_NAME["model", "aae"].Config(code_size=4, **{**parts, **changes})
 
 
-@pytest.mark.parametrize("conditioner", ["none", "label", "infogan"])
+@pytest.mark.parametrize("conditioner", ["none", "label", "infogan", "sentence"])
 @pytest.mark.parametrize(
     ("learned", "similarity", "both"),
     [(False, False, False), (True, False, False), (False, True, False), (False, False, True), (True, True, True)],
@@ -170,7 +174,7 @@ def test_adversarial_autoencoder(learned: bool, similarity: bool, both: bool, co
         changes["prior"] = BY_NAME["prior", "code_generator"].Config()
     if similarity:
         changes["reconstruction"] = BY_NAME["reconstruction", "learned_similarity"].Config()
-    check_model(aae(**changes), DataInfo((1, 16, 16), ("a", "b", "c")))
+    check_model(aae(**changes), DataInfo((1, 16, 16), ("a", "b", "c"), captioned=conditioner == "sentence"))
 
 
 @pytest.mark.parametrize(("prior", "conditioner"), [("gaussian", "none"), ("gaussian", "label"), ("vampprior", "none")])
