@@ -36,10 +36,10 @@ class Sentence(TextConditioner):
         critic:  D_I sees s, with `conditional = true` in its table:        consistency = 0
 
     The constant d/2 log(2 pi) of Q is left out. The square is a sum over the d numbers of s: a head that knows nothing
-    pays 1/2 E |s|^2, which is d/2 if each number of s has variance 1 (100 nats for d = 200, where a D_I that cannot tell
-    new from real images pays log 4 = 1.4), and 1/2 if s has length 1. Nothing is rescaled: set the model's `info_weight`
-    to about 1/d for numbers of variance 1. The code critic sees s with `conditional = true`, as the paper's text
-    demands.
+    pays 1/2 E |s|^2, which is d/2 if each number of s has variance 1 (100 nats for d = 200, where a D_I that cannot
+    tell new from real images pays log 4 = 1.4), and 1/2 if s has length 1. Nothing is rescaled: set the model's
+    `info_weight` to about 1/d for numbers of variance 1. The code critic sees s with `conditional = true`, as the
+    paper's text demands.
 
     Sentences of `kept` training images, drawn independently, are kept with the model: conditions drawn for new images
     are among them, so a model is sampled without the training captions. Images of a label are refused.
