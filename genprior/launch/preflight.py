@@ -70,7 +70,7 @@ def _check_batches(plan: Plan, trainer: Trainer) -> None:
 
 
 def _check_scores(plan: Plan, trainer: Trainer) -> None:
-    """Refuse a score without the images that it needs, generated or real, which would otherwise fail after training."""
+    """Refuse a score without the images or the model that it needs, which would otherwise fail after training."""
     for score in (config.make() for config in plan.scores):
         if score.needs_generated and not trainer.model.makes_images:
             raise ScoreError(
@@ -80,5 +80,6 @@ def _check_scores(plan: Plan, trainer: Trainer) -> None:
         try:
             for split in score.needs:
                 needed_split(score, split, trainer.images)
+            score.check_row(trainer.model, trainer.images)
         except ScoreError as error:
             raise ScoreError(f"score '{score.name}': {error}") from error

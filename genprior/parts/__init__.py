@@ -48,9 +48,10 @@ from genprior.parts.networks import (
 from genprior.parts.priors import DensityPrior, Prior
 from genprior.parts.reconstructions import Reconstruction
 from genprior.parts.training_run import TrainingRun
-from genprior.parts.values import Attribute, Batch, Condition, DataInfo, ImageSet, Sizes, Widths
+from genprior.parts.values import Asks, Attribute, Batch, Condition, DataInfo, ImageSet, Sizes, Widths
 
 __all__ = [
+    "Asks",
     "Attribute",
     "AutoregressiveDecoder",
     "Batch",

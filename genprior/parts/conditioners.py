@@ -10,7 +10,7 @@ from torch import Tensor
 from genprior.errors import PlanError
 from genprior.parts.base import ModulePart
 from genprior.parts.embedders import Embedder
-from genprior.parts.values import Batch, Condition, DataInfo, Widths
+from genprior.parts.values import Asks, Batch, Condition, DataInfo, Widths
 
 __all__ = ["Conditioner", "TextConditioner"]
 
@@ -37,6 +37,11 @@ class Conditioner(ModulePart, ABC):
     def draw(self, like: Tensor) -> Condition:
         """Conditions drawn for new images, one for each row of `like`, whose device they have."""
 
+    @property
+    def asks(self) -> Asks:
+        """What new images can be asked for by; one that overrides `of_label` overrides this too."""
+        return Asks()
+
     def of_label(self, y: Tensor) -> Condition:
         """The condition of new images of class y [n].
 
@@ -58,6 +63,11 @@ class TextConditioner(Conditioner):
     """A conditioner on sentences: training fits its `embedder` to the captions, and batches have their vectors."""
 
     embedder: Embedder
+
+    @property
+    def asks(self) -> Asks:
+        """A text."""
+        return Asks("text")
 
     @abstractmethod
     def of_text(self, text: Tensor) -> Condition:

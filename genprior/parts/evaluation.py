@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -141,6 +141,17 @@ class Score(Part, ABC):
 
         Raises:
             ScoreError: names the setting and a value that works.
+        """
+
+    def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
+        """Refuse a model or data that it cannot score; called before training, with an untrained model.
+
+        Args:
+            model: the model of the row.
+            load: reads a split of the data set.
+
+        Raises:
+            ScoreError: says what the model or the data lacks.
         """
 
     def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:

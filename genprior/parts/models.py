@@ -13,7 +13,7 @@ from genprior.parts.base import ModulePart, Part, PartConfig
 from genprior.parts.conditioners import Conditioner, TextConditioner
 from genprior.parts.embedders import Embedder
 from genprior.parts.priors import Prior
-from genprior.parts.values import Batch, Condition, Sizes
+from genprior.parts.values import Asks, Batch, Condition, Sizes
 
 __all__ = ["Build", "Model", "Objectives", "Phase"]
 
@@ -133,6 +133,15 @@ class Model(Part, nn.Module, ABC):
         """
         conditioner = cast(Conditioner, self.conditioner)
         return conditioner.draw(like) if y is None else conditioner.of_label(y)
+
+    @property
+    def asks(self) -> Asks:
+        """What new images can be asked for by; by default as the model's `conditioner` states it.
+
+        A model that overrides `condition` so that it takes classes overrides this too.
+        """
+        conditioner = self.part_for("conditioner")
+        return conditioner.asks if isinstance(conditioner, Conditioner) else Asks()
 
     @property
     def embedder(self) -> Embedder | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Attribute", "Batch", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
+__all__ = ["Asks", "Attribute", "Batch", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
 
 
 class Sizes(NamedTuple):
@@ -34,6 +34,15 @@ class Condition(NamedTuple):
 
     known: Tensor
     asked: Tensor
+
+
+class Asks(NamedTuple):
+    """What new images can be asked for by: a label, a category that was found without labels, a text, or nothing."""
+
+    kind: Literal["label", "category", "text", "nothing"] = "nothing"
+    """Labels and categories are taken by `of_label` and `Model.condition`, embedded texts by `of_text`."""
+    number: int = 0
+    """How many labels or categories there are."""
 
 
 class Batch(NamedTuple):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from genprior.errors import PlanError
 from genprior.parts import Condition, Conditioner, DataInfo, Embedder, PartConfig, Sizes, TextConditioner, Widths
 from genprior.randomness import seeded
+from genprior.testing.asks import check_asks
 from genprior.testing.fixture import Fixture, begin
 from genprior.testing.report import Contract, describe, dtype_name
 from genprior.testing.settings import config_of
@@ -35,8 +36,8 @@ def check_conditioner(
 
     `forward`, `draw` and `of_label` return conditions of the widths that `widths` announces; dtype and device follow
     the images; draws differ, and are a function of torch's seed; `of_label` gives different classes different
-    conditions and refuses an unknown class with a PlanError, or refuses all; `consistency` is one finite number,
-    differentiable in all parameters of the conditioner.
+    conditions and refuses an unknown class with a PlanError, or refuses all, and `asks` states which; `consistency` is
+    one finite number, differentiable in all parameters of the conditioner.
 
     A conditioner on text gets captioned images, each with a random vector, also in `begin`: it has an `embedder`,
     refuses images without text with a PlanError, and `of_text` gives different sentences different conditions.
@@ -170,6 +171,7 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
         with seeded("testing", "labels"):
             came = made.of_label(y)
     except PlanError as error:
+        check_asks(contract, lambda: made.asks, called, taken=False, labels=len(data.classes))
         contract.require(
             labels is not True,
             called,
@@ -194,6 +196,7 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
         "this conditioner refuses to condition on a class (labels=False)",
         "raise genprior.PlanError from of_label",
     )
+    check_asks(contract, lambda: made.asks, called, taken=True, labels=len(data.classes))
     if not _check_condition(contract, called, came, made.sizes, torch.get_default_dtype(), one_hot):
         return
     classes = len(data.classes)

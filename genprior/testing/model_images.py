@@ -10,6 +10,7 @@ from torch import Tensor
 from genprior.errors import PlanError
 from genprior.parts import Batch, Condition, DataInfo, Model
 from genprior.randomness import seeded
+from genprior.testing.asks import check_asks
 from genprior.testing.report import Contract, describe
 from genprior.testing.tensors import check_pixels
 
@@ -83,7 +84,6 @@ def _check_generated(contract: Contract, model: Model, data: DataInfo) -> None:
     except PlanError:
         condition = None
     except Exception as error:
-        condition = None
         contract.require(
             False,
             "condition(like [5], y [5])",
@@ -91,6 +91,9 @@ def _check_generated(contract: Contract, model: Model, data: DataInfo) -> None:
             "a condition, or a genprior.PlanError where the model cannot generate a given class",
             "call self.conditioner.of_label(y)",
         )
+        return
+    called = "condition(like [5], y [5])"
+    check_asks(contract, lambda: model.asks, called, taken=condition is not None, labels=1)
     if condition is not None and contract.require(
         isinstance(condition, Condition),
         "condition(like [5], y [5])",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior import (
+    Asks,
     Batch,
     Borrowed,
     Condition,
@@ -25,6 +26,7 @@ from genprior import (
     Objectives,
     PartConfig,
     Phase,
+    PlanError,
     PointPosterior,
     Prior,
     Reconstruction,
@@ -86,6 +88,10 @@ class OneHot(Conditioner):
     def widths(cls, config: Any, info: DataInfo) -> Widths:
         return Widths(0, len(info.classes))
 
+    @property
+    def asks(self) -> Asks:
+        return Asks("label", self.sizes.asked)
+
     def rows(self, y: Tensor, dtype: torch.dtype) -> Condition:
         asked = torch.eye(self.sizes.asked, dtype=dtype, device=y.device)[y]
         return Condition(asked[:, :0], asked)
@@ -98,8 +104,6 @@ class OneHot(Conditioner):
 
     def of_label(self, y: Tensor) -> Condition:
         if int(y.max()) >= self.sizes.asked:
-            from genprior import PlanError
-
             raise PlanError(f"there are {self.sizes.asked} classes")
         return self.rows(y, torch.get_default_dtype())
 
@@ -198,6 +202,8 @@ class Auto(Model):
         return Objectives({"code_critic": judge, "encoder": self.game.generator_loss(self.code_critic, (z, known))})
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
+        if y is not None:
+            raise PlanError("there are no classes")
         nothing = like.new_zeros(len(like), 0)
         return Condition(nothing, nothing)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from genprior import Borrowed, Condition, DensityPosterior, PartConfig, Prior, Widths
+from genprior import Asks, Borrowed, Condition, Conditioner, DensityPosterior, PartConfig, Prior, Widths
 from genprior.testing import (
     ContractError,
     check_conditioner,
@@ -305,6 +305,19 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         ["of_label(10000)", "PlanError"],
     ),
     ("no classes", OneHot, {"of_label": lambda s, y: (_ for _ in ()).throw(KeyError("y"))}, ["KeyError", "PlanError"]),
+    (
+        "asks for nothing",
+        OneHot,
+        {"asks": property(lambda s: Asks())},
+        ["of_label(y [12] int64) returns a condition", "override the property asks"],
+    ),
+    (
+        "asks for what it refuses",
+        OneHot,
+        {"of_label": Conditioner.of_label},
+        ["Asks(kind='label', number=3)", "raises a PlanError"],
+    ),
+    ("asks a word", OneHot, {"asks": property(lambda s: "label")}, ["a genprior.Asks"]),
     ("consistency a row", OneHot, {"consistency": lambda s, x, a: x.flatten(1).sum(1)}, ["[12] float64", "one number"]),
     # networks
     ("no posterior", LinearEncoder, {"forward": lambda s, x, k: s.layer(x.flatten(1))}, ["PointPosterior"]),

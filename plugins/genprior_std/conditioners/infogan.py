@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genprior import (
+    Asks,
     Batch,
     Borrowed,
     Condition,
@@ -103,6 +104,13 @@ class InfoGAN(Conditioner):
             self.head = nn.Sequential(
                 nn.Linear(trunk, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.1), nn.Linear(hidden, codes)
             )
+
+    @property
+    def asks(self) -> Asks:
+        """The first categorical code: the label where supervised, else a category; nothing without such a code."""
+        if not self.config.categorical:
+            return Asks()
+        return Asks("label" if self.config.supervised else "category", self.config.categorical[0])
 
     def forward(self, batch: Batch) -> Condition:
         """Codes drawn for a training batch; where supervised, the first is the batch's label."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import Batch, Condition, Conditioner, DataInfo, PartConfig, PlanError, Widths
+from genprior import Asks, Batch, Condition, Conditioner, DataInfo, PartConfig, PlanError, Widths
 from genprior_std.conditioners.known_labels import check_asked, check_labels_known
 
 __all__ = ["Label"]
@@ -40,6 +40,11 @@ class Label(Conditioner):
             )
         check_labels_known(f"conditioner '{cls.name}'", info)
         return Widths(known=len(info.classes), asked=len(info.classes))
+
+    @property
+    def asks(self) -> Asks:
+        """The label."""
+        return Asks("label", self.sizes.asked)
 
     def _one_hot(self, y: Tensor, dtype: torch.dtype) -> Condition:
         asked = functional.one_hot(y, self.sizes.asked).to(dtype)

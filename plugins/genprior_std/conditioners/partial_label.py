@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import Batch, Condition, Conditioner, DataInfo, PartConfig, PlanError, Widths
+from genprior import Asks, Batch, Condition, Conditioner, DataInfo, PartConfig, PlanError, Widths
 from genprior_std.conditioners.known_labels import check_asked
 
 __all__ = ["PartialLabel"]
@@ -47,6 +47,11 @@ class PartialLabel(Conditioner):
                 "classes. Use conditioner 'none' or 'infogan', or a data set with labels"
             )
         return Widths(known=len(info.classes) + 1, asked=len(info.classes))
+
+    @property
+    def asks(self) -> Asks:
+        """The label."""
+        return Asks("label", self.sizes.asked)
 
     def forward(self, batch: Batch) -> Condition:
         """The condition of the batch's own labels, a negative one being hidden, in the dtype of its images."""

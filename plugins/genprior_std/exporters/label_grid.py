@@ -7,14 +7,10 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from genprior import DataError, Exporter, Model, PartConfig, PlanError, draw_grid, evaluating, seeded, to_uint8
+from genprior import DataError, Exporter, Model, PartConfig, PlanError, draw_grid, generate_asked
 
 __all__ = ["LabelGrid"]
-
-CHUNK = 500
-"""Images generated at a time."""
 
 
 class LabelGrid(Exporter):
@@ -53,20 +49,7 @@ class LabelGrid(Exporter):
         if n < 1:
             raise DataError(f"{n} images were asked for; ask for at least 1")
         rows = math.ceil(n / self.config.labels)
-        columns = [_column(model, rows, seed, shown) for shown in range(self.config.labels)]
+        labels = torch.arange(self.config.labels)[:, None].expand(-1, rows)
+        # The same seed and stream for all columns, so that a row has one noise.
+        columns = [generate_asked(model, y, model.condition, seed=seed, stream=self.name) for y in labels]
         draw_grid(torch.stack(columns, dim=1).flatten(0, 1), path, columns=self.config.labels)
-
-
-def _column(model: Model, rows: int, seed: int, label: int) -> Tensor:
-    """Images of one label, uint8 [rows, c, h, w]; the seeds leave the label out, so each column has the same noise."""
-    device = next(model.parameters()).device
-    like = torch.zeros(rows, device=device)
-    y = torch.full((rows,), label, device=device, dtype=torch.int64)
-    chunks = []
-    with evaluating(model):
-        for number, (zeros, labels) in enumerate(zip(torch.split(like, CHUNK), torch.split(y, CHUNK), strict=True)):
-            with seeded(seed, "label_grid condition", number):
-                condition = model.condition(zeros, labels)
-            with seeded(seed, "label_grid noise", number):
-                chunks.append(to_uint8(model.generate(condition)).cpu())
-    return torch.cat(chunks)

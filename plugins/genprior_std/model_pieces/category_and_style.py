@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import Batch, Condition, Model, PlanError
+from genprior import Asks, Batch, Condition, Model, PlanError
 from genprior_std.checks.parts import check_enough_images
 
 __all__ = ["CategoryAndStyle", "CategoryBesideStyle"]
@@ -58,6 +58,11 @@ class CategoryAndStyle(Model):
     def draw_categories(self, like: Tensor) -> Tensor:
         """One-hots [n, K] of categories drawn uniformly, one for each row of `like`, in its dtype if it is floating."""
         return self._one_hot(torch.randint(self.categories, (len(like),), device=like.device), like)
+
+    @property
+    def asks(self) -> Asks:
+        """The label where categories are classes; else nothing."""
+        return Asks("label", self.categories) if self.supervised else Asks()
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         """A category for each row of `like`: drawn uniformly, or class y [n] where categories are classes.

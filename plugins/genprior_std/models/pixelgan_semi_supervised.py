@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import genprior
-from genprior import Batch, Build, Condition, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
+from genprior import Asks, Batch, Build, Condition, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.labels import check_code_is_class
 from genprior_std.checks.learning import check_learns_nothing
 from genprior_std.checks.likelihoods import check_autoregressive
@@ -129,6 +129,11 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
     def classify(self, batch: Batch) -> Tensor:
         """The probability of each class for each image, q(y | x), [n, classes]."""
         return self.encode(batch)
+
+    @property
+    def asks(self) -> Asks:
+        """The label."""
+        return Asks("label", self.encoder.sizes.code)
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         """Nothing, or the one-hot of the classes y [n] that are asked for.
