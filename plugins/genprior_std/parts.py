@@ -87,6 +87,8 @@ from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 from genprior_std.reconstruction.pixel import Pixel
 from genprior_std.scores.active_units import ActiveUnits
 from genprior_std.scores.bits_per_dim import BitsPerDimension
+from genprior_std.scores.caption_accuracy import CaptionAccuracy
+from genprior_std.scores.category_purity import CategoryPurity
 from genprior_std.scores.classifier_score import ClassifierScore
 from genprior_std.scores.cluster_error import ClusterError
 from genprior_std.scores.elbo import EvidenceLowerBound
@@ -94,9 +96,11 @@ from genprior_std.scores.error_rate import ErrorRate
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
 from genprior_std.scores.kid import KID
+from genprior_std.scores.label_accuracy import LabelAccuracy
 from genprior_std.scores.nll import NegativeLogLikelihood
 from genprior_std.scores.parzen import Parzen
 from genprior_std.scores.precision_recall import PrecisionRecall
+from genprior_std.scores.style_consistency import StyleConsistency
 
 __all__ = ["PARTS", "genprior_parts"]
 
@@ -183,6 +187,8 @@ PARTS: tuple[type[Part], ...] = (
     Pixel,
     ActiveUnits,
     BitsPerDimension,
+    CaptionAccuracy,
+    CategoryPurity,
     ClassifierScore,
     ClusterError,
     EvidenceLowerBound,
@@ -190,9 +196,11 @@ PARTS: tuple[type[Part], ...] = (
     FID,
     InceptionScore,
     KID,
+    LabelAccuracy,
     NegativeLogLikelihood,
     Parzen,
     PrecisionRecall,
+    StyleConsistency,
 )
 
 

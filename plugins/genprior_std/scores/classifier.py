@@ -11,7 +11,16 @@ from torch.nn import functional
 
 from genprior import Features, ImageSet, SampleContext, ScoreError, content_hash, keep_on_disk
 
-__all__ = ["CAVEAT", "ClassifierExtractor", "ClassifierNet", "classifier", "content_key", "fit"]
+__all__ = [
+    "CAVEAT",
+    "ClassifierExtractor",
+    "ClassifierNet",
+    "check_classes",
+    "classifier",
+    "content_key",
+    "fit",
+    "trained_once",
+]
 
 CAVEAT = "Classifier scores are of a network trained on this data set, not comparable with published ones."
 """The caveat that tables show with scores of the classifier."""
@@ -89,6 +98,10 @@ class ClassifierExtractor:
         with torch.autocast(self._device.type, enabled=False):
             return Features(*self._network(images.to(self._device)))
 
+    def classes_of(self, images: Tensor) -> Tensor:
+        """The most probable class int64 [n], on the host, of any number of images uint8 [n, c, h, w]."""
+        return torch.cat([self(batch).logits.argmax(1).cpu() for batch in torch.split(images, self.batch)])
+
 
 class _TrainingSet(NamedTuple):
     """The data that determine the trained weights."""
@@ -112,18 +125,28 @@ def classifier(context: SampleContext) -> ClassifierExtractor:
     Raises:
         ScoreError: the data set has no labels, fewer than two classes, or labels out of range.
     """
-    return context.once("classifier", lambda: _load(context))
+    return context.once("classifier", lambda: trained_once(context, context.real("train"), context.real("test")))
 
 
-def _load(context: SampleContext) -> ClassifierExtractor:
-    train, test = context.real("train"), context.real("test")
-    known = _checked(train)
+def trained_once(context: SampleContext, train: ImageSet, test: ImageSet) -> ClassifierExtractor:
+    """The classifier of these images and labels, kept as that of `classifier`.
+
+    Args:
+        context: its cache folder and device.
+        train: images to train on, with labels.
+        test: images whose accuracy goes into the notes; it is not a number if there are none.
+
+    Raises:
+        ScoreError: as `check_classes`.
+    """
+    check_classes(train)
+    known = _TrainingSet(train.images, train.labels, len(train.classes))
 
     def make() -> tuple[dict[str, Tensor], dict[str, str]]:
         network = fit(known.images, known.labels, known.classes, context.device)
         trained = ClassifierExtractor(network, known.classes, math.nan, context.device)
-        logits = torch.cat([trained(images).logits for images in torch.split(test.images, trained.batch)])
-        accuracy = float((logits.argmax(dim=1).cpu() == test.labels.cpu()).float().mean())
+        right = trained.classes_of(test.images) == test.labels.cpu()
+        accuracy = float(right.float().mean())
         return dict(network.state_dict()), {"test_accuracy": repr(accuracy), "architecture": ARCHITECTURE}
 
     path = context.cache / "classifiers" / f"{content_key(train)}.safetensors"
@@ -133,7 +156,12 @@ def _load(context: SampleContext) -> ClassifierExtractor:
     return ClassifierExtractor(network, known.classes, float(notes["test_accuracy"]), context.device)
 
 
-def _checked(train: ImageSet) -> _TrainingSet:
+def check_classes(train: ImageSet) -> None:
+    """Refuse images whose classes the classifier cannot learn.
+
+    Raises:
+        ScoreError: there are no labels, fewer than two classes, or labels out of range.
+    """
     if len(train.classes) < 2:
         raise ScoreError(
             f"the classifier learns the classes of the data set, and this one has {len(train.classes)} "
@@ -146,7 +174,6 @@ def _checked(train: ImageSet) -> _TrainingSet:
             f"labels must be 0 to {len(train.classes) - 1}, the place of their class; the training split has "
             f"{low} to {high}; give every label a class name"
         )
-    return _TrainingSet(train.images, train.labels, len(train.classes))
 
 
 def _network(known: _TrainingSet) -> ClassifierNet:
