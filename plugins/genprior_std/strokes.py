@@ -91,7 +91,7 @@ def height_to_width(ink: Tensor) -> Tensor:
 
 
 def _second_moments(ink: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The central moments mu_xx, mu_xy and mu_yy of each image, divided by its ink, y growing downwards; 0 without ink."""
+    """mu_xx, mu_xy and mu_yy of each image, divided by its ink, y growing downwards; 0 without ink."""
     height, width = ink.shape[-2:]
     y = torch.arange(height, dtype=ink.dtype, device=ink.device)[:, None]
     x = torch.arange(width, dtype=ink.dtype, device=ink.device)

@@ -93,6 +93,7 @@ def style_of(images: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """The style phi, float64 [n, p], of images uint8 [n, c, h, w], and the names of its p properties."""
     x = images.double() / 255
     ink = ink_of(images)
+    ink = ink / ink.amax((1, 2), keepdim=True).clamp_min(1 / 255)  # thickness is measured at half of the darkest ink
     properties = {
         **{f"channel_{i}": mean for i, mean in enumerate(x.mean((2, 3)).T)},
         "contrast": x.mean(1).std((1, 2), correction=0),
