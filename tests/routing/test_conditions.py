@@ -271,6 +271,13 @@ def test_games_that_interpolate_or_share_a_loss_take_the_further_fake(game):
     )
 
 
+def test_the_head_of_the_categorical_game_learns_from_the_further_fake_too():
+    _, _, objectives = losses_of(
+        gan("critic", game=CategoricalGame.Config(categories=3), mismatched_as_fake=True), "judge"
+    )
+    assert objectives["game"] is objectives["image_critic"]
+
+
 BLIND = MlpImageCritic.Config(hidden=(9, 8))
 ASKS = (
     "model '{}' has mismatched_as_fake = true, which shows the image critic real images with the condition of other "
