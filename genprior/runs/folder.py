@@ -104,7 +104,7 @@ class RunFolder:
         except (ValueError, RecursionError) as error:
             raise records.damaged(path, str(error), remedy) from error
         records.checked(kept, records.RECIPE, path, remedy)
-        return _with_usable_hooks(kept, self._registry)
+        return records.with_usable_hooks(kept, self._registry)
 
     def plan(self) -> Plan:
         """The resolved recipe of the run, validated with the installed parts.
@@ -334,21 +334,3 @@ def refuse_changed(jobs: Sequence[Job], out: Path) -> None:
             f"{out} holds runs of another recipe:\n{listed}\n"
             "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."
         )
-
-
-def _with_usable_hooks(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """The recipe of a run without hooks that are not installed or whose settings are not valid any more."""
-    run = table.get("run")
-    hooks = run.get("hooks") if isinstance(run, dict) else None
-    if not isinstance(run, dict) or not isinstance(hooks, dict):
-        return table
-
-    def usable(name: str, settings: Any) -> bool:
-        try:
-            registry.configure("hook", {**settings, "name": name})
-        except (TypeError, ValueError):
-            return False
-        return True
-
-    kept = {name: settings for name, settings in hooks.items() if usable(name, settings)}
-    return {**table, "run": {**run, "hooks": kept}}

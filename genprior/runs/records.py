@@ -11,6 +11,7 @@ from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError, with
 from typing_extensions import TypedDict
 
 from genprior.errors import GenpriorWarning, RunError, wrong_settings
+from genprior.registry import Registry
 from genprior.storage.files import to_file
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "metrics_in",
     "read_json",
     "read_text",
+    "with_usable_hooks",
 ]
 
 T = TypeVar("T")
@@ -171,3 +173,21 @@ def metrics_in(path: Path) -> list[dict[str, Any]]:
         else:
             records.append(record)
     return records
+
+
+def with_usable_hooks(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
+    """The recipe of a run without hooks that are not installed or whose settings are not valid any more."""
+    run = table.get("run")
+    hooks = run.get("hooks") if isinstance(run, dict) else None
+    if not isinstance(run, dict) or not isinstance(hooks, dict):
+        return table
+
+    def usable(name: str, settings: Any) -> bool:
+        try:
+            registry.configure("hook", {**settings, "name": name})
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    kept = {name: settings for name, settings in hooks.items() if usable(name, settings)}
+    return {**table, "run": {**run, "hooks": kept}}
