@@ -202,7 +202,7 @@ def _check_again(contract: Contract, config: PartConfig, embedder: Any, texts: l
         )
 
 
-def _check_state(contract: Contract, config: PartConfig, embedder: Any, texts: list[str], vectors: Tensor) -> None:
+def _check_state(contract: Contract, config: Any, embedder: Any, texts: list[str], vectors: Tensor) -> None:
     state = contract.call("state()", embedder.state)
     if state is None or not contract.require(
         isinstance(state, EmbedderState)
