@@ -56,18 +56,15 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(RING)], out)
+def wheel_of(package: Path, out: Path) -> Path:
+    """Build the wheel of a package into a folder."""
+    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(package)], out)
     (made,) = out.glob("*.whl")
     return made
 
 
-@pytest.fixture(scope="module")
-def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of its own that sees the packages of this one, and has the wheel installed."""
-    folder = tmp_path_factory.mktemp("environment")
+def environment_with(wheel: Path, folder: Path) -> Path:
+    """The Python of an environment of its own that sees the packages of this one, and has the wheel installed."""
     venv.create(folder, with_pip=False, symlinks=True)
     found = folder / "bin" / "python"
     inside = Path(
@@ -79,6 +76,16 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", str(found), "install", "--no-deps", "--no-index", "--quiet"]
     run([*pip, "--disable-pip-version-check", str(wheel)], folder)
     return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wheel_of(RING, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment_with(wheel, tmp_path_factory.mktemp("environment"))
 
 
 def test_the_wheel_holds_the_module_and_its_entry_point(wheel: Path) -> None:
