@@ -187,7 +187,7 @@ def test_a_room_outside_of_the_contract_is_refused(small: Path) -> None:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages and their contract, to be spoiled."""
     to = tmp_path_factory.mktemp("copy")
-    for folder in ("genprior", "plugins/genprior_std", "plugins/genprior_ring/src"):
+    for folder in ("genprior", "plugins/genprior_std", "plugins/genprior_ring/src", "plugins/genprior_text/src"):
         shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", to)
     return to
@@ -215,6 +215,7 @@ def test_the_contracts_hold(copy: Path) -> None:
         ("genprior/storage/shed.py", "import genprior_std", "The core never imports a plugin"),
         ("plugins/genprior_std/priors/shed.py", "from genprior.engine.step import run_phase", "Plugins import"),
         ("plugins/genprior_ring/src/shed.py", "from genprior.parts import Prior", "Plugins import"),
+        ("plugins/genprior_text/src/shed.py", "from genprior.parts import Embedder", "Plugins import"),
         ("plugins/genprior_std/priors/shed.py", "import genprior_std.models", "The standard parts"),
     ],
 )
@@ -249,7 +250,8 @@ def _imports(file: Path) -> list[tuple[str, str]]:
 
 
 def test_plugins_are_read() -> None:
-    assert {file.relative_to(ROOT / "plugins").parts[0] for file in PLUGIN_FILES} == {"genprior_std", "genprior_ring"}
+    packages = {file.relative_to(ROOT / "plugins").parts[0] for file in PLUGIN_FILES}
+    assert packages == {"genprior_std", "genprior_ring", "genprior_text"}
     assert len(PLUGIN_FILES) > 90
 
 
@@ -375,4 +377,8 @@ def test_the_check_before_a_commit_covers_all_of_it() -> None:
     for tool in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "python -m pytest"):
         assert f"$(BIN)/{tool}" in check
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    assert settings["mypy"]["strict"] and set(settings["mypy"]["packages"]) == {"genprior", "genprior_std"}
+    assert settings["mypy"]["strict"] and set(settings["mypy"]["packages"]) == {
+        "genprior",
+        "genprior_std",
+        "genprior_text",
+    }

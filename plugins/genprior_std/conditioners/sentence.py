@@ -22,6 +22,7 @@ from genprior import (
     TextConditioner,
     Widths,
 )
+from genprior_std.embedders.lsa import LatentSemanticAnalysis
 
 __all__ = ["Sentence"]
 
@@ -57,7 +58,7 @@ class Sentence(TextConditioner):
     class Config(PartConfig):
         """Settings of a condition on sentences."""
 
-        embedder: EmbedderSpec
+        embedder: EmbedderSpec = LatentSemanticAnalysis.Config()
         """Makes vectors of sentences; fitted to the training captions."""
         reads: Literal["head", "critic"] = "head"
         """Whether Q reads the sentence from new images, or the image critic sees it."""
