@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import ImageSet, Model, PartConfig, ScoreContext, ScoreError, generate_asked
+from genprior import Column, ImageSet, Model, PartConfig, ScoreContext, ScoreError, generate_asked
 from genprior_std.scores.asked import AskedScore
 from genprior_std.strokes import height_to_width, ink_of, slant, thickness
 
@@ -36,7 +36,8 @@ class StyleConsistency(AskedScore):
     Pearson correlation over the noises. So it is 1 if noise alone decides the style, and its expectation is exactly 0
     if the styles of labels are independent; if half of the variance is of the noise and half of noise and label
     together, it is about 1/2. It can be below 0. Also writes `style_consistency_<property>` for each property that is
-    not left out. There is no value of real images, since a real image has no other label.
+    not left out. There is no value of real images, since a real image has no other label. A model that ignores its
+    label has 1, so read the score beside `label_accuracy` or `category_purity`.
 
     The measure is of this toolkit; it puts a number to the figures of the supervised and unsupervised models in
     "Learning priors for adversarial autoencoders", section 4.2, where a row has one noise and a column one label.
@@ -51,6 +52,11 @@ class StyleConsistency(AskedScore):
 
         noises: int = Field(default=500, ge=3)
         """N; an image is made of each with every label."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of tables."""
+        return (Column(self.name, "style consistency", True),)
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
         """Refuse a model without two labels or categories.
