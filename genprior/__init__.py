@@ -40,7 +40,7 @@ _HOMES = {
     "genprior.data.picture_files": ["PICTURE_KINDS", "PictureFiles", "list_pictures", "open_picture"],
     "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
     "genprior.data.labels": ["HIDDEN_LABEL"],
-    "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_asked"],
+    "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_labels"],
     "genprior.engine.step": ["remember"],
     "genprior.launch.train": ["train"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from genprior.engine.sampling import as_batch as as_batch
     from genprior.engine.sampling import evaluating as evaluating
     from genprior.engine.sampling import generate as generate
-    from genprior.engine.sampling import generate_asked as generate_asked
+    from genprior.engine.sampling import generate_labels as generate_labels
     from genprior.engine.step import remember as remember
     from genprior.errors import *  # noqa: F403
     from genprior.hookspecs import hookimpl as hookimpl

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from genprior.data.images import images_to_float, to_uint8
 from genprior.errors import PlanError
-from genprior.parts import Batch, Condition, ImageSet, Model
+from genprior.parts import Batch, ImageSet, Model
 from genprior.randomness import seeded
 
-__all__ = ["as_batch", "evaluating", "generate", "generate_asked"]
+__all__ = ["as_batch", "evaluating", "generate", "generate_labels"]
 
 CHUNK = 500
 """Images per batch; fixed, because the images of a seed depend on it."""
@@ -80,23 +80,14 @@ def _embedded(model: Model, text: Sequence[str], label: int | None) -> Tensor:
     return model.embedder.embed(text)
 
 
-def generate_asked(
-    model: Model,
-    asked: Tensor,
-    condition: Callable[[Tensor, Tensor], Condition],
-    *,
-    seed: int,
-    stream: str,
-    whole_batches: bool = False,
-) -> Tensor:
-    """One image for each row of `asked`, whose noise depends on the seed, the stream and the place of the row alone.
+def generate_labels(model: Model, y: Tensor, *, seed: int, stream: str, whole_batches: bool = False) -> Tensor:
+    """One image of each label, whose noise depends on the seed, the stream and the place of the label in y alone.
 
     So images of two labels at the same place share their noise.
 
     Args:
         model: generates in evaluation mode, with running batch statistics.
-        asked: labels [n], or other rows [n, ...] that `condition` takes.
-        condition: conditions of rows; takes zeros [b], whose device they have, and b rows of `asked` on that device.
+        y: labels, or categories that have no name, int64 [n].
         seed: draws the noise.
         stream: a name; other streams have other noise.
         whole_batches: whether the last batch is filled up and then cut, so that a longer sequence begins with the
@@ -104,18 +95,21 @@ def generate_asked(
 
     Returns:
         uint8 [n, c, h, w] on the host.
+
+    Raises:
+        PlanError: the model cannot be asked for these labels.
     """
     device = next(model.parameters()).device
     chunks = []
     with evaluating(model):
-        for number, rows in enumerate(torch.split(asked, CHUNK)):
-            n = len(rows)
+        for number, labels in enumerate(torch.split(y.to(device), CHUNK)):
+            filled = labels
             if whole_batches:
-                rows = torch.cat([rows, rows[-1:].expand(CHUNK - n, *rows.shape[1:])])  # noqa: PLW2901
+                filled = torch.cat([labels, labels[-1:].expand(CHUNK - len(labels))])
             with seeded(seed, f"{stream} condition", number):
-                told = condition(torch.zeros(len(rows), device=device), rows.to(device))
+                condition = model.condition(torch.zeros(len(filled), device=device), filled)
             with seeded(seed, f"{stream} noise", number):
-                chunks.append(to_uint8(model.generate(told))[:n].cpu())
+                chunks.append(to_uint8(model.generate(condition))[: len(labels)].cpu())
     return torch.cat(chunks)
 
 

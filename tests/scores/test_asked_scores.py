@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import genprior
-from genprior import Asks, Condition, Model, PartConfig, PlanError, RecipeError, ScoreError, generate_asked
+from genprior import Asks, Condition, Model, PartConfig, PlanError, RecipeError, ScoreError, generate_labels
 from genprior.launch.preflight import preflight
 from genprior.runs.trainer import Trainer
 from genprior.scoring.context import SampleContext
@@ -244,11 +244,11 @@ def test_rows_of_one_place_share_their_noise():
     """Images of one label differ from place to place, and those of two labels at one place in the label alone."""
     model = Sketcher([0, 1, 0])
     drawn = [
-        generate_asked(model, torch.full((30,), label), model.condition, seed=1, stream=stream)
+        generate_labels(model, torch.full((30,), label), seed=1, stream=stream)
         for label, stream in ((0, "a"), (2, "a"), (0, "b"))
     ]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0][0], drawn[0][1])
-    mixed = generate_asked(model, torch.arange(30) % 3, model.condition, seed=1, stream="a")
+    mixed = generate_labels(model, torch.arange(30) % 3, seed=1, stream="a")
     assert torch.equal(mixed[0::3], drawn[0][0::3]) and torch.equal(mixed[2::3], drawn[0][2::3])
     assert model.seen_training == [False] * 4

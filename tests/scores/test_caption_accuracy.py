@@ -102,11 +102,11 @@ class Painter(Model):
     name = "painter"
     Config = PartConfig
 
-    def __init__(self, kind="text", has_words=True):
+    def __init__(self, kind="text"):
         super().__init__(PartConfig())
         self.gain = torch.nn.Parameter(torch.ones(()))
         self.kind = kind
-        self.words = Words(Words.Config()) if has_words else None
+        self.words = Words(Words.Config())
 
     @property
     def asks(self):
@@ -220,8 +220,3 @@ def test_what_cannot_be_scored_is_refused_before_training(model, load, text, tmp
         score(model, load, tmp_path)
     assert str(caught.value) == f"row: score 'caption_accuracy': {text}"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_text_model_without_an_embedder_is_refused(tmp_path):
-    with pytest.raises(ScoreError, match="model 'painter' states that it takes a text, and has no embedder of senten"):
-        score(Painter(has_words=False), captioned, tmp_path)

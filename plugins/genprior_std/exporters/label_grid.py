@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from genprior import DataError, Exporter, Model, PartConfig, PlanError, draw_grid, generate_asked
+from genprior import DataError, Exporter, Model, PartConfig, PlanError, draw_grid, generate_labels
 
 __all__ = ["LabelGrid"]
 
@@ -51,5 +51,5 @@ class LabelGrid(Exporter):
         rows = math.ceil(n / self.config.labels)
         labels = torch.arange(self.config.labels)[:, None].expand(-1, rows)
         # The same seed and stream for all columns, so that a row has one noise.
-        columns = [generate_asked(model, y, model.condition, seed=seed, stream=self.name) for y in labels]
+        columns = [generate_labels(model, y, seed=seed, stream=self.name) for y in labels]
         draw_grid(torch.stack(columns, dim=1).flatten(0, 1), path, columns=self.config.labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genprior import Model, Score, ScoreError, generate_asked
+from genprior import Model, Score, ScoreError, generate_labels
 
 __all__ = ["AskedScore"]
 
@@ -63,7 +63,7 @@ class AskedScore(Score):
         """
         self.check_enough(model, samples)
         y = torch.arange(samples) % model.asks.number
-        return y, generate_asked(model, y, model.condition, seed=seed, stream=self.name, whole_batches=True)
+        return y, generate_labels(model, y, seed=seed, stream=self.name, whole_batches=True)
 
     def check_enough(self, model: Model, samples: int) -> None:
         """Refuse fewer samples than the model can be asked for labels or categories.

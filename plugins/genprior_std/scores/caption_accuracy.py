@@ -17,7 +17,7 @@ from genprior import (
     SampleContext,
     ScoreContext,
     ScoreError,
-    generate_asked,
+    generate,
     sample_context,
 )
 from genprior_std.scores.asked import AskedScore
@@ -101,18 +101,8 @@ class CaptionAccuracy(AskedScore):
         turn = torch.arange(self.config.samples) % len(test.images)
         with full.trained() as model:
             self.check_row(model, full.real)
-            embedder = model.embedder
-            if embedder is None:
-                raise ScoreError(f"model '{model.name}' states that it takes a text, and has no embedder of sentences")
-            vectors = embedder.embed([some[0] for some in test.captions[: self.config.samples]])
-            images = generate_asked(
-                model,
-                vectors[turn],
-                lambda like, rows: model.condition_on_text(rows),
-                seed=full.seed,
-                stream=self.name,
-                whole_batches=True,
-            )
+            captions = [some[0] for some in test.captions[: self.config.samples]]
+            images = generate(model, self.config.samples, seed=full.seed, text=captions)
         judges = [_judge(full, train, test, place) for place in range(len(train.attributes))]
         stated = _values(test.attributes)
         new = has_new_pair(stated, _values(train.attributes))

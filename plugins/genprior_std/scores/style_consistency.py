@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import Column, ImageSet, Model, PartConfig, ScoreContext, ScoreError, generate_asked
+from genprior import Column, ImageSet, Model, PartConfig, ScoreContext, ScoreError, generate_labels
 from genprior_std.scores.asked import AskedScore
 from genprior_std.strokes import height_to_width, ink_of, slant, thickness
 
@@ -79,7 +79,7 @@ class StyleConsistency(AskedScore):
             for label in range(model.asks.number):
                 y = torch.full((self.config.noises,), label)
                 # The same seed and stream for each label, so that they have the same noise.
-                images = generate_asked(model, y, model.condition, seed=context.seed, stream=self.name)
+                images = generate_labels(model, y, seed=context.seed, stream=self.name)
                 pieces = []
                 for batch in torch.split(images, BATCH):
                     piece, names = style_of(batch)
