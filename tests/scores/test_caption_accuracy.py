@@ -182,6 +182,18 @@ def of_one_value(split):
     return whole._replace(attributes=(Attribute("shade", SHADES, torch.zeros(len(whole.images), dtype=torch.int64)),))
 
 
+def of_other_order(split):
+    whole = captioned(split)
+    shade = Attribute("shade", SHADES[::-1] if split == "test" else SHADES, whole.attributes[0].values)
+    return whole._replace(attributes=(shade,))
+
+
+def of_one_key(split):
+    whole = captioned(split)
+    shade, _ = whole.attributes
+    return whole._replace(attributes=(shade._replace(name="stroke shade"), shade._replace(name="stroke_shade")))
+
+
 @pytest.mark.parametrize(
     ("model", "load", "text"),
     [
@@ -209,6 +221,18 @@ def of_one_value(split):
             of_one_value,
             "the captions of the training images state 1 of the values of 'shade' (dark, light), and a classifier "
             "needs at least 2; leave this attribute out of the data",
+        ),
+        (
+            Painter(),
+            of_other_order,
+            "the training images have the attributes shade: dark, light, and the test images shade: light, dark; give "
+            "both the same attributes, with the same names of values in the same order",
+        ),
+        (
+            Painter(),
+            of_one_key,
+            "two results would be called 'caption_stroke_shade'; rename the attributes (stroke shade: dark, light; "
+            "stroke_shade: dark, light) so that they differ from each other and from 'accuracy'",
         ),
     ],
 )

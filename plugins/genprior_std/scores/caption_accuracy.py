@@ -66,7 +66,7 @@ class CaptionAccuracy(AskedScore):
         )
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
-        """Refuse a model without text, and images whose captions do not say what they state.
+        """Refuse a model without text, and images without captions or without attributes that can be learnt.
 
         Raises:
             ScoreError: says what the model or the data lacks.
@@ -81,14 +81,7 @@ class CaptionAccuracy(AskedScore):
                     "Leave the score out of this row, or use a data set that has captions and attributes, such as "
                     "'captioned_digits'"
                 )
-        for attribute in load("train").attributes:
-            stated = len(torch.unique(attribute.values[attribute.values >= 0]))
-            if stated < 2:
-                raise ScoreError(
-                    f"the captions of the training images state {stated} of the values of '{attribute.name}' "
-                    f"({', '.join(attribute.names)}), and a classifier needs at least 2; leave this attribute out of "
-                    "the data"
-                )
+        _check_attributes(load("train").attributes, load("test").attributes)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """All shares in percent.
@@ -106,7 +99,7 @@ class CaptionAccuracy(AskedScore):
         judges = [_judge(full, train, test, place) for place in range(len(train.attributes))]
         stated = _values(test.attributes)
         new = has_new_pair(stated, _values(train.attributes))
-        names = [attribute.name.replace(" ", "_") for attribute in train.attributes]
+        names = _keys(train.attributes)
         judged = torch.stack([judge.classes_of(images) for judge in judges], 1)
         real = torch.stack([full.features(judge, "test").logits.argmax(1) for judge in judges], 1)
         generated = shares_right(stated[turn], judged, new[turn], names)
@@ -151,6 +144,37 @@ def shares_right(stated: Tensor, judged: Tensor, new: Tensor, names: Sequence[st
         for name, (counts, right) in kinds.items()
         if (counts & group).any()
     }
+
+
+def _check_attributes(train: Sequence[Attribute], test: Sequence[Attribute]) -> None:
+    """Refuse attributes that cannot be learnt, that differ between the splits, or whose results would share a key."""
+    if [each[:2] for each in train] != [each[:2] for each in test]:
+        raise ScoreError(
+            f"the training images have the attributes {_described(train)}, and the test images {_described(test)}; "
+            "give both the same attributes, with the same names of values in the same order"
+        )
+    keys = ["accuracy", *_keys(train)]
+    if shared := [key for key in keys if keys.count(key) > 1]:
+        raise ScoreError(
+            f"two results would be called 'caption_{shared[0]}'; rename the attributes ({_described(train)}) so that "
+            "they differ from each other and from 'accuracy'"
+        )
+    for attribute in train:
+        stated = len(torch.unique(attribute.values[attribute.values >= 0]))
+        if stated < 2:
+            raise ScoreError(
+                f"the captions of the training images state {stated} of the values of '{attribute.name}' "
+                f"({', '.join(attribute.names)}), and a classifier needs at least 2; leave this attribute out of the "
+                "data"
+            )
+
+
+def _keys(attributes: Sequence[Attribute]) -> list[str]:
+    return [attribute.name.replace(" ", "_") for attribute in attributes]
+
+
+def _described(attributes: Sequence[Attribute]) -> str:
+    return "; ".join(f"{attribute.name}: {', '.join(attribute.names)}" for attribute in attributes)
 
 
 def _values(attributes: Sequence[Attribute]) -> Tensor:
