@@ -43,6 +43,6 @@ def write_embedder(path: Path, state: EmbedderState) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     with whole_file(path) as partial:
         try:
-            save_file(tensors, partial, metadata=state.notes)
+            save_file(tensors, partial, metadata=state.notes or None)
         except SafetensorError as error:
             raise OSError(str(error)) from error

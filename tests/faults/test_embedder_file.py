@@ -39,3 +39,11 @@ def test_a_state_that_cannot_be_written_leaves_the_old_file(tmp_path):
         files.write_embedder(EmbedderState(STATE.tensors, {"vocabulary": 3}))
     assert files.embedder().notes == STATE.notes
     assert [path.name for path in tmp_path.iterdir()] == ["embedder.safetensors"]
+
+
+def test_a_state_without_texts_or_tensors_is_a_state(tmp_path):
+    files = RunFolder(tmp_path)
+    for state in (EmbedderState({}, {}), EmbedderState(STATE.tensors, {}), EmbedderState({}, STATE.notes)):
+        files.write_embedder(state)
+        tensors, notes = files.embedder()
+        assert tensors.keys() == state.tensors.keys() and notes == state.notes

