@@ -21,12 +21,12 @@ _HOMES = {
     "genprior.parts": [
         "Asks", "Attribute", "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Column",
         "Condition", "Conditioner", "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec",
-        "Decoder", "DecoderSpec", "DensityPosterior", "DensityPrior", "Draws", "Embedder", "EmbedderConfig",
-        "EmbedderSpec", "EmbedderState", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Game", "GameSpec",
-        "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference", "LikelihoodModel", "LocalPath", "Model",
-        "ModelSpec", "ModulePart", "Objectives", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior",
-        "Prior", "PriorSpec", "Reconstruction", "ReconstructionSpec", "SampleScore", "Score", "ScoreContext",
-        "ScoreSpec", "Sizes", "TextConditioner", "TextExporter", "TrainingRun", "Widths",
+        "Decoder", "DecoderSpec", "DensityPosterior", "DensityPrior", "Drawing", "Draws", "Embedder", "EmbedderConfig",
+        "EmbedderSpec", "EmbedderState", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Figure", "Game",
+        "GameSpec", "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference", "LikelihoodModel", "LocalPath", "Model",
+        "ModelSpec", "ModulePart", "Objectives", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior",
+        "PriorSpec", "RecipeRows", "Reconstruction", "ReconstructionSpec", "SampleScore", "Score", "ScoreContext",
+        "ScoreSpec", "Sizes", "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun", "Widths",
     ],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",
@@ -45,6 +45,7 @@ _HOMES = {
     "genprior.launch.train": ["train"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
     "genprior.pictures.grids": ["draw_curves", "draw_grid"],
+    "genprior.pictures.panels": ["Points", "Tiles", "scatter_panels", "tile_panels"],
     "genprior.randomness": ["seeded"],
     "genprior.recipe.load": ["load_recipe"],
     "genprior.runs.run": ["load_run"],
@@ -89,6 +90,10 @@ if TYPE_CHECKING:
     from genprior.pictures.codes import principal_plane as principal_plane
     from genprior.pictures.grids import draw_curves as draw_curves
     from genprior.pictures.grids import draw_grid as draw_grid
+    from genprior.pictures.panels import Points as Points
+    from genprior.pictures.panels import Tiles as Tiles
+    from genprior.pictures.panels import scatter_panels as scatter_panels
+    from genprior.pictures.panels import tile_panels as tile_panels
     from genprior.randomness import seeded as seeded
     from genprior.recipe.load import load_recipe as load_recipe
     from genprior.runs.run import load_run as load_run

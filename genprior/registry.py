@@ -35,6 +35,7 @@ KINDS: dict[str, type[parts.Part]] = {
     for base in (
         parts.Prior, parts.Encoder, parts.Decoder, parts.Critic, parts.Reconstruction, parts.Conditioner,
         parts.Embedder, parts.Game, parts.Model, parts.Dataset, parts.Score, parts.Exporter, parts.Hook,
+        parts.Figure,
     )
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ from genprior.parts.base import (
 from genprior.parts.conditioners import Conditioner, TextConditioner
 from genprior.parts.embedders import Embedder, EmbedderConfig, EmbedderState
 from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext, TextExporter
+from genprior.parts.figures import Drawing, Figure, RecipeRows, TrainedRun
 from genprior.parts.games import Game
 from genprior.parts.hooks import Hook, HookConfig, HookSpec
 from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
@@ -71,6 +72,7 @@ __all__ = [
     "DecoderSpec",
     "DensityPosterior",
     "DensityPrior",
+    "Drawing",
     "Draws",
     "Embedder",
     "EmbedderConfig",
@@ -80,6 +82,7 @@ __all__ = [
     "EncoderSpec",
     "Exporter",
     "FeatureCritic",
+    "Figure",
     "Game",
     "GameSpec",
     "Hook",
@@ -100,6 +103,7 @@ __all__ = [
     "Posterior",
     "Prior",
     "PriorSpec",
+    "RecipeRows",
     "Reconstruction",
     "ReconstructionSpec",
     "SampleScore",
@@ -109,6 +113,7 @@ __all__ = [
     "Sizes",
     "TextConditioner",
     "TextExporter",
+    "TrainedRun",
     "TrainingRun",
     "Widths",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from genprior.engine.build import build_model
 from genprior.engine.sampling import generate
 from genprior.errors import PlanError, RunError, did_you_mean
-from genprior.parts import DataInfo, Embedder, Model, PartConfig
+from genprior.parts import DataInfo, Embedder, ImageSet, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
@@ -37,6 +37,7 @@ class Run:
         self.plan = plan
         self.facts = facts
         self._files = RunFolder(folder)
+        self._splits: dict[str, ImageSet] = {}
 
     @property
     def label(self) -> str:
@@ -140,6 +141,20 @@ class Run:
         """The class names of the run's data, in label order."""
         saved = self._files.read_checkpoint()
         return [str(name) for name in saved.facts["data"]["classes"]] if saved is not None else []
+
+    def images(self, split: str) -> ImageSet:
+        """A split of the run's data set, read once.
+
+        Raises:
+            DataError: the data set has no such split, or is missing.
+            RunError: the user's own images have changed since the run was trained.
+        """
+        if split not in self._splits:
+            with naming_parts(self.label):
+                dataset = self.plan.data.make()
+                self._files.check_data(dataset.files_hash())
+                self._splits[split] = dataset.load(split)
+        return self._splits[split]
 
     def sample(
         self, n: int, *, seed: int = 0, label: str | int | None = None, text: str | Sequence[str] | None = None

@@ -24,6 +24,15 @@ from genprior_std.exporters.code_grid import CodeGrid
 from genprior_std.exporters.grid import Grid
 from genprior_std.exporters.label_grid import LabelGrid
 from genprior_std.exporters.npz import Npz
+from genprior_std.figures.fig7_gans import SamplesOfGans
+from genprior_std.figures.fig8_codes import SmallCodes
+from genprior_std.figures.fig9_high_dimension import LargeCodes
+from genprior_std.figures.fig10_supervised import SupervisedGrid
+from genprior_std.figures.fig11_codes import SupervisedCodes
+from genprior_std.figures.fig12_unsupervised import UnsupervisedGrid
+from genprior_std.figures.fig13_codes import UnsupervisedCodes
+from genprior_std.figures.fig14_text import ImagesOfSentences
+from genprior_std.figures.fig15_colours import ColourSweep
 from genprior_std.games.began import BoundaryEquilibrium
 from genprior_std.games.catgan import CategoricalGame
 from genprior_std.games.dfm import DenoisingFeatureMatching
@@ -124,6 +133,15 @@ PARTS: tuple[type[Part], ...] = (
     Grid,
     LabelGrid,
     Npz,
+    SupervisedGrid,
+    SupervisedCodes,
+    UnsupervisedGrid,
+    UnsupervisedCodes,
+    ImagesOfSentences,
+    ColourSweep,
+    SamplesOfGans,
+    SmallCodes,
+    LargeCodes,
     Pictures,
     BoundaryEquilibrium,
     CategoricalGame,

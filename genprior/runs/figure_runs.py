@@ -1,0 +1,167 @@
+"""Finds the finished runs that a figure shows, and tells which commands train those that are missing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from genprior.errors import RunError, did_you_mean
+from genprior.parts import Figure
+from genprior.runs.find import Pending, find_runs
+from genprior.runs.run import Run
+
+__all__ = ["RunsWanted", "figure_runs", "training_command"]
+
+
+class RunsWanted(NamedTuple):
+    """Which runs of a figure are wanted, where it does not say so itself."""
+
+    paths: tuple[Path, ...] = ()
+    """Folders of runs, or folders above them; by default those that the figure's recipes are trained into."""
+    changes: tuple[str, ...] = ()
+    """The changes (`--with`) that the runs were trained with."""
+    rows: tuple[str, ...] = ()
+    """The labels of the rows, instead of the figure's own: each a text, or several in a text with commas between."""
+    seed: int | None = None
+    """The seed of the runs; by default the first that all rows have, or else the first of each row."""
+
+
+class _Wanted(NamedTuple):
+    """A row that a figure shows, and the recipe that trains it; None without one."""
+
+    recipe: str | None
+    row: str
+
+
+def figure_runs(figure: type[Figure], wanted: RunsWanted) -> list[Run]:
+    """The finished runs that a figure shows, one for each of its rows, in its order.
+
+    Raises:
+        RunError: runs are missing (the message has the commands that train them), or several have one row and seed, or
+            there is no folder of a given path.
+    """
+    if not wanted.paths and not figure.recipes:
+        raise RunError(f"figure '{figure.name}' names no recipe; give the folders of the runs that it shall show")
+    notes: list[str] = []
+    found = find_runs(wanted.paths or [each for each in _folders(figure, wanted) if each.is_dir()], notes)
+    runs = [run for run in found if isinstance(run, Run) and wanted.seed in (None, run.seed)]
+    rows = list(_rows(figure, wanted, {each.label for each in found})) or [
+        _Wanted(None, label) for label in dict.fromkeys(run.label for run in runs)
+    ]
+    missing = [each for each in rows if each.row not in {run.label for run in runs}]
+    if missing or not rows:
+        raise RunError(_what_is_missing(figure, wanted, rows, missing, found, notes))
+    seeds = [{run.seed for run in runs if run.label == each.row} for each in rows]
+    common = set.intersection(*seeds)
+    return [
+        _only([run for run in runs if run.label == each.row and run.seed == min(common or own)])
+        for each, own in zip(rows, seeds, strict=True)
+    ]
+
+
+def training_command(recipe: str, changes: Sequence[str] = (), rows: Sequence[str] = (), *others: str) -> str:
+    """The command that trains rows of a recipe, as a shell reads it; all rows if none is given."""
+    options = [word for change in changes for word in ("--with", change)]
+    options += ["--rows", ",".join(rows)] if rows else []
+    return shlex.join(["genprior", "train", recipe, *options, *others])
+
+
+def _rows(figure: type[Figure], wanted: RunsWanted, found: Collection[str]) -> Iterator[_Wanted]:
+    """The rows that are wanted, each with the recipe of the figure that has it.
+
+    Args:
+        figure: has rows of its own.
+        wanted: its rows, which may be empty.
+        found: the labels of the runs that there are; one that has commas is not taken for several.
+    """
+    own = {row: recipe for recipe, rows in figure.recipes for row in rows}
+    labels = [
+        label.strip() for text in wanted.rows for label in ([text] if text in {*own, *found} else text.split(","))
+    ]
+    for row in dict.fromkeys(labels) or own:
+        yield _Wanted(own.get(row), row)
+
+
+def _folders(figure: type[Figure], wanted: RunsWanted) -> list[Path]:
+    """The folders that `genprior train` writes the runs of the figure's recipes into."""
+    return [Path("runs", "-".join([Path(each.recipe).stem, *wanted.changes])) for each in figure.recipes]
+
+
+def _only(runs: Sequence[Run]) -> Run:
+    """The one run of a row and a seed.
+
+    Raises:
+        RunError: there are several.
+    """
+    if len(runs) > 1:
+        listed = "\n".join(f"  {run.folder}" for run in runs)
+        raise RunError(
+            f"there are {len(runs)} runs of row '{runs[0].label}' with seed {runs[0].seed}; give the folder of one of "
+            f"them:\n{listed}"
+        )
+    return runs[0]
+
+
+def _what_is_missing(
+    figure: type[Figure],
+    wanted: RunsWanted,
+    rows: Sequence[_Wanted],
+    missing: Sequence[_Wanted],
+    found: Sequence[Run | Pending],
+    notes: Sequence[str],
+) -> str:
+    """The message that rows of a figure have no finished run: what was found, and which commands train the rest."""
+    where = ", ".join(map(str, wanted.paths or _folders(figure, wanted)))
+    of_seed = "" if wanted.seed is None else f" with seed {wanted.seed}"
+    lines = [
+        f"figure '{figure.name}' shows {_count(len(rows))}, and {where} has no finished run{of_seed} of "
+        f"{', '.join(each.row for each in missing) or 'any row'}."
+    ]
+    lines += [f"  found: {each.label}, seed {each.seed}: {each.folder}" for each in found if isinstance(each, Run)]
+    lines += [f"  unfinished: {each.label}: {each.state}: {each.folder}" for each in found if isinstance(each, Pending)]
+    lines += [f"  {note}" for note in notes]
+    known = {row for each in figure.recipes for row in each.rows} | {each.label for each in found}
+    lines += [
+        f"  '{each.row}' is no row of this figure or of these runs{did_you_mean(each.row, known)}"
+        for each in missing
+        if each.row not in known
+    ]
+    lines += [f"  train: {command}" for command in _commands(figure, wanted, missing)]
+    if not wanted.paths:
+        lines += [f"  or add {option}, for the runs in {folder}" for option, folder in _other_folders(figure, wanted)]
+        lines.append("  or give the folders of runs that were written elsewhere; --rows selects rows of other labels")
+    elif not wanted.rows:
+        lines.append("  or select rows of other labels with --rows")
+    return "\n".join(lines)
+
+
+def _count(rows: int) -> str:
+    return "all rows that are trained" if not rows else f"{rows} rows" if rows > 1 else "1 row"
+
+
+def _commands(figure: type[Figure], wanted: RunsWanted, missing: Sequence[_Wanted]) -> list[str]:
+    """The commands that train the missing rows: one for each recipe."""
+    seeds = [] if wanted.seed is None else ["--seeds", str(wanted.seed)]
+    # A folder of runs that holds some of the rows is the table's, and not the folder of a run itself.
+    given = wanted.paths[0] if len(wanted.paths) == 1 else None
+    out = ["--out", str(given)] if given is not None and not (given / "run.json").exists() else []
+    commands = []
+    for recipe, of_recipe in figure.recipes:
+        rows = [each.row for each in missing if each.recipe == recipe]
+        if rows or not (of_recipe or missing):
+            all_rows = list(of_recipe) == rows
+            commands.append(training_command(recipe, wanted.changes, () if all_rows else rows, *seeds, *out))
+    return commands
+
+
+def _other_folders(figure: type[Figure], wanted: RunsWanted) -> Iterator[tuple[str, Path]]:
+    """The option and the folder of runs of the figure's recipes that were trained with other changes."""
+    for recipe in (each.recipe for each in figure.recipes):
+        stem = Path(recipe).stem
+        for folder in sorted(Path("runs").glob(f"{stem}-*")):
+            changes = folder.name.removeprefix(f"{stem}-")
+            if changes != "-".join(wanted.changes) and any(folder.glob("*/seed-*/run.json")):
+                # Names of changes may contain hyphens, so that several changes cannot be told from one.
+                yield f"--with {shlex.quote(changes)}", folder

@@ -1,0 +1,185 @@
+"""Makes figures of finished runs: `NAME.png`, `NAME.pdf`, and the data behind them as `NAME.npz`."""
+
+from __future__ import annotations
+
+import io
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from pydantic import ValidationError
+
+from genprior.errors import PlanError, PluginError, RunError, did_you_mean, wrong_settings
+from genprior.parts import Drawing, Figure, PartConfig, TrainedRun
+from genprior.registry import installed
+from genprior.runs.figure_runs import RunsWanted, figure_runs
+from genprior.runs.part_errors import naming_parts
+from genprior.runs.run import Run
+from genprior.storage.files import whole_file
+
+__all__ = ["MadeFigure", "find_figure", "installed_figures", "make_figure"]
+
+DPI = 200
+"""Pixels per inch of the PNG."""
+ENDINGS = (".png", ".pdf", ".npz")
+
+
+class MadeFigure(NamedTuple):
+    """A figure that was written."""
+
+    files: tuple[Path, ...]
+    runs: tuple[Run, ...]
+
+
+def installed_figures() -> list[type[Figure]]:
+    """All figures of the installed plugins, by name, numbers in it by their size."""
+    figures = [part for part in installed().all() if issubclass(part, Figure)]
+    return sorted(figures, key=lambda part: re.sub(r"\d+", lambda number: f"{number[0]:0>9}", part.name))
+
+
+def find_figure(name: str) -> type[Figure]:
+    """The figure of a name.
+
+    Raises:
+        PluginError: there is none; the message lists all.
+    """
+    return cast(type[Figure], installed().find(Figure.kind, name))
+
+
+def make_figure(
+    name: str,
+    wanted: RunsWanted,
+    *,
+    settings: Sequence[str] = (),
+    text: Sequence[str] = (),
+    seed: int = 0,
+    out: Path | None = None,
+    force: bool = False,
+) -> MadeFigure:
+    """Draw a figure of finished runs and write it; nothing is written if an error is raised before.
+
+    Args:
+        name: an installed figure.
+        wanted: which runs it shows, and where they are.
+        settings: `KEY=VALUE` with TOML values, settings of the figure.
+        text: the figure's setting `text`, if it is given.
+        seed: draws noise and conditions.
+        out: a folder that exists, for `NAME.png`, ..., or the path of the files without their endings; by default
+            `figures/NAME`.
+        force: overwrite files.
+
+    Raises:
+        PluginError: there is no such figure, or it returns no drawing.
+        PlanError: it has no such setting, or the runs do not have what it shows.
+        RunError: runs are missing, or a file exists.
+        PartFailed: the figure raised another exception.
+    """
+    figure = find_figure(name)
+    config = _configured(figure, settings, text)
+    files = _files(name, out)
+    existing = [str(path) for path in files if path.exists()]
+    if existing and not force:
+        raise RunError(f"{', '.join(existing)} exists already; give another --out, or --force to overwrite")
+    runs = figure_runs(figure, wanted)
+    with naming_parts(registry=installed()):
+        drawing = config.make().draw(cast("Sequence[TrainedRun]", runs), seed)
+    contents = _contents(figure, drawing)
+    for path, content in zip(files, contents, strict=True):
+        with whole_file(path) as partial:
+            partial.write_bytes(content)
+    return MadeFigure(files, tuple(runs))
+
+
+def _configured(figure: type[Figure], settings: Sequence[str], text: Sequence[str]) -> PartConfig:
+    """The settings of the figure.
+
+    Raises:
+        PlanError: one cannot be read, does not exist, or has a wrong value.
+    """
+    table: dict[str, Any] = {"text": list(text)} if text else {}
+    for each in settings:
+        table |= _setting(each)
+    possible = [key for key in figure.Config.model_fields if key != "name"]
+    for key in table:
+        if key not in possible:
+            raise PlanError(f"figure '{figure.name}' has no setting '{key}'{did_you_mean(key, possible)}")
+    try:
+        return figure.Config.model_validate(table, context={"registry": installed()})
+    except ValidationError as error:
+        raise PlanError(
+            f"figure '{figure.name}' refuses its settings: {wrong_settings(error)}; "
+            f"`genprior parts figure {figure.name}` shows them"
+        ) from error
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """The table of a `KEY=VALUE`.
+
+    Raises:
+        PlanError: it is none, or the value is not TOML.
+    """
+    key, equals, value = text.partition("=")
+    try:
+        if not equals or not key.strip():
+            raise ValueError
+        table = tomllib.loads(f"{key} = {value}")
+        if not table:  # a comment
+            raise ValueError
+        return table
+    except (ValueError, RecursionError):
+        raise PlanError(
+            f'--set {text}: needs KEY=VALUE with a TOML value, such as noises=5 or \'words=["red", "blue"]\' '
+            "(strings need double quotes, so put single quotes around the whole)"
+        ) from None
+
+
+def _files(name: str, out: Path | None) -> tuple[Path, ...]:
+    """The files to write, one for each ending."""
+    if out is None:
+        stem = Path("figures", name)
+    elif out.is_dir():
+        stem = out / name
+    else:
+        stem = out.with_suffix("") if out.suffix.lower() in ENDINGS else out
+    return tuple(stem.with_name(stem.name + ending) for ending in ENDINGS)
+
+
+def _contents(figure: type[Figure], drawing: Any) -> tuple[bytes, ...]:
+    """The bytes of the files: the same for the same drawing, without dates.
+
+    Raises:
+        PluginError: the figure returned no drawing, or the data is not numbers and texts.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Picture
+
+    if not isinstance(drawing, Drawing) or not isinstance(drawing.picture, Picture):
+        raise PluginError(
+            f"figure '{figure.name}' of {installed().origin(figure)} returned {type(drawing).__name__} instead of a "
+            "genprior.Drawing with a matplotlib Figure"
+        )
+    png, pdf = io.BytesIO(), io.BytesIO()
+    drawing.picture.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    with rc_context({"pdf.fonttype": 42}):  # TrueType, so that the texts can be searched and edited
+        drawing.picture.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+    return png.getvalue(), pdf.getvalue(), _archive(figure, drawing.arrays)
+
+
+def _archive(figure: type[Figure], arrays: Mapping[str, Any]) -> bytes:
+    """The arrays as an .npz that needs no pickle to be read.
+
+    Raises:
+        PluginError: one holds objects.
+    """
+    objects = [key for key, array in arrays.items() if np.asarray(array).dtype.hasobject]
+    if objects:
+        raise PluginError(
+            f"figure '{figure.name}' of {installed().origin(figure)} returned arrays of objects, which an .npz would "
+            f"pickle: {', '.join(objects)}; return numbers or texts"
+        )
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    return buffer.getvalue()

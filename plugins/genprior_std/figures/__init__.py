@@ -1,0 +1,1 @@
+"""Figures of "Learning priors for adversarial autoencoders", from finished runs."""
