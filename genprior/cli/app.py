@@ -234,6 +234,52 @@ def sample(
 
 
 @app.command()
+def figure(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A figure; without it, all are listed.")] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN...]", help="Folders of runs; by default runs/<recipe>[-<with>...] of its recipes."
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME", help="The change that the runs were trained with; may be repeated."),
+    ] = None,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option("--rows", metavar="LABELS", help="These rows instead of the figure's own; may be repeated."),
+    ] = None,
+    run_seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the runs; by default the first that all rows have.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the figure's noise and conditions.")] = 0,
+    text: Annotated[
+        list[str] | None, typer.Option(metavar="SENTENCE", help="A sentence, for figures of texts; may be repeated.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the figure, as in noises=5; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER|STEM", help="A folder, or the path without an ending; figures/NAME by default."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
+) -> None:
+    """Draw a figure of finished runs as PNG and PDF, with its data as .npz; without a NAME, list the figures."""
+    from genprior.cli import figure as command
+
+    if name is None:
+        command.list_figures()
+    else:
+        command.write_figure(
+            name, paths or (), changes=changes or (), rows=rows or (), run_seed=run_seed, seed=seed, text=text or (),
+            settings=settings or (), out=out, force=force,
+        )  # fmt: skip
+
+
+@app.command()
 def show(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A recipe, a run's folder, or a table's folder.")],
     row: Annotated[str | None, typer.Option(metavar="LABEL", help="Only this row of a recipe.")] = None,

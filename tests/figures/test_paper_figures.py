@@ -1,0 +1,289 @@
+"""The standard figures: the data behind them is what the models of the runs give."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from sklearn.manifold import TSNE
+
+from genprior import Attribute, DataError, ImageSet, PlanError, RunError, images_to_float, load_run, to_uint8
+from genprior_std.figures.fig7_gans import SamplesOfGans
+from genprior_std.figures.fig8_codes import SmallCodes
+from genprior_std.figures.fig9_high_dimension import LargeCodes
+from genprior_std.figures.fig10_supervised import SupervisedGrid
+from genprior_std.figures.fig11_codes import SupervisedCodes
+from genprior_std.figures.fig12_unsupervised import UnsupervisedGrid
+from genprior_std.figures.fig13_codes import UnsupervisedCodes
+from genprior_std.figures.fig14_text import ImagesOfSentences
+from genprior_std.figures.fig15_colours import ColourSweep
+from genprior_std.one_noise import images_of_labels
+
+
+@pytest.fixture
+def runs(table):
+    return [load_run(table / label / "seed-0") for label in ("fixed prior", "learned prior")]
+
+
+def drawn(part, runs, seed=0, **settings):
+    return part(part.Config(**settings)).draw(runs, seed)
+
+
+def texts(drawing):
+    return [text.get_text() for text in drawing.picture.texts]
+
+
+@pytest.mark.parametrize(("part", "size"), [(SamplesOfGans, 8), (SmallCodes, 10), (LargeCodes, 10)])
+def test_samples_side_by_side(part, size, runs):
+    assert part.Config().grid == size
+    drawing = drawn(part, runs, seed=3, grid=2)
+    assert drawing.arrays["images"].shape == (2, 2, 2, 8, 8, 1)
+    for shown, run in zip(drawing.arrays["images"], runs, strict=True):
+        assert np.array_equal(shown.reshape(4, 8, 8, 1), run.sample(4, seed=3).permute(0, 2, 3, 1).numpy())
+    assert texts(drawing) == ["fixed prior", "learned prior"]
+
+
+def test_reconstructions_stand_beside_their_images(runs):
+    images = drawn(SmallCodes, runs, grid=4, show="reconstructions").arrays["images"]
+    held_out = runs[0].images("test").take(slice(8))
+    for shown, run in zip(images, runs, strict=True):
+        with torch.no_grad():
+            z = run.model.encoder(
+                images_to_float(held_out.images), run.model.condition(held_out.labels, held_out.labels)[0]
+            )
+            x_rec = to_uint8(run.model.decoder(z.mean, torch.nn.functional.one_hot(held_out.labels, 10).float()))
+        pairs = shown.reshape(8, 2, 8, 8, 1)
+        assert np.array_equal(pairs[:, 0], held_out.images.permute(0, 2, 3, 1).numpy())
+        assert np.array_equal(pairs[:, 1], x_rec.permute(0, 2, 3, 1).numpy())
+
+
+def test_reconstructions_that_cannot_be_shown(runs, monkeypatch):
+    with pytest.raises(PlanError, match="shows each image beside its reconstruction, and grid = 3 is odd; set an even"):
+        drawn(SmallCodes, runs, grid=3, show="reconstructions")
+    with pytest.raises(
+        DataError, match="grid = 30 shows 450 held-out images, and the data of row 'fixed prior' has 360"
+    ):
+        drawn(SmallCodes, runs, grid=30, show="reconstructions")
+    monkeypatch.setattr(type(runs[0].model), "reconstruct", lambda model, batch: None)
+    with pytest.raises(PlanError, match="row 'fixed prior' has no encoder, so it has no reconstructions; use --set"):
+        drawn(SmallCodes, runs, grid=2, show="reconstructions")
+
+
+def test_runs_of_different_sizes_are_refused(runs, monkeypatch):
+    monkeypatch.setattr(runs[1], "sample", lambda n, seed: torch.zeros(n, 3, 16, 16, dtype=torch.uint8))
+    with pytest.raises(DataError, match=r"row 'learned prior' has images of .* = \[3, 16, 16\], and row 'fixed prior'"):
+        drawn(SmallCodes, runs, grid=2)
+
+
+@pytest.mark.parametrize(("part", "names"), [(SupervisedGrid, "names"), (UnsupervisedGrid, "indices")])
+def test_columns_are_labels_or_categories(part, names, runs, monkeypatch):
+    monkeypatch.setattr("genprior.runs.run.Run.classes", [f"class {k}" for k in range(10)])
+    drawing = drawn(part, runs, seed=5, noises=2)
+    assert drawing.arrays["labels"].tolist() == [f"class {k}" if names == "names" else str(k) for k in range(10)]
+    for shown, run in zip(drawing.arrays["images"], runs, strict=True):
+        expected = images_of_labels(run.model, range(10), 2, 5)
+        assert np.array_equal(shown, expected.permute(0, 1, 3, 4, 2).numpy())
+    assert set(drawing.arrays["labels"]) <= {*texts(drawing)}
+
+
+def test_images_of_labels_share_their_noise_whatever_labels_there_are(runs, table, tmp_path, call):
+    model = runs[1].model
+    some, all_labels = images_of_labels(model, [7, 2], 3, 1), images_of_labels(model, range(10), 3, 1)
+    assert torch.equal(some, all_labels[:, [7, 2]])
+    path = tmp_path / "labels.png"
+    done = call("sample", table / "learned prior" / "seed-0", "--grid", "labels", "-n", 30, "--seed", 1, "--to", path)
+    assert done.exit_code == 0, done.output
+    with Image.open(path) as image:
+        picture = np.asarray(image)[2:, 2:, 0]
+    tile = picture[10 * 1 :, 10 * 7 :][:8, :8]
+    assert np.array_equal(tile, some[1, 0, 0].numpy())
+
+
+def test_different_numbers_of_labels_are_refused(runs, monkeypatch):
+    other = load_run(runs[1].folder)
+    monkeypatch.setattr(other.model, "clusters", lambda batch: torch.ones(len(batch.x), 7) / 7)
+    with pytest.raises(PlanError, match="row 'learned prior' has 7 labels or categories, and row 'fixed prior' has 10"):
+        drawn(SupervisedGrid, [runs[0], other])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Maps of codes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("part", "legend"), [(SupervisedCodes, "requested label"), (UnsupervisedCodes, "category")])
+def test_maps_are_scikit_learns_of_the_models_codes(part, legend, runs):
+    drawing = drawn(part, runs, seed=2, points=40, perplexity=5)
+    arrays = drawing.arrays
+    assert arrays["image_codes"].shape == arrays["prior_codes"].shape == (2, 40, 13)
+    assert [each.get_title().get_text() for each in drawing.picture.legends] == ["true label", legend]
+    for i, run in enumerate(runs):
+        codes, labels = arrays["image_codes"][i], arrays["true_labels"][i]
+        test = run.images("test")
+        known = torch.nn.functional.one_hot(test.labels, 10).float()
+        with torch.no_grad():
+            expected = run.model.encoder(images_to_float(test.images), known).mean.numpy()
+        # Each code is that of a held-out image of its label, and no image is shown twice.
+        distances = np.abs(codes[:, None] - expected[None]).max(2)
+        nearest = distances.argmin(1)
+        assert distances.min(1).max() < 1e-5 and len({*nearest}) == 40
+        assert np.array_equal(test.labels.numpy()[nearest], labels)
+        for kind in ("image", "prior"):
+            found = TSNE(perplexity=5, init="pca", random_state=2).fit_transform(
+                arrays[f"{kind}_codes"][i].astype(float)
+            )
+            assert np.allclose(found, arrays[f"{kind}_places"][i], atol=1e-3)
+    assert np.array_equal(arrays["asked_labels"], np.tile(np.arange(40) % 10, (2, 1)))
+    # The fixed prior is the label itself followed by noise.
+    assert np.array_equal(arrays["prior_codes"][0, :, :10].argmax(1), np.arange(40) % 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "change", "error", "message"),
+    [
+        ({"points": 20}, None, DataError, "has 20 codes of row 'fixed prior', and perplexity = 30 needs more; set a"),
+        ({}, ("encode", None), PlanError, "row 'fixed prior' has no encoder, so its images have no codes; select rows"),
+        ({}, ("draw_codes", None), PlanError, "row 'fixed prior' has no prior that draws codes; select rows with --"),
+        ({}, ("encode", torch.zeros), DataError, "the codes of row 'fixed prior' are all the same or not finite, so"),
+    ],
+)  # fmt: skip
+def test_codes_that_have_no_map(settings, change, error, message, runs, monkeypatch):
+    if change is not None:
+        name, make = change
+        monkeypatch.setattr(runs[0].model, name, lambda batch: make(len(batch.x), 13) if make else None)
+    with pytest.raises(error) as caught:
+        drawn(SupervisedCodes, runs, **({"points": 40} | settings))
+    assert message in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text
+# ---------------------------------------------------------------------------------------------------------------------
+
+INKS = ("white", "red", "green", "blue")
+
+
+class Painter:
+    """A run whose images are one grey for each text and noise, and whose captions speak of inks."""
+
+    seed, classes = 0, []
+
+    def __init__(self, label, captions, attributes=()):
+        self.label, self.captions, self.attributes, self.asked = label, captions, attributes, []
+
+    def images(self, split):
+        assert split == "test"
+        n = len(self.captions)
+        images = torch.zeros(n, 1, 4, 4, dtype=torch.uint8)
+        return ImageSet(images, torch.zeros(n, dtype=torch.int64), (), tuple(self.captions), tuple(self.attributes))
+
+    def sample(self, n, *, seed=0, label=None, text=None):
+        self.asked.append(text)
+        grey = torch.arange(n, dtype=torch.uint8) + 10 * len(text) + seed
+        return grey[:, None, None, None].expand(n, 1, 4, 4)
+
+
+def painters(*captions, attributes=()):
+    return [Painter(label, captions, attributes) for label in ("fixed prior", "learned prior")]
+
+
+def test_sentences_are_held_out_captions_and_are_written_beside_their_images():
+    runs = painters(("a red one", "one"), ("a seven",), ("a red one",), ("a white nine",))
+    drawing = drawn(ImagesOfSentences, runs, seed=4, sentences=2, noises=3)
+    assert drawing.arrays["sentences"].tolist() == ["a red one", "a seven"]
+    assert runs[0].asked == runs[1].asked == ["a red one", "a seven"]
+    assert drawing.arrays["images"].shape == (2, 2, 3, 4, 4, 1)
+    assert drawing.arrays["images"][1, :, :, 0, 0, 0].tolist() == [[94, 95, 96], [74, 75, 76]]
+    assert texts(drawing) == ["fixed prior", "a red one", "a seven", "learned prior"]
+
+
+def test_sentences_may_be_given():
+    runs = painters()
+    drawing = drawn(ImagesOfSentences, runs, text=("a blue flower",))
+    assert drawing.arrays["images"].shape[:3] == (2, 1, 6) and {*runs[0].asked} == {"a blue flower"}
+
+
+def test_captions_are_needed_where_no_sentence_is_given():
+    with pytest.raises(DataError, match="and the data of row 'fixed prior' has none; give sentences with --text"):
+        drawn(ImagesOfSentences, painters())
+
+
+def test_a_run_without_text_is_refused(runs):
+    with pytest.raises((PlanError, TypeError)):
+        drawn(ImagesOfSentences, runs, text=("a seven",))
+
+
+def test_the_word_that_is_replaced_is_the_images_own_colour():
+    digits = Attribute("digit", ("seven", "one"), torch.tensor([0, 1]))
+    inks = Attribute("ink", INKS, torch.tensor([2, 1]))
+    runs = painters(("on white, a seven", "on white, a green seven"), ("a red one",), attributes=[digits, inks])
+    drawing = drawn(ColourSweep, runs, noises=2)
+    assert drawing.arrays["words"].tolist() == [*INKS]
+    assert drawing.arrays["sentences"].tolist() == ["on white, a {} seven"]
+    assert runs[0].asked == [f"on white, a {ink} seven" for ink in INKS]
+    assert drawing.arrays["images"].shape == (2, 1, 2, 4, 4, 4, 1)
+    # Columns are words, rows are noise.
+    first = 10 * len("on white, a white seven")
+    assert drawing.arrays["images"][0, 0, :, :2, 0, 0, 0].tolist() == [[first, first - 20], [first + 1, first - 19]]
+    assert texts(drawing)[:5] == ["fixed prior: on white, a … seven", *INKS]
+
+
+def test_without_attributes_the_words_are_those_of_the_paper():
+    runs = painters(("a red bird, reddish",), ("this flower has pink petals",))
+    arrays = drawn(ColourSweep, runs, noises=1).arrays
+    assert arrays["words"].tolist() == ["pink", "red", "yellow", "orange", "purple", "blue", "white", "green", "black"]
+    assert arrays["sentences"].tolist() == ["a {} bird, reddish"]
+
+
+def test_words_and_sentences_may_be_given():
+    runs = painters()
+    drawing = drawn(ColourSweep, runs, text=("a {} flower", "{}"), words=("teal", "sunny (warm)"), noises=1)
+    assert runs[1].asked == ["a teal flower", "a sunny (warm) flower", "teal", "sunny (warm)"]
+    assert drawing.arrays["images"].shape[:4] == (2, 2, 1, 2)
+    assert len(drawing.picture.axes) == 4
+    runs = painters(("the sunny (warm) day",), ("a teal sea",))
+    assert drawn(ColourSweep, runs, words=("teal", "violet"), noises=1).arrays["sentences"].tolist() == ["a {} sea"]
+
+
+def test_no_caption_has_a_word():
+    with pytest.raises(DataError) as caught:
+        drawn(ColourSweep, painters(("a seven",)), words=("teal", "violet"))
+    assert str(caught.value) == (
+        "figure 'fig15_colours' replaces a word of a held-out caption, and no caption of row 'fixed prior' has one of: "
+        "teal, violet. Give a sentence with {} in the place of the word, as in --text 'a {} flower', or other words "
+        "with --set 'words=[\"...\"]'"
+    )
+
+
+@pytest.mark.parametrize("sentence", ["a flower", "{} and {}"])
+def test_a_sentence_has_one_place(sentence):
+    with pytest.raises(ValidationError, match="needs {} once, where the words are put, as in 'a {} flower'"):
+        ColourSweep.Config(text=(sentence,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The images of a run
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_reads_its_data_once(runs, monkeypatch):
+    held_out = runs[0].images("test")
+    assert torch.equal(held_out.images, runs[0].plan.data.make().load("test").images)
+    monkeypatch.setattr(type(runs[0].plan.data.make()), "load", lambda dataset, split: pytest.fail("read again"))
+    assert runs[0].images("test") is held_out
+
+
+def test_a_run_on_images_that_have_changed_is_refused(table, tmp_path):
+    folder = tmp_path / "seed-0"
+    shutil.copytree(table / "fixed prior" / "seed-0", folder)
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(facts | {"data_hash": "0123"}))
+    with pytest.raises(
+        RunError, match=f"the images of the run {folder} have changed: their hash was 0123, and is None"
+    ):
+        load_run(folder).images("test")
