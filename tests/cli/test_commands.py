@@ -37,7 +37,7 @@ def test_version_is_the_packages(call):
 
 def test_every_command_is_in_the_help(call):
     shown = call("--help").stdout
-    for name in ("train", "check", "bench", "sample", "show", "parts", "schema"):
+    for name in ("train", "check", "bench", "sample", "figure", "show", "parts", "schema"):
         assert f" {name} " in shown
         assert call(name, "--help").exit_code == 0
 

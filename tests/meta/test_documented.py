@@ -126,6 +126,18 @@ def test_the_guides_exporter_writes_the_images_of_a_seed(tmp_path: Path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
+def test_the_guides_figure_draws_what_its_runs_give() -> None:
+    figure = part_of_the_guide("Faces")
+    images = torch.randint(256, (2, 3, 1, 4, 4), dtype=torch.uint8)
+    runs = [
+        types.SimpleNamespace(label=label, sample=lambda n, seed, own=own: own[:n])
+        for label, own in zip(figure.recipes[0].rows, images, strict=True)
+    ]
+    drawing = figure(figure.Config(columns=3)).draw(runs, 0)
+    assert drawing.arrays["images"].tolist() == images.tolist()
+    assert [text.get_text() for text in drawing.picture.texts] == ["fixed prior", "learned prior"]
+
+
 @pytest.mark.parametrize("name", testing.__all__)
 def test_the_contract_tests_are_documented(name: str) -> None:
     if name != "ContractError":
@@ -159,15 +171,16 @@ def test_the_fields_of_a_named_tuple_are_in_the_reference(name: str) -> None:
     assert set(re.findall(r"`(\w+)`", row)) == set(getattr(genprior, name)._fields)
 
 
-@pytest.mark.parametrize("name", ["ScoreContext", "TrainingRun"])
-def test_all_of_what_a_part_is_given_is_in_the_reference(name: str) -> None:
+@pytest.mark.parametrize(("name", "number"), [("ScoreContext", 3), ("TrainingRun", 3), ("TrainedRun", 2)])
+def test_all_of_what_a_part_is_given_is_in_the_reference(name: str, number: int) -> None:
     after = REFERENCE.split(f"`genprior.{name}`: ")[1].split("\n## ")[0]
     given = getattr(genprior, name)
     methods = [method for method, each in vars(given).items() if inspect.isfunction(each) and method[0] != "_"]
-    assert len(methods) == 3
+    assert len(methods) == number
     for method in methods:
         assert signature_of(given, method) in after
-    for attribute in given.__annotations__:
+    properties = [attribute for attribute, each in vars(given).items() if isinstance(each, property)]
+    for attribute in (*given.__annotations__, *properties):
         assert f"`{attribute}`" in after
 
 
