@@ -37,6 +37,8 @@ PANEL = 3.3
 """Inches that a grid of images should be wide; each image is shown with whole pixels, 0.25 to 0.5 inches wide."""
 TEXT = 2.4
 """Inches of the names of rows."""
+SMALLEST, LINE = 5.0, 1.1
+"""The smallest size of the name of a row that would not fit beside it, in points, and the distance of its lines."""
 MARGIN = 0.08
 """Inches around the figure, and between a text and what it names."""
 
@@ -87,14 +89,10 @@ def tile_panels(
     margin, between = _pixels(MARGIN), _pixels(3 * MARGIN)
     titles = ["\n".join(_wrapped(panel.title, TITLE, widest / DPI)) for panel in panels]
     titled = max(title.count("\n") + 1 for title in titles) * _pixels(1.3 * TITLE / 72) + margin
-    column = min(grid.shape[1] / panel.images.shape[1] for grid, panel in zip(grids, panels, strict=True)) / DPI
-    slanted = bool(columns) and max(_width(name, NAME) for name in columns) > 0.95 * column
-    named = 0
-    if columns:
-        named = _pixels(max(_width(name, NAME) for name in columns) * 0.75 + 0.1 if slanted else 1.3 * NAME / 72)
+    slanted, named, beyond = _room_of_names(columns, min(grid.shape[1] for grid in grids))
     over = titled + named
     beside = _pixels(TEXT + MARGIN) if rows else 0
-    width = margin + beside + across * widest + (across - 1) * between + margin + (_pixels(0.2) if slanted else 0)
+    width = margin + beside + across * widest + (across - 1) * between + beyond + margin
     down = math.ceil(len(panels) / across)
     height = margin + down * (over + highest) + (down - 1) * between + margin
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
@@ -115,8 +113,8 @@ def tile_panels(
             _text(figure, at, 1 - (top - margin / 3) / height, name, NAME, **shown)
         for i, name in enumerate(rows if stand == 0 else ()):
             at = 1 - (top + (i + 0.5) * high / len(rows)) / height
-            lines = "\n".join(_wrapped(name, NAME, TEXT))
-            _text(figure, (left - margin) / width, at, lines, NAME, ha="right", va="center", linespacing=1.1)
+            lines, size = _fitted(name, high / len(rows) / DPI)
+            _text(figure, (left - margin) / width, at, lines, size, ha="right", va="center", linespacing=LINE)
     return figure
 
 
@@ -193,6 +191,19 @@ def _enlarged(images: Tensor) -> Tensor:
             grid[i * (h + GAP) :, j * (w + GAP) :][:h, :w] = images[i, j].cpu().permute(1, 2, 0)
     times = max(1, round(min(0.5, max(0.25, PANEL / m)) * DPI / max(h, w)))
     return grid.repeat_interleave(times, 0).repeat_interleave(times, 1)
+
+
+def _room_of_names(columns: Sequence[str], wide: int) -> tuple[bool, int, int]:
+    """Whether the names of columns are slanted, and the pixels that they need above and beyond a grid `wide` pixels."""
+    if not columns:
+        return False, 0, 0
+    widths = [_pixels(_width(name, NAME)) for name in columns]
+    column, line = wide / len(columns), _pixels(1.3 * NAME / 72)
+    if max(widths) <= 0.95 * column:
+        return False, line, 0
+    # At 45 degrees a text is as high as it is wide: its length and its own height, each over the square root of 2.
+    ends = [(j + 0.5) * column + (width + line) * math.sqrt(0.5) for j, width in enumerate(widths)]
+    return True, round((max(widths) + line) * math.sqrt(0.5)), max(0, round(max(ends) - wide))
 
 
 def _pixels(inches: float) -> int:
@@ -285,6 +296,16 @@ def _width(text: str, size: float) -> float:
         return 0.0
     # A dollar sign would start a formula here.
     return float(TextPath((0, 0), text.replace("$", "S"), size=size).get_extents().width) / 72
+
+
+def _fitted(text: str, height: float) -> tuple[str, float]:
+    """The lines of the name of a row, and their size in points, smaller where they are higher than a row, in inches."""
+    size = NAME
+    while True:
+        lines = _wrapped(text, size, TEXT)
+        if len(lines) * size * 1.2 * LINE / 72 <= height or size <= SMALLEST:
+            return "\n".join(lines), size
+        size -= 0.5
 
 
 def _wrapped(text: str, size: float, width: float) -> list[str]:

@@ -66,9 +66,12 @@ def boxes_of(figure):
     return [text.get_window_extent() for text in figure.texts]
 
 
-@pytest.mark.parametrize("columns", [["1", "2", "3"], ["airplane", "automobile", "$c^"], ["a", "", "_b"]])
+@pytest.mark.parametrize("columns", [["1", "2", "3"], ["airplane", "$c^", "a very long automobile"], ["a", "", "_b"]])
 def test_names_stand_outside_of_the_images_and_inside_of_the_figure(columns):
-    rows = ["a small thick seven", "a sentence that is so long that it has to be broken into several lines of text"]
+    rows = [
+        "a small thick seven",
+        "a sentence that is so long that it has to be broken into several lines of text " * 2,
+    ]
     panels = [Tiles(title, random_images(2, 3, 1, 16, 16)) for title in ("fixed", "a $title$ that is long " * 3)]
     figure = tile_panels(panels, columns=columns, rows=rows)
     shown = texts_of(figure)
@@ -76,7 +79,12 @@ def test_names_stand_outside_of_the_images_and_inside_of_the_figure(columns):
     assert "fixed" in shown and any("$title$" in text for text in shown)  # no text is read as a formula
     whole = figure.bbox
     images = [axis.get_window_extent() for axis in figure.axes]
-    for text, box in zip(figure.texts, boxes_of(figure), strict=True):
+    boxes = boxes_of(figure)
+    first, second = [
+        box for text, box in zip(figure.texts, boxes, strict=True) if text.get_text()[:7] in ("a small", "a sente")
+    ]
+    assert not first.overlaps(second)
+    for text, box in zip(figure.texts, boxes, strict=True):
         if text.get_text().strip():
             assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= whole.width and box.y1 <= whole.height, text
             assert not any(box.shrunk(0.98, 0.9).overlaps(image) for image in images), text
