@@ -49,7 +49,9 @@ class TrainedRun(Protocol):
             DataError: the data set has no such split, or is missing.
         """
 
-    def sample(self, n: int, *, seed: int = 0, label: str | int | None = None, text: str | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, seed: int = 0, label: str | int | None = None, text: str | Sequence[str] | None = None
+    ) -> Tensor:
         """N new images, uint8 [n, c, h, w] on the host; images of one seed share their noise across labels and texts.
 
         Raises:

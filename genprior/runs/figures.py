@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from genprior.errors import PlanError, PluginError, RunError, did_you_mean, wrong_settings
-from genprior.parts import Drawing, Figure, PartConfig, TrainedRun
+from genprior.parts import Drawing, Figure, PartConfig
 from genprior.registry import installed
 from genprior.runs.figure_runs import RunsWanted, figure_runs
 from genprior.runs.part_errors import naming_parts
@@ -85,7 +85,7 @@ def make_figure(
         raise RunError(f"{', '.join(existing)} exists already; give another --out, or --force to overwrite")
     runs = figure_runs(figure, wanted)
     with naming_parts(registry=installed()):
-        drawing = config.make().draw(cast("Sequence[TrainedRun]", runs), seed)
+        drawing = config.make().draw(runs, seed)
     contents = _contents(figure, drawing)
     for path, content in zip(files, contents, strict=True):
         with whole_file(path) as partial:
