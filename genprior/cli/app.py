@@ -8,32 +8,17 @@ Every `GenpriorError` is printed as `error: <message>` without a traceback, and 
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from genprior.cli.encoding import replace_unencodable
+from genprior.cli.options import Device, Layout, OnDevice, Recipe, Rows, Set, With
 from genprior.cli.plugin_commands import Commands, disabled_commands
 from genprior.cli.tracebacks import OPTION
 
 __all__ = ["app", "main"]
-
-
-class Device(enum.StrEnum):
-    """The device to compute on."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Layout(enum.StrEnum):
-    """The layout of a PNG of samples."""
-
-    PLAIN = "plain"
-    LABELS = "labels"
 
 
 app = typer.Typer(
@@ -43,21 +28,6 @@ app = typer.Typer(
     help="Generative models with a choice of prior: train recipes, compare their rows, draw new images.",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-
-Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/table3_ablation.toml.")]
-With = Annotated[
-    list[str] | None,
-    typer.Option("--with", metavar="NAME", help="Apply a change of the recipe to every row; may be repeated."),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Set one key, as in run.steps=800; may be repeated."),
-]
-Rows = Annotated[
-    list[str] | None,
-    typer.Option("--rows", metavar="LABELS", help="Only these rows, separated by commas; may be repeated."),
-]
-OnDevice = Annotated[Device, typer.Option("--device", help="Device to compute on; auto takes a GPU if there is one.")]
 
 
 def _show_version(requested: bool) -> None:
@@ -246,10 +216,7 @@ def figure(
         list[str] | None,
         typer.Option("--with", metavar="NAME", help="The change that the runs were trained with; may be repeated."),
     ] = None,
-    rows: Annotated[
-        list[str] | None,
-        typer.Option("--rows", metavar="LABELS", help="These rows instead of the figure's own; may be repeated."),
-    ] = None,
+    rows: Rows = None,
     run_seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the runs; by default the first that all rows have.")
     ] = None,
