@@ -88,7 +88,7 @@ def tile_panels(
     highest = max(grid.shape[0] for grid in grids)
     margin, between = _pixels(MARGIN), _pixels(3 * MARGIN)
     titles = ["\n".join(_wrapped(panel.title, TITLE, widest / DPI)) for panel in panels]
-    titled = max(title.count("\n") + 1 for title in titles) * _pixels(1.3 * TITLE / 72) + margin
+    titled = max(title.count("\n") + 1 for title in titles) * _pixels(1.3 * TITLE / 72) + margin // 2
     slanted, named, beyond = _room_of_names(columns, min(grid.shape[1] for grid in grids))
     over = titled + named
     beside = _pixels(TEXT + MARGIN) if rows else 0

@@ -130,9 +130,13 @@ def _what_is_missing(
     ]
     lines += [f"  train: {command}" for command in _commands(figure, wanted, missing)]
     if not wanted.paths:
-        lines += [f"  or add {option}, for the runs in {folder}" for option, folder in _other_folders(figure, wanted)]
+        lines += [
+            f"  or show other runs: genprior figure {figure.name} {each}" for each in _other_folders(figure, wanted)
+        ]
         lines.append("  or give the folders of runs that were written elsewhere; --rows selects rows of other labels")
-    elif not wanted.rows:
+    else:
+        if not wanted.changes:
+            lines += [f"  the runs that were found were trained by: {command}" for command in _commands_of(found)]
         lines.append("  or select rows of other labels with --rows")
     return "\n".join(lines)
 
@@ -156,12 +160,16 @@ def _commands(figure: type[Figure], wanted: RunsWanted, missing: Sequence[_Wante
     return commands
 
 
-def _other_folders(figure: type[Figure], wanted: RunsWanted) -> Iterator[tuple[str, Path]]:
-    """The option and the folder of runs of the figure's recipes that were trained with other changes."""
-    for recipe in (each.recipe for each in figure.recipes):
-        stem = Path(recipe).stem
-        for folder in sorted(Path("runs").glob(f"{stem}-*")):
-            changes = folder.name.removeprefix(f"{stem}-")
-            if changes != "-".join(wanted.changes) and any(folder.glob("*/seed-*/run.json")):
-                # Names of changes may contain hyphens, so that several changes cannot be told from one.
-                yield f"--with {shlex.quote(changes)}", folder
+def _other_folders(figure: type[Figure], wanted: RunsWanted) -> list[Path]:
+    """The folders of runs of the figure's recipes that were trained with other changes."""
+    stems = dict.fromkeys(Path(each.recipe).stem for each in figure.recipes)
+    folders = [folder for stem in stems for folder in sorted(Path("runs").glob(f"{stem}*"))]
+    return [each for each in folders if each not in _folders(figure, wanted) and any(each.glob("*/seed-*/run.json"))]
+
+
+def _commands_of(runs: Sequence[Run | Pending]) -> list[str]:
+    """The commands that trained runs, as a shell reads them; without runs that were not trained by a command."""
+    recorded = [each.facts.get("command", []) for each in runs if isinstance(each, Run)]
+    return list(
+        dict.fromkeys(shlex.join(["genprior", *command[1:]]) for command in recorded if "train" in command[1:2])
+    )

@@ -82,7 +82,8 @@ def make_figure(
     files = _files(name, out)
     existing = [str(path) for path in files if path.exists()]
     if existing and not force:
-        raise RunError(f"{', '.join(existing)} exists already; give another --out, or --force to overwrite")
+        verb = "exist" if len(existing) > 1 else "exists"
+        raise RunError(f"{', '.join(existing)} {verb} already; give another --out, or --force to overwrite")
     runs = figure_runs(figure, wanted)
     with naming_parts(registry=installed()):
         drawing = config.make().draw(runs, seed)

@@ -126,7 +126,7 @@ def test_missing_rows_name_the_commands_that_train_them(inside, call):
         "error: figure 'fig10_supervised' shows 2 rows, and runs/fig10_supervised has no finished run of fixed prior, "
         "learned prior.\n"
         "  train: genprior train recipes/fig10_supervised.toml\n"
-        "  or add --with quick, for the runs in runs/fig10_supervised-quick\n"
+        "  or show other runs: genprior figure fig10_supervised runs/fig10_supervised-quick\n"
         "  or give the folders of runs that were written elsewhere; --rows selects rows of other labels\n"
     )
     assert not (inside / "figures").exists()
@@ -138,6 +138,9 @@ def test_a_missing_row_beside_found_and_unfinished_ones(table, tmp_path, call):
     shutil.copytree(table / "fixed prior" / "seed-1", some / "fixed prior" / "seed-1")
     facts = some / "fixed prior" / "seed-1" / "run.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"finished": False, "step": 1}))
+    facts = some / "learned prior" / "seed-0" / "run.json"
+    command = ["/bin/genprior", "train", "my recipe.toml", "--with", "quick"]
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"command": command}))
     (some / "fixed prior" / "seed-1" / "metrics.jsonl").unlink()
     result = call("figure", NAME, some, "--out", tmp_path / "x", *SMALL)
     assert result.exit_code == 2
@@ -146,6 +149,7 @@ def test_a_missing_row_beside_found_and_unfinished_ones(table, tmp_path, call):
         f"  found: learned prior, seed 0: {some}/learned prior/seed-0\n"
         f"  unfinished: fixed prior: trained 1 of 2 steps: {some}/fixed prior/seed-1\n"
         f"  train: genprior train recipes/fig10_supervised.toml --rows 'fixed prior' --out {some}\n"
+        "  the runs that were found were trained by: genprior train 'my recipe.toml' --with quick\n"
         "  or select rows of other labels with --rows\n"
     )
     assert not list(tmp_path.glob("x*"))

@@ -49,7 +49,10 @@ def test_samples_side_by_side(part, size, runs):
 
 
 def test_reconstructions_stand_beside_their_images(runs):
-    images = drawn(SmallCodes, runs, grid=4, show="reconstructions").arrays["images"]
+    drawing = drawn(SmallCodes, runs, grid=4, show="reconstructions")
+    titles = [" ".join(text.split()) for text in texts(drawing)]
+    assert titles == [f"{run.label}: images | reconstructions" for run in runs]
+    images = drawing.arrays["images"]
     held_out = runs[0].images("test").take(slice(8))
     for shown, run in zip(images, runs, strict=True):
         with torch.no_grad():

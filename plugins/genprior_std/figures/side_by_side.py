@@ -52,7 +52,8 @@ class SideBySide(Figure):
         grid: int = self.config.grid
         made = self._reconstructions if self.config.show == "reconstructions" else self._samples
         images = stack_of(runs, [made(run, grid, seed) for run in runs])
-        panels = [Tiles(run.label, own) for run, own in zip(runs, images, strict=True)]
+        what = ": images | reconstructions" if self.config.show == "reconstructions" else ""
+        panels = [Tiles(f"{run.label}{what}", own) for run, own in zip(runs, images, strict=True)]
         return Drawing(tile_panels(panels), arrays_of(runs, images=images))
 
     def _samples(self, run: TrainedRun, grid: int, seed: int) -> Tensor:
