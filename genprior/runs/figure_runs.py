@@ -128,7 +128,7 @@ def _what_is_missing(
         for each in missing
         if each.row not in known
     ]
-    lines += [f"  train: {command}" for command in _commands(figure, wanted, missing)]
+    lines += [f"  train: {command}" for command in _commands(figure, wanted, missing, found)]
     if not wanted.paths:
         lines += [
             f"  or show other runs: genprior figure {figure.name} {each}" for each in _other_folders(figure, wanted)
@@ -145,12 +145,14 @@ def _count(rows: int) -> str:
     return "all rows that are trained" if not rows else f"{rows} rows" if rows > 1 else "1 row"
 
 
-def _commands(figure: type[Figure], wanted: RunsWanted, missing: Sequence[_Wanted]) -> list[str]:
+def _commands(
+    figure: type[Figure], wanted: RunsWanted, missing: Sequence[_Wanted], found: Sequence[Run | Pending]
+) -> list[str]:
     """The commands that train the missing rows: one for each recipe."""
     seeds = [] if wanted.seed is None else ["--seeds", str(wanted.seed)]
-    # A folder of runs that holds some of the rows is the table's, and not the folder of a run itself.
-    given = wanted.paths[0] if len(wanted.paths) == 1 else None
-    out = ["--out", str(given)] if given is not None and not (given / "run.json").exists() else []
+    # The folder that was given, if it is the table's of the runs in it: <out>/<row>/seed-<k>.
+    tables = {each.folder.parent.parent for each in found}
+    out = ["--out", str(wanted.paths[0])] if wanted.paths and tables == {*wanted.paths} else []
     commands = []
     for recipe, of_recipe in figure.recipes:
         rows = [each.row for each in missing if each.recipe == recipe]

@@ -155,6 +155,11 @@ def test_a_missing_row_beside_found_and_unfinished_ones(table, tmp_path, call):
     assert not list(tmp_path.glob("x*"))
 
 
+def test_a_folder_that_is_not_the_tables_is_not_trained_into(table, call):
+    result = call("figure", NAME, table / "learned prior")
+    assert "  train: genprior train recipes/fig10_supervised.toml --rows 'fixed prior'\n" in result.stderr
+
+
 def test_a_missing_seed_is_in_the_command(inside, call):
     result = call("figure", NAME, "--with", "quick", "--run-seed", 5)
     assert "runs/fig10_supervised-quick has no finished run with seed 5 of fixed prior, learned prior." in result.stderr
