@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from pydantic import ValidationError
 from sklearn.manifold import TSNE
 
-from genprior import Attribute, DataError, ImageSet, PlanError, RunError, images_to_float, load_run, to_uint8
+from genprior import Asks, Attribute, DataError, ImageSet, PlanError, RunError, images_to_float, load_run, to_uint8
 from genprior_std.figures.fig7_gans import SamplesOfGans
 from genprior_std.figures.fig8_codes import SmallCodes
 from genprior_std.figures.fig9_high_dimension import LargeCodes
@@ -22,7 +23,6 @@ from genprior_std.figures.fig12_unsupervised import UnsupervisedGrid
 from genprior_std.figures.fig13_codes import UnsupervisedCodes
 from genprior_std.figures.fig14_text import ImagesOfSentences
 from genprior_std.figures.fig15_colours import ColourSweep
-from genprior_std.one_noise import images_of_labels
 
 
 @pytest.fixture
@@ -83,35 +83,52 @@ def test_runs_of_different_sizes_are_refused(runs, monkeypatch):
         drawn(SmallCodes, runs, grid=2)
 
 
-@pytest.mark.parametrize(("part", "names"), [(SupervisedGrid, "names"), (UnsupervisedGrid, "indices")])
-def test_columns_are_labels_or_categories(part, names, runs, monkeypatch):
+@pytest.fixture
+def categories(runs, monkeypatch):
+    """The conditioners of the runs ask for categories that were found without labels."""
+    monkeypatch.setattr(type(runs[0].model), "asks", Asks("category", 10))
+
+
+def test_columns_are_the_classes_and_images_those_of_a_grid_of_labels(runs, table, tmp_path, call, monkeypatch):
     monkeypatch.setattr("genprior.runs.run.Run.classes", [f"class {k}" for k in range(10)])
-    drawing = drawn(part, runs, seed=5, noises=2)
-    assert drawing.arrays["labels"].tolist() == [f"class {k}" if names == "names" else str(k) for k in range(10)]
-    for shown, run in zip(drawing.arrays["images"], runs, strict=True):
-        expected = images_of_labels(run.model, range(10), 2, 5)
-        assert np.array_equal(shown, expected.permute(0, 1, 3, 4, 2).numpy())
+    drawing = drawn(SupervisedGrid, runs, seed=5, noises=3)
+    assert drawing.arrays["labels"].tolist() == [f"class {k}" for k in range(10)]
     assert set(drawing.arrays["labels"]) <= {*texts(drawing)}
+    for images, label in zip(drawing.arrays["images"], ("fixed prior", "learned prior"), strict=True):
+        path = tmp_path / f"{label}.png"
+        done = call("sample", table / label / "seed-0", "--grid", "labels", "-n", 30, "--seed", 5, "--to", path)
+        assert done.exit_code == 0, done.output
+        with Image.open(path) as image:
+            grid = np.asarray(image)[..., :1]
+        for i in range(3):
+            for j in range(10):
+                assert np.array_equal(grid[2 + 10 * i :, 2 + 10 * j :][:8, :8], images[i, j])
 
 
-def test_images_of_labels_share_their_noise_whatever_labels_there_are(runs, table, tmp_path, call):
-    model = runs[1].model
-    some, all_labels = images_of_labels(model, [7, 2], 3, 1), images_of_labels(model, range(10), 3, 1)
-    assert torch.equal(some, all_labels[:, [7, 2]])
-    path = tmp_path / "labels.png"
-    done = call("sample", table / "learned prior" / "seed-0", "--grid", "labels", "-n", 30, "--seed", 1, "--to", path)
-    assert done.exit_code == 0, done.output
-    with Image.open(path) as image:
-        picture = np.asarray(image)[2:, 2:, 0]
-    tile = picture[10 * 1 :, 10 * 7 :][:8, :8]
-    assert np.array_equal(tile, some[1, 0, 0].numpy())
+def test_columns_of_categories_have_no_names_of_classes(runs, categories, monkeypatch):
+    monkeypatch.setattr("genprior.runs.run.Run.classes", [f"class {k}" for k in range(10)])
+    arrays = drawn(UnsupervisedGrid, runs, noises=2).arrays
+    assert arrays["labels"].tolist() == [str(k) for k in range(10)]
+    assert np.array_equal(arrays["images"], drawn(SupervisedGrid, runs, noises=2).arrays["images"])
 
 
-def test_different_numbers_of_labels_are_refused(runs, monkeypatch):
-    other = load_run(runs[1].folder)
-    monkeypatch.setattr(other.model, "clusters", lambda batch: torch.ones(len(batch.x), 7) / 7)
-    with pytest.raises(PlanError, match="row 'learned prior' has 7 labels or categories, and row 'fixed prior' has 10"):
-        drawn(SupervisedGrid, [runs[0], other])
+def test_models_that_are_asked_for_something_else_are_refused(runs, monkeypatch):
+    class Other:
+        label = "other"
+
+        def __init__(self, asks):
+            self.model = SimpleNamespace(asks=asks)
+
+    with pytest.raises(PlanError) as caught:
+        drawn(SupervisedGrid, [runs[0], Other(Asks("category", 7))])
+    assert str(caught.value) == (
+        "the model of row 'other' can be asked for 7 of the kind 'category', and that of row 'fixed prior' for 10 of "
+        "the kind 'label'; a figure shows runs that have the same: select rows with --rows"
+    )
+    with pytest.raises(
+        PlanError, match="the model of row 'other' can be asked for nothing, and this figure shows images"
+    ):
+        drawn(SupervisedGrid, [Other(Asks())])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -119,12 +136,16 @@ def test_different_numbers_of_labels_are_refused(runs, monkeypatch):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("part", "legend"), [(SupervisedCodes, "requested label"), (UnsupervisedCodes, "category")])
-def test_maps_are_scikit_learns_of_the_models_codes(part, legend, runs):
-    drawing = drawn(part, runs, seed=2, points=40, perplexity=5)
+def test_the_legend_of_categories_says_so(runs, categories):
+    drawing = drawn(UnsupervisedCodes, runs, points=12, perplexity=3)
+    assert [each.get_title().get_text() for each in drawing.picture.legends] == ["true label", "requested category"]
+
+
+def test_maps_are_scikit_learns_of_the_models_codes(runs):
+    drawing = drawn(SupervisedCodes, runs, seed=2, points=40, perplexity=5)
     arrays = drawing.arrays
     assert arrays["image_codes"].shape == arrays["prior_codes"].shape == (2, 40, 13)
-    assert [each.get_title().get_text() for each in drawing.picture.legends] == ["true label", legend]
+    assert [each.get_title().get_text() for each in drawing.picture.legends] == ["true label", "requested label"]
     for i, run in enumerate(runs):
         codes, labels = arrays["image_codes"][i], arrays["true_labels"][i]
         test = run.images("test")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -41,9 +40,6 @@ class CodeMaps(Figure):
     Source: van der Maaten and Hinton, "Visualizing data using t-SNE", 2008.
     """
 
-    named: ClassVar[bool]
-    """Whether requested are the classes of the data, and not categories without names."""
-
     class Config(PartConfig):
         """How the maps are made."""
 
@@ -59,8 +55,7 @@ class CodeMaps(Figure):
             PlanError: a model has no encoder or no prior of codes, takes no labels, or has other numbers of them.
             DataError: the images have no labels, or there are too few, or codes are not finite or all the same.
         """
-        number, classes = shared_labels(runs), runs[0].classes
-        names = classes if self.named and len(classes) == number else [str(k) for k in range(number)]
+        (kind, names), classes = shared_labels(runs), runs[0].classes
         if not classes or any(run.classes != classes for run in runs):
             raise DataError(
                 f"figure '{self.name}' colours codes of images by their labels, which must be those of one data set; "
@@ -71,7 +66,7 @@ class CodeMaps(Figure):
             codes, labels = self._of_images(run, seed)
             image_codes.append(codes)
             true_labels.append(labels)
-            asked = torch.arange(len(codes)) % number
+            asked = torch.arange(len(codes)) % len(names)
             prior_codes.append(self._of_prior(run, asked, seed))
             asked_labels.append(asked)
         images = [self._places(codes, run, seed) for codes, run in zip(image_codes, runs, strict=True)]
@@ -83,7 +78,7 @@ class CodeMaps(Figure):
             ],
             titles=[run.label for run in runs],
             rows=["codes of images", "codes of the prior"],
-            names=[("true label", *classes), ("requested label" if self.named else "category", *names)],
+            names=[("true label", *classes), (f"requested {kind}", *names)],
         )
         return Drawing(
             picture,

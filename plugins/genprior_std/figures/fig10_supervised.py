@@ -16,4 +16,3 @@ class SupervisedGrid(LabelColumns):
 
     name = "fig10_supervised"
     recipes = (RecipeRows("recipes/fig10_supervised.toml", ("fixed prior", "learned prior")),)
-    named = True

@@ -16,4 +16,3 @@ class SupervisedCodes(CodeMaps):
 
     name = "fig11_codes"
     recipes = (RecipeRows("recipes/fig10_supervised.toml", ("fixed prior", "learned prior")),)
-    named = True

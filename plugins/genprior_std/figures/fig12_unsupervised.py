@@ -16,4 +16,3 @@ class UnsupervisedGrid(LabelColumns):
 
     name = "fig12_unsupervised"
     recipes = (RecipeRows("recipes/fig12_unsupervised.toml", ("fixed prior", "learned prior")),)
-    named = False

@@ -16,4 +16,3 @@ class UnsupervisedCodes(CodeMaps):
 
     name = "fig13_codes"
     recipes = (RecipeRows("recipes/fig12_unsupervised.toml", ("fixed prior", "learned prior")),)
-    named = False

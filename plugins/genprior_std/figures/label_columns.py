@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -22,9 +21,6 @@ class LabelColumns(Figure):
     Arrays: `images` uint8 [runs, noises, labels, h, w, c], `labels` [labels].
     """
 
-    named: ClassVar[bool]
-    """Whether the columns are the classes of the data, and not categories without names."""
-
     class Config(PartConfig):
         """The size of the grids."""
 
@@ -38,9 +34,8 @@ class LabelColumns(Figure):
             PlanError: a model takes no labels, or the runs have different numbers of them.
             DataError: the runs have images of different sizes.
         """
-        number, classes = shared_labels(runs), runs[0].classes
-        names = classes if self.named and len(classes) == number else [str(k) for k in range(number)]
-        grids = [_images_of_labels(run.model, number, self.config.noises, seed) for run in runs]
+        _, names = shared_labels(runs)
+        grids = [_images_of_labels(run.model, len(names), self.config.noises, seed) for run in runs]
         images = stack_of(runs, grids)
         panels = [Tiles(run.label, own) for run, own in zip(runs, images, strict=True)]
         return Drawing(tile_panels(panels, columns=names), arrays_of(runs, images=images, labels=names))

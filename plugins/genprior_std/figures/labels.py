@@ -1,36 +1,34 @@
-"""How many labels or categories can be asked of the models of runs."""
+"""The labels or categories that the models of runs can be asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genprior import PlanError, TrainedRun, as_batch, evaluating, seeded
+from genprior import PlanError, TrainedRun
 
 __all__ = ["shared_labels"]
 
 
-def shared_labels(runs: Sequence[TrainedRun]) -> int:
-    """The number of labels or categories of all runs: those that the model infers, or else the classes of the data.
+def shared_labels(runs: Sequence[TrainedRun]) -> tuple[str, list[str]]:
+    """What all runs can be asked for, "label" or "category", and the names: classes, or the indices of categories.
 
     Raises:
-        PlanError: a run has neither, or the numbers differ.
+        PlanError: the model of a run takes neither, or takes others than that of the first run.
     """
-    numbers = [_labels_of(run) for run in runs]
-    for run, number in zip(runs, numbers, strict=True):
-        if number != numbers[0]:
+    first = runs[0].model.asks
+    for run in runs:
+        asks = run.model.asks
+        if asks.kind not in ("label", "category"):
             raise PlanError(
-                f"row '{run.label}' has {number} labels or categories, and row '{runs[0].label}' has {numbers[0]}; "
-                "a figure shows runs with equally many: select rows with --rows"
+                f"the model of row '{run.label}' can be asked for {asks.kind}, and this figure shows images of labels "
+                "or categories; give runs with such a conditioner, or select rows with --rows"
             )
-    return numbers[0]
-
-
-def _labels_of(run: TrainedRun) -> int:
-    model = run.model
-    one = as_batch(model, run.images("test").take(slice(1)), next(model.parameters()).device)
-    with evaluating(model), seeded(0, "labels"):
-        categories = model.clusters(one)
-    number = len(run.classes) if categories is None else categories.shape[1]
-    if not number:
-        raise PlanError(f"row '{run.label}' has neither labels nor categories to ask for; train with labelled images")
-    return number
+        if asks != first:
+            raise PlanError(
+                f"the model of row '{run.label}' can be asked for {asks.number} of the kind '{asks.kind}', and that of "
+                f"row '{runs[0].label}' for {first.number} of the kind '{first.kind}'; a figure shows runs that have the "
+                "the same: select rows with --rows"
+            )
+    classes = runs[0].classes
+    named = first.kind == "label" and len(classes) == first.number
+    return first.kind, classes if named else [str(k) for k in range(first.number)]
