@@ -58,6 +58,15 @@ class Conditioner(ModulePart, ABC):
         """E[-log Q(asked | x)], a scalar in nats: how poorly images x show their condition. 0 by default."""
         return x.new_zeros(())
 
+    @property
+    def recognises(self) -> bool:
+        """Whether Q can learn from real images, whose condition `known` says what it should read; see `recognition`."""
+        return False
+
+    def recognition(self, x: Tensor, known: Tensor) -> Tensor:
+        """E[-log Q(known | x)], a scalar in nats, for real images x with their own condition; 0 by default."""
+        return x.new_zeros(())
+
 
 class TextConditioner(Conditioner):
     """A conditioner on sentences: training fits its `embedder` to the captions, and batches have their vectors."""

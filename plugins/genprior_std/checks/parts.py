@@ -29,6 +29,7 @@ __all__ = [
     "check_learns",
     "check_mismatched",
     "check_plain",
+    "check_recognises",
 ]
 
 
@@ -202,4 +203,19 @@ def check_mismatched(model: Model, known: int) -> None:
         raise PlanError(
             f"{asks}, and image critic '{critic.name}' does not see the condition. "
             "Set conditional = true in the table of image_critic, or mismatched_as_fake = false"
+        )
+
+
+def check_recognises(model: Model) -> None:
+    """Refuse `info_on_real` where there is no head Q, or where nothing says what it should read from real images.
+
+    Raises:
+        PlanError: the conditioner does not recognise conditions of real images.
+    """
+    conditioner = model.conditioner
+    if not conditioner.recognises:
+        raise PlanError(
+            f"model '{model.name}' has info_on_real = true, which teaches Q the conditions of real images; conditioner "
+            f"'{conditioner.name}' has no Q that reads a condition that real images have. Use 'infogan' with "
+            "supervised = true, or 'sentence' with reads = \"head\", or set info_on_real = false"
         )

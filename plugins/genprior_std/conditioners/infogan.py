@@ -165,6 +165,16 @@ class InfoGAN(Conditioner):
             loss = loss + functional.cross_entropy(logits, code)
         return loss
 
+    @property
+    def recognises(self) -> bool:
+        """Whether the first code is the label, which is known of real images."""
+        supervised: bool = self.config.supervised
+        return supervised
+
+    def recognition(self, x: Tensor, known: Tensor) -> Tensor:
+        """The cross-entropy of Q's first categorical code, in nats, for real images x with one-hot labels [n, K]."""
+        return functional.cross_entropy(self._read(x, x.new_zeros(len(x), self.sizes.known))[0], known)
+
     def codes(self, x: Tensor) -> Tensor:
         """Q's most probable category [n] of the first categorical code, for images x [n, c, h, w] without labels.
 

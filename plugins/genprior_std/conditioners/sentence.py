@@ -150,6 +150,15 @@ class Sentence(TextConditioner):
         loss: Tensor = 0.5 * (asked - mean).square().sum(1).mean()
         return loss
 
+    @property
+    def recognises(self) -> bool:
+        """Whether there is a head: the sentence of a real image is what it should read."""
+        return self.head is not None
+
+    def recognition(self, x: Tensor, known: Tensor) -> Tensor:
+        """E 1/2 |s - mu_Q(x)|^2 for real images x [n, c, h, w] and their own sentences s [n, d], in nats."""
+        return self.consistency(x, known)
+
     def _text(self, batch: Batch) -> Tensor:
         if batch.text is None:
             raise PlanError(

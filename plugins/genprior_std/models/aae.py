@@ -15,7 +15,7 @@ from pydantic import Field
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
-from genprior_std.checks.parts import check_adversarial, check_mismatched
+from genprior_std.checks.parts import check_adversarial, check_mismatched, check_recognises
 from genprior_std.checks.trainable import learns
 from genprior_std.model_pieces.improves import Improves
 from genprior_std.model_pieces.single_code import SingleCodeModel
@@ -82,12 +82,15 @@ class AdversarialAutoencoder(SingleCodeModel):
         info_weight: float = Field(1.0, ge=0)
         """Weight of E[-log Q(s | dec(z_c))], the negative of InfoGAN's bound on I(s; dec(z_c))."""
 
+        info_on_real: bool = False
+        """Whether Q also learns from real images with their own condition, -log Q(s | x), as in AC-GAN."""
+
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts; the image critic only if the reconstruction, the condition, A or C needs it.
 
         Raises:
             PlanError: improves.prior is set for a prior without parameters, a game has a state, mismatched_as_fake is
-                set where D_I does not see a condition, or parts do not fit.
+                set where D_I does not see a condition, info_on_real where no Q knows what to read, or parts do not fit.
         """
         super().__init__(config)
         known, asked = config.conditioner.part.widths(config.conditioner, info)
@@ -98,6 +101,8 @@ class AdversarialAutoencoder(SingleCodeModel):
         check_adversarial(self)
         if config.mismatched_as_fake:
             check_mismatched(self, known)
+        if config.info_on_real:
+            check_recognises(self)
 
     def phases(self) -> tuple[Phase, ...]:
         """The AAE phase and, where there is an image critic, the prior-improvement phase (Algorithm 1)."""
@@ -141,6 +146,8 @@ class AdversarialAutoencoder(SingleCodeModel):
         mismatched = [(batch.x, known.roll(1, 0))] if self.config.mismatched_as_fake else []
         judge = self.image_game.critic_loss(critic, (batch.x, known), *fakes, *mismatched)  # L_I
         judge = judge + self.config.info_weight * info
+        if self.config.info_on_real:
+            judge = judge + self.config.info_weight * self.conditioner.recognition(batch.x, known)
         losses = {"image_critic": judge}
         if learns(self.conditioner):
             losses["conditioner"] = judge
