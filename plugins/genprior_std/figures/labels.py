@@ -26,7 +26,7 @@ def shared_labels(runs: Sequence[TrainedRun]) -> tuple[str, list[str]]:
         if asks != first:
             raise PlanError(
                 f"the model of row '{run.label}' can be asked for {asks.number} of the kind '{asks.kind}', and that of "
-                f"row '{runs[0].label}' for {first.number} of the kind '{first.kind}'; a figure shows runs that have the "
+                f"row '{runs[0].label}' for {first.number} of the kind '{first.kind}'; a figure shows runs that have "
                 "the same: select rows with --rows"
             )
     classes = runs[0].classes
