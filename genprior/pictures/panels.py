@@ -143,7 +143,12 @@ def scatter_panels(
             _check_points(each, len(named) - 1)
     from matplotlib.figure import Figure
 
-    size, legend, gap = 2.7, 1.1, 0.12
+    size, gap = 2.7, 0.12
+    # The title stands above the marks, a name beside one of them.
+    longest = [
+        max(_width(named[0], NAME), *(_width(name, NAME) + 2 * NAME / 72 for name in named[1:])) for named in names
+    ]
+    legend = 3 * MARGIN + max(longest)
     left, over = 2.5 * MARGIN + NAME / 72, MARGIN * 2 + 1.3 * TITLE / 72
     width = left + len(titles) * size + (len(titles) - 1) * gap + legend
     height = over + len(rows) * size + (len(rows) - 1) * gap + MARGIN

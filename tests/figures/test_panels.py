@@ -157,3 +157,16 @@ def test_points_that_cannot_be_shown(places, groups, message):
     with pytest.raises(DataError) as caught:
         scatter_panels([[Points(places, groups)]], titles=["a"], rows=["b"], names=[("k", "0", "1")])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("title", ["k", "requested category of the second kind"])
+def test_the_legend_stands_within_the_figure(title):
+    points = Points(torch.rand(9, 2), torch.arange(9) % 3)
+    figure = scatter_panels(
+        [[points]], titles=["one"], rows=["codes"], names=[(title, "0", "a long name of a class", "2")]
+    )
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent().transformed(figure.transFigure.inverted())
+    axis = figure.axes[0].get_position()
+    assert axis.x1 < box.x0 and box.x1 < 1
