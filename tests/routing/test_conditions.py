@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -316,3 +317,67 @@ def test_a_mismatch_without_an_image_critic_is_refused():
         ASKS.format("aae") + "; no other setting needs an image critic here, so there is none. "
         "Set improves.prior or improves.decoder = true, or mismatched_as_fake = false"
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A head that learns from real images
+# ---------------------------------------------------------------------------------------------------------------------
+
+RECOGNISE = ("supervised", "head")
+
+
+def read_by_hand(model, conditioner, x, known):
+    """E[-log Q(known | x)] of the trunk and the head, by the distribution's own density; constants of it left out."""
+    numbers = model.conditioner.head(model.image_critic.trunk(x, torch.zeros_like(known)))
+    if conditioner == "head":
+        constant = WORDS.size / 2 * math.log(2 * math.pi)
+        return -torch.distributions.Normal(numbers, 1.0).log_prob(known).sum(1).mean() - constant
+    return -torch.distributions.Categorical(logits=numbers).log_prob(known.argmax(1)).mean()
+
+
+@pytest.mark.parametrize("conditioner", RECOGNISE)
+def test_the_loss_of_critic_and_head_has_the_conditions_of_real_images(conditioner):
+    settings = config(conditioner, info_weight=0.7)
+    without, on_real = model_of(settings), model_of(settings.model_copy(update={"info_on_real": True}))
+    batch = batch_of()
+    found = []
+    for model in (without, on_real):
+        torch.manual_seed(1)
+        found.append(phase_of(model, "improve_prior").objectives(batch))
+    known = on_real.conditioner(batch).known
+    more = 0.7 * read_by_hand(on_real, conditioner, batch.x, known)
+    for role in ("image_critic", "conditioner"):
+        assert torch.allclose(found[1][role], found[0][role] + more, atol=1e-5)
+    for role in ("prior", "decoder"):
+        assert torch.equal(found[1][role], found[0][role])
+
+
+@pytest.mark.parametrize("conditioner", RECOGNISE)
+def test_a_head_that_learns_from_real_images_moves_nothing_else(conditioner):
+    model = model_of(config(conditioner, info_on_real=True))
+    modules, steps = optimisers(model, dict.fromkeys(dict(model.named_children()), 0.05))
+    before = snapshot(modules)
+    for step in range(3):
+        run_phase(phase_of(model, "improve_prior"), batch_of(seed=step), modules, steps)
+    assert moved(modules, before) == {"image_critic", "conditioner", "prior", "decoder"}
+
+
+@pytest.mark.parametrize("conditioner", RECOGNISE)
+def test_the_head_comes_to_read_the_conditions_of_real_images(conditioner):
+    """Even where new images cannot show them, because neither decoder nor code generator is trained."""
+    batch, losses = batch_of(), {}
+    for on_real in (False, True):
+        model = model_of(config(conditioner, info_on_real=on_real, reconstruction_as_fake=False))
+        modules, steps = optimisers(model, {"conditioner": 0.05, "image_critic": 0.05})
+        known = model.conditioner(batch).known
+        for _ in range(150):
+            run_phase(phase_of(model, "improve_prior"), batch, modules, steps)
+        losses[on_real] = float(read_by_hand(model, conditioner, batch.x, known).detach())
+    assert losses[True] < 0.5 * losses[False]
+
+
+@pytest.mark.parametrize("conditioner", ["infogan", "critic", Label.Config(), NoCondition.Config()])
+def test_a_head_that_no_real_image_teaches_is_refused(conditioner):
+    message = "info_on_real = true, which teaches Q the conditions of real images; conditioner '.*' has no Q that reads"
+    with pytest.raises(PlanError, match=message):
+        model_of(config(conditioner, info_on_real=True))
