@@ -368,9 +368,9 @@ def test_the_head_comes_to_read_the_conditions_of_real_images(conditioner):
     batch, losses = batch_of(), {}
     for on_real in (False, True):
         model = model_of(config(conditioner, info_on_real=on_real, reconstruction_as_fake=False))
-        modules, steps = optimisers(model, {"conditioner": 0.05, "image_critic": 0.05})
+        modules, steps = optimisers(model, {"conditioner": 0.1, "image_critic": 0.1})
         known = model.conditioner(batch).known
-        for _ in range(150):
+        for _ in range(400):
             run_phase(phase_of(model, "improve_prior"), batch, modules, steps)
         losses[on_real] = float(read_by_hand(model, conditioner, batch.x, known).detach())
     assert losses[True] < 0.5 * losses[False]
