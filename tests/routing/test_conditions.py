@@ -338,23 +338,27 @@ def read_by_hand(model, conditioner, x, known):
 @pytest.mark.parametrize("conditioner", RECOGNISE)
 def test_the_loss_of_critic_and_head_has_the_conditions_of_real_images(conditioner):
     settings = config(conditioner, info_weight=0.7)
-    without, on_real = model_of(settings), model_of(settings.model_copy(update={"info_on_real": True}))
+    without, on_real = model_of(settings), model_of(settings.model_copy(update={"info_from": "both"}))
     batch = batch_of()
     found = []
     for model in (without, on_real):
         torch.manual_seed(1)
         found.append(phase_of(model, "improve_prior").objectives(batch))
     known = on_real.conditioner(batch).known
+    torch.manual_seed(1)
+    alone = phase_of(model_of(settings.model_copy(update={"info_from": "real"})), "improve_prior").objectives(batch)
     more = 0.7 * read_by_hand(on_real, conditioner, batch.x, known)
     for role in ("image_critic", "conditioner"):
         assert torch.allclose(found[1][role], found[0][role] + more, atol=1e-5)
+        assert torch.allclose(alone[role], found[1][role] - 0.7 * found[0].note["info"], atol=1e-5)
     for role in ("prior", "decoder"):
         assert torch.equal(found[1][role], found[0][role])
 
 
+@pytest.mark.parametrize("source", ["real", "both"])
 @pytest.mark.parametrize("conditioner", RECOGNISE)
-def test_a_head_that_learns_from_real_images_moves_nothing_else(conditioner):
-    model = model_of(config(conditioner, info_on_real=True))
+def test_a_head_that_learns_from_real_images_moves_nothing_else(conditioner, source):
+    model = model_of(config(conditioner, info_from=source))
     modules, steps = optimisers(model, dict.fromkeys(dict(model.named_children()), 0.05))
     before = snapshot(modules)
     for step in range(3):
@@ -366,18 +370,18 @@ def test_a_head_that_learns_from_real_images_moves_nothing_else(conditioner):
 def test_the_head_comes_to_read_the_conditions_of_real_images(conditioner):
     """Even where new images cannot show them, because neither decoder nor code generator is trained."""
     batch, losses = batch_of(), {}
-    for on_real in (False, True):
-        model = model_of(config(conditioner, info_on_real=on_real, reconstruction_as_fake=False))
+    for source in ("new", "both", "real"):
+        model = model_of(config(conditioner, info_from=source, reconstruction_as_fake=False))
         modules, steps = optimisers(model, {"conditioner": 0.1, "image_critic": 0.1})
         known = model.conditioner(batch).known
         for _ in range(400):
             run_phase(phase_of(model, "improve_prior"), batch, modules, steps)
-        losses[on_real] = float(read_by_hand(model, conditioner, batch.x, known).detach())
-    assert losses[True] < 0.5 * losses[False]
+        losses[source] = float(read_by_hand(model, conditioner, batch.x, known).detach())
+    assert max(losses["both"], losses["real"]) < 0.5 * losses["new"]
 
 
 @pytest.mark.parametrize("conditioner", ["infogan", "critic", Label.Config(), NoCondition.Config()])
 def test_a_head_that_no_real_image_teaches_is_refused(conditioner):
-    message = "info_on_real = true, which teaches Q the conditions of real images; conditioner '.*' has no Q that reads"
+    message = "info_from = \"real\": Q learns from real images; conditioner '.*' has no Q that reads"
     with pytest.raises(PlanError, match=message):
-        model_of(config(conditioner, info_on_real=True))
+        model_of(config(conditioner, info_from="real"))

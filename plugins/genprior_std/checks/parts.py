@@ -207,7 +207,7 @@ def check_mismatched(model: Model, known: int) -> None:
 
 
 def check_recognises(model: Model) -> None:
-    """Refuse `info_on_real` where there is no head Q, or where nothing says what it should read from real images.
+    """Refuse an `info_from` of real images where there is no head Q, or where nothing says what it should read from real images.
 
     Raises:
         PlanError: the conditioner does not recognise conditions of real images.
@@ -215,7 +215,7 @@ def check_recognises(model: Model) -> None:
     conditioner = model.conditioner
     if not conditioner.recognises:
         raise PlanError(
-            f"model '{model.name}' has info_on_real = true, which teaches Q the conditions of real images; conditioner "
+            f"model '{model.name}' has info_from = \"{model.config.info_from}\": Q learns from real images; conditioner "
             f"'{conditioner.name}' has no Q that reads a condition that real images have. Use 'infogan' with "
-            "supervised = true, or 'sentence' with reads = \"head\", or set info_on_real = false"
+            'supervised = true, or \'sentence\' with reads = "head", or set info_from = "new"'
         )

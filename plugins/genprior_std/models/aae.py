@@ -8,7 +8,7 @@ A is `improves.prior` with a `code_generator` prior, B is the `learned_similarit
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -82,15 +82,15 @@ class AdversarialAutoencoder(SingleCodeModel):
         info_weight: float = Field(1.0, ge=0)
         """Weight of E[-log Q(s | dec(z_c))], the negative of InfoGAN's bound on I(s; dec(z_c))."""
 
-        info_on_real: bool = False
-        """Whether Q also learns from real images with their own condition, -log Q(s | x), as in AC-GAN."""
+        info_from: Literal["new", "real", "both"] = "new"
+        """Which images Q learns from: x_new, or real ones with their own condition, -log Q(s | x), as in AC-GAN."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts; the image critic only if the reconstruction, the condition, A or C needs it.
 
         Raises:
             PlanError: improves.prior is set for a prior without parameters, a game has a state, mismatched_as_fake is
-                set where D_I does not see a condition, info_on_real where no Q knows what to read, or parts do not fit.
+                set where D_I does not see a condition, info_from where no Q knows what to read, or parts do not fit.
         """
         super().__init__(config)
         known, asked = config.conditioner.part.widths(config.conditioner, info)
@@ -101,7 +101,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         check_adversarial(self)
         if config.mismatched_as_fake:
             check_mismatched(self, known)
-        if config.info_on_real:
+        if config.info_from != "new":
             check_recognises(self)
 
     def phases(self) -> tuple[Phase, ...]:
@@ -145,8 +145,9 @@ class AdversarialAutoencoder(SingleCodeModel):
         info = self.conditioner.consistency(x_new, asked)  # E[-log Q(s | x_new)]
         mismatched = [(batch.x, known.roll(1, 0))] if self.config.mismatched_as_fake else []
         judge = self.image_game.critic_loss(critic, (batch.x, known), *fakes, *mismatched)  # L_I
-        judge = judge + self.config.info_weight * info
-        if self.config.info_on_real:
+        if self.config.info_from != "real":
+            judge = judge + self.config.info_weight * info
+        if self.config.info_from != "new":
             judge = judge + self.config.info_weight * self.conditioner.recognition(batch.x, known)
         losses = {"image_critic": judge}
         if learns(self.conditioner):
