@@ -382,6 +382,6 @@ def test_the_head_comes_to_read_the_conditions_of_real_images(conditioner):
 
 @pytest.mark.parametrize("conditioner", ["infogan", "critic", Label.Config(), NoCondition.Config()])
 def test_a_head_that_no_real_image_teaches_is_refused(conditioner):
-    message = "info_from = \"real\": Q learns from real images; conditioner '.*' has no Q that reads"
+    message = "info_from = \"real\", so Q learns from real images; conditioner '.*' has no Q that reads"
     with pytest.raises(PlanError, match=message):
         model_of(config(conditioner, info_from="real"))

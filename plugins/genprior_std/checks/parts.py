@@ -207,15 +207,15 @@ def check_mismatched(model: Model, known: int) -> None:
 
 
 def check_recognises(model: Model) -> None:
-    """Refuse an `info_from` of real images where there is no head Q, or where nothing says what it should read from real images.
+    """Refuse `info_from` of real images where there is no head Q, or where nothing says what it should read.
 
     Raises:
         PlanError: the conditioner does not recognise conditions of real images.
     """
-    conditioner = model.conditioner
+    conditioner, source = model.conditioner, model.config.info_from
     if not conditioner.recognises:
         raise PlanError(
-            f"model '{model.name}' has info_from = \"{model.config.info_from}\": Q learns from real images; conditioner "
-            f"'{conditioner.name}' has no Q that reads a condition that real images have. Use 'infogan' with "
-            'supervised = true, or \'sentence\' with reads = "head", or set info_from = "new"'
+            f"model '{model.name}' has info_from = \"{source}\", so Q learns from real images; conditioner "
+            f"'{conditioner.name}' has no Q that reads a condition that real images have. Use 'infogan' with supervised "
+            '= true, or \'sentence\' with reads = "head", or set info_from = "new"'
         )
