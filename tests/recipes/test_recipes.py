@@ -28,6 +28,7 @@ def test_all_recipes_are_here():
         "fig10_supervised.toml",
         "fig12_unsupervised.toml",
         "fig14_text.toml",
+        "fig15_colours.toml",
         "fig8_codes.toml",
         "fig9_high_dimension.toml",
         "gans/began.toml",

@@ -216,6 +216,6 @@ def check_recognises(model: Model) -> None:
     if not conditioner.recognises:
         raise PlanError(
             f"model '{model.name}' has info_from = \"{source}\", so Q learns from real images; conditioner "
-            f"'{conditioner.name}' has no Q that reads a condition that real images have. Use 'infogan' with supervised "
-            '= true, or \'sentence\' with reads = "head", or set info_from = "new"'
+            f"'{conditioner.name}' has no Q that reads a condition that real images have. Use 'infogan' with "
+            'supervised = true, or \'sentence\' with reads = "head", or set info_from = "new"'
         )
