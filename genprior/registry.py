@@ -178,6 +178,7 @@ class Registry:
         part = self._parts.get((kind, name))
         if part is None:
             message = f"there is no {kind} named '{name}'{did_you_mean(name, self.names(kind))}"
+            message += f". If a package offers '{name}', install that package"
             if self.broken:
                 message += ". Not loaded: " + "; ".join(f"{b.origin}: {b.reason}" for b in self.broken)
             raise PluginError(message)
