@@ -27,7 +27,7 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     """
     from genprior.cli.progress import watching
     from genprior.launch.train import train as launch
-    from genprior.runs.folder import refuse_changed
+    from genprior.runs.changed_runs import refuse_changed
     from genprior.runs.jobs import jobs_of
     from genprior.tables.gather import table_of_jobs
 

@@ -9,9 +9,16 @@ from safetensors.torch import save_file
 
 from genprior.errors import RunError
 from genprior.parts import EmbedderState
+from genprior.storage.cache import content_hash
 from genprior.storage.files import to_file, whole_file
 
-__all__ = ["read_embedder", "write_embedder"]
+__all__ = ["embedder_hash", "read_embedder", "write_embedder"]
+
+
+def embedder_hash(state: EmbedderState) -> str:
+    """A hash of a fitted embedder, which run.json keeps: a run reads text only with that embedder."""
+    texts = [text for item in sorted(state.notes.items()) for text in item]
+    return content_hash(state.tensors, *texts)
 
 
 def read_embedder(path: Path) -> EmbedderState | None:

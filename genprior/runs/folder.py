@@ -25,12 +25,11 @@ from genprior.recipe.mistakes import explained
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs import records
-from genprior.runs.embedder_file import read_embedder, write_embedder
-from genprior.runs.jobs import Job
+from genprior.runs.embedder_file import embedder_hash, read_embedder, write_embedder
 from genprior.storage import checkpoint
 from genprior.storage.files import append_line, to_file, write_json, write_text
 
-__all__ = ["RunFolder", "refuse_changed"]
+__all__ = ["RunFolder"]
 
 _CONTENT = (
     "run.json",
@@ -149,14 +148,19 @@ class RunFolder:
             return False
 
     def _data_hash(self) -> str | None:
+        kept: str | None = self._fact("data_hash")
+        return kept
+
+    def _fact(self, name: str) -> Any:
+        """An entry of run.json that not every run has; None without it."""
         try:
             facts = self.facts()
         except RunError:  # training writes a damaged run.json anew
             return None
-        return None if facts is None else facts.get("data_hash")
+        return None if facts is None else facts.get(name)
 
     def check_data(self, files_hash: str | None) -> None:
-        """Check that the run in the folder was trained on the same files of the user, if it recorded any.
+        """Check that the run was trained on the same files of the user, if it recorded any.
 
         Raises:
             RunError: the files have changed.
@@ -247,9 +251,30 @@ class RunFolder:
         """The fitted embedder; None if the file does not exist.
 
         Raises:
-            RunError: it is damaged.
+            RunError: it is damaged, or of another run.
         """
-        return read_embedder(self.path / "embedder.safetensors")
+        state = read_embedder(self.path / "embedder.safetensors")
+        if state is not None:
+            self.check_embedder(state)
+        return state
+
+    def check_embedder(self, state: EmbedderState) -> None:
+        """Check that the run was trained with this embedder, if it recorded one.
+
+        Raises:
+            RunError: it was another one.
+        """
+        kept, found = self._fact("embedder"), embedder_hash(state)
+        if kept is not None and kept != found:
+            raise RunError(
+                f"the run {self.path} was trained with another embedder: its hash is {kept}, and that of embedder."
+                f"safetensors, or of the training captions, is {found}. Restore the file or the captions"
+            )
+
+    @property
+    def lacks_embedder(self) -> bool:
+        """Whether the run was trained with an embedder whose file is gone."""
+        return self._fact("embedder") is not None and not (self.path / "embedder.safetensors").exists()
 
     def write_embedder(self, state: EmbedderState) -> None:
         """Write `embedder.safetensors`."""
@@ -312,25 +337,3 @@ class RunFolder:
 def _locations(plan: Plan) -> tuple[str, ...]:
     dataset = plan.data.part
     return dataset.locations if issubclass(dataset, Dataset) else ()
-
-
-def refuse_changed(jobs: Sequence[Job], out: Path) -> None:
-    """Check before training that no folder holds a run of another recipe.
-
-    Raises:
-        RunError: a recipe differs; the message lists the changes and their rows.
-    """
-    changed: dict[str, list[str]] = {}
-    for job in jobs:
-        try:
-            lines = RunFolder(job.folder).differences(job.plan)
-        except RunError:
-            continue  # damaged: the run raises the same error itself
-        for line in lines:
-            changed.setdefault(line, []).append(job.name)
-    if changed:
-        listed = "\n".join(f"  {line} [row {', '.join(names)}]" for line, names in changed.items())
-        raise RunError(
-            f"{out} holds runs of another recipe:\n{listed}\n"
-            "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."
-        )

@@ -52,6 +52,7 @@ class Facts(TypedDict):
     hardware: NotRequired[dict[str, Any]]
     command: NotRequired[list[str]]
     written: NotRequired[str]
+    embedder: NotRequired[str]
     data_hash: NotRequired[str | None]
 
 

@@ -32,6 +32,7 @@ from genprior.randomness import reseed, seeded
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs.clock import Clock
+from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
 from genprior.runs.folder import RunFolder
 from genprior.runs.listeners import Listeners
@@ -145,6 +146,7 @@ class Trainer:
         kept = self._files.embedder()
         if kept is None:
             embedder.fit([text for some in train.captions for text in some])
+            self._files.check_embedder(embedder.state())
         else:
             embedder.restore(kept)
         return EmbeddedCaptions.of(train, embedder)
@@ -202,16 +204,19 @@ class Trainer:
         """
         with naming_parts(self.plan.label, self._registry), self._files.locked():
             self._files.claim(self.plan)
-            if self._files.finished(self.plan):
+            finished = self._files.finished(self.plan)
+            if finished and not self._files.lacks_embedder:
                 return self._files.scores()
             self.prepare()
             self._data_hash = self.plan.data.make().files_hash()
             self._files.check_data(self._data_hash)
+            if self.model.embedder is not None:
+                self._files.write_embedder(self.model.embedder.state())
+            if finished:
+                return self._files.scores()
             self._resume()
             self._files.write_recipe(self.plan)
             self._files.write_facts(self._facts(finished=False))
-            if self.model.embedder is not None:
-                self._files.write_embedder(self.model.embedder.state())
             if self.data.labelled is not None:
                 self._files.write_labelled(self.data.labelled.tolist())
             self._listeners.started(self)
@@ -314,5 +319,6 @@ class Trainer:
             "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
             "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},
             **({} if self._data_hash is None else {"data_hash": self._data_hash}),
+            **({} if self.model.embedder is None else {"embedder": embedder_hash(self.model.embedder.state())}),
             **surroundings(self._device, self.precision),
         }

@@ -13,7 +13,8 @@ import genprior
 from genprior.cli.app import app
 from genprior.cli.progress import Watcher
 from genprior.errors import RunError
-from genprior.runs.folder import RunFolder, refuse_changed
+from genprior.runs.changed_runs import refuse_changed
+from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
 from genprior.runs.trainer import Trainer
 from genprior_std.priors.gaussian import Gaussian

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genprior import PlanError, hookimpl
+from genprior import EmbedderState, PlanError, RunError, hookimpl
 from genprior.errors import DataError, RecipeError
 from genprior.launch.preflight import preflight
 from genprior.parts import Dataset, ImageSet, PartConfig
@@ -14,6 +14,7 @@ from genprior.recipe.load import load_recipe
 from genprior.recipe.optimiser import AdamConfig
 from genprior.recipe.plan import Plan, RunConfig
 from genprior.registry import Origin, load
+from genprior.runs.folder import RunFolder
 from genprior.runs.run import load_run
 from genprior.runs.trainer import Trainer
 from genprior_std.conditioners.sentence import Sentence
@@ -124,6 +125,47 @@ def test_four_steps_equal_two_and_two_and_the_run_is_sampled_without_its_caption
     assert not torch.equal(by_text, run.sample(6, seed=1, text="a dark image"))
     with pytest.raises(PlanError, match="conditioner 'sentence' takes a sentence, and no label; sample with --text"):
         run.sample(2, label="dark")
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_lost_or_foreign_embedder_is_refused_and_the_training_command_restores_a_lost_one(registry, tmp_path):
+    row, folder = plan("gan", "critic"), tmp_path / "run"
+    Trainer(row, 3, folder, registry=registry).run()
+    images = load_run(folder, registry=registry).sample(4, text="a bright image")
+    path, before = folder / "embedder.safetensors", {each: each.read_bytes() for each in folder.rglob("*.*")}
+
+    path.unlink()
+    with pytest.raises(RunError, match="has no embedder.safetensors, without which its model cannot read text; give"):
+        load_run(folder, registry=registry).sample(4, text="a bright image")
+    Trainer(row, 3, folder, registry=registry).run()
+    assert {each: each.read_bytes() for each in folder.rglob("*.*")} == before
+    assert torch.equal(load_run(folder, registry=registry).sample(4, text="a bright image"), images)
+
+    other = HashedWords.Config(size=9).make()
+    other.fit(["another caption"])
+    RunFolder(folder, registry).write_embedder(EmbedderState(other.state().tensors, {"of": "another run"}))
+    foreign = path.read_bytes()
+    message = "was trained with another embedder: its hash is [0-9a-f]{16}, and that of embedder.safetensors, or"
+    with pytest.raises(RunError, match=message):
+        load_run(folder, registry=registry).sample(4, text="a bright image")
+    half = tmp_path / "half"
+    Trainer(row, 3, half, registry=registry).run(until=2)
+    (half / "embedder.safetensors").write_bytes(foreign)
+    with pytest.raises(RunError, match=message):
+        Trainer(row, 3, half, registry=registry).run()
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_an_embedder_is_not_fitted_anew_to_other_captions(registry, monkeypatch, tmp_path):
+    row = plan("gan", "critic")
+    Trainer(row, 3, tmp_path, registry=registry).run(until=2)
+    (tmp_path / "embedder.safetensors").unlink()
+    monkeypatch.setattr(HashedWords, "state", lambda self: EmbedderState({"other": torch.ones(1)}, {}))
+    with pytest.raises(
+        RunError, match="or of the training captions, is [0-9a-f]{16}. Restore the file"
+    ):
+        Trainer(row, 3, tmp_path, registry=registry).run()
+    assert not (tmp_path / "embedder.safetensors").exists()
 
 
 RECIPE = """

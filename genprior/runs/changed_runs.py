@@ -1,0 +1,34 @@
+"""Refuses, before any training, run folders that hold runs of another recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genprior.errors import RunError
+from genprior.runs.folder import RunFolder
+from genprior.runs.jobs import Job
+
+__all__ = ["refuse_changed"]
+
+
+def refuse_changed(jobs: Sequence[Job], out: Path) -> None:
+    """Check before training that no folder holds a run of another recipe.
+
+    Raises:
+        RunError: a recipe differs; the message lists the changes and their rows.
+    """
+    changed: dict[str, list[str]] = {}
+    for job in jobs:
+        try:
+            lines = RunFolder(job.folder).differences(job.plan)
+        except RunError:
+            continue  # damaged: the run raises the same error itself
+        for line in lines:
+            changed.setdefault(line, []).append(job.name)
+    if changed:
+        listed = "\n".join(f"  {line} [row {', '.join(names)}]" for line, names in changed.items())
+        raise RunError(
+            f"{out} holds runs of another recipe:\n{listed}\n"
+            "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."
+        )
