@@ -43,14 +43,19 @@ def test_every_genprior_command_of_the_readme_exists():
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-def test_the_full_table_resolves():
-    (line,) = [
-        line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines() if "genprior train" in line
-    ]
+LINES = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines() if "genprior train" in line]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_is_trained_resolves(line):
     arguments = shlex.split(line)[2:]
     shown = CliRunner().invoke(app, ["show", *arguments])
     assert shown.exit_code == 0, shown.output
-    assert "cifar10" in shown.output
+    assert ("digits" if "quick" in arguments else "cifar10") in shown.output
+
+
+def test_the_full_table_and_the_conditional_ones_are_trained():
+    assert len(LINES) == 4 and sum("quick" in line for line in LINES) == 3
 
 
 def test_the_python_lines_train_and_sample(monkeypatch, tmp_path):

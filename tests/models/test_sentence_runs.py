@@ -161,9 +161,7 @@ def test_an_embedder_is_not_fitted_anew_to_other_captions(registry, monkeypatch,
     Trainer(row, 3, tmp_path, registry=registry).run(until=2)
     (tmp_path / "embedder.safetensors").unlink()
     monkeypatch.setattr(HashedWords, "state", lambda self: EmbedderState({"other": torch.ones(1)}, {}))
-    with pytest.raises(
-        RunError, match="or of the training captions, is [0-9a-f]{16}. Restore the file"
-    ):
+    with pytest.raises(RunError, match="or of the training captions, is [0-9a-f]{16}. Restore the file"):
         Trainer(row, 3, tmp_path, registry=registry).run()
     assert not (tmp_path / "embedder.safetensors").exists()
 
