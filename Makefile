@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-slow test-gpu check format map
+.PHONY: setup demo test test-slow test-gpu fuzz faults check format map
 
 setup: .venv/ready
 
@@ -24,6 +24,16 @@ test-slow: setup
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+# Random inputs for MINUTES; inputs that fail are written into the folder fuzz-failures.
+fuzz: MINUTES ?= 10
+fuzz: setup
+	MINUTES=$(MINUTES) $(BIN)/python -m pytest -q -n 0 -s -m fuzz tests/fuzz
+
+# Injected faults for at most MINUTES; the numbers are written to faults.json, and from there into docs/reliability.md.
+faults: MINUTES ?= 14
+faults: setup
+	MINUTES=$(MINUTES) FAULTS_OUT=faults.json $(BIN)/python -m pytest -q -n 0 -s -m faults tests/faults/injection
 
 check: setup
 	$(BIN)/ruff check .

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +46,8 @@ def read_archive(path: Path, *others: str) -> Archive:
             if not name:
                 raise DataError(f"{path}: it has no array 'images' or 'arr_0'; it has {', '.join(names) or 'nothing'}")
             read = {key: _array(archive, key) for key in (name, *others) if key in names}
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; give an .npz with an array 'images'") from None
     except ValueError as problem:
@@ -55,8 +55,9 @@ def read_archive(path: Path, *others: str) -> Archive:
             f"{path}: it is no .npz of plain arrays ({problem}); save it with numpy.savez, without Python objects, and "
             "texts as numpy.array(texts, dtype=str)"
         ) from problem
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
-        raise DataError(f"{path}: it cannot be read ({problem}); is it a whole .npz file?") from problem
+    except Exception as problem:  # a broken file makes zipfile, zlib and the tokeniser of headers raise many kinds
+        reason = str(problem) or type(problem).__name__
+        raise DataError(f"{path}: it cannot be read ({reason}); is it a whole .npz file?") from problem
     return Archive(_channels_first(read.pop(name), f"{path}: '{name}'"), name, read)
 
 

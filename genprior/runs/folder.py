@@ -27,7 +27,7 @@ from genprior.registry import Registry, installed
 from genprior.runs import records
 from genprior.runs.embedder_file import embedder_hash, read_embedder, write_embedder
 from genprior.storage import checkpoint
-from genprior.storage.files import append_line, to_file, write_json, write_text
+from genprior.storage.files import append_line, remove_partial, to_file, write_json, write_text
 
 __all__ = ["RunFolder"]
 
@@ -65,6 +65,8 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Lock the folder against other processes inside the block; creates the folder.
 
+        Temporary files that a killed process left are removed.
+
         Raises:
             RunError: another process has locked it.
         """
@@ -78,6 +80,8 @@ class RunFolder:
                 f"the run folder {self.path} is in use by another process. Wait for it, or give another --out."
             ) from None
         try:
+            for folder in (self.path, self.path / "checkpoints", self.path / "samples"):
+                remove_partial(folder)
             yield
         finally:
             lock.release()

@@ -7,19 +7,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from genprior.engine.build import build_model
 from genprior.engine.sampling import generate
-from genprior.errors import PlanError, RunError, did_you_mean
+from genprior.errors import CheckpointError, PlanError, RunError, did_you_mean, wrong_settings
 from genprior.parts import DataInfo, Embedder, ImageSet, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.records import Facts
+from genprior.storage.checkpoint import Checkpoint
 
 __all__ = ["Run", "described_data", "load_run"]
+
+_INFO: TypeAdapter[DataInfo] = TypeAdapter(DataInfo)
 
 
 def described_data(config: PartConfig, files_hash: str | None) -> dict[str, Any]:
@@ -98,17 +102,17 @@ class Run:
                 f"the run {self.folder} has no checkpoint yet; train it further (the first one is written after "
                 f"{self.plan.run.checkpoint_every} steps, or when training is interrupted)"
             )
-        data = saved.facts["data"]
-        info = DataInfo(
-            tuple(data["image"]),
-            tuple(data["classes"]),
-            data.get("binary", False),
-            data.get("labelled"),
-            data.get("captioned", False),
-        )
+        info = self._info(saved)
         with naming_parts(self.label):
             model = build_model(self.plan.model, info, self.seed)
-        model.load_state_dict({**saved.under("model"), **saved.under("average")})
+        try:
+            model.load_state_dict({**saved.under("model"), **saved.under("average")})
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"the checkpoint {self.checkpoint} does not fit recipe.toml: {reason[:500]}. One of the two was "
+                "altered, or another version of a plugin wrote them; restore them, or train anew with another --out"
+            ) from error
         if model.embedder is not None:
             self._restore(model.embedder)
         return model.eval()
@@ -140,7 +144,21 @@ class Run:
     def classes(self) -> list[str]:
         """The class names of the run's data, in label order."""
         saved = self._files.read_checkpoint()
-        return [str(name) for name in saved.facts["data"]["classes"]] if saved is not None else []
+        return list(self._info(saved).classes) if saved is not None else []
+
+    def _info(self, saved: Checkpoint) -> DataInfo:
+        """The form of the training data, as a checkpoint records it.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        try:
+            return _INFO.validate_python(saved.facts.get("data"))
+        except ValidationError as error:
+            raise CheckpointError(
+                f"the checkpoint {self.checkpoint} is damaged: in its .json, data: {wrong_settings(error)}. Restore "
+                "the file, or train anew with another --out"
+            ) from error
 
     def images(self, split: str) -> ImageSet:
         """A split of the run's data set, read once.

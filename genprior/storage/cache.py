@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genprior.errors import DataError, ScoreError
-from genprior.storage.files import whole_file
+from genprior.storage.files import remove_partial, whole_file
 
 __all__ = ["cache_folder", "content_hash", "hash_file", "keep_on_disk", "made_once"]
 
@@ -97,6 +97,7 @@ def made_once(
         if (cached := read(path)) is None:
             cached = make()
             with _writing(path):
+                remove_partial(path.parent, path.name)
                 write(path, cached)
         return cached
 

@@ -88,7 +88,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
                     f"the checkpoint {path} was truncated or altered: its checksum is wrong. {remedy}"
                 )
             return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error!r}. {remedy}") from error
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append_line", "sync", "to_file", "whole_file", "write_json", "write_text"]
+__all__ = ["append_line", "remove_partial", "sync", "to_file", "whole_file", "write_json", "write_text"]
+
+_PARTIAL = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}(?P<suffix>(\.[^.]+)?)")
+"""The names of the temporary files of `whole_file`."""
 
 
 @contextlib.contextmanager
@@ -53,6 +57,20 @@ def whole_file(path: Path) -> Iterator[Path]:
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files that processes which were killed left in a folder; call it while holding its lock.
+
+    Args:
+        folder: the folder, which need not exist.
+        name: the file that they were to replace; by default any.
+    """
+    for path in folder.glob(".*"):
+        found = _PARTIAL.fullmatch(path.name)
+        if found and (name is None or name == found["stem"] + found["suffix"]) and path.is_file():
+            with contextlib.suppress(OSError):  # they do no harm
+                path.unlink()
 
 
 def sync(path: Path) -> None:

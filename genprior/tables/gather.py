@@ -18,6 +18,7 @@ from genprior.runs.find import Pending, find_runs, look_at, nothing_finished, ru
 from genprior.runs.jobs import Job
 from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
+from genprior.storage.files import to_file
 from genprior.tables.columns import Entry, Measured, tabulate
 from genprior.tables.formats import refuse_foreign, write_table
 from genprior.tables.published import Published, of_plugins
@@ -93,6 +94,9 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
         except (CheckpointError, RunError) as error:  # checkpoints may be removed to save space
             table = dataclasses.replace(table, notes=(*table.notes, f"rows.png lacks '{label}': {error}"))
     refuse_foreign(folder, TABLE_FILES)
+    if not images:  # an older picture, which the new page would not show and so not say to be ours
+        with to_file("remove", folder / TABLE_FILES[-1]):
+            (folder / TABLE_FILES[-1]).unlink(missing_ok=True)
     # The picture is written last: the page that shows it says that it is ours.
     write_table(table, folder, TABLE_FILES[:-1], TABLE_FILES[-1] if images else None)
     if images:

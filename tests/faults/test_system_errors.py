@@ -10,8 +10,12 @@ import stat
 import pytest
 
 from genprior.errors import ScoreError, system_error
+from genprior.recipe.load import load_recipe
+from genprior.runs.folder import RunFolder
+from genprior.runs.jobs import jobs_of
 from genprior.storage import files
 from genprior.storage.cache import made_once
+from genprior.tables.gather import write_table_of_jobs
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -125,3 +129,37 @@ def test_an_error_of_making_is_not_blamed_on_the_cache(tmp_path):
     ) as caught:
         made_once(tmp_path / "x.json", lambda path: None, lambda: {}, refuse(errno.ENOSPC))
     assert caught.value.exit_code == 1
+
+
+def test_what_killed_processes_left_is_removed_by_the_next(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    (folder.path / "checkpoints").mkdir(parents=True)
+    left = [folder.path / ".run.1a2b3c4d.json", folder.path / "checkpoints" / ".step-00000003.00000000.safetensors"]
+    kept = [folder.path / ".mine.json", folder.path / ".a.1a2b3c4.json", folder.path / "run.1a2b3c4d.json"]
+    for path in (*left, *kept):
+        path.write_text("half")
+    with folder.locked():
+        assert not any(path.exists() for path in left)
+        assert all(path.exists() for path in kept)
+
+
+def test_scoring_removes_what_was_left_of_its_cache_file_alone(tmp_path):
+    left, other = tmp_path / ".x.1a2b3c4d.json", tmp_path / ".y.1a2b3c4d.json"
+    for path in (left, other):
+        path.write_text("half")
+    made_once(tmp_path / "x.json", lambda path: None, lambda: {}, files.write_json)
+    assert not left.exists() and other.exists()
+
+
+def test_a_table_without_pictures_does_not_leave_the_one_of_an_older_table(tiny, tmp_path, call):
+    """The page of the new table would not show it, so that the next training took it for a stranger's and refused."""
+    command = ("train", tiny, "--out", tmp_path / "out", "--rows", "AAE", "--jobs", 1)
+    assert call(*command).exit_code == 0
+    facts = tmp_path / "out" / "AAE" / "seed-0" / "run.json"
+    facts.write_text(facts.read_text().replace('"finished": true', '"finished": false'))
+    recipe = load_recipe(tiny, rows=["AAE"])
+    write_table_of_jobs(recipe, jobs_of(recipe, tmp_path / "out"), tmp_path / "out")
+    assert not (tmp_path / "out" / "rows.png").exists()
+    result = call(*command)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "rows.png").exists()

@@ -226,7 +226,8 @@ def _read(table: _Table, column: str, pictures: Collection[Path], captions: dict
         if picture in pictures:
             captions.setdefault(picture, []).extend(_texts(f"{path}: line {line}", name, column, record.get(column)))
         else:
-            (unread if picture.exists() else gone)[name] = None
+            # Path.exists() raises OSError for a name that is too long for the system.
+            (unread if os.path.exists(picture) else gone)[name] = None
     if gone:
         many = "an image that is" if len(gone) == 1 else f"{len(gone):,} images that are"
         raise DataError(
