@@ -45,7 +45,8 @@ _HOMES = {
     "genprior.launch.train": ["train"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
     "genprior.pictures.grids": ["draw_curves", "draw_grid"],
-    "genprior.pictures.panels": ["Points", "Tiles", "scatter_panels", "tile_panels"],
+    "genprior.pictures.panels": ["Tiles", "tile_panels"],
+    "genprior.pictures.points": ["Points", "scatter_panels"],
     "genprior.randomness": ["seeded"],
     "genprior.recipe.load": ["load_recipe"],
     "genprior.runs.run": ["load_run"],
@@ -90,10 +91,10 @@ if TYPE_CHECKING:
     from genprior.pictures.codes import principal_plane as principal_plane
     from genprior.pictures.grids import draw_curves as draw_curves
     from genprior.pictures.grids import draw_grid as draw_grid
-    from genprior.pictures.panels import Points as Points
     from genprior.pictures.panels import Tiles as Tiles
-    from genprior.pictures.panels import scatter_panels as scatter_panels
     from genprior.pictures.panels import tile_panels as tile_panels
+    from genprior.pictures.points import Points as Points
+    from genprior.pictures.points import scatter_panels as scatter_panels
     from genprior.randomness import seeded as seeded
     from genprior.recipe.load import load_recipe as load_recipe
     from genprior.runs.run import load_run as load_run

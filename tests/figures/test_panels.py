@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from genprior import DataError, Points, Tiles, scatter_panels, tile_panels
-from genprior.pictures.panels import PALETTE, _width, _wrapped
+from genprior.pictures.points import PALETTE
+from genprior.pictures.texts import width_of, wrapped
 
 
 def rendered(figure):
@@ -93,9 +94,9 @@ def test_names_stand_outside_of_the_images_and_inside_of_the_figure(columns):
 @settings(max_examples=25, deadline=None)
 @given(text=st.text(alphabet="abc $_^{}\\%", max_size=60), width=st.floats(0.3, 3))
 def test_lines_fit_and_hold_all_words(text, width):
-    lines = _wrapped(text, 8, width)
+    lines = wrapped(text, 8, width)
     assert " ".join(lines).split() == text.split()
-    assert all(_width(line, 8) <= width or " " not in line for line in lines)
+    assert all(width_of(line, 8) <= width or " " not in line for line in lines)
 
 
 def test_points_are_drawn_in_the_colours_of_their_groups():
@@ -159,14 +160,73 @@ def test_points_that_cannot_be_shown(places, groups, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("title", ["k", "requested category of the second kind"])
-def test_the_legend_stands_within_the_figure(title):
-    points = Points(torch.rand(9, 2), torch.arange(9) % 3)
-    figure = scatter_panels(
-        [[points]], titles=["one"], rows=["codes"], names=[(title, "0", "a long name of a class", "2")]
-    )
-    FigureCanvasAgg(figure).draw()
+FLOWERS = ("bishop of llandaff", "love in the mist", "$1 rose_", "colt's foot", "stemless gentian")
+"""Names of classes, some of them long."""
+
+
+def names_of(groups, word=""):
+    return [f"{word}{FLOWERS[k % len(FLOWERS)]} {k}" for k in range(groups)]
+
+
+def extents(figure):
+    """The boxes of legends and their texts, of the other texts, and of the panels, in pixels."""
+    rendered(figure)
+    legends = [each.get_window_extent() for each in figure.legends]
+    words = [
+        text.get_window_extent()
+        for each in figure.legends
+        for text in (each.get_title(), *each.get_texts())
+    ]
+    return legends, words, [text.get_window_extent() for text in figure.texts], [
+        axis.get_window_extent() for axis in figure.axes
+    ]
+
+
+def panels_of(groups, lines, across):
+    points = Points(torch.rand(groups, 2), torch.arange(groups))
+    return [[points] * across for _ in range(lines)]
+
+
+@pytest.mark.parametrize(
+    ("groups", "same", "title"),
+    [
+        (1, True, "k"),
+        (1, False, "requested category of the second kind"),
+        (16, False, "k"),
+        (30, False, "k"),
+        (102, True, "requested category of the second kind"),
+        (102, False, "k"),
+        (300, True, "k"),
+    ],
+)
+def test_legends_neither_overlap_nor_are_cut(groups, same, title):
+    names = [("true label", *names_of(groups)), (title, *names_of(groups, "" if same else "no "))]
+    long = "a learned prior of codes that are conditioned on " * 2
+    figure = scatter_panels(panels_of(groups, 2, 2), titles=["one", long], rows=["images", "prior"], names=names)
+    legends, words, texts, axes = extents(figure)
+    assert len(legends) == (1 if same else 2)
+    for box in (*legends, *words, *texts):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
+        assert not any(box.overlaps(axis) for axis in axes)
+    for boxes in (legends, texts):
+        assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    shrunk = [box.shrunk(0.99, 0.6) for box in words]  # a line of text is higher than its letters
+    assert not any(one.overlaps(other) for i, one in enumerate(shrunk) for other in shrunk[:i])
+    for legend, (_, *groups_names) in zip(figure.legends, names, strict=False):
+        shown = [text.get_text().strip() for text in legend.get_texts()]
+        if groups <= 30:
+            assert shown == groups_names
+        elif shown != groups_names:
+            named = len(shown) - 1
+            assert named > 20 and shown == [*groups_names[:named], f"... and {groups - named} more"]
+
+
+def test_rows_of_the_same_names_share_a_legend_that_has_room_for_102():
+    panels, named = panels_of(102, 2, 2), names_of(102)
+    names = [("true label", *named), ("requested label", *named)]
+    figure = scatter_panels(panels, titles=["one", "two"], rows=["images", "prior"], names=names)
     (legend,) = figure.legends
-    box = legend.get_window_extent().transformed(figure.transFigure.inverted())
-    axis = figure.axes[0].get_position()
-    assert axis.x1 < box.x0 and box.x1 < 1
+    assert legend.get_title().get_text() == "true label /\nrequested label"
+    assert [text.get_text() for text in legend.get_texts()] == [f" {name}" for name in named]
+    one = scatter_panels(panels, titles=["one", "two"], rows=["images", "prior"], names=[("label", *named)] * 2)
+    assert one.legends[0].get_title().get_text() == "label"
