@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,7 +129,17 @@ def _what_is_missing(
         for each in missing
         if each.row not in known
     ]
-    lines += [f"  train: {command}" for command in _commands(figure, wanted, missing, found)]
+    unfinished = _unfinished(wanted, missing, found)
+    lines += list(
+        dict.fromkeys(
+            f"  resume: {_command(each) or f'the command that trained {each.label}, given again'}"
+            for each in unfinished
+        )
+    )
+    resumed = {each.label for each in unfinished}
+    untrained = [each for each in missing if each.row not in resumed]
+    if untrained or not rows:
+        lines += [f"  train: {command}" for command in _commands(figure, wanted, untrained, found)]
     if not wanted.paths:
         lines += [
             f"  or show other runs: genprior figure {figure.name} {each}" for each in _other_folders(figure, wanted)
@@ -145,21 +156,42 @@ def _count(rows: int) -> str:
     return "all rows that are trained" if not rows else f"{rows} rows" if rows > 1 else "1 row"
 
 
+def _unfinished(wanted: RunsWanted, missing: Sequence[_Wanted], found: Sequence[Run | Pending]) -> list[Pending]:
+    """The unfinished runs of missing rows that can be resumed."""
+    rows = {each.row for each in missing}
+    return [
+        each
+        for each in found
+        if isinstance(each, Pending)
+        and each.facts is not None
+        and each.label in rows
+        and wanted.seed in (None, each.facts["seed"])
+    ]
+
+
 def _commands(
     figure: type[Figure], wanted: RunsWanted, missing: Sequence[_Wanted], found: Sequence[Run | Pending]
 ) -> list[str]:
-    """The commands that train the missing rows: one for each recipe."""
+    """The commands that train the missing rows into the folders of their recipes: one for each recipe.
+
+    In given folders, the rows are trained with the changes of the runs found there, if these are of the recipe.
+    """
     seeds = [] if wanted.seed is None else ["--seeds", str(wanted.seed)]
-    # The folder that was given, if it is the table's of the runs in it: <out>/<row>/seed-<k>.
-    tables = {each.folder.parent.parent for each in found}
-    out = ["--out", str(wanted.paths[0])] if wanted.paths and tables == {*wanted.paths} else []
     commands = []
     for recipe, of_recipe in figure.recipes:
         rows = [each.row for each in missing if each.recipe == recipe]
         if rows or not (of_recipe or missing):
             all_rows = list(of_recipe) == rows
-            commands.append(training_command(recipe, wanted.changes, () if all_rows else rows, *seeds, *out))
+            for changes in _changes(wanted, recipe, found):
+                commands.append(training_command(recipe, changes, () if all_rows else rows, *seeds))
     return commands
+
+
+def _changes(wanted: RunsWanted, recipe: str, found: Sequence[Run | Pending]) -> list[tuple[str, ...]]:
+    """The changes to train missing rows of a recipe with: those given, or those of each of the runs found."""
+    trained = [_trained_with(each) for each in found] if wanted.paths and not wanted.changes else []
+    of_recipe = [each.changes for each in trained if each is not None and Path(each.recipe) == Path(recipe)]
+    return list(dict.fromkeys(of_recipe)) or [wanted.changes]
 
 
 def _other_folders(figure: type[Figure], wanted: RunsWanted) -> list[Path]:
@@ -170,8 +202,37 @@ def _other_folders(figure: type[Figure], wanted: RunsWanted) -> list[Path]:
 
 
 def _commands_of(runs: Sequence[Run | Pending]) -> list[str]:
-    """The commands that trained runs, as a shell reads them; without runs that were not trained by a command."""
-    recorded = [each.facts.get("command", []) for each in runs if isinstance(each, Run)]
-    return list(
-        dict.fromkeys(shlex.join(["genprior", *command[1:]]) for command in recorded if "train" in command[1:2])
-    )
+    """The commands that trained finished runs, as a shell reads them; without runs that no command trained."""
+    commands = [_command(each) for each in runs if isinstance(each, Run)]
+    return list(dict.fromkeys(command for command in commands if command))
+
+
+def _command(run: Run | Pending) -> str:
+    """The command that trained a run, as a shell reads it; empty if it was trained by other means."""
+    words = _training_words(run)
+    return shlex.join(["genprior", "train", *words]) if words else ""
+
+
+def _training_words(run: Run | Pending) -> list[str]:
+    """The words after `genprior train` of the command that trained a run; none if it was trained by other means."""
+    command = run.facts.get("command", []) if run.facts is not None else []
+    at = command.index("train") if "train" in command else len(command)
+    # Only options of the whole program, such as --traceback, stand before it.
+    return command[at + 1 :] if at and all(word.startswith("-") for word in command[1:at]) else []
+
+
+class _Trained(NamedTuple):
+    """The recipe and the changes that a run was trained with."""
+
+    recipe: str
+    changes: tuple[str, ...]
+
+
+def _trained_with(run: Run | Pending) -> _Trained | None:
+    """What a run was trained with, if its recipe is the first argument of the command that trained it."""
+    words = _training_words(run)
+    if not words or words[0].startswith("-"):
+        return None
+    changes = [after for word, after in pairwise(words) if word == "--with"]
+    changes += [word.removeprefix("--with=") for word in words if word.startswith("--with=")]
+    return _Trained(words[0], tuple(dict.fromkeys(changes)))

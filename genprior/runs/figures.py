@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 from pydantic import ValidationError
 
 from genprior.errors import PlanError, PluginError, RunError, did_you_mean, wrong_settings
 from genprior.parts import Drawing, Figure, PartConfig
+from genprior.pictures.files import DrawingFiles, drawing_files, with_objects
 from genprior.registry import installed
 from genprior.runs.figure_runs import RunsWanted, figure_runs
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
-from genprior.storage.files import whole_file
+from genprior.storage.files import write_files
 
 __all__ = ["MadeFigure", "find_figure", "installed_figures", "make_figure"]
 
-DPI = 200
-"""Pixels per inch of the PNG."""
 ENDINGS = (".png", ".pdf", ".npz")
 
 
@@ -74,12 +71,18 @@ def make_figure(
     Raises:
         PluginError: there is no such figure, or it returns no drawing.
         PlanError: it has no such setting, or the runs do not have what it shows.
-        RunError: runs are missing, or a file exists.
+        RunError: runs are missing, or a file exists, or a folder in the place of one.
+        OSError: a file cannot be written; then none is.
         PartFailed: the figure raised another exception.
     """
     figure = find_figure(name)
     config = _configured(figure, settings, text)
     files = _files(name, out)
+    folders = [str(path) for path in files if path.is_dir()]
+    if folders:
+        raise RunError(
+            f"{', '.join(folders)} is a folder, and the figure writes a file there; move it, or give another --out"
+        )
     existing = [str(path) for path in files if path.exists()]
     if existing and not force:
         verb = "exist" if len(existing) > 1 else "exists"
@@ -88,9 +91,7 @@ def make_figure(
     with naming_parts(registry=installed()):
         drawing = config.make().draw(runs, seed)
     contents = _contents(figure, drawing)
-    for path, content in zip(files, contents, strict=True):
-        with whole_file(path) as partial:
-            partial.write_bytes(content)
+    write_files(dict(zip(files, contents, strict=True)))
     return MadeFigure(files, tuple(runs))
 
 
@@ -98,11 +99,17 @@ def _configured(figure: type[Figure], settings: Sequence[str], text: Sequence[st
     """The settings of the figure.
 
     Raises:
-        PlanError: one cannot be read, does not exist, or has a wrong value.
+        PlanError: one cannot be read, does not exist, or has a wrong value, or sentences are given twice.
     """
-    table: dict[str, Any] = {"text": list(text)} if text else {}
+    table: dict[str, Any] = {}
     for each in settings:
         table |= _setting(each)
+    if text and "text" in table:
+        raise PlanError(
+            f"--text and --set text=... both give the sentences of figure '{figure.name}'; use one of them (--text may "
+            "be repeated)"
+        )
+    table |= {"text": list(text)} if text else {}
     possible = [key for key in figure.Config.model_fields if key != "name"]
     for key in table:
         if key not in possible:
@@ -148,13 +155,12 @@ def _files(name: str, out: Path | None) -> tuple[Path, ...]:
     return tuple(stem.with_name(stem.name + ending) for ending in ENDINGS)
 
 
-def _contents(figure: type[Figure], drawing: Any) -> tuple[bytes, ...]:
+def _contents(figure: type[Figure], drawing: Any) -> DrawingFiles:
     """The bytes of the files: the same for the same drawing, without dates.
 
     Raises:
         PluginError: the figure returned no drawing, or the data is not numbers and texts.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure as Picture
 
     if not isinstance(drawing, Drawing) or not isinstance(drawing.picture, Picture):
@@ -162,25 +168,10 @@ def _contents(figure: type[Figure], drawing: Any) -> tuple[bytes, ...]:
             f"figure '{figure.name}' of {installed().origin(figure)} returned {type(drawing).__name__} instead of a "
             "genprior.Drawing with a matplotlib Figure"
         )
-    png, pdf = io.BytesIO(), io.BytesIO()
-    drawing.picture.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    with rc_context({"pdf.fonttype": 42}):  # TrueType, so that the texts can be searched and edited
-        drawing.picture.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
-    return png.getvalue(), pdf.getvalue(), _archive(figure, drawing.arrays)
-
-
-def _archive(figure: type[Figure], arrays: Mapping[str, Any]) -> bytes:
-    """The arrays as an .npz that needs no pickle to be read.
-
-    Raises:
-        PluginError: one holds objects.
-    """
-    objects = [key for key, array in arrays.items() if np.asarray(array).dtype.hasobject]
+    objects = with_objects(drawing.arrays)
     if objects:
         raise PluginError(
             f"figure '{figure.name}' of {installed().origin(figure)} returned arrays of objects, which an .npz would "
             f"pickle: {', '.join(objects)}; return numbers or texts"
         )
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
-    return buffer.getvalue()
+    return drawing_files(drawing.picture, drawing.arrays)

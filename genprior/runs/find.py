@@ -10,7 +10,7 @@ from pathlib import Path
 from genprior.errors import GenpriorWarning, RunError, did_you_mean
 from genprior.recipe.plan import Plan
 from genprior.runs.folder import RunFolder
-from genprior.runs.records import TABLE, read_json
+from genprior.runs.records import TABLE, Facts, read_json
 from genprior.runs.run import Run, load_run
 
 __all__ = ["Pending", "find_runs", "look_at", "nothing_finished", "one_run", "run_folders"]
@@ -26,6 +26,8 @@ class Pending:
     """Its state, such as `trained 400 of 1,600 steps`."""
     plan: Plan | None = None
     """Its resolved recipe; None if it cannot be read."""
+    facts: Facts | None = None
+    """The content of its run.json; None if it cannot be read, or before its training began."""
 
 
 def nothing_finished(paths: Sequence[object], missing: Sequence[str]) -> RunError:
@@ -60,7 +62,7 @@ def look_at(folder: Path, notes: list[str]) -> Run | Pending:
             return run
         trained = f"trained {run.step:,} of {run.plan.run.steps:,} steps"
         state = "trained and not scored" if run.facts["finished"] else trained
-        return Pending(run.label, folder, state, run.plan)
+        return Pending(run.label, folder, state, run.plan, run.facts)
     except Exception as error:  # a damaged run, or one of a removed plugin, must not hide the others
         notes.append(f"{folder} cannot be read: {error}")
         return Pending(folder.parent.name, folder, "cannot be read")

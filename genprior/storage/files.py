@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append_line", "remove_partial", "sync", "to_file", "whole_file", "write_json", "write_text"]
+__all__ = ["append_line", "remove_partial", "sync", "to_file", "whole_file", "write_files", "write_json", "write_text"]
 
 _PARTIAL = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}(?P<suffix>(\.[^.]+)?)")
 """The names of the temporary files of `whole_file`."""
@@ -43,17 +44,44 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written (a full disk, for example); `path` is unchanged.
     """
+    with _partial_file(path) as partial:
+        mode = partial.stat().st_mode
+        yield partial
+        partial.chmod(mode)  # safetensors makes files that only their owner can read
+        sync(partial)
+        partial.replace(path)
+        sync(path.parent)
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: none is replaced before all are on the disk beside their places.
+
+    Raises:
+        OSError: one cannot be written, or a folder stands in its place; all files are unchanged.
+    """
+    with contextlib.ExitStack() as stack:
+        partials = {path: stack.enter_context(_partial_file(path)) for path in contents}
+        for path, partial in partials.items():
+            with to_file("write", path):
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+                partial.write_bytes(contents[path])
+                sync(partial)
+        for path, partial in partials.items():
+            with to_file("write", path):
+                partial.replace(path)
+                sync(path.parent)
+
+
+@contextlib.contextmanager
+def _partial_file(path: Path) -> Iterator[Path]:
+    """An empty temporary file beside `path`, in its folder, which is made; it is removed when the block ends."""
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     with to_file("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             partial.touch(exist_ok=False)
-            mode = partial.stat().st_mode
             yield partial
-            partial.chmod(mode)  # safetensors makes files that only their owner can read
-            sync(partial)
-            partial.replace(path)
-            sync(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)

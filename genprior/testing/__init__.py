@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from genprior.testing.conditioners import check_conditioner
 from genprior.testing.embedders import check_embedder
+from genprior.testing.figures import check_figure
 from genprior.testing.games import check_game
 from genprior.testing.models import check_model
 from genprior.testing.networks import check_critic, check_decoder, check_encoder
@@ -30,6 +31,7 @@ __all__ = [
     "check_decoder",
     "check_embedder",
     "check_encoder",
+    "check_figure",
     "check_game",
     "check_model",
     "check_prior",

@@ -79,16 +79,14 @@ class Contract:
             self.require(optional or result is not None, called, "None", says, "return a value on every path")
             return result
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            self.failures.append(
-                Failure(
-                    called,
-                    f"{type(error).__name__}: {error}",
-                    says,
-                    f"look at {where.filename}:{where.lineno}, in {where.name}: {where.line}",
-                )
-            )
+            self.raised(called, error, says)
             return None
+
+    def raised(self, called: str, error: Exception, says: str) -> None:
+        """Record that a call raised an exception, with the line that raised it."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        do = f"look at {where.filename}:{where.lineno}, in {where.name}: {where.line}"
+        self.failures.append(Failure(called, f"{type(error).__name__}: {error}", says, do))
 
     def tensor(
         self, called: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype, says: str, *, finite: bool = True

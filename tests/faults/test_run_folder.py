@@ -170,6 +170,27 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, moment):
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_files_that_belong_together_are_all_written_or_none(tmp_path, place):
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path in paths:
+        path.write_text("old")
+    paths[place].unlink()
+    paths[place].mkdir()
+
+    contents = dict.fromkeys(paths, b"new")
+    with pytest.raises(IsADirectoryError) as caught:
+        files.write_files(contents)
+    assert caught.value.__notes__ == [f"cannot write {paths[place]}"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c"]
+    assert all(path.read_text() == "old" for path in paths if path.is_file())
+
+    paths[place].rmdir()
+    files.write_files(contents)
+    assert {path.read_bytes() for path in paths} == {b"new"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
 def test_a_folder_that_is_no_run_lists_the_runs_below_it(half, tmp_path):
     with pytest.raises(RunError) as caught:
         genprior.load_run(tmp_path)

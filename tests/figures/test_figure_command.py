@@ -52,17 +52,17 @@ def test_the_data_are_the_models_images_of_one_noise(table, tmp_path, call):
     images = arrays(tmp_path / "one.npz")["images"]
     model = load_run(table / "fixed prior" / "seed-0").model
     with seeded(7, "label_grid noise", 0):
-        noise = torch.randn(4, 3)
+        noise = torch.randn(10, 3)  # drawn for ten rows, of which four are shown
     for k in range(10):
-        asked = torch.nn.functional.one_hot(torch.full((4,), k), 10).float()
+        asked = torch.nn.functional.one_hot(torch.full((10,), k), 10).float()
         with torch.no_grad():
             x = to_uint8(model.decoder(torch.cat([asked, noise], 1), asked))
-        assert np.array_equal(images[0, :, k], x.permute(0, 2, 3, 1).numpy())
+        assert np.array_equal(images[0, :, k], x.permute(0, 2, 3, 1).numpy()[:4])
     # The prior of the other row is its code generator, of the same label and other numbers.
     learned = load_run(table / "learned prior" / "seed-0").model
     with torch.no_grad(), seeded(7, "label_grid noise", 0):
         x = to_uint8(learned.generate(Condition(asked, asked)))
-    assert np.array_equal(images[1, :, 9], x.permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(images[1, :, 9], x.permute(0, 2, 3, 1).numpy()[:4])
 
 
 def test_the_files_are_the_same_each_time_and_a_pdf_has_texts(table, tmp_path, call):
@@ -90,7 +90,20 @@ def test_no_file_is_overwritten_unless_forced(table, tmp_path, call):
     )
     assert written(tmp_path) == ["mine.npz"] and (tmp_path / "mine.npz").read_text() == "mine"
     assert call("figure", NAME, table, "--out", tmp_path / "mine", "--force", *SMALL).exit_code == 0
-    assert set(arrays(tmp_path / "mine.npz")) == {"rows", "seeds", "images", "labels"}
+    assert set(arrays(tmp_path / "mine.npz")) == {"rows", "seeds", "images", "labels", "kind"}
+
+
+def test_a_folder_in_the_place_of_one_file_leaves_the_others(table, tmp_path, call):
+    (tmp_path / "x.pdf").mkdir()
+    (tmp_path / "x.png").write_text("mine")
+    for force in ((), ("--force",)):
+        refused = call("figure", NAME, table, "--out", tmp_path / "x", *SMALL, *force)
+        assert refused.exit_code == 2
+        assert refused.stderr == (
+            f"error: {tmp_path / 'x.pdf'} is a folder, and the figure writes a file there; move it, or give another "
+            "--out\n"
+        )
+    assert written(tmp_path) == ["x.png"] and (tmp_path / "x.png").read_text() == "mine"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -137,7 +150,8 @@ def test_a_missing_row_beside_found_and_unfinished_ones(table, tmp_path, call):
     shutil.copytree(table / "learned prior" / "seed-0", some / "learned prior" / "seed-0")
     shutil.copytree(table / "fixed prior" / "seed-1", some / "fixed prior" / "seed-1")
     facts = some / "fixed prior" / "seed-1" / "run.json"
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"finished": False, "step": 1}))
+    command = ["genprior", "--traceback", "train", "my.toml", "--with=quick", "--rows", "fixed prior"]
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"finished": False, "step": 1, "command": command}))
     facts = some / "learned prior" / "seed-0" / "run.json"
     command = ["/bin/genprior", "train", "my recipe.toml", "--with", "quick"]
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"command": command}))
@@ -148,16 +162,50 @@ def test_a_missing_row_beside_found_and_unfinished_ones(table, tmp_path, call):
         f"error: figure 'fig10_supervised' shows 2 rows, and {some} has no finished run of fixed prior.\n"
         f"  found: learned prior, seed 0: {some}/learned prior/seed-0\n"
         f"  unfinished: fixed prior: trained 1 of 2 steps: {some}/fixed prior/seed-1\n"
-        f"  train: genprior train recipes/fig10_supervised.toml --rows 'fixed prior' --out {some}\n"
+        "  resume: genprior train my.toml --with=quick --rows 'fixed prior'\n"
         "  the runs that were found were trained by: genprior train 'my recipe.toml' --with quick\n"
         "  or select rows of other labels with --rows\n"
     )
     assert not list(tmp_path.glob("x*"))
 
 
-def test_a_folder_that_is_not_the_tables_is_not_trained_into(table, call):
-    result = call("figure", NAME, table / "learned prior")
-    assert "  train: genprior train recipes/fig10_supervised.toml --rows 'fixed prior'\n" in result.stderr
+def recorded(run, **facts):
+    """Change what run.json records."""
+    path = run / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def test_rows_that_are_missing_in_a_given_folder_are_trained_into_that_of_their_recipe(table, tmp_path, call):
+    some = tmp_path / "some"
+    shutil.copytree(table / "learned prior", some / "learned prior")
+    train = "  train: genprior train recipes/fig10_supervised.toml"
+    recorded(some / "learned prior" / "seed-0", command=["genprior", "train", "recipes/fig8_codes.toml", "--with", "x"])
+    recorded(some / "learned prior" / "seed-1", command=["python", "-c"])
+    for folder in (some, some / "learned prior"):
+        lines = call("figure", NAME, folder).stderr.splitlines()
+        assert [line for line in lines if line.startswith("  train:")] == [f"{train} --rows 'fixed prior'"]
+        assert "  the runs that were found were trained by: genprior train recipes/fig8_codes.toml --with x" in lines
+    # Runs of the recipe say with which changes it was trained.
+    command = ["genprior", "train", "recipes/fig10_supervised.toml", "--with", "quick", "--with=wide", "--jobs", "1"]
+    recorded(some / "learned prior" / "seed-1", command=command)
+    lines = call("figure", NAME, some).stderr.splitlines()
+    assert f"{train} --with quick --with wide --rows 'fixed prior'" in lines
+    lines = call("figure", NAME, some, "--with", "other").stderr.splitlines()
+    assert f"{train} --with other --rows 'fixed prior'" in lines
+
+
+def test_an_unfinished_run_that_no_command_trained(table, tmp_path, call):
+    some = tmp_path / "some"
+    for seed in (0, 1):
+        shutil.copytree(table / "fixed prior" / f"seed-{seed}", some / "fixed prior" / f"seed-{seed}")
+        recorded(some / "fixed prior" / f"seed-{seed}", finished=False, command=["my_program.py"])
+    lines = call("figure", NAME, some).stderr.splitlines()
+    assert "  resume: the command that trained fixed prior, given again" in lines
+    assert "  train: genprior train recipes/fig10_supervised.toml --rows 'learned prior'" in lines
+    # A run of another seed is not the one that is missing.
+    lines = call("figure", NAME, some, "--run-seed", 7).stderr.splitlines()
+    assert "  train: genprior train recipes/fig10_supervised.toml --seeds 7" in lines
+    assert not [line for line in lines if line.startswith("  resume:")]
 
 
 def test_a_missing_seed_is_in_the_command(inside, call):
@@ -200,6 +248,8 @@ def test_two_runs_of_one_row_and_seed(table, tmp_path, call):
         ([NAME, "--set", "noises"], "--set noises: needs KEY=VALUE with a TOML value, such as noises=5 or 'words=["),
         ([NAME, "--text", "a seven"], f"figure '{NAME}' has no setting 'text'. Possible: noises"),
         ([NAME, "absent"], "there is no folder absent; give folders of runs, or folders above them"),
+        (["fig14_text", "--text", "a", "--set", 'text=["b"]'], "error: --text and --set text=... both give the "
+            "sentences of figure 'fig14_text'; use one of them (--text may be repeated)\n"),
         (["fig15_colours", "--text", "a flower"], "'a flower' needs {} once, where the words are put, as in 'a {} fl"),
     ],
 )  # fmt: skip

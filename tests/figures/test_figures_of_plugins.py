@@ -33,6 +33,16 @@ class Means(Figure):
         return Drawing(picture, {"means": means, "sizes": np.array([len(run.images("test").images) for run in runs])})
 
 
+class Named(Means):
+    """A figure whose arrays have the names of numpy's arguments."""
+
+    name = "named"
+
+    def draw(self, runs, seed):
+        """One number for each name."""
+        return Drawing(Picture(), {"file": np.array(1), "allow_pickle": np.array([2.5]), "a b": np.array("text")})
+
+
 class Raises(Means):
     """A figure with a bug."""
 
@@ -69,7 +79,7 @@ def own(monkeypatch):
     class Plugin:
         @hookimpl
         def genprior_parts(self, register):
-            for part in (Means, Raises, NoDrawing, Objects):
+            for part in (Means, Named, Raises, NoDrawing, Objects):
                 register(part)
 
     registry = Registry()
@@ -86,6 +96,12 @@ def test_a_plugins_figure_is_listed_and_drawn(own, table, tmp_path, call):
     rows = [load_run(table / label / "seed-0").sample(3, seed=2) for label in ("fixed prior", "learned prior")]
     assert found["means"].tolist() == [float(images.double().mean()) for images in rows]
     assert found["sizes"].tolist() == [360, 360]
+
+
+def test_the_data_has_the_figures_arrays_and_no_others(own, table, tmp_path, call):
+    assert call("figure", "named", table, "--out", tmp_path / "m").exit_code == 0
+    found = arrays(tmp_path / "m.npz")
+    assert {name: array.tolist() for name, array in found.items()} == {"file": 1, "allow_pickle": [2.5], "a b": "text"}
 
 
 def test_all_rows_that_are_found(own, table, tmp_path, call):

@@ -172,14 +172,13 @@ def extents(figure):
     """The boxes of legends and their texts, of the other texts, and of the panels, in pixels."""
     rendered(figure)
     legends = [each.get_window_extent() for each in figure.legends]
-    words = [
-        text.get_window_extent()
-        for each in figure.legends
-        for text in (each.get_title(), *each.get_texts())
-    ]
-    return legends, words, [text.get_window_extent() for text in figure.texts], [
-        axis.get_window_extent() for axis in figure.axes
-    ]
+    words = [text.get_window_extent() for each in figure.legends for text in (each.get_title(), *each.get_texts())]
+    return (
+        legends,
+        words,
+        [text.get_window_extent() for text in figure.texts],
+        [axis.get_window_extent() for axis in figure.axes],
+    )
 
 
 def panels_of(groups, lines, across):

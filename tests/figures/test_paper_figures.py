@@ -91,25 +91,44 @@ def categories(runs, monkeypatch):
 
 def test_columns_are_the_classes_and_images_those_of_a_grid_of_labels(runs, table, tmp_path, call, monkeypatch):
     monkeypatch.setattr("genprior.runs.run.Run.classes", [f"class {k}" for k in range(10)])
-    drawing = drawn(SupervisedGrid, runs, seed=5, noises=3)
+    drawing = drawn(SupervisedGrid, runs, seed=5, noises=10)
     assert drawing.arrays["labels"].tolist() == [f"class {k}" for k in range(10)]
     assert set(drawing.arrays["labels"]) <= {*texts(drawing)}
     for images, label in zip(drawing.arrays["images"], ("fixed prior", "learned prior"), strict=True):
         path = tmp_path / f"{label}.png"
-        done = call("sample", table / label / "seed-0", "--grid", "labels", "-n", 30, "--seed", 5, "--to", path)
+        done = call("sample", table / label / "seed-0", "--grid", "labels", "-n", 100, "--seed", 5, "--to", path)
         assert done.exit_code == 0, done.output
         with Image.open(path) as image:
             grid = np.asarray(image)[..., :1]
-        for i in range(3):
+        for i in range(10):
             for j in range(10):
                 assert np.array_equal(grid[2 + 10 * i :, 2 + 10 * j :][:8, :8], images[i, j])
 
 
-def test_columns_of_categories_have_no_names_of_classes(runs, categories, monkeypatch):
+def test_fewer_noises_are_the_first_of_more(runs):
+    many = drawn(SupervisedGrid, runs, seed=3, noises=23).arrays["images"]
+    assert many.shape[:3] == (2, 23, 10)
+    for noises in (1, 2, 10, 11):
+        assert np.array_equal(drawn(SupervisedGrid, runs, seed=3, noises=noises).arrays["images"], many[:, :noises])
+    assert len({row.tobytes() for row in many[0]}) == 23  # no noise comes twice
+
+
+@pytest.mark.parametrize("part", [SupervisedGrid, UnsupervisedGrid])
+def test_columns_of_categories_are_called_categories(part, runs, categories, monkeypatch):
     monkeypatch.setattr("genprior.runs.run.Run.classes", [f"class {k}" for k in range(10)])
+    drawing = drawn(part, runs, noises=2)
+    assert drawing.arrays["labels"].tolist() == [f"category {k}" for k in range(10)]
+    assert {*drawing.arrays["labels"]} <= {*texts(drawing)}
+    assert drawing.arrays["kind"] == "category"
+
+
+def test_labels_in_a_figure_of_categories_are_called_labels(runs, monkeypatch):
     arrays = drawn(UnsupervisedGrid, runs, noises=2).arrays
-    assert arrays["labels"].tolist() == [str(k) for k in range(10)]
+    assert arrays["labels"].tolist() == [f"label {k}" for k in range(10)] and arrays["kind"] == "label"
     assert np.array_equal(arrays["images"], drawn(SupervisedGrid, runs, noises=2).arrays["images"])
+    monkeypatch.setattr("genprior.runs.run.Run.classes", ["label", "without", "names"])
+    for part in (SupervisedGrid, UnsupervisedGrid):
+        assert drawn(part, runs, noises=1).arrays["labels"].tolist() == [f"label {k}" for k in range(10)]
 
 
 def test_models_that_are_asked_for_something_else_are_refused(runs, monkeypatch):
@@ -138,14 +157,35 @@ def test_models_that_are_asked_for_something_else_are_refused(runs, monkeypatch)
 
 def test_the_legend_of_categories_says_so(runs, categories):
     drawing = drawn(UnsupervisedCodes, runs, points=12, perplexity=3)
-    assert [each.get_title().get_text() for each in drawing.picture.legends] == ["true label", "requested category"]
+    true, requested = drawing.picture.legends
+    assert [each.get_title().get_text() for each in (true, requested)] == ["true label", "requested category"]
+    assert [text.get_text() for text in true.get_texts()] == [f" {k}" for k in range(10)]
+    assert [text.get_text() for text in requested.get_texts()] == [f" category {k}" for k in range(10)]
+
+
+def test_the_prior_is_asked_for_every_label_though_there_are_fewer_codes(runs):
+    arrays = drawn(SupervisedCodes, runs, points=5, perplexity=2).arrays
+    assert arrays["image_codes"].shape == (2, 5, 13) and arrays["image_places"].shape == (2, 5, 2)
+    assert arrays["prior_codes"].shape == (2, 10, 13) and arrays["prior_places"].shape == (2, 10, 2)
+    assert arrays["asked_labels"].tolist() == [[*range(10)]] * 2
+
+
+def test_scikit_learn_takes_seeds_modulo_its_number_of_them(runs):
+    arrays = drawn(SupervisedCodes, runs, seed=2**32 + 3, points=12, perplexity=3).arrays
+    found = TSNE(perplexity=3, init="pca", random_state=3).fit_transform(arrays["image_codes"][0].astype(float))
+    assert np.allclose(found, arrays["image_places"][0], atol=1e-3)
+    # All else is drawn by the whole seed.
+    assert not np.array_equal(
+        arrays["image_codes"], drawn(SupervisedCodes, runs, seed=3, points=12, perplexity=3).arrays["image_codes"]
+    )
 
 
 def test_maps_are_scikit_learns_of_the_models_codes(runs):
     drawing = drawn(SupervisedCodes, runs, seed=2, points=40, perplexity=5)
     arrays = drawing.arrays
     assert arrays["image_codes"].shape == arrays["prior_codes"].shape == (2, 40, 13)
-    assert [each.get_title().get_text() for each in drawing.picture.legends] == ["true label", "requested label"]
+    (legend,) = drawing.picture.legends  # both maps have the same labels
+    assert legend.get_title().get_text() == "true label /\nrequested label"
     for i, run in enumerate(runs):
         codes, labels = arrays["image_codes"][i], arrays["true_labels"][i]
         test = run.images("test")
@@ -255,6 +295,28 @@ def test_the_word_that_is_replaced_is_the_images_own_colour():
     first = 10 * len("on white, a white seven")
     assert drawing.arrays["images"][0, 0, :, :2, 0, 0, 0].tolist() == [[first, first - 20], [first + 1, first - 19]]
     assert texts(drawing)[:5] == ["fixed prior: on white, a … seven", *INKS]
+
+
+@pytest.mark.parametrize("words", [("red",), ("white",), ("teal",), ("teal", "red"), ("red", "blue")])
+def test_the_word_that_is_replaced_is_the_images_own_whatever_the_words_are(words):
+    digits = Attribute("digit", ("seven", "one"), torch.tensor([0, 1]))
+    inks = Attribute("ink", INKS, torch.tensor([0, 2]))
+    grounds = Attribute("background", INKS, torch.tensor([1, 3]))
+    runs = painters(("a white seven on red",), ("a green one on blue",), attributes=[digits, inks, grounds])
+    arrays = drawn(ColourSweep, runs, words=words, noises=1).arrays
+    assert arrays["sentences"].tolist() == ["a {} seven on red"] and arrays["words"].tolist() == [*words]
+
+
+def test_the_attribute_whose_word_is_replaced_has_most_of_the_words():
+    inks = Attribute("ink", INKS, torch.tensor([0]))
+    strokes = Attribute("stroke", ("thin", "thick"), torch.tensor([1]))
+    runs = painters(("a thick white seven",), attributes=[inks, strokes])
+    assert drawn(ColourSweep, runs, words=("thin",), noises=1).arrays["sentences"].tolist() == ["a {} white seven"]
+    words = ("thin", "blue", "thick")
+    assert drawn(ColourSweep, runs, words=words, noises=1).arrays["sentences"].tolist() == ["a {} white seven"]
+    runs = painters(("a seven",), attributes=[inks, strokes])
+    with pytest.raises(DataError, match="no caption of row 'fixed prior' has one of: white, red, green, blue. Give"):
+        drawn(ColourSweep, runs, words=("red",))
 
 
 def test_without_attributes_the_words_are_those_of_the_paper():

@@ -91,6 +91,10 @@ def test_the_guides_embedder_keeps_its_contract() -> None:
     testing.check_embedder(part_of_the_guide("FirstWords").Config(size=20))
 
 
+def test_the_guides_figure_keeps_its_contract() -> None:
+    testing.check_figure(part_of_the_guide("Faces"))
+
+
 def test_the_guides_hook_writes_what_is_recorded(tmp_path: Path) -> None:
     diary = part_of_the_guide("Diary")
     run = types.SimpleNamespace(folder=tmp_path, plan=types.SimpleNamespace(label="A"))

@@ -27,15 +27,19 @@ from genprior_std.figures.labels import shared_labels
 
 __all__ = ["CodeMaps"]
 
+SEEDS = 2**32
+"""How many seeds scikit-learn takes; larger ones are taken modulo this number."""
+
 
 class CodeMaps(Figure):
     """For each run a map of the codes of held-out images, by true label, and one of the prior's, by requested label.
 
-    The maps are made by t-SNE (scikit-learn's, started from principal components), each for itself: places of two maps
-    cannot be compared.
+    The maps are made by t-SNE (scikit-learn's, started from principal components, its seed that of the figure modulo
+    2^32), each for itself: places of two maps cannot be compared.
 
     Arrays: `image_codes` and `prior_codes` [runs, n, d], `true_labels` and `asked_labels` [runs, n], `image_places` and
-    `prior_places` [runs, n, 2]; `classes` and `asked`, the names of the labels and of what is requested.
+    `prior_places` [runs, n, 2]; `classes` and `asked`, the names of the labels and of what is requested. If there are
+    fewer codes of images than labels to request, the arrays of the prior have one for each label, and so another n.
 
     Source: van der Maaten and Hinton, "Visualizing data using t-SNE", 2008.
     """
@@ -44,7 +48,8 @@ class CodeMaps(Figure):
         """How the maps are made."""
 
         points: int = Field(default=1000, ge=4)
-        """Codes in each map; as many as there are held-out images, if these are fewer."""
+        """Codes in each map; as many as there are held-out images, if these are fewer. The prior's has at least one of
+        each label that can be requested."""
         perplexity: float = Field(default=30.0, ge=1)
         """The effective number of neighbours of a point; less than the number of points."""
 
@@ -66,7 +71,7 @@ class CodeMaps(Figure):
             codes, labels = self._of_images(run, seed)
             image_codes.append(codes)
             true_labels.append(labels)
-            asked = torch.arange(len(codes)) % len(names)
+            asked = torch.arange(max(len(codes), len(names))) % len(names)
             prior_codes.append(self._of_prior(run, asked, seed))
             asked_labels.append(asked)
         images = [self._places(codes, run, seed) for codes, run in zip(image_codes, runs, strict=True)]
@@ -128,7 +133,9 @@ class CodeMaps(Figure):
         # scikit-learn takes seconds to import.
         from sklearn.manifold import TSNE
 
-        places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(codes.double().numpy())
+        places = TSNE(perplexity=perplexity, init="pca", random_state=seed % SEEDS).fit_transform(
+            codes.double().numpy()
+        )
         return torch.from_numpy(np.asarray(places, dtype=np.float64))
 
 

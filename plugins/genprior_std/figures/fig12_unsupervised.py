@@ -15,4 +15,5 @@ class UnsupervisedGrid(LabelColumns):
     """
 
     name = "fig12_unsupervised"
+    shows = "category"
     recipes = (RecipeRows("recipes/fig12_unsupervised.toml", ("fixed prior", "learned prior")),)

@@ -88,22 +88,34 @@ class ColourSweep(Figure):
         if text and words:
             return text, words
         held_out = run.images("test")
-        attribute = _coloured(held_out, words or COLOURS)
+        attribute = _replaced(held_out, words)
         words = words or list(COLOURS if attribute is None else attribute.names)
         if not text:
             text = list(_places(held_out, words, attribute))[:1]
         if not text:
+            sought = words if attribute is None else attribute.names
             raise DataError(
                 f"figure '{self.name}' replaces a word of a held-out caption, and no caption of row '{run.label}' has "
-                f"one of: {', '.join(words)}. Give a sentence with {PLACE} in the place of the word, as in --text "
+                f"one of: {', '.join(sought)}. Give a sentence with {PLACE} in the place of the word, as in --text "
                 f"'a {PLACE} flower', or other words with --set 'words=[\"...\"]'"
             )
         return text, words
 
 
-def _coloured(images: ImageSet, words: Sequence[str]) -> Attribute | None:
-    """The first attribute that has several of the words; None without one."""
-    return next((each for each in images.attributes if len({*each.names} & {*words}) > 1), None)
+def _replaced(images: ImageSet, words: Sequence[str]) -> Attribute | None:
+    """The attribute whose word is replaced: the first that has most of the words, or else the first that has colours.
+
+    Args:
+        images: with their attributes.
+        words: those that were given, of which none need be a value of an attribute; may be empty.
+
+    Returns:
+        None if no attribute has one of the words or several colours.
+    """
+    common = [len({*each.names} & {*words}) for each in images.attributes]
+    if any(common):
+        return images.attributes[common.index(max(common))]
+    return next((each for each in images.attributes if len({*each.names} & {*COLOURS}) > 1), None)
 
 
 def _places(images: ImageSet, words: Sequence[str], attribute: Attribute | None) -> Iterator[str]:

@@ -10,7 +10,10 @@ __all__ = ["shared_labels"]
 
 
 def shared_labels(runs: Sequence[TrainedRun]) -> tuple[str, list[str]]:
-    """What all runs can be asked for, "label" or "category", and the names: classes, or the indices of categories.
+    """What all runs can be asked for, "label" or "category", and the names of these.
+
+    Names are the classes of the data, or else the kind with an index, such as "category 0": a category that was found
+    without labels is no class.
 
     Raises:
         PlanError: the model of a run takes neither, or takes others than that of the first run.
@@ -31,4 +34,4 @@ def shared_labels(runs: Sequence[TrainedRun]) -> tuple[str, list[str]]:
             )
     classes = runs[0].classes
     named = first.kind == "label" and len(classes) == first.number
-    return first.kind, classes if named else [str(k) for k in range(first.number)]
+    return first.kind, classes if named else [f"{first.kind} {k}" for k in range(first.number)]
