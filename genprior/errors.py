@@ -116,19 +116,21 @@ _REMEDIES = {
 }
 
 
-def system_error(error: OSError) -> SystemFailure:
+def system_error(error: OSError, *, training: bool = False) -> SystemFailure:
     """The message for an error of the operating system, in one line: what was done to which file, and what to do.
 
     Args:
         error: the error; a note of `genprior.storage.files.to_file` says what was done.
+        training: whether it ended a training, which the same command resumes.
     """
     done = next(iter(getattr(error, "__notes__", ())), None)
     file = f" ({error.filename})" if error.filename is not None and done is None else ""
     reason = " ".join((error.strerror or str(error)).split())
     remedy = _REMEDIES.get(error.errno or 0, "Check the disk, or use another folder")
+    resumes = "; training resumes from the last checkpoint" if training else ""
     return SystemFailure(
-        f"{done or 'a file could not be read or written'}{file}: {reason}. {remedy}, and give the same command again; "
-        "training resumes from the last checkpoint."
+        f"{done or 'a file could not be read or written'}{file}: {reason}. {remedy}, and give the same command again"
+        f"{resumes}."
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,23 @@ from rich.text import Text
 
 from genprior.cli.console import console, print_error, print_line, print_table, print_written
 from genprior.cli.tracebacks import print_traceback
-from genprior.errors import GenpriorError, Interrupted, RunError
+from genprior.errors import GenpriorError, Interrupted, RunError, system_error
 
 __all__ = ["check", "train"]
 
 
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Let an error of the operating system say that the training resumes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise system_error(error, training=True) from error
+
+
+@_resumable()
 def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     """Train a recipe, show its progress, and print the table.
 

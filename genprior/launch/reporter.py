@@ -53,7 +53,7 @@ def signals_to_stop() -> list[signal.Signals]:
 def failure_of(error: Exception) -> Exception:
     """The error of a failed row as the user sees it: an error of the system says what to do."""
     if isinstance(error, OSError) and error.errno is not None:
-        failure = system_error(error)
+        failure = system_error(error, training=True)
         failure.__cause__ = error
         return failure
     return error

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from genprior.errors import GenpriorError, PlanError, RunError
+from genprior.errors import PlanError, RunError, system_error
 from genprior.parts import Exporter, TextExporter
 from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
+from genprior.storage.files import to_file
 
 __all__ = ["export", "exporter_for"]
 
@@ -71,7 +72,7 @@ def export(
         PluginError: the exporter does not exist.
         PlanError: the class does not exist, the model is not conditioned on labels or not on text, or the exporter
             writes no images of sentences.
-        GenpriorError: the file cannot be written.
+        SystemFailure: the file cannot be written.
     """
     if path.exists() and not force:
         raise RunError(f"{path} exists already; give another --to, or --force to overwrite it")
@@ -86,9 +87,10 @@ def export(
         )
     with naming_parts(run.label):
         try:
-            if isinstance(exporter, TextExporter):
-                exporter.write(model, path, n=n, seed=seed, label=index, text=text)
-            else:
-                exporter.write(model, path, n=n, seed=seed, label=index)
+            with to_file("write", path):
+                if isinstance(exporter, TextExporter):
+                    exporter.write(model, path, n=n, seed=seed, label=index, text=text)
+                else:
+                    exporter.write(model, path, n=n, seed=seed, label=index)
         except OSError as error:
-            raise GenpriorError(f"{path} cannot be written: {error.strerror or error}") from error
+            raise system_error(error) from error

@@ -92,9 +92,38 @@ def test_the_message_names_the_file_of_an_error_without_a_note():
     error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/file")
     assert str(system_error(error)) == (
         "a file could not be read or written (/somewhere/file): Permission denied. Give yourself permission there, "
-        "or use another folder, and give the same command again; training resumes from the last checkpoint."
+        "or use another folder, and give the same command again."
+    )
+    assert str(system_error(error, training=True)).endswith(
+        "give the same command again; training resumes from the last checkpoint."
     )
     assert system_error(error).exit_code == 1
+
+
+def test_only_a_training_is_said_to_resume(tiny, tmp_path, call, monkeypatch):
+    command = ("train", tiny, "--out", tmp_path / "out", "--rows", "AAE", "--jobs", 1, "--set", "run.seeds=[0]")
+    with monkeypatch.context() as patch:
+        broken(patch, "open", errno.ENOSPC, "table")
+        result = call(*command)
+    assert result.exit_code == 1, result.output
+    assert result.stderr.endswith(
+        f"cannot write {tmp_path}/out/table.json: No space left on device. Free some space, and give the same command "
+        "again; training resumes from the last checkpoint.\n"
+    )
+    assert call(*command).exit_code == 0
+    for name, command in {
+        "x": ("sample", tmp_path / "out", "--n", 1, "--to", tmp_path / "x.png"),
+        "table": ("bench", tmp_path / "out", "--out", tmp_path / "bench"),
+    }.items():
+        with monkeypatch.context() as patch:
+            broken(patch, "open", errno.ENOSPC, name)
+            result = call(*command)
+        assert result.exit_code == 1, result.output
+        file = tmp_path / ("x.png" if name == "x" else "bench/table.json")
+        assert result.stderr.endswith(
+            f"error: cannot write {file}: No space left on device. Free some space, and give the same command again.\n"
+        )
+        assert not file.exists()
 
 
 def test_the_umask_decides_who_may_read_a_file(tmp_path):
