@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,44 @@ __all__ = [
     "SystemFailure",
     "did_you_mean",
     "system_error",
+    "visible",
     "wrong_settings",
 ]
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but for tabs and line feeds, and characters that reverse the order of others."""
+
+
+def visible(text: str) -> str:
+    """The text with control characters as their codes, `\\x1b` for an escape, so that no terminal obeys them.
+
+    Texts that are printed come from recipes, folders and files of others, which may hold the escape sequences of
+    terminals. Line feeds and tabs stay.
+    """
+    return _UNSEEN.sub(lambda found: _code(ord(found[0])), text)
+
+
+def _code(number: int) -> str:
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
 class GenpriorError(Exception):
-    """Base of all errors with a message for the user."""
+    """Base of all errors with a message for the user, in which control characters are codes, see `visible`."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """The message."""
+        return visible(super().__str__())
 
 
 class GenpriorWarning(UserWarning):
     """A warning with a message for the user; the command line prints it as `warning: <message>`."""
+
+    def __str__(self) -> str:
+        """The message, in which control characters are codes."""
+        return visible(super().__str__())
 
 
 class PlanError(GenpriorError):

@@ -17,6 +17,7 @@ from genprior.cli.encoding import replace_unencodable
 from genprior.cli.options import Device, Layout, OnDevice, Recipe, Rows, Set, With
 from genprior.cli.plugin_commands import Commands, disabled_commands
 from genprior.cli.tracebacks import OPTION
+from genprior.errors import visible
 
 __all__ = ["app", "main"]
 
@@ -304,7 +305,7 @@ def schema(
         typer.echo(json.dumps(recipes, indent=2))
     else:
         write_schema(recipes, out)
-        typer.echo(f"written: {out}")
+        typer.echo(visible(f"written: {out}"))
 
 
 def main() -> None:

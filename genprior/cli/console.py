@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.table import Table as Grid
 from rich.text import Text
+
+from genprior.errors import visible
 
 __all__ = [
     "console",
@@ -25,13 +28,22 @@ __all__ = [
 ]
 
 
+class _Harmless(Console):
+    """Prints control characters of texts as their codes; only what rich makes itself, such as colours, is sent."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of `renderable`."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console without markup; 200 columns wide if the output is not a terminal, so that lines are not wrapped.
 
     FORCE_COLOR colours the output of pipes and logs, and does not make them terminals, on which bars move.
     """
     on_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    out = Console(
+    out = _Harmless(
         stderr=stderr,
         markup=False,
         highlight=False,
@@ -125,7 +137,7 @@ def print_run(run: Any) -> None:
         "scores": ", ".join(f"{name} {_number(value)}" for name, value in run.scores.items()) or "-",
     }
     for name, text in lines.items():
-        grid.add_row(Text(name, style="cyan"), Text(text))
+        grid.add_row(Text(name, style="cyan"), Text(visible(text)))
     console().print(grid)
 
 

@@ -7,6 +7,8 @@ import io
 import sys
 import unicodedata
 
+from genprior.errors import visible
+
 __all__ = ["encodable", "replace_unencodable"]
 
 _NAME = "genprior.ascii"
@@ -38,8 +40,11 @@ codecs.register_error(_NAME, _in_ascii)
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text with ASCII in the place of characters that `encoding` does not have: `->` for an arrow, e for é."""
-    return text.encode(encoding, _NAME).decode(encoding, "surrogateescape")
+    """The text with ASCII in the place of characters that `encoding` does not have: `->` for an arrow, e for é.
+
+    Control characters become their codes, see `visible`.
+    """
+    return visible(text).encode(encoding, _NAME).decode(encoding, "surrogateescape")
 
 
 def replace_unencodable() -> None:

@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from genprior.cli.tracebacks import OPTION, print_traceback, showing
-from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error
+from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error, visible
 from genprior.loading import load_entry, package_of, what_was_raised
 
 __all__ = ["COMMANDS", "Commands", "disabled_commands"]
@@ -100,7 +100,7 @@ class Commands(TyperGroup):
         """The help, and after it the commands of plugins that are disabled."""
         super().format_help(ctx, formatter)
         for text in disabled_commands(self.commands):
-            typer.echo(f"not available: {text}")
+            typer.echo(f"not available: {visible(text)}")
 
 
 class _Found(NamedTuple):

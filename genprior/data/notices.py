@@ -6,6 +6,8 @@ import functools
 import logging
 import multiprocessing
 
+from genprior.errors import visible
+
 __all__ = ["notice"]
 
 
@@ -20,4 +22,4 @@ def notice(text: str) -> None:
 
 @functools.cache
 def _once(text: str) -> None:
-    logging.getLogger("genprior").warning(text)
+    logging.getLogger("genprior").warning("%s", visible(text))
