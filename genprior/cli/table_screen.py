@@ -37,7 +37,12 @@ def render_table(table: Table, encoding: str = "utf-8") -> Group:
         grid.add_column(text_of(text), justify="right" if place else "left", overflow="fold")
     for line in lines:
         real = line[0] == REAL and line is lines[-1]
-        grid.add_row(*(_cell(encodable(text, encoding)) for text in line), style="dim" if real else None)
+        label, *cells = (encodable(text, encoding) for text in line)
+        grid.add_row(
+            Text(label),
+            *(_cell(text, bold=is_bold(cell)) for text, cell in zip(cells, line[1:], strict=True)),
+            style="dim" if real else None,
+        )
     below = [text_of(table.footnote(), style="dim")]
     below += [text_of(text, style="dim") for text in table.numbered(marks)]
     below += [text_of(f"Protocol of {text}", style="dim") for text in table.protocol()]
@@ -45,8 +50,8 @@ def render_table(table: Table, encoding: str = "utf-8") -> Group:
     return Group(grid, *below)
 
 
-def _cell(text: str) -> Text:
-    return Text(text[2:-2], style="bold green") if is_bold(text) else Text(text)
+def _cell(text: str, *, bold: bool) -> Text:
+    return Text(text[2:-2], style="bold green") if bold else Text(text)
 
 
 def watch(read: Callable[[], Benched], seconds: float, out: Console) -> None:

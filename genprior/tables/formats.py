@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.errors import RunError
 from genprior.storage.files import to_file, write_json, write_text
+from genprior.tables.escape import escaped, in_spreadsheet
 from genprior.tables.table import Table, is_bold
 
-__all__ = ["FILES", "as_csv", "as_latex", "escaped", "refuse_foreign", "write_table"]
+__all__ = ["FILES", "as_csv", "as_latex", "refuse_foreign", "write_table"]
 
 FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
 """The file names of a table, one for each format."""
@@ -33,19 +33,13 @@ _MARKS = {
 }
 """What every version of genprior wrote into a table of each format."""
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-}  # fmt: skip
-_PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
-
 
 def as_csv(table: Table) -> str:
     """The table as tidy CSV with a header: one line for each row and score.
 
     `values` holds the values of the seeds, separated by spaces, in the order of `seeds`; `empty` gives the reason if
-    there are none. A cell with several published numbers has one line for each of them.
+    there are none. A cell with several published numbers has one line for each of them. No text is a formula for a
+    spreadsheet, see `in_spreadsheet`.
     """
     text = io.StringIO()
     out = csv.DictWriter(text, _FIELDS, lineterminator="\n")
@@ -54,17 +48,17 @@ def as_csv(table: Table) -> str:
         for column in table.columns:
             cell = row.scores.get(column.key)
             line = {
-                "row": row.label,
-                "score": column.key,
-                "title": column.title,
+                "row": in_spreadsheet(row.label),
+                "score": in_spreadsheet(column.key),
+                "title": in_spreadsheet(column.title),
                 "higher_is_better": column.higher_is_better,
                 "mean": "" if cell is None else repr(cell.mean),
                 "std": "" if cell is None or cell.std is None else repr(cell.std),
                 "seeds": " ".join(map(str, row.seeds)),
                 "values": "" if cell is None else " ".join(map(repr, cell.values)),
                 "real": repr(table.real[column.key]) if column.key in table.real else "",
-                "empty": "" if cell is not None else row.empty.get(column.key, ""),
-                "protocol": table.protocols.get(column.key, ""),
+                "empty": "" if cell is not None else in_spreadsheet(row.empty.get(column.key, "")),
+                "protocol": in_spreadsheet(table.protocols.get(column.key, "")),
             }
             for number in row.published.get(column.key, ()):
                 out.writerow(
@@ -73,17 +67,12 @@ def as_csv(table: Table) -> str:
                         "published": repr(number.value),
                         "published_spread": "" if number.spread is None else repr(number.spread),
                         "published_verified": number.verified,
-                        "published_in": number.citation,
+                        "published_in": in_spreadsheet(number.citation),
                     }
                 )
             if not row.published.get(column.key):
                 out.writerow(line)
     return text.getvalue()
-
-
-def escaped(text: str) -> str:
-    """The text with LaTeX's special characters escaped."""
-    return _PATTERN.sub(lambda match: _SPECIAL[match.group()], text)
 
 
 def as_latex(table: Table) -> str:
@@ -94,8 +83,8 @@ def as_latex(table: Table) -> str:
         return rf"\textbf{{{escaped(text[2:-2])}}}" if is_bold(text) else escaped(text)
 
     def line(cells: list[str]) -> str:
-        # In braces, because a bracket at the start of a line would be read as an argument of the preceding `\\`.
-        return " & ".join(["{" + cell(cells[0]) + "}", *map(cell, cells[1:])]) + r" \\"
+        # The first cell is the label of a row, which is not bold whatever it is. In braces, because a bracket at the start of a line would be read as an argument of the preceding `\\`.
+        return " & ".join(["{" + escaped(cells[0]) + "}", *map(cell, cells[1:])]) + r" \\"
 
     below = [table.footnote(), *table.numbered(notes), *table.protocol()]
     return "\n".join(

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from genprior.parts import Column
+from genprior.tables.escape import in_markdown
 from genprior.tables.published import Published
 
 __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold"]
 
 REAL = "real, held out"
 """The label of the line with the scores of real held-out images."""
+_BOLD = re.compile(r"\*\*-?[\d.]+( ± [\d.]+)?\*\*")
 
 
 @dataclass(frozen=True)
@@ -198,12 +201,16 @@ class Table:
         """The table in Markdown."""
         header, lines, notes = self.layout()
         rule = ["---", *["---:"] * (len(header) - 1)]
-        body = "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in [header, rule, *lines]
-        )
-        protocol = "\n".join(f"- {line}" for line in self.protocol())
-        below = [self.footnote(), *self.numbered(notes), protocol, *self.notes]
-        return "\n\n".join([f"# {self.title}", body, *filter(None, below)]) + "\n"
+
+        def line(cells: Sequence[str]) -> str:
+            first, *others = cells
+            shown = [in_markdown(first), *(text if is_bold(text) else in_markdown(text) for text in others)]
+            return f"| {' | '.join(shown)} |"
+
+        body = "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, lines)])
+        protocol = "\n".join(f"- {in_markdown(text)}" for text in self.protocol())
+        below = [*map(in_markdown, [self.footnote(), *self.numbered(notes)]), protocol, *map(in_markdown, self.notes)]
+        return "\n\n".join([f"# {in_markdown(self.title)}", body, *filter(None, below)]) + "\n"
 
     @staticmethod
     def numbered(notes: Sequence[str]) -> list[str]:
@@ -232,13 +239,15 @@ class Table:
         """The table as an HTML page."""
         header, lines, notes = self.layout()
 
-        def cell(tag: str, text: str) -> str:
-            bold = is_bold(text)
+        def cell(text: str, place: int) -> str:
+            bold = is_bold(text) and place > 0
             shown = html.escape(text[2:-2] if bold else text)
-            return f"<{tag}>{f'<b>{shown}</b>' if bold else shown}</{tag}>"
+            return f"<td>{f'<b>{shown}</b>' if bold else shown}</td>"
 
-        head = "".join(cell("th", text) for text in header)
-        body = "\n".join("<tr>" + "".join(cell("td", text) for text in line) + "</tr>" for line in lines)
+        head = "".join(f"<th>{html.escape(text)}</th>" for text in header)
+        body = "\n".join(
+            "<tr>" + "".join(cell(text, place) for place, text in enumerate(line)) + "</tr>" for line in lines
+        )
         below = "".join(f"<br>\n{html.escape(text)}" for text in [*self.numbered(notes), *self.protocol(), *self.notes])
         image = f'<p><img src="{html.escape(picture)}" alt="samples of each row"></p>' if picture else ""
         return (
@@ -252,8 +261,8 @@ class Table:
 
 
 def is_bold(text: str) -> bool:
-    """Whether the text of a cell is between double asterisks."""
-    return text.startswith("**") and text.endswith("**") and len(text) > 4
+    """Whether the text of a cell is a measured number between double asterisks."""
+    return _BOLD.fullmatch(text) is not None
 
 
 def _combined(one: Cell, other: Cell, known: bool) -> float:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from genprior.errors import RunError
 from genprior.parts import Column
-from genprior.tables.formats import as_csv, as_latex, escaped, write_table
+from genprior.tables.escape import escaped
+from genprior.tables.formats import as_csv, as_latex, write_table
 from genprior.tables.published import Published
 from genprior.tables.table import Cell, Row, Table
 

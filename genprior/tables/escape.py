@@ -1,0 +1,48 @@
+"""Texts of recipes, files and plugins in tables: each format shows them as they are, and never as its own markup."""
+
+from __future__ import annotations
+
+import re
+
+from genprior.errors import visible
+
+__all__ = ["escaped", "in_markdown", "in_spreadsheet", "one_line"]
+
+_OF_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+}  # fmt: skip
+_LATEX = re.compile("|".join(map(re.escape, _OF_LATEX)))
+
+# Emphasis, code, tags, cells, entities, links and the definitions of links. An underscore inside a word is plain.
+_MARKDOWN = re.compile(r"[\\`*<|~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|(?<=\])[(\[:]")
+
+_FORMULA = "=+-@＝＋－＠"
+# A spreadsheet whose separator is a semicolon begins a cell after it.
+_INNER_FORMULA = re.compile(rf'(;[\s"]*)(?=[{re.escape(_FORMULA)}])')
+
+
+def one_line(text: str) -> str:
+    """The text in one line: a space in the place of each run of white space, and codes of control characters."""
+    return visible(" ".join(text.split()))
+
+
+def escaped(text: str) -> str:
+    """The text in one line, with LaTeX's special characters escaped."""
+    return _LATEX.sub(lambda match: _OF_LATEX[match.group()], one_line(text))
+
+
+def in_markdown(text: str) -> str:
+    """The text in one line, without the markup, links and HTML that Markdown would find in it."""
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+
+
+def in_spreadsheet(text: str) -> str:
+    """A text cell of a CSV file, in one line, that no spreadsheet takes for a formula: an apostrophe goes before one.
+
+    References:
+        OWASP, CSV Injection, https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    text = _INNER_FORMULA.sub(r"\1'", one_line(text))
+    return f"'{text}" if text.startswith(tuple(_FORMULA)) else text
