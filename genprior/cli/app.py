@@ -90,11 +90,12 @@ def train(
     from genprior.cli.train import train as run
     from genprior.launch.reporter import default_jobs
     from genprior.recipe.load import load_recipe
+    from genprior.runs.jobs import default_folder
 
     found = load_recipe(
         recipe, changes=changes or (), settings=settings or (), rows=rows or None, seeds=_numbers(seeds)
     )
-    folder = out if out is not None else Path("runs", "-".join([found.name, *dict.fromkeys(changes or ())]))
+    folder = out if out is not None else default_folder(found.name, changes or ())
     workers = jobs if jobs is not None else default_jobs(device.value)
     raise typer.Exit(run(found, folder, jobs=workers, device=device.value))
 

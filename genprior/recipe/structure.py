@@ -15,6 +15,9 @@ __all__ = ["TAKEN", "wrong_label", "wrong_shapes"]
 TAKEN = ("rows.png", "table.csv", "table.html", "table.json", "table.md", "table.tex")
 """The files of a table, which stand beside the folders of the rows."""
 
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")}
+"""Names that Windows takes for devices, with any ending."""
+
 _TABLES = ("run", "data", "optimiser", "model")
 _MEANT = {
     "run": "[run] with the settings of training below it",
@@ -131,6 +134,12 @@ def wrong_label(label: Any, others: Iterable[str]) -> str | None:
         return f"a row needs a label that can name a folder; this one has {label!r}"
     if "/" in label or not label.isprintable() or FilePath(label).name != label:
         return f"a row needs a label that can name a folder, without '/' and line breaks; this one has {label!r}"
+    # A recipe is moved between machines, and names no other folder on any of them.
+    if "\\" in label or label.endswith((".", " ")) or _folded(label).partition(".")[0].rstrip() in _DEVICES:
+        return (
+            f"a row needs a label that names the same folder on every system, without '\\' and without a dot or a space "
+            f"at its end, and that is no device of Windows; this one has {label!r}"
+        )
     if len(label.encode()) > 255:
         return f"a row needs a label that can name a folder, of at most 255 bytes; this one has {len(label.encode())}"
     if _folded(label) in TAKEN:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from genprior.errors import RunError, did_you_mean
 from genprior.parts import Figure
 from genprior.runs.find import Pending, find_runs
+from genprior.runs.jobs import default_folder
 from genprior.runs.run import Run
 
 __all__ = ["RunsWanted", "figure_runs", "training_command"]
@@ -87,7 +88,7 @@ def _rows(figure: type[Figure], wanted: RunsWanted, found: Collection[str]) -> I
 
 def _folders(figure: type[Figure], wanted: RunsWanted) -> list[Path]:
     """The folders that `genprior train` writes the runs of the figure's recipes into."""
-    return [Path("runs", "-".join([Path(each.recipe).stem, *wanted.changes])) for each in figure.recipes]
+    return [default_folder(Path(each.recipe).stem, wanted.changes) for each in figure.recipes]
 
 
 def _only(runs: Sequence[Run]) -> Run:

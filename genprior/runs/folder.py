@@ -68,8 +68,9 @@ class RunFolder:
         Temporary files that a killed process left are removed.
 
         Raises:
-            RunError: another process has locked it.
+            RunError: another process has locked it, or a link in it leads what is written elsewhere.
         """
+        self._refuse_links()
         lock = FileLock(self.path / ".lock")
         try:
             with to_file("write", self.path / ".lock"):
@@ -85,6 +86,15 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def _refuse_links(self) -> None:
+        """Check that what a run writes stays in its folder, which may itself be a link."""
+        links = [name for name in (".lock", "recipe.toml", *_CONTENT) if (self.path / name).is_symlink()]
+        if links:
+            raise RunError(
+                f"{self.path / links[0]} is a link, and a run writes into its own folder only. Nothing was changed. Put "
+                "what it leads to in its place, or give another --out (the folder of a run may be a link)."
+            )
 
     # ----------------------------------------------------------------------------------------------------------------
     # Recipe

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from genprior.errors import RunError
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
 
-__all__ = ["Job", "jobs_of"]
+__all__ = ["Job", "default_folder", "jobs_of"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,22 @@ class Job:
     def name(self) -> str:
         """The row, and the seed where there are several."""
         return f"{self.plan.label} seed {self.seed}" if len(self.plan.run.seeds) > 1 else self.plan.label
+
+
+def default_folder(recipe: str, changes: Iterable[str]) -> Path:
+    """The folder of a recipe's runs and table where none is given: `runs/<recipe>[-<with>...]`.
+
+    Args:
+        recipe: the name of the recipe.
+        changes: the names of the changes that all its rows have.
+
+    Raises:
+        RunError: a change has a name with which the folder would not be directly in `runs`.
+    """
+    name = "-".join([recipe, *dict.fromkeys(changes)])
+    if not name.isprintable() or "\\" in name or Path(name).name != name:
+        raise RunError(f"runs/{name} is not the name of a folder in runs; give the folder of the runs yourself")
+    return Path("runs", name)
 
 
 def jobs_of(recipe: Recipe, out: Path) -> list[Job]:
