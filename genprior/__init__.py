@@ -40,6 +40,7 @@ _HOMES = {
     "genprior.data.picture_files": ["PICTURE_KINDS", "PictureFiles", "list_pictures", "open_picture"],
     "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
     "genprior.data.labels": ["HIDDEN_LABEL"],
+    "genprior.data.room": ["check_room"],
     "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_labels"],
     "genprior.engine.step": ["remember"],
     "genprior.launch.train": ["train"],
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from genprior.data.picture_files import PictureFiles as PictureFiles
     from genprior.data.picture_files import list_pictures as list_pictures
     from genprior.data.picture_files import open_picture as open_picture
+    from genprior.data.room import check_room as check_room
     from genprior.engine.sampling import as_batch as as_batch
     from genprior.engine.sampling import evaluating as evaluating
     from genprior.engine.sampling import generate as generate

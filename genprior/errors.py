@@ -42,7 +42,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 def visible(text: str) -> str:
-    """The text with control characters as their codes, `\\x1b` for an escape, so that no terminal obeys them.
+    r"""The text with control characters as their codes, `\x1b` for an escape, so that no terminal obeys them.
 
     Texts that are printed come from recipes, folders and files of others, which may hold the escape sequences of
     terminals. Line feeds and tabs stay.
@@ -172,7 +172,7 @@ def did_you_mean(name: str, possible: Iterable[str]) -> str:
         For example `; did you mean 'gaussian'? Possible: gaussian, uniform`.
     """
     names = sorted(possible)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(name) < 100 else []  # of quadratic time
     question = f"; did you mean '{close[0]}'?" if close else "."
     return f"{question} Possible: {', '.join(names) or 'none'}"
 

@@ -61,7 +61,7 @@ def read_table(text: str, kind: str, registry: Registry, option: str) -> PartCon
     """
     try:
         return registry.configure(kind, tomllib.loads(f"table = {text}")["table"])
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ScoreError(
             f"{option} {text}: this is not a TOML table ({error}); give a name, or name and settings in one line, "
             f"such as '{{ name = \"fid\", samples = 1000 }}' (strings in double quotes, the whole in single quotes)"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genprior.data.foreign import Images
 from genprior.engine.sampling import evaluating, generate
-from genprior.errors import DataError, GenpriorError, ScoreError
+from genprior.errors import CheckpointError, DataError, GenpriorError, ScoreError
 from genprior.parts import Dataset, ImageSet, Model, PartConfig, Score
 from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts
@@ -29,6 +29,7 @@ from genprior.runs.run import Run, described_data
 from genprior.scoring.context import Extractor, Features, SampleContext, Source
 from genprior.scoring.measure import measure_all
 from genprior.storage.cache import content_hash, made_once
+from genprior.storage.checkpoint import recorded_checksum
 from genprior.storage.files import write_json
 from genprior.tables.columns import Measured, Missed, settings_of
 from genprior.version import __version__
@@ -192,10 +193,13 @@ class Scorer:
             cache=self.cache,
             trained=trained,
         )
-        weights = json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
+        try:
+            weights = recorded_checksum(checkpoint)
+        except CheckpointError as error:
+            return [Missed(config, real.described, str(error)) for config in configs]
         subject = (
             "run",
-            str(weights),
+            weights,
             json.dumps(run.plan.model.model_dump(mode="json"), sort_keys=True),
             str(run.seed),
         )
@@ -317,5 +321,5 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return result if isinstance(result["values"], dict) and isinstance(result["extractor"], str) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -39,6 +39,6 @@ def write_schema(schema: dict[str, Any], path: Path) -> None:
 def _is_schema(path: Path) -> bool:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-    except (IsADirectoryError, ValueError):
+    except (IsADirectoryError, ValueError, RecursionError):
         return False
     return isinstance(kept, dict) and kept.get("title") == TITLE

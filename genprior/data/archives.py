@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from genprior.data.room import check_room
 from genprior.errors import DataError
 
 __all__ = ["Archive", "array_to_uint8", "read_archive"]
+
+
+_LONGEST_HEADER = 65_535
+_MAGIC = b"\x93NUMPY"
+_OF_HEADERS = (TypeError, KeyError, OverflowError, RecursionError, MemoryError, struct.error, tokenize.TokenError)
+"""What NumPy raises, beside `ValueError`, for the header of an array that is no header."""
 
 
 class Archive(NamedTuple):
@@ -29,28 +42,30 @@ def read_archive(path: Path, *others: str) -> Archive:
     """The images of an .npz, from its array `images`, `arr_0` or its only array, and other arrays by name.
 
     Images may be [n, h, w], [n, h, w, c] or [n, c, h, w]. Pickled content is never read, so a foreign file
-    cannot run code.
+    cannot run code, and memory is asked for only where an array has the size that its header says.
 
     Raises:
-        DataError: the file is missing, no .npz, truncated or pickled; it has no array of images; or these have another
-            shape, or one that is channels-first as well as channels-last.
+        DataError: the file is missing, no .npz, truncated or pickled; it has no array of images; these have another
+            shape, or one that is channels-first as well as channels-last; or an array is larger than its header says
+            or than half of the memory of this machine.
     """
     try:
         # Opened here, because numpy leaves its own handle open when the archive is broken.
         with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if file.read(len(_MAGIC)) == _MAGIC:
                 raise DataError(f"{path}: it holds a single array; save it with numpy.savez(path, images=...)")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             names = list(archive.files)
             name = next((key for key in ("images", "arr_0") if key in names), names[0] if len(names) == 1 else "")
             if not name:
                 raise DataError(f"{path}: it has no array 'images' or 'arr_0'; it has {', '.join(names) or 'nothing'}")
-            read = {key: _array(archive, key) for key in (name, *others) if key in names}
+            read = {key: _array(archive, key, path) for key in (name, *others) if key in names}
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; give an .npz with an array 'images'") from None
-    except ValueError as problem:
+    except (ValueError, *_OF_HEADERS) as problem:
         raise DataError(
             f"{path}: it is no .npz of plain arrays ({problem}); save it with numpy.savez, without Python objects, and "
             "texts as numpy.array(texts, dtype=str)"
@@ -61,12 +76,42 @@ def read_archive(path: Path, *others: str) -> Archive:
     return Archive(_channels_first(read.pop(name), f"{path}: '{name}'"), name, read)
 
 
-def _array(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+def _array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
+    """An array, after its header has been compared with the size of the file that is packed.
+
+    Raises:
+        ValueError: it holds objects, or its header is damaged or says another size.
+        DataError: it takes more than half of the memory of this machine.
+    """
     try:
+        packed = cast(zipfile.ZipFile, archive.zip)  # until it is closed
+        info = packed.getinfo(key if key in packed.namelist() else f"{key}.npy")
+        with packed.open(info) as member:
+            shape, dtype = _header(member)
+            there = info.file_size - member.tell()
+        size = math.prod(shape) * dtype.itemsize
+        if not dtype.hasobject:  # pickled: numpy's own message
+            if min(shape, default=0) < 0 or size != there:
+                raise ValueError(
+                    f"its header says {list(shape)} of {dtype}, which is {size:,} bytes, and {there:,} are there"
+                )
+            check_room(size, f"{path}: '{key}'")
         array: np.ndarray = archive[key]
-    except ValueError as problem:
-        raise ValueError(f"'{key}': {problem}") from problem
+    except (ValueError, *_OF_HEADERS) as problem:
+        raise ValueError(f"'{key}': {problem or type(problem).__name__}") from problem
     return array
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an array in NumPy's format."""
+    first = np.lib.format.read_magic(member) == (1, 0)
+    stated = member.read(2 if first else 4)
+    length = int.from_bytes(stated, "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header has {length:,} bytes")
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(io.BytesIO(stated + member.read(length)))
+    return shape, dtype
 
 
 def _channels_first(images: np.ndarray, what: str) -> np.ndarray:

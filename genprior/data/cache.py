@@ -55,7 +55,7 @@ def read_cache(name: str, split: str) -> ImageSet | None:
         return None
     except SafetensorError as problem:
         raise DataError(f"{path}: it is truncated or no safetensors file ({problem}); {remedy}") from problem
-    except json.JSONDecodeError as problem:
+    except (ValueError, RecursionError) as problem:
         raise DataError(f"{path}: its metadata 'classes' is no JSON list ({problem}); {remedy}") from problem
     except OSError as problem:
         raise DataError(f"{path}: it cannot be read ({problem}); check the file's permissions") from problem

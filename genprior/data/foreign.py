@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from genprior.data.archives import array_to_uint8, read_archive
 from genprior.data.images import check_levels
-from genprior.data.picture_files import PICTURE_KINDS, is_grey, list_pictures, named, open_picture
+from genprior.data.picture_files import PICTURE_KINDS, is_grey, list_pictures, named, open_image, open_picture
+from genprior.data.room import check_room
 from genprior.errors import DataError
 from genprior.storage.cache import content_hash
 
@@ -86,7 +87,9 @@ def _decode(files: Sequence[Path], folder: Path) -> Tensor:
         broken = {file: problem for file, (*_, problem) in zip(files, heads, strict=True) if problem}
         grey = all(grey for _, grey, problem in heads if not problem)
         (width, height), _ = sizes.most_common(1)[0] if sizes else ((1, 1), 0)
-        out = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
+        shape = (len(files), height, width, 1 if grey else 3)
+        check_room(math.prod(shape), f"{folder}: {len(files):,} images of {width:,} x {height:,} pixels")
+        out = np.empty(shape, np.uint8)
 
         def decode(place: int) -> str:
             try:
@@ -120,7 +123,7 @@ def _decode(files: Sequence[Path], folder: Path) -> Tensor:
 def _head(file: Path) -> tuple[tuple[int, int], bool, str]:
     """Size (width, height) of an image file, whether it is grey, and the error that it has, if any."""
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             return image.size, is_grey(image), ""
     except Exception as problem:
         return (0, 0), False, str(problem) or type(problem).__name__

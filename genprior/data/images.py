@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from genprior.data.labels import count_of
+from genprior.data.room import check_room
 from genprior.errors import DataError
 from genprior.parts import DataInfo, Dataset, ImageSet
 
@@ -178,7 +179,7 @@ def fit_images(images: Tensor, size: int | None, how: Literal["pad", "resize"]) 
         uint8 [n, c, size, size].
 
     Raises:
-        DataError: `pad` to a size smaller than the images.
+        DataError: `pad` to a size smaller than the images, or the images take more than half of the memory.
     """
     height, width = images.shape[-2:]
     if size is None or (height, width) == (size, size):
@@ -189,11 +190,13 @@ def fit_images(images: Tensor, size: int | None, how: Literal["pad", "resize"]) 
                 f"images of {height}x{width} cannot be padded to size = {size}; "
                 f'choose size >= {max(height, width)}, or how = "resize"'
             )
+        check_room(len(images) * images.shape[1] * size * size, f"{len(images):,} images of {size:,} x {size:,} pixels")
         left, top = (size - width) // 2, (size - height) // 2
         return pad(images, (left, size - width - left, top, size - height - top))
     scale = size / min(height, width)
     new = max(size, round(height * scale)), max(size, round(width * scale))
     top, left = (new[0] - size) // 2, (new[1] - size) // 2
+    check_room(len(images) * images.shape[1] * size * size, f"{len(images):,} images of {size:,} x {size:,} pixels")
     out = images.new_empty((*images.shape[:2], size, size))
     # In chunks, because the floating point copy of a large set would take four times its memory.
     for start in range(0, len(images), _RESIZE_CHUNK):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 
 from genprior.errors import DataError
 
-__all__ = ["PICTURE_KINDS", "PictureFiles", "is_grey", "list_pictures", "named", "open_picture"]
+__all__ = ["PICTURE_KINDS", "PictureFiles", "is_grey", "list_pictures", "named", "open_image", "open_picture"]
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PICTURE_KINDS = ", ".join(suffix[1:] for suffix in _SUFFIXES)
@@ -22,6 +23,7 @@ _NAMED_AT_MOST = 5
 _GREY, _COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _GREY_OF_16_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE = 258  # the tag of TIFF files
+_OPENING = threading.Lock()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -126,6 +128,31 @@ def is_grey(image: Image.Image) -> bool:
     )
 
 
+def open_image(file: Path) -> Image.Image:
+    """Open a picture file and read its size; no pixels are decoded.
+
+    Pillow warns of a picture of more than `Image.MAX_IMAGE_PIXELS`, and refuses one of twice as many without its size.
+
+    Raises:
+        ValueError: it has more pixels than that.
+        Exception: Pillow's decoders raise many kinds for a file that is no picture.
+    """
+    with _OPENING:  # the limit is one of the process
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    width, height = image.size
+    if limit is not None and width * height > limit:
+        image.close()
+        raise ValueError(
+            f"it has {width:,} x {height:,} pixels, and at most {limit:,} are read, because a small file can hold a "
+            "picture that fills the memory; make it smaller"
+        )
+    return image
+
+
 def open_picture(file: Path, mode: str, *, upright: bool = False) -> Image.Image:
     """Decode a picture file; of several frames the first.
 
@@ -140,7 +167,7 @@ def open_picture(file: Path, mode: str, *, upright: bool = False) -> Image.Image
         Exception: Pillow's decoders raise many kinds for a file that cannot be used, and `ValueError` stands for
             pixels without a known range.
     """
-    with Image.open(file) as image:
+    with open_image(file) as image:
         is_grey(image)
         deep = _has_16_bits(image)
         turned = ImageOps.exif_transpose(image) if upright else image

@@ -89,7 +89,7 @@ def _tell(pipe: connection.Connection, message: Any) -> None:
 def _portable(error: Exception) -> Exception:
     """The error, or its text if it cannot be sent to another process."""
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - its own bytes, never a file
     except Exception:  # an exception class of a plugin may raise anything here
         return _failure(f"{type(error).__name__}: {error}")
     return error

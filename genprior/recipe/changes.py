@@ -35,8 +35,9 @@ def merge(
         if isinstance(value, Mapping) and isinstance(old, dict) and not replaces(value, old):
             merge(old, value, source, origins, here)
         else:
-            for stale in [p for p in origins if p[: len(here)] == here]:
-                del origins[stale]
+            if isinstance(old, dict):  # only tables have origins below them; the rest is quick for any number of keys
+                for stale in [p for p in origins if p[: len(here)] == here]:
+                    del origins[stale]
             base[key] = copy.deepcopy(value)
             origins[here] = source
 

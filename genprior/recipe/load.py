@@ -19,13 +19,14 @@ from genprior.recipe.changes import CHANGEABLE, Source, changes_of, leaves, merg
 from genprior.recipe.mistakes import Mistake, explained, report
 from genprior.recipe.optimiser import inherited
 from genprior.recipe.plan import Plan
-from genprior.recipe.structure import wrong_label, wrong_shapes
+from genprior.recipe.structure import excess, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
 
 __all__ = ["Recipe", "load_recipe"]
 
 _SETTABLE = ("title", *CHANGEABLE)
+_MAX_BYTES = 2**21
 _TOP = (*_SETTABLE, "change", "row")
 
 
@@ -116,8 +117,16 @@ def load_recipe(
 
 def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
     try:
-        text = file.read_text(encoding="utf-8-sig")  # Windows' editors write a byte order mark
-        return tomllib.loads(text), lines(text)
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_BYTES + 1)  # not more, because a device has no end
+        if len(content) > _MAX_BYTES:
+            raise RecipeError(f"the recipe {file} has more than {_MAX_BYTES:,} bytes; is it another file?")
+        # Windows' editors write a byte order mark, and \r\n.
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        document = tomllib.loads(text)
+        if wrong := excess(document):
+            raise RecipeError(f"{file} {wrong}")
+        return document, lines(text)
     except FileNotFoundError:
         near = [p.name for p in sorted(file.parent.glob("*.toml"))] if file.parent.is_dir() else []
         folder = f" in {file.parent}" if near else ""
@@ -179,7 +188,7 @@ def _setting(text: str) -> tuple[str, dict[str, Any]]:
         if not equals or not path.strip():
             raise ValueError
         table = tomllib.loads(f"{path} = {value}")
-        if not table:  # a comment
+        if not table or excess(table):  # a comment, or no setting
             raise ValueError
         return f"--set {text}", table
     except (ValueError, RecursionError):

@@ -17,7 +17,12 @@ from genprior.recipe.plan import Plan
 from genprior.recipe.toml_lines import Path
 from genprior.registry import Registry
 
-__all__ = ["Mistake", "explained", "report"]
+__all__ = ["MOST", "Mistake", "explained", "report"]
+
+MOST = 200
+"""Mistakes that are listed; a file that is no recipe may have any number."""
+_LONGEST = 200
+"""Characters of a value in a message."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,14 @@ class Mistake:
 
 
 def explained(error: ValidationError, table: Mapping[str, Any], registry: Registry) -> Iterable[tuple[Path, str]]:
-    """The path of each mistake of a plan, with what is wrong and what is possible.
+    """The path of each mistake of a plan, of the first ones, with what is wrong and what is possible.
 
     Args:
         error: the error that `Plan.model_validate` raised.
         table: the table that was validated.
         registry: the registry of possible parts.
     """
-    for each in error.errors():
+    for each in error.errors()[: MOST + 1]:
         path = tuple(each["loc"])
         yield path, _text(each, path, table, registry)
 
@@ -64,7 +69,9 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry)
         return str(error["msg"])
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}; got {error['input']!r}"
+    given = repr(error["input"])
+    given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}; got {given}"
 
 
 def _owner_of(path: Path, merged: Mapping[str, Any], registry: Registry) -> type[BaseModel] | None:
@@ -110,5 +117,9 @@ def report(file: FilePath, mistakes: list[tuple[Mistake, list[str]]]) -> RecipeE
     for mistake, rows in ordered:
         where = f"{file}:{mistake.line}" if mistake.line else str(file)
         shown.append(f"{where}: {mistake.path}: {mistake.text}" + (f" [row {', '.join(rows)}]" if rows else ""))
-    count = f"{len(shown)} mistakes" if len(shown) > 1 else "a mistake"
+    if len(shown) > MOST:
+        shown = [*shown[:MOST], "..."]
+        count = f"more than {MOST} mistakes"
+    else:
+        count = f"{len(shown)} mistakes" if len(shown) > 1 else "a mistake"
     return RecipeError(f"the recipe has {count}:\n" + "\n".join(f"  {line}" for line in shown))

@@ -10,7 +10,10 @@ from typing import Any
 from genprior.recipe.mistakes import Mistake
 from genprior.recipe.toml_lines import Path, line_of
 
-__all__ = ["TAKEN", "wrong_label", "wrong_shapes"]
+__all__ = ["MAX_DEPTH", "TAKEN", "excess", "wrong_label", "wrong_shapes"]
+
+MAX_DEPTH = 32
+"""Levels of tables and lists in a recipe; the deepest setting of the standard parts has 7."""
 
 TAKEN = ("rows.png", "table.csv", "table.html", "table.json", "table.md", "table.tex")
 """The files of a table, which stand beside the folders of the rows."""
@@ -25,6 +28,21 @@ _MEANT = {
     "optimiser": "[optimiser.default] with the settings of the optimiser below it",
     "model": '[model] with name = "..." and its parts below it',
 }
+
+
+def excess(table: Mapping[str, Any]) -> str:
+    """What no recipe holds: more than `MAX_DEPTH` levels of tables and lists, or integers beyond the 64 bits of TOML.
+
+    Returns:
+        What is wrong, for a message; empty if nothing is.
+    """
+    level: list[Any] = [table]
+    for _ in range(MAX_DEPTH):
+        values = [value for each in level for value in (each.values() if isinstance(each, Mapping) else each)]
+        if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values):
+            return "holds an integer beyond 64 bits, the limit of TOML"
+        level = [value for value in values if isinstance(value, Mapping | list)]
+    return f"nests tables or lists in more than {MAX_DEPTH} levels; no setting is so deep" if level else ""
 
 
 def wrong_shapes(document: Mapping[str, Any], found: dict[Path, int]) -> list[Mistake]:
@@ -137,8 +155,8 @@ def wrong_label(label: Any, others: Iterable[str]) -> str | None:
     # A recipe is moved between machines, and names no other folder on any of them.
     if "\\" in label or label.endswith((".", " ")) or _folded(label).partition(".")[0].rstrip() in _DEVICES:
         return (
-            f"a row needs a label that names the same folder on every system, without '\\' and without a dot or a space "
-            f"at its end, and that is no device of Windows; this one has {label!r}"
+            f"a row needs a label that names the same folder on every system, without '\\' and without a dot or a "
+            f"space at its end, and that is no device of Windows; this one has {label!r}"
         )
     if len(label.encode()) > 255:
         return f"a row needs a label that can name a folder, of at most 255 bytes; this one has {len(label.encode())}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,8 +91,8 @@ class RunFolder:
         links = [name for name in (".lock", "recipe.toml", *_CONTENT) if (self.path / name).is_symlink()]
         if links:
             raise RunError(
-                f"{self.path / links[0]} is a link, and a run writes into its own folder only. Nothing was changed. Put "
-                "what it leads to in its place, or give another --out (the folder of a run may be a link)."
+                f"{self.path / links[0]} is a link, and a run writes into its own folder only. Nothing was changed. "
+                "Put what it leads to in its place, or give another --out (the folder of a run may be a link)."
             )
 
     # ----------------------------------------------------------------------------------------------------------------
@@ -109,15 +108,8 @@ class RunFolder:
             RunError: the file is damaged.
         """
         path, remedy = self.path / "recipe.toml", "remove the folder, or give another --out"
-        text = records.read_text(path, remedy)
-        if text is None:
-            return None
-        try:
-            kept = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise records.damaged(path, str(error), remedy) from error
-        records.checked(kept, records.RECIPE, path, remedy)
-        return records.with_usable_hooks(kept, self._registry)
+        kept = records.read_recipe(path, remedy)
+        return None if kept is None else records.with_usable_hooks(kept, self._registry)
 
     def plan(self) -> Plan:
         """The resolved recipe of the run, validated with the installed parts.

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import tomllib
 import warnings
 from pathlib import Path
-from typing import Any, NotRequired, TypeVar, cast
+from typing import Annotated, Any, NotRequired, TypeVar, cast
 
-from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from genprior.errors import GenpriorWarning, RunError, wrong_settings
+from genprior.recipe.structure import excess
 from genprior.registry import Registry
 from genprior.storage.files import to_file
 
 __all__ = [
+    "CHECKPOINT",
     "FACTS",
     "RECIPE",
     "SCORES",
@@ -27,6 +30,7 @@ __all__ = [
     "damaged",
     "metrics_in",
     "read_json",
+    "read_recipe",
     "read_text",
     "with_usable_hooks",
 ]
@@ -85,6 +89,26 @@ class TableFile(TypedDict):
     rows: list[TableRow]
 
 
+@with_config(_EXACT)
+class CheckpointData(TypedDict):
+    """The form of the training data in the JSON file of a checkpoint."""
+
+    image: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]
+    classes: list[str]
+    binary: NotRequired[bool]
+    labelled: NotRequired[int | None]
+    captioned: NotRequired[bool]
+
+
+@with_config(_EXACT)
+class CheckpointFacts(TypedDict):
+    """The JSON file of a checkpoint, beside what `genprior.storage.checkpoint` reads of it."""
+
+    data: CheckpointData
+    seconds: float
+
+
+CHECKPOINT: TypeAdapter[CheckpointFacts] = TypeAdapter(CheckpointFacts)
 FACTS: TypeAdapter[Facts] = TypeAdapter(Facts)
 RECIPE: TypeAdapter[ResolvedRecipe] = TypeAdapter(ResolvedRecipe)
 TABLE: TypeAdapter[TableFile] = TypeAdapter(TableFile)
@@ -126,6 +150,26 @@ def read_json(path: Path, record: TypeAdapter[T], remedy: str) -> T | None:
         reason = str(error) if text.strip() else "it is empty, as after a power cut"
         raise damaged(path, reason, remedy) from error
     return checked(value, record, path, remedy)
+
+
+def read_recipe(path: Path, remedy: str) -> dict[str, Any] | None:
+    """The tables of a `recipe.toml` of a run; None if it does not exist.
+
+    Raises:
+        RunError: it is not TOML, is nested too deeply, or a table is missing or has another type.
+        OSError: the system cannot read it.
+    """
+    text = read_text(path, remedy)
+    if text is None:
+        return None
+    try:
+        kept = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, str(error), remedy) from error
+    if wrong := excess(kept):
+        raise damaged(path, f"it {wrong}", remedy)
+    checked(kept, RECIPE, path, remedy)
+    return kept
 
 
 def checked(value: Any, record: TypeAdapter[T], path: Path, remedy: str) -> T:

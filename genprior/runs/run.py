@@ -93,8 +93,8 @@ class Run:
         """The model with the weights (averaged if the run has them) of the newest checkpoint, in evaluation mode.
 
         Raises:
-            RunError: there is no checkpoint yet.
-            CheckpointError: the checkpoint is damaged.
+            RunError: there is no checkpoint yet, or its JSON file is damaged.
+            CheckpointError: the checkpoint is damaged, or of another model than the recipe.
         """
         saved = self._files.read_checkpoint()
         if saved is None:

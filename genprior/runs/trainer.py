@@ -31,6 +31,7 @@ from genprior.parts import ImageSet, Model
 from genprior.randomness import reseed, seeded
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
+from genprior.runs import records
 from genprior.runs.clock import Clock
 from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
@@ -298,7 +299,9 @@ class Trainer:
         path = self._files.newest_checkpoint
         if path is not None:
             saved = self._state.restore(path, self._device)
-            self.step, self.seconds = saved.step, float(saved.facts["seconds"])
+            remedy = "delete this checkpoint to resume from the previous one"
+            facts = records.checked(saved.facts, records.CHECKPOINT, path.with_suffix(".json"), remedy)
+            self.step, self.seconds = saved.step, float(facts["seconds"])
         self.metrics = self._files.cut_metrics(self.step)
 
     def _write_checkpoint(self) -> None:

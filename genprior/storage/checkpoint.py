@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from genprior.errors import CheckpointError
 from genprior.storage.files import to_file, whole_file, write_json
 
-__all__ = ["Checkpoint", "latest", "optimiser_tensors", "read", "restore_optimiser", "write"]
+__all__ = ["Checkpoint", "latest", "optimiser_tensors", "read", "recorded_checksum", "restore_optimiser", "write"]
 
 
 class Checkpoint:
@@ -90,6 +90,21 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
             return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error!r}. {remedy}") from error
+
+
+def recorded_checksum(path: Path) -> str:
+    """The checksum of a checkpoint's tensors, from its JSON file; the tensors are not read.
+
+    Raises:
+        CheckpointError: the JSON file is damaged.
+        OSError: the system cannot read it.
+    """
+    facts = path.with_suffix(".json")
+    try:
+        with to_file("read", facts):
+            return str(json.loads(facts.read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{facts} is damaged ({error!r}); train the run again") from error
 
 
 def _complete(folder: Path) -> list[Path]:

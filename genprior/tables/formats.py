@@ -83,7 +83,8 @@ def as_latex(table: Table) -> str:
         return rf"\textbf{{{escaped(text[2:-2])}}}" if is_bold(text) else escaped(text)
 
     def line(cells: list[str]) -> str:
-        # The first cell is the label of a row, which is not bold whatever it is. In braces, because a bracket at the start of a line would be read as an argument of the preceding `\\`.
+        # The label of a row is never bold. In braces, because a bracket at the start of a line would be read as an
+        # argument of the preceding `\\`.
         return " & ".join(["{" + escaped(cells[0]) + "}", *map(cell, cells[1:])]) + r" \\"
 
     below = [table.footnote(), *table.numbered(notes), *table.protocol()]

@@ -92,7 +92,7 @@ def read_published(path: Path) -> tuple[Published, ...]:
         raise ScoreError(
             f"there is no file of published numbers {path}; give a TOML file of [[number]] tables"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ScoreError(f"the published numbers in {path} cannot be read: {error}") from error
     entries = document.get("number")
     if set(document) != {"number"} or not isinstance(entries, list):

@@ -93,7 +93,7 @@ def test_a_network_that_cannot_be_had_is_asked_for_once_and_its_reason_told(smal
         asked.append(args)
         raise OSError("no route to host")
 
-    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3", none)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", none)
     said = refused(call, small / "runs", "--score", "fid", "--samples", "20")
     assert len(asked) == 1
     assert f"{ROWS[0]}, {ROWS[1]}: score 'fid': the Inception weights cannot be downloaded (no route to host)" in said

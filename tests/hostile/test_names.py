@@ -35,8 +35,8 @@ def test_a_label_of_windows_is_explained(tiny, call):
     result = call("check", tiny)
     assert result.exit_code == 2
     assert (
-        "row.0.label: a row needs a label that names the same folder on every system, without '\\' and without a dot or "
-        "a space at its end, and that is no device of Windows; this one has 'nul.a'"
+        "row.0.label: a row needs a label that names the same folder on every system, without '\\' and without a dot "
+        "or a space at its end, and that is no device of Windows; this one has 'nul.a'"
     ) in result.output
 
 

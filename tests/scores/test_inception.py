@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import urllib.error
 
 import pytest
@@ -11,6 +13,7 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 
 from genprior.errors import ScoreError
 from genprior.storage.cache import content_hash
+from genprior_std.scores.fid import FID
 from genprior_std.scores.inception import inception
 from genprior_std.scores.inception_network import FoldedInception, resize_like_tensorflow
 from genprior_std.scores.inception_score import InceptionScore
@@ -27,15 +30,17 @@ class Small(torch.nn.Module):
         self.AvgPool = torch.nn.AdaptiveAvgPool2d(1)
         self.fc = torch.nn.Linear(5, 2)
         self.eval()
-        if feature_extractor_weights_path is None:
-            raise urllib.error.URLError("no route to host")
         if feature_extractor_weights_path != "random":
             self.load_state_dict(torch.load(feature_extractor_weights_path, weights_only=False))
 
 
 @pytest.fixture
 def small(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("no route to host")
+
     monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3", Small)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
 
 
 def saved(path, seed):
@@ -50,7 +55,7 @@ def test_no_network_and_no_weights_names_both_ways_out(small, make_context):
     message = str(caught.value)
     assert "cannot be downloaded" in message and "no route to host" in message
     assert upstream.URL_INCEPTION_V3 in message
-    assert "name it in the score's 'weights'" in message and "pickle" in message and "trusted files only" in message
+    assert "name it in the score's 'weights'" in message
     assert 'extractor = "classifier"' in message and "'classifier_score'" in message
 
 
@@ -65,6 +70,56 @@ def test_a_file_that_is_no_weights_is_refused(small, make_context, tmp_path, con
     path.write_bytes(content)
     with pytest.raises(ScoreError, match="cannot be read from .*odd.pth"):
         inception(make_context(), path)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
+def test_a_file_of_weights_runs_no_code(small, make_context, tmp_path, form):
+    path, made = tmp_path / "bomb.pth", tmp_path / "made"
+    content = {"fc.weight": torch.zeros(2, 5), "fc.bias": Bomb(made)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
+    with pytest.raises(ScoreError, match=r"cannot be read from .*bomb.pth' \(it is no file of tensors; anything else"):
+        inception(make_context(), path)
+    assert not made.exists()
+    if form == "zip":
+        torch.load(path, weights_only=False)
+        assert made.exists()  # the file does run code where it is trusted
+
+
+def test_the_weights_are_kept_as_an_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part in (InceptionScore, FID):
+        config = part.Config(weights="w.pth")
+        assert config.weights == tmp_path / "w.pth" and part.Config(weights=tmp_path / "w.pth") == config
+        monkeypatch.chdir("/")
+        again = part.Config.model_validate(config.model_dump(mode="json"))
+        assert again == config
+        monkeypatch.chdir(tmp_path)
+
+
+def test_the_downloaded_file_is_read_as_tensors_too(small, make_context, tmp_path, monkeypatch):
+    path = saved(tmp_path / "1.pth", 1)
+    asked = {}
+
+    def load(url, **how):
+        asked.update(how, url=url)
+        return torch.load(path, weights_only=True)
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", load)
+    assert inception(make_context(), None).key == inception(make_context(), path).key
+    assert asked["weights_only"] and asked["check_hash"] and asked["url"] == upstream.URL_INCEPTION_V3
 
 
 def test_weights_of_another_network_are_refused(small, make_context, tmp_path):

@@ -24,6 +24,8 @@ _OWN_NAME = "captions.jsonl"
 _NAMES = (_OWN_NAME, "metadata.csv", "metadata.jsonl")
 _FILE_NAME = "file_name"
 _COLUMNS = ("text", "caption", "captions")
+_NAMED_AT_MOST = 200
+"""Characters of a name in a message."""
 
 
 class Captions(NamedTuple):
@@ -64,7 +66,7 @@ class _Table(NamedTuple):
             lacking = f"it has no column '{wanted}', which is the caption_column"
         else:
             lacking = f"it has no column {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}"
-        return f"{lacking}; its columns are {', '.join(self.columns) or 'none'}"
+        return f"{lacking}; its columns are {_short(', '.join(self.columns)) or 'none'}"
 
 
 def read_captions(folders: Sequence[Path], pictures: Collection[Path], wanted: str | None) -> Captions | None:
@@ -172,8 +174,8 @@ def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         if len(cells) != len(header):
             raise DataError(
-                f"{path}: line {line} has {len(cells)} cells for the {len(header)} columns {', '.join(header)}; put a "
-                "text with commas between double quotes"
+                f"{path}: line {line} has {len(cells)} cells for the {len(header)} columns {_short(', '.join(header))}"
+                "; put a text with commas between double quotes"
             )
         yield line, dict(zip(header, cells, strict=True))
 
@@ -219,15 +221,16 @@ def _read(table: _Table, column: str, pictures: Collection[Path], captions: dict
         relative = os.path.normpath(name)
         if os.path.isabs(relative) or Path(relative).parts[:1] == ("..",):
             raise DataError(
-                f"{path}: line {line} has {_FILE_NAME} = {name}, which leaves the folder; give the path of an image "
-                f"from {path.parent}"
+                f"{path}: line {line} has {_FILE_NAME} = {_short(name)}, which leaves the folder; give the path of an "
+                f"image from {path.parent}"
             )
         picture = path.parent / relative
         if picture in pictures:
-            captions.setdefault(picture, []).extend(_texts(f"{path}: line {line}", name, column, record.get(column)))
+            captions.setdefault(picture, []).extend(
+                _texts(f"{path}: line {line}", _short(name), column, record.get(column))
+            )
         else:
-            # Path.exists() raises OSError for a name that is too long for the system.
-            (unread if os.path.exists(picture) else gone)[name] = None
+            (unread if _is_there(picture) else gone)[_short(name)] = None
     if gone:
         many = "an image that is" if len(gone) == 1 else f"{len(gone):,} images that are"
         raise DataError(
@@ -240,6 +243,18 @@ def _read(table: _Table, column: str, pictures: Collection[Path], captions: dict
             f"{path}: it has captions of {many} not read as images, being hidden or of another kind: "
             f"{name_some(list(unread))}; convert the files, or remove the lines"
         )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for a file
+        return False
+
+
+def _short(text: str) -> str:
+    """The text, for a message that is to be read; a line of a file may be of any length."""
+    return text if len(text) <= _NAMED_AT_MOST else f"{text[:_NAMED_AT_MOST]}..."
 
 
 def _texts(where: str, name: str, column: str, value: Any) -> list[str]:

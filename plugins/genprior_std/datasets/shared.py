@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genprior import DataError, ImageSet, did_you_mean, open_picture
+from genprior import DataError, ImageSet, check_room, did_you_mean, open_picture
 
 __all__ = ["check_split", "decode", "hold_out", "name_some"]
 
@@ -80,9 +80,11 @@ def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Ten
         uint8 [n, channels, size, size], in the order of `files`.
 
     Raises:
-        DataError: images cannot be read; the message counts them and names the first.
+        DataError: images cannot be read (the message counts them and names the first), or take more than half of the
+            memory.
     """
     mode = "L" if channels == 1 else "RGB"
+    check_room(len(files) * size * size * channels, f"{name}: {len(files):,} images of {size:,} x {size:,} pixels")
     out = np.empty((len(files), size, size, channels), np.uint8)
 
     def one(place: int) -> str | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from genprior import Column, Extractor, PartConfig, SampleContext, SampleScore, ScoreContext, sample_context
+from genprior import Column, Extractor, LocalPath, PartConfig, SampleContext, SampleScore, ScoreContext, sample_context
 from genprior_std.scores.classifier import CAVEAT, classifier
 from genprior_std.scores.inception import describe_network, inception
 
@@ -26,8 +25,8 @@ class DistanceConfig(PartConfig):
     """How many generated images."""
     reference: Literal["train", "test", "all"] = "train"
     """Which real images they are compared with."""
-    weights: Path | None = None
-    """A local file of Inception's weights, read as a pickle (trusted files only); downloaded if not given."""
+    weights: LocalPath | None = None
+    """A local file of Inception's weights, kept as an absolute path; downloaded if not given."""
 
     @model_validator(mode="after")
     def _weights_are_of_inception(self) -> DistanceConfig:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -35,7 +37,7 @@ class InceptionExtractor:
         """Read the weights, or download them.
 
         Args:
-            weights: a local file, read as a pickle (which can run code: trusted files only); downloaded if None.
+            weights: a local file, from which only tensors are read, so that it cannot run code; downloaded if None.
             device: where it runs.
 
         Raises:
@@ -50,15 +52,23 @@ class InceptionExtractor:
             kept = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
             here = weights is not None or kept.exists()
             with nullcontext() if here else downloading("the Inception weights", URL_INCEPTION_V3):
-                network = FeatureExtractorInceptionV3(
-                    "inception-v3-compat",
-                    ["2048", "logits_unbiased"],
-                    feature_extractor_weights_path=None if weights is None else str(weights),
-                    verbose=False,
-                )
-        except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+                state = _tensors_of(weights, URL_INCEPTION_V3)
+            # torch-fidelity unpickles whatever the file holds; it is given a copy of the tensors instead.
+            copy = io.BytesIO()
+            torch.save(state, copy)
+            copy.seek(0)
+            network = FeatureExtractorInceptionV3(
+                "inception-v3-compat",
+                ["2048", "logits_unbiased"],
+                feature_extractor_weights_path=copy,
+                verbose=False,
+            )
+        # Downloading and parsing a file that is not the expected one fail in many ways; the advice is the same.
+        except Exception as error:
             what = "downloaded" if weights is None else f"read from '{weights}'"
             reason = str(error).strip().splitlines() or [type(error).__name__]
+            if isinstance(error, pickle.UnpicklingError):
+                reason = ["it is no file of tensors; anything else is not read, because it could run code"]
             raise ScoreError(f"the Inception weights cannot be {what} ({reason[0]}); {_advice()}") from error
         # The weights as they are in the file: folded ones could differ in their last bit from machine to machine.
         self.key = f"inception-v3-compat-{FoldedInception.version}-{content_hash(network.state_dict())}"
@@ -90,6 +100,25 @@ def inception(context: SampleContext, weights: Path | None) -> InceptionExtracto
     return context.once(f"inception:{weights}", lambda: InceptionExtractor(weights, context.device))
 
 
+def _tensors_of(weights: Path | None, url: str) -> dict[str, Tensor]:
+    """The tensors of a file of weights by name, or of the file at `url`, which is downloaded once.
+
+    Raises:
+        pickle.UnpicklingError: the file holds anything else; nothing of it is run.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of files that other versions of pickle wrote
+        if weights is not None:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+        else:
+            state = torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+            )
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise TypeError("it holds no tensors by name")
+    return dict(state)
+
+
 def describe_network(settings: Mapping[str, Any]) -> str:
     """Describe the network of a score's settings, for scores recorded without a hash of its weights."""
     return f"Inception with weights {settings['weights'] or 'as downloaded'} (their hash was not recorded)"
@@ -100,6 +129,6 @@ def _advice() -> str:
 
     return (
         f"either connect this machine once, so that they are downloaded from {URL_INCEPTION_V3}, or fetch that file "
-        "elsewhere and name it in the score's 'weights' (it is read as a pickle, which can run code: trusted files "
-        "only). Without them, score with extractor = \"classifier\" or the score 'classifier_score'"
+        "elsewhere and name it in the score's 'weights'. Without them, score with extractor = \"classifier\" "
+        "or the score 'classifier_score'"
     )

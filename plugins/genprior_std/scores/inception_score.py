@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from genprior import Column, PartConfig, SampleScore, ScoreContext, sample_context
+from genprior import Column, LocalPath, PartConfig, SampleScore, ScoreContext, sample_context
 from genprior_std.scores.entropy import score_samples_and_real
 from genprior_std.scores.inception import describe_network, inception
 
@@ -38,8 +37,8 @@ class InceptionScore(SampleScore):
         """How many generated images."""
         splits: int = Field(default=10, gt=0)
         """Into how many equal parts they are split; the score is the mean of the parts'."""
-        weights: Path | None = None
-        """A local file of the network's weights, read as a pickle (trusted files only); downloaded if not given."""
+        weights: LocalPath | None = None
+        """A local file of the network's weights, kept as an absolute path; downloaded if not given."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
