@@ -7,7 +7,6 @@ import math
 import struct
 import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
