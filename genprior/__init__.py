@@ -30,7 +30,8 @@ _HOMES = {
     ],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",
-        "NotFinite", "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError", "SystemFailure",
+        "NewerFormat", "NotFinite", "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
+        "SystemFailure",
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.archives": ["array_to_uint8", "read_archive"],

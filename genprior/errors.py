@@ -22,6 +22,7 @@ __all__ = [
     "GenpriorWarning",
     "Interrupted",
     "NameTaken",
+    "NewerFormat",
     "NotFinite",
     "PartFailed",
     "PlanError",
@@ -102,6 +103,10 @@ class CheckpointError(GenpriorError):
 
 class RunError(GenpriorError):
     """A run folder that cannot be used: held by another process, or made by another recipe."""
+
+
+class NewerFormat(RunError):
+    """A file of a run folder that a newer genprior wrote, in a format that this one does not know."""
 
 
 class NotFinite(GenpriorError):

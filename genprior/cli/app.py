@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from genprior.cli.encoding import replace_unencodable
-from genprior.cli.options import Device, Layout, OnDevice, Recipe, Rows, Set, With
+from genprior.cli.options import Device, Layout, OnDevice, Recipe, Resume, Rows, Set, With
 from genprior.cli.plugin_commands import Commands, disabled_commands
 from genprior.cli.tracebacks import OPTION
 from genprior.errors import visible
@@ -81,6 +81,10 @@ def train(
         int | None, typer.Option(min=1, help="Rows to train in parallel; by default one per core, or one on a GPU.")
     ] = None,
     device: OnDevice = Device.AUTO,
+    resume: Annotated[
+        Resume,
+        typer.Option(help="Checkpoint of unfinished rows; last-good moves damaged ones aside, to checkpoints/damaged."),
+    ] = Resume.NEWEST,
 ) -> None:
     """Train and score every row of a recipe, and write the table.
 
@@ -97,7 +101,8 @@ def train(
     )
     folder = out if out is not None else default_folder(found.name, changes or ())
     workers = jobs if jobs is not None else default_jobs(device.value)
-    raise typer.Exit(run(found, folder, jobs=workers, device=device.value))
+    last_good = resume is Resume.LAST_GOOD
+    raise typer.Exit(run(found, folder, jobs=workers, device=device.value, last_good=last_good))
 
 
 @app.command()

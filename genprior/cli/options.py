@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Layout", "OnDevice", "Recipe", "Rows", "Set", "With"]
+__all__ = ["Device", "Layout", "OnDevice", "Recipe", "Resume", "Rows", "Set", "With"]
 
 
 class Device(enum.StrEnum):
@@ -17,6 +17,13 @@ class Device(enum.StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Resume(enum.StrEnum):
+    """The checkpoint from which an unfinished run is resumed."""
+
+    NEWEST = "newest"
+    LAST_GOOD = "last-good"
 
 
 class Layout(enum.StrEnum):

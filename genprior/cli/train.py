@@ -29,7 +29,7 @@ def _resumable() -> Iterator[None]:
 
 
 @_resumable()
-def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
+def train(recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool = False) -> int:
     """Train a recipe, show its progress, and print the table.
 
     Returns:
@@ -49,7 +49,7 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str) -> int:
     table, stopped = None, False
     with watching(console(stderr=True)) as watcher:
         try:
-            table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=watcher)
+            table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=watcher, last_good=last_good)
         except Interrupted:
             stopped = True
         except Exception as error:  # of a row, even a bug of a plugin: reported below

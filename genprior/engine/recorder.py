@@ -1,6 +1,9 @@
-"""Means of the values that phases record, and a check that losses and gradients are finite."""
+"""Means of the values that phases record, and the step whose losses and gradients were not finite."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed
@@ -14,26 +17,35 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Accumulates means of recorded values and the first step with a non-finite loss or gradient, on the device.
+    """Accumulates means of recorded values and the step with a non-finite loss or gradient, on the device.
 
-    The host synchronises with the device only in `means` and `check`.
+    The host synchronises with the device only in `means`, `check`, `tensors` and `facts`.
     """
 
-    def __init__(self) -> None:
-        """Start without values."""
+    def __init__(self, *, latest: bool = False) -> None:
+        """Start without values; of several steps that are not finite, keep the first, or the latest."""
+        self._latest = latest
         self._keys: dict[str, tuple[str, ...]] = {}
-        self._sums: dict[str, tuple[Tensor, int]] = {}
-        self._first_bad: dict[str, Tensor] = {}
+        self._sums: dict[str, tuple[Tensor, int | Tensor]] = {}
+        self._bad: dict[str, Tensor] = {}
 
     def add(self, phase: Phase, result: PhaseResult, step: int) -> None:
-        """Record the result of `phase` at `step`."""
+        """Record the result of `phase` at `step`; values of a phase that was left out do not count."""
         self._keys[phase.name] = result.keys
         total, count = self._sums.get(phase.name, (torch.zeros_like(result.values), 0))
-        self._sums[phase.name] = (total + result.values, count + 1)
-        finite = torch.isfinite(result.values[: result.watched])
-        first = self._first_bad.get(phase.name)
-        first = torch.full_like(finite, -1, dtype=torch.int64) if first is None else first
-        self._first_bad[phase.name] = torch.where((first < 0) & ~finite, step, first)
+        values, left_out = result.values, result.left_out
+        if isinstance(left_out, Tensor):
+            self._sums[phase.name] = (total + torch.where(left_out, 0, values), count + ~left_out)
+        elif left_out:
+            self._sums[phase.name] = (total, count)
+        else:
+            self._sums[phase.name] = (total + values, count + 1)
+        if left_out is False:
+            return
+        finite = torch.isfinite(values[: result.watched])
+        bad = self._bad.get(phase.name)
+        bad = torch.full_like(finite, -1, dtype=torch.int64) if bad is None else bad
+        self._bad[phase.name] = torch.where(~finite if self._latest else (bad < 0) & ~finite, step, bad)
 
     def means(self) -> dict[str, float]:
         """The mean of each value since the last call, by name; resets the means."""
@@ -45,24 +57,47 @@ class Recorder:
         self._sums.clear()
         return means
 
-    def check(self, row: str) -> None:
+    def check(self, row: str, explain: Callable[[int, str], str] = lambda step, phase: "") -> None:
         """Raise if any loss or gradient has not been finite since the last check.
+
+        Args:
+            row: the row's name.
+            explain: returns sentences to add, from the step and the phase.
 
         Raises:
             NotFinite: the message names the phase, the module, the step and the row.
         """
         failures = [
             (step, key)
-            for name, first in self._first_bad.items()
-            for key, step in zip(self._keys[name], first.tolist(), strict=False)
+            for name, bad in self._bad.items()
+            for key, step in zip(self._keys[name], bad.tolist(), strict=False)
             if step >= 0
         ]
-        self._first_bad.clear()
+        self._bad.clear()
         if failures:
-            step, key = min(failures)
+            first = max(failures)[0] if self._latest else min(failures)[0]
+            key = next(key for step, key in failures if step == first)  # phases and losses in order, then gradients
             phase, module, quantity = key.split("/")
             raise NotFinite(
-                f"row '{row}', step {step}, phase '{phase}': the {quantity} of '{module}' is not finite. "
-                "The last good checkpoint is kept. Lower the learning rate of this module "
+                f"row '{row}', step {first}, phase '{phase}': the {quantity} of '{module}' is not finite. "
+                f"{explain(first, phase)}Lower the learning rate of this module "
                 f"(optimiser.{module}.lr) or, under bf16, try --set 'run.precision=\"fp32\"'."
             )
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Checkpoints
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums since the last record, by the names of the phases, for a checkpoint."""
+        return {name: total for name, (total, _) in self._sums.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the sums: for each phase how many values they are of, and their keys."""
+        return {name: {"count": int(count), "keys": self._keys[name]} for name, (_, count) in self._sums.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from what `tensors` and `facts` returned."""
+        for name, fact in facts.items():
+            self._keys[name] = tuple(fact["keys"])
+            self._sums[name] = (tensors[name], fact["count"])

@@ -1,14 +1,17 @@
-"""What training has changed, as the tensors of a checkpoint: weights, the optimisers' moments, averaged weights."""
+"""What training has changed, as a checkpoint: weights, moments of optimisers, averaged weights, sums of the records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
+from genprior.engine.recorder import Recorder
 from genprior.errors import CheckpointError
 from genprior.parts import Model
 from genprior.storage import checkpoint
@@ -17,26 +20,37 @@ __all__ = ["TrainingState"]
 
 
 class TrainingState:
-    """A model, its optimisers and its averaged weights, to be written to checkpoints and read back."""
+    """All that a step changes, to be written to checkpoints and read back."""
 
     def __init__(
-        self, model: Model, optimisers: Mapping[str, torch.optim.Optimizer], average: AveragedWeights | None
+        self,
+        model: Model,
+        optimisers: Mapping[str, torch.optim.Optimizer],
+        average: AveragedWeights | None,
+        recorder: Recorder,
+        guard: Guard,
     ) -> None:
         """Hold what changes in training; `optimisers` has them by the name of their module."""
         self._model = model
         self._modules = dict(model.named_children())
         self._optimisers = optimisers
         self._average = average
+        self._recorder = recorder
+        self._guard = guard
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name: `model/...`, `optimiser/<module>/<parameter>/<moment>` and `average/...`."""
+        """All tensors: `model/...`, `optimiser/<module>/<parameter>/<moment>`, `average/...`, `recorder/<phase>`."""
         tensors: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self._model.state_dict().items()}
         for name, optimiser in self._optimisers.items():
             moments = checkpoint.optimiser_tensors(optimiser, self._modules[name])
             tensors |= {f"optimiser/{name}/{key}": tensor for key, tensor in moments.items()}
         if self._average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self._average.tensors.items()}
-        return tensors
+        return tensors | {f"recorder/{name}": total for name, total in self._recorder.tensors().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the tensors: counts of recorded values, and of steps that were left out."""
+        return {"recorder": self._recorder.facts(), "skipped": self._guard.skipped}
 
     def restore(self, path: Path, device: torch.device) -> checkpoint.Checkpoint:
         """Take everything from a checkpoint, and return it.
@@ -51,6 +65,9 @@ class TrainingState:
                 checkpoint.restore_optimiser(optimiser, self._modules[name], saved.under(f"optimiser/{name}"))
             if self._average is not None:
                 self._average.load(saved.under("average"))
+            # Checkpoints of older versions do not hold these.
+            self._recorder.restore(saved.under("recorder"), saved.facts.get("recorder", {}))
+            self._guard.restore(saved.facts.get("skipped", ()))
         except (RuntimeError, KeyError) as error:
             raise CheckpointError(
                 f"the checkpoint {path} does not fit the model of this recipe: {error}. "

@@ -19,10 +19,11 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from genprior.engine.divergence import Guard, put_back
 from genprior.errors import PlanError
 from genprior.parts import Batch, Critic, Objectives, Phase
 
-__all__ = ["PhaseResult", "Remembered", "remember", "run_phase"]
+__all__ = ["PhaseResult", "Remembered", "gradients_of", "remember", "run_phase"]
 
 
 class Remembered:
@@ -53,11 +54,16 @@ def remember(critic: Critic) -> Remembered:
 
 
 class PhaseResult(NamedTuple):
-    """Values of a phase to record: `values` [len(keys)], on the device; the first `watched` of them must be finite."""
+    """Values of a phase to record: `values` [len(keys)], on the device; the first `watched` of them must be finite.
+
+    `left_out` says whether they were not, so that nothing was updated: a bool, or a tensor [] on the device; None if
+    nobody looked.
+    """
 
     keys: tuple[str, ...]
     values: Tensor
     watched: int
+    left_out: bool | Tensor | None = None
 
 
 def run_phase(
@@ -67,6 +73,7 @@ def run_phase(
     optimisers: Mapping[str, torch.optim.Optimizer],
     average: Callable[[list[Tensor]], None] | None = None,
     autocast: contextlib.AbstractContextManager[object] | None = None,
+    guard: Guard | None = None,
 ) -> PhaseResult:
     """Run one phase: each named module takes one step down its loss, or its closed-form update; nothing else changes.
 
@@ -77,6 +84,7 @@ def run_phase(
         optimisers: one for each module that has parameters.
         average: averages gradients in place across ranks, between backward and step.
         autocast: a context for the forward passes.
+        guard: leaves out the updates of the phase if its losses or gradients are not finite; without one they are made.
 
     Returns:
         The losses, gradient norms and notes of the phase.
@@ -86,9 +94,10 @@ def run_phase(
     """
     statistics = {name: _running_statistics(module) for name, module in modules.items()}
     before = {name: [buffer.clone() for buffer in buffers] for name, buffers in statistics.items()}
+    kept_before = [buffer.clone() for buffer in guard.kept] if guard is not None else []
     with autocast or contextlib.nullcontext():
         objectives = phase.objectives(batch)
-    gradients = _gradients(phase, objectives, modules)
+    gradients = gradients_of(phase, objectives, modules)
     with torch.no_grad():
         for name in statistics.keys() - set(objectives.moved):
             for buffer, value in zip(statistics[name], before[name], strict=True):
@@ -96,18 +105,34 @@ def run_phase(
     if average is not None:
         average([g for pairs in gradients.values() for _, g in pairs])
     norms = {name: torch.nn.utils.get_total_norm([g for _, g in pairs]) for name, pairs in gradients.items()}
+    keys, watched = _watched(phase, objectives, norms)
+    left_out = guard.verdict(watched, average) if guard is not None else False
+    if guard is not None and left_out is not False:
+        with torch.no_grad():
+            put_back(left_out, guard.kept, kept_before)
+            for name in statistics.keys() & set(objectives.moved):
+                put_back(left_out, statistics[name], before[name])
     for name, pairs in gradients.items():
         for parameter, gradient in pairs:
             parameter.grad = gradient
-        optimisers[name].step()
+        if guard is not None:
+            guard.take(optimisers[name], left_out)
+        else:
+            optimisers[name].step()
         optimisers[name].zero_grad(set_to_none=True)
-    _update_in_closed_form(phase, objectives, modules, average is not None)
-    return _result(phase, objectives, norms)
+    _update_in_closed_form(phase, objectives, modules, average is not None, guard, left_out)
+    result = _result(phase, objectives, keys, watched)
+    return result if guard is None else result._replace(left_out=left_out)
 
 
 @torch.no_grad()
 def _update_in_closed_form(
-    phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module], several_ranks: bool
+    phase: Phase,
+    objectives: Objectives,
+    modules: Mapping[str, nn.Module],
+    several_ranks: bool,
+    guard: Guard | None,
+    left_out: bool | Tensor,
 ) -> None:
     for name, update in objectives.updates.items():
         if name not in modules:
@@ -120,7 +145,10 @@ def _update_in_closed_form(
                 f"phase '{phase.name}' sets '{name}' in closed form from the images of one process, but here several "
                 "processes share a batch, and each would set it differently. Train this model in one process"
             )
-        update()
+        if guard is not None:
+            guard.update(update, left_out, modules[name].state_dict())
+        else:
+            update()
 
 
 def _running_statistics(module: nn.Module) -> list[Tensor]:
@@ -130,10 +158,14 @@ def _running_statistics(module: nn.Module) -> list[Tensor]:
     return [buffer for layer in layers for buffer in layer.buffers()]
 
 
-def _gradients(
+def gradients_of(
     phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module]
 ) -> dict[str, list[tuple[nn.Parameter, Tensor]]]:
-    """The gradients of each named module; modules with the same loss tensor share one backward pass."""
+    """The gradients of each named module, by its name; modules with the same loss tensor share one backward pass.
+
+    Raises:
+        PlanError: the phase names a module that does not exist, has no parameters, or its loss does not depend on it.
+    """
     groups: dict[int, list[str]] = {}
     for name, loss in objectives.items():
         if name not in modules:
@@ -165,16 +197,15 @@ def _gradients(
     return by_module
 
 
-def _result(phase: Phase, objectives: Objectives, norms: Mapping[str, Tensor]) -> PhaseResult:
-    keys, values = [], []
-    for name, loss in objectives.items():
-        keys.append(f"{phase.name}/{name}/loss")
-        values.append(loss.detach().float())
-    for name, norm in norms.items():
-        keys.append(f"{phase.name}/{name}/gradient")
-        values.append(norm.float())
-    watched = len(keys)
-    for name, value in objectives.note.items():
-        keys.append(f"{phase.name}/{name}")
-        values.append(value.detach().float())
-    return PhaseResult(tuple(keys), torch.stack(values) if values else torch.zeros(0), watched)
+def _watched(phase: Phase, objectives: Objectives, norms: Mapping[str, Tensor]) -> tuple[list[str], Tensor | None]:
+    """The losses and gradient norms of a phase with their keys; None without any."""
+    keys = [f"{phase.name}/{name}/loss" for name in objectives] + [f"{phase.name}/{name}/gradient" for name in norms]
+    values = [loss.detach().float() for loss in objectives.values()] + [norm.float() for norm in norms.values()]
+    return keys, torch.stack(values) if values else None
+
+
+def _result(phase: Phase, objectives: Objectives, watched_keys: list[str], watched: Tensor | None) -> PhaseResult:
+    keys = [*watched_keys, *(f"{phase.name}/{name}" for name in objectives.note)]
+    notes = [value.detach().float() for value in objectives.note.values()]
+    values = ([] if watched is None else [watched]) + ([torch.stack(notes)] if notes else [])
+    return PhaseResult(tuple(keys), torch.cat(values) if values else torch.zeros(0), len(watched_keys))

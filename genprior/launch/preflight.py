@@ -32,7 +32,12 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     with tempfile.TemporaryDirectory() as folder:
         read: dict[str, dict[str, ImageSet]] = {}
         for plan in recipe.plans:
-            few = {"batch": min(PREFLIGHT_BATCH, plan.run.batch), "labelled_batch": None, "steps": 1}
+            few = {
+                "batch": min(PREFLIGHT_BATCH, plan.run.batch),
+                "labelled_batch": None,
+                "steps": 1,
+                "on_divergence": "stop",
+            }
             small = plan.model_copy(update={"run": plan.run.model_copy(update=few)})
             splits = read.setdefault(plan.data.model_dump_json(), {})
             trainer = Trainer(small, plan.run.seeds[0], Path(folder), device=device, splits=splits)
@@ -42,7 +47,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                     _check_batches(plan, trainer)
                     _check_scores(plan, trainer)
                     trainer.one_step()
-                    trainer.recorder.check(plan.label)
+                    trainer.check()
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(plan.label)
                 failed += [error] if isinstance(error, PartFailed) else []

@@ -41,13 +41,13 @@ AGAIN = "give the same command again to resume it"
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _work(pipe: connection.Connection, threads: int, device: str) -> None:
+def _work(pipe: connection.Connection, threads: int, device: str, last_good: bool) -> None:
     """Train the jobs that arrive, one after another, until the pipe ends or None arrives."""
     stop = _stop_of_worker()
     torch.set_num_threads(threads)
     with contextlib.suppress(EOFError, OSError):  # the parent is gone: the checkpoint is written, nobody wants more
         while not stop.is_set() and (job := pipe.recv()) is not None:
-            pipe.send(_trained(job, device, pipe, stop))
+            pipe.send(_trained(job, device, pipe, stop, last_good))
 
 
 def _stop_of_worker() -> threading.Event:
@@ -61,7 +61,9 @@ def _stop_of_worker() -> threading.Event:
     return stop
 
 
-def _trained(job: tuple[str, int, str], device: str, pipe: connection.Connection, stop: threading.Event) -> Any:
+def _trained(
+    job: tuple[str, int, str], device: str, pipe: connection.Connection, stop: threading.Event, last_good: bool
+) -> Any:
     """The answer to one job; the plan arrives as TOML, so that parts of plugins need not be picklable."""
     text, seed, folder = job
     try:
@@ -75,6 +77,7 @@ def _trained(job: tuple[str, int, str], device: str, pipe: connection.Connection
             device=device,
             stop=lambda: stop.is_set() or pipe.poll(),
             progress=lambda step, rate: _tell(pipe, ("progress", step, rate)),
+            last_good=last_good,
         )
         return "finished", trainer.run()
     except Exception as error:  # even a bug of a plugin fails only its row
@@ -106,7 +109,9 @@ def _failure(text: str) -> GenpriorError:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Reporter) -> list[Exception]:
+def in_processes(
+    jobs: Sequence[Job], workers: int, device: str, reporter: Reporter, *, last_good: bool = False
+) -> list[Exception]:
     """Train jobs in worker processes, as many at a time as there are workers.
 
     A worker that is lost (killed for want of memory, for example) fails its row, and the other rows go on.
@@ -114,7 +119,7 @@ def in_processes(jobs: Sequence[Job], workers: int, device: str, reporter: Repor
     Returns:
         The errors of the failed jobs; an `Interrupted` comes first if the user stopped them.
     """
-    team = _Team(workers, device, reporter)
+    team = _Team(workers, device, reporter, last_good)
     with stop_on_interrupt() as stop:
         try:
             return team.train(jobs, stop)
@@ -135,11 +140,12 @@ class _Worker:
 class _Team:
     """The workers, and what became of their jobs."""
 
-    def __init__(self, size: int, device: str, reporter: Reporter) -> None:
+    def __init__(self, size: int, device: str, reporter: Reporter, last_good: bool) -> None:
         """Start without workers; `size` is how many there are at most."""
         self._size = size
         self._device = device
         self._reporter = reporter
+        self._last_good = last_good
         self._threads = max(1, default_jobs("cpu") // size)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
@@ -174,7 +180,7 @@ class _Team:
 
     def _start(self, job: Job) -> None:
         pipe, other = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(other, self._threads, self._device))
+        process = self._context.Process(target=_work, args=(other, self._threads, self._device, self._last_good))
         # Ctrl-C during the imports of a worker would end it with a traceback.
         with _signals_blocked():
             process.start()

@@ -30,6 +30,7 @@ def train(
     jobs: int = 1,
     device: str = "auto",
     reporter: Reporter | None = None,
+    last_good: bool = False,
 ) -> Table:
     """Train and score every row of a recipe under every seed, and write the table.
 
@@ -42,6 +43,8 @@ def train(
         jobs: the number of rows to train in parallel, each in a separate process; see `default_jobs`.
         device: `auto`, `cpu` or `cuda`.
         reporter: receives the progress.
+        last_good: resume unfinished rows from their newest undamaged checkpoint; damaged ones that are newer are moved
+            to `checkpoints/damaged`.
 
     Returns:
         The table, which is also written to `<out>/table.json`, `.md` and `.html`.
@@ -67,16 +70,16 @@ def train(
     reporter.planned(todo)
     workers = min(len(todo), jobs)
     if workers > 1:
-        failures = in_processes(todo, workers, device, reporter)
+        failures = in_processes(todo, workers, device, reporter, last_good=last_good)
     else:
-        failures = _in_this_process(todo, device, reporter)
+        failures = _in_this_process(todo, device, reporter, last_good)
     table = write_table_of_jobs(recipe, todo, folder)
     for error in failures:
         raise error
     return table
 
 
-def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter) -> list[Exception]:
+def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter, last_good: bool) -> list[Exception]:
     failures: list[Exception] = []
     with stop_on_interrupt() as stop:
         for job in jobs:
@@ -91,6 +94,7 @@ def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter) -> li
                     device=device,
                     stop=stop.is_set,
                     progress=lambda step, rate, job=job: reporter.progress(job, step, rate),  # type: ignore[misc]
+                    last_good=last_good,
                 )
                 with torch.random.fork_rng():
                     reporter.finished(job, trainer.run())

@@ -22,7 +22,17 @@ from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, Part, S
 from genprior.recipe.optimiser import OptimiserConfig, OptimiserSpec, without_foreign
 from genprior.registry import Registry, installed
 
-__all__ = ["Plan", "RunConfig"]
+__all__ = ["KeepConfig", "Plan", "RunConfig"]
+
+
+class KeepConfig(BaseModel):
+    """Which checkpoints of a run stay."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    last: int = Field(2, ge=1)
+    """The newest so many."""
+    every: int | None = Field(None, ge=1)
+    """Also those whose step is a multiple of this; none if not given."""
 
 
 class RunConfig(BaseModel):
@@ -52,6 +62,10 @@ class RunConfig(BaseModel):
     """Precision of the forward passes; `auto` is bf16 autocast if the hardware supports it, else fp32."""
     checkpoint_every: int = Field(1000, gt=0)
     """Steps between checkpoints."""
+    keep: KeepConfig = KeepConfig()
+    """Which checkpoints stay: the newest `last`, and those at multiples of `every` steps."""
+    on_divergence: Literal["stop", "skip"] = "stop"
+    """After a loss or gradient that is not finite: `stop`, or `skip` the updates of that phase and go on."""
     log_every: int = Field(50, gt=0)
     """Steps between lines of metrics.jsonl."""
     sample_every: int = Field(1000, gt=0)

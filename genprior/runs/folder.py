@@ -18,15 +18,16 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import Tensor
 
-from genprior.errors import DataError, RunError
+from genprior.errors import DataError, NewerFormat, RunError
 from genprior.parts import Dataset, EmbedderState
 from genprior.recipe.mistakes import explained
-from genprior.recipe.plan import Plan
+from genprior.recipe.plan import KeepConfig, Plan
 from genprior.registry import Registry, installed
 from genprior.runs import records
 from genprior.runs.embedder_file import embedder_hash, read_embedder, write_embedder
 from genprior.storage import checkpoint
 from genprior.storage.files import append_line, remove_partial, to_file, write_json, write_text
+from genprior.storage.formats import FORMAT
 
 __all__ = ["RunFolder"]
 
@@ -109,7 +110,10 @@ class RunFolder:
         """
         path, remedy = self.path / "recipe.toml", "remove the folder, or give another --out"
         kept = records.read_recipe(path, remedy)
-        return None if kept is None else records.with_usable_hooks(kept, self._registry)
+        if kept is None:
+            return None
+        kept.pop("format", None)
+        return records.with_usable_hooks(kept, self._registry)
 
     def plan(self) -> Plan:
         """The resolved recipe of the run, validated with the installed parts.
@@ -161,6 +165,8 @@ class RunFolder:
         """An entry of run.json that not every run has; None without it."""
         try:
             facts = self.facts()
+        except NewerFormat:
+            raise
         except RunError:  # training writes a damaged run.json anew
             return None
         return None if facts is None else facts.get(name)
@@ -205,6 +211,8 @@ class RunFolder:
             if facts is None or not facts["finished"]:
                 return False
             return not self.differences(plan) and self.plan().scores == plan.scores and self.scored(plan)
+        except NewerFormat:
+            raise
         except RunError:
             return False
 
@@ -218,7 +226,7 @@ class RunFolder:
 
     def write_recipe(self, plan: Plan) -> None:
         """Write `recipe.toml`."""
-        write_text(self.path / "recipe.toml", plan.as_toml())
+        write_text(self.path / "recipe.toml", f"format = {FORMAT}\n{plan.as_toml()}")
 
     # ----------------------------------------------------------------------------------------------------------------
     # Facts, scores and records
@@ -238,7 +246,7 @@ class RunFolder:
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Write `run.json`."""
-        write_json(self._facts, facts)
+        write_json(self._facts, {"format": FORMAT, **facts})
 
     def scores(self) -> dict[str, float]:
         """The scores by name; empty if there are none yet.
@@ -247,11 +255,12 @@ class RunFolder:
             RunError: `scores.json` is damaged; the message names the field.
         """
         remedy = "the training command of the run measures the scores anew"
-        return records.read_json(self.path / "scores.json", records.SCORES, remedy) or {}
+        kept = records.read_json(self.path / "scores.json", records.SCORES, remedy) or {}
+        return {name: value for name, value in kept.items() if name != "format"}
 
     def write_scores(self, scores: Mapping[str, float]) -> None:
         """Write `scores.json`."""
-        write_json(self.path / "scores.json", scores)
+        write_json(self.path / "scores.json", {"format": FORMAT, **scores})
 
     def embedder(self) -> EmbedderState | None:
         """The fitted embedder; None if the file does not exist.
@@ -288,7 +297,7 @@ class RunFolder:
 
     def write_labelled(self, images: Sequence[int]) -> None:
         """Write `labelled.json`: the indices of the training images that keep their label."""
-        write_json(self.path / "labelled.json", {"images": images})
+        write_json(self.path / "labelled.json", {"format": FORMAT, "images": images})
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of `metrics.jsonl`, without damaged lines, of which a warning tells."""
@@ -320,7 +329,7 @@ class RunFolder:
     def checkpoint_step(self) -> int:
         """The step of the newest complete checkpoint, from which a run resumes; 0 if there is none."""
         path = self.newest_checkpoint
-        return int(path.stem.removeprefix("step-")) if path is not None else 0
+        return checkpoint.step_of(path) if path is not None else 0
 
     def read_checkpoint(self) -> checkpoint.Checkpoint | None:
         """The newest complete checkpoint, on the host; None if there is none yet.
@@ -331,13 +340,19 @@ class RunFolder:
         path = self.newest_checkpoint
         return checkpoint.read(path) if path is not None else None
 
-    def write_checkpoint(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write a checkpoint, and remove all but the newest two.
+    def set_aside_damaged(self) -> list[Path]:
+        """Move checkpoints newer than the newest undamaged one away; see `genprior.storage.checkpoint.set_aside`."""
+        return checkpoint.set_aside(self.path / "checkpoints")
+
+    def write_checkpoint(
+        self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: KeepConfig
+    ) -> None:
+        """Write a checkpoint, and remove those that `keep` does not name.
 
         Raises:
             CheckpointError: it cannot be written; older checkpoints are kept.
         """
-        checkpoint.write(self.path / "checkpoints", step, tensors, facts)
+        checkpoint.write(self.path / "checkpoints", step, tensors, facts, last=keep.last, every=keep.every)
 
 
 def _locations(plan: Plan) -> tuple[str, ...]:

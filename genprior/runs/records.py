@@ -15,6 +15,7 @@ from genprior.errors import GenpriorWarning, RunError, wrong_settings
 from genprior.recipe.structure import excess
 from genprior.registry import Registry
 from genprior.storage.files import to_file
+from genprior.storage.formats import refuse_newer
 
 __all__ = [
     "CHECKPOINT",
@@ -44,6 +45,7 @@ _EXACT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 class Facts(TypedDict):
     """The content of `run.json`; keys that an older version did not write may be absent."""
 
+    format: NotRequired[int]
     label: str
     seed: int
     finished: bool
@@ -58,12 +60,14 @@ class Facts(TypedDict):
     written: NotRequired[str]
     embedder: NotRequired[str]
     data_hash: NotRequired[str | None]
+    skipped_steps: NotRequired[int]
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
 class ResolvedRecipe(TypedDict):
     """The tables of `recipe.toml`; `Plan` validates their content."""
 
+    format: NotRequired[int]
     label: str
     run: dict[str, Any]
     data: dict[str, Any]
@@ -84,6 +88,7 @@ class TableRow(TypedDict):
 class TableFile(TypedDict):
     """The content of `table.json`, as far as it is read."""
 
+    format: NotRequired[int]
     title: str
     columns: list[dict[str, Any]]
     rows: list[TableRow]
@@ -139,6 +144,7 @@ def read_json(path: Path, record: TypeAdapter[T], remedy: str) -> T | None:
 
     Raises:
         RunError: it is empty, is not JSON, or a field has another type; the message names file and field.
+        NewerFormat: a newer genprior wrote it.
         OSError: the system cannot read it.
     """
     text = read_text(path, remedy)
@@ -177,7 +183,9 @@ def checked(value: Any, record: TypeAdapter[T], path: Path, remedy: str) -> T:
 
     Raises:
         RunError: a field is missing or has another type; the message names file and field.
+        NewerFormat: a newer genprior wrote it.
     """
+    refuse_newer(value, path)
     try:
         record.validate_python(value)
     except ValidationError as error:

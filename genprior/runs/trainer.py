@@ -15,10 +15,11 @@ from torch import Tensor
 
 from genprior.data.batches import DeviceData
 from genprior.data.images import as_trained
-from genprior.data.text import EmbeddedCaptions
 from genprior.engine.build import build_model
 from genprior.engine.device import choose_device, choose_precision
+from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
+from genprior.engine.look_again import first_not_finite
 from genprior.engine.memory import keep_freed_memory
 from genprior.engine.optimise import learning_rate, make_optimiser
 from genprior.engine.ranks import average_over_ranks, rank, world
@@ -27,12 +28,14 @@ from genprior.engine.sampling import evaluating, generate
 from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
 from genprior.errors import Interrupted, PartFailed, PlanError
-from genprior.parts import ImageSet, Model
+from genprior.parts import Batch, ImageSet, Model
 from genprior.randomness import reseed, seeded
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs import records
 from genprior.runs.clock import Clock
+from genprior.runs.divergence import explanation, warn_of_damaged, warn_of_skipped
+from genprior.runs.embedded import embedded_captions
 from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
 from genprior.runs.folder import RunFolder
@@ -59,6 +62,7 @@ class Trainer:
         splits: dict[str, ImageSet] | None = None,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int, float], None] = lambda step, rate: None,
+        last_good: bool = False,
     ) -> None:
         """Set what to train and where. Nothing is read or written before `prepare` or `run`.
 
@@ -72,6 +76,7 @@ class Trainer:
                 that trainers of one data set can share them.
             stop: called after each step; if True, a checkpoint is written and `Interrupted` is raised.
             progress: called with the number of steps done and images/s, at most ten times a second.
+            last_good: resume from the newest undamaged checkpoint; newer ones are moved to `checkpoints/damaged`.
         """
         self.plan = plan
         self.seed = seed
@@ -84,6 +89,7 @@ class Trainer:
         self._files = RunFolder(folder, self._registry)
         self._stop = stop
         self._progress = progress
+        self._last_good = last_good
         self._splits = {} if splits is None else splits
         self._data_hash: str | None = None
 
@@ -113,7 +119,7 @@ class Trainer:
             stochastic=dataset.stochastic,
             labels=self._info.labelled,
             labelled_batch=plan.run.labelled_batch,
-            text=self._embedded(train),
+            text=embedded_captions(self.model.embedder, self._files, train),
             rank=rank(),
             world=world(),
         )
@@ -131,26 +137,16 @@ class Trainer:
         roles = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
         generating = {name: self.modules[name] for name in roles if name in self.modules}
         self.average = AveragedWeights(generating, plan.run.ema) if plan.run.ema is not None else None
-        self._state = TrainingState(self.model, self.optimisers, self.average)
         self._listeners = Listeners(plan, self._registry)
-        self.recorder = Recorder()
+        skip = plan.run.on_divergence == "skip"
+        kept = [buffer for part in (self.model, *self.modules.values()) for buffer in part.buffers(recurse=False)]
+        self.guard = Guard(self._device, skip=skip, kept=kept)
+        self.recorder = Recorder(latest=skip)
+        self._state = TrainingState(self.model, self.optimisers, self.average, self.recorder, self.guard)
         self.phases = self.model.phases()
         dtype = choose_precision(plan.run.precision, self._device)
         self.precision = str(dtype).removeprefix("torch.")
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
-
-    def _embedded(self, train: ImageSet) -> EmbeddedCaptions | None:
-        """The embedded captions of the training images; the embedder is that of the run folder, or fitted now."""
-        embedder = self.model.embedder
-        if embedder is None:
-            return None
-        kept = self._files.embedder()
-        if kept is None:
-            embedder.fit([text for some in train.captions for text in some])
-            self._files.check_embedder(embedder.state())
-        else:
-            embedder.restore(kept)
-        return EmbeddedCaptions.of(train, embedder)
 
     def _check_optimisers(self, trained: Iterable[str]) -> None:
         """Refuse optimiser settings for a module that the model does not have and that is no setting of it either."""
@@ -169,20 +165,48 @@ class Trainer:
         return self._splits[split]
 
     def one_step(self) -> None:
-        """Run every phase that is due at the current step, and increment the step."""
+        """Run every phase that is due at the current step, and increment the step.
+
+        Raises:
+            NotFinite: a loss or gradient was not finite; nothing was updated with it. On a GPU, `check` raises it.
+        """
         plan, step = self.plan, self.step
-        reseed(self.seed, "step", step, rank())
-        batch = self.data.batch(step)
+        batch = self._begin(step)
+        self.guard.step = step
         for name, optimiser in self.optimisers.items():
             optimiser.param_groups[0]["lr"] = learning_rate(plan.optimiser_of(name), step, plan.run.steps)
         average = average_over_ranks if torch.distributed.is_initialized() else None
         for phase in self.phases:
             if step % phase.every == 0:
-                result = run_phase(phase, batch, self.modules, self.optimisers, average, self._autocast)
+                result = run_phase(phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard)
                 self.recorder.add(phase, result, step)
+                if result.left_out is True:
+                    self.check()
         if self.average is not None:
             self.average.update(step)
         self.step += 1
+
+    def check(self) -> None:
+        """Raise if training must stop because a loss or gradient was not finite; waits for the device.
+
+        Raises:
+            NotFinite: the message names the step, the phase, the module and what was not finite first.
+        """
+        if self.guard.stopped:
+            self.recorder.check(self.plan.label, self._explained)
+
+    def _begin(self, step: int) -> Batch:
+        reseed(self.seed, "step", step, rank())
+        return self.data.batch(step)
+
+    def _explained(self, step: int, name: str) -> str:
+        """What was not finite first in a phase, found by running it again with the same weights."""
+        due = [phase for phase in self.phases if step % phase.every == 0]
+        upto = due[: 1 + [phase.name for phase in due].index(name)]
+        first = first_not_finite(upto, self._begin(step), self.model, self._autocast)
+        newest = self._files.newest_checkpoint
+        skipped = self.guard.skipped if self.guard.skip else None
+        return explanation(first, skipped, None if newest is None else self._files.checkpoint_step)
 
     # ----------------------------------------------------------------------------------------------------------------
     # The run
@@ -224,6 +248,7 @@ class Trainer:
             self._train(min(until or self.plan.run.steps, self.plan.run.steps))
             if self.step < self.plan.run.steps:
                 return {}
+            warn_of_skipped(self.plan.label, self.guard.skipped, self.plan.run.steps)
             scores = self.score()
             self._files.write_scores(scores)
             self._listeners.finished(self, scores)
@@ -268,7 +293,7 @@ class Trainer:
                 shown = time.perf_counter()
             record = None
             if self.step % run.log_every == 0 or self.step == run.steps:
-                self.recorder.check(self.plan.label)
+                self.check()
                 self.seconds = clock.total
                 record = self._record()
             failed = None
@@ -279,7 +304,7 @@ class Trainer:
                     failed = error
             stopping = self._stop()
             if self.step % run.checkpoint_every == 0 or self.step == until or stopping or failed is not None:
-                self.recorder.check(self.plan.label)
+                self.check()
                 self.seconds = clock.total
                 self._write_checkpoint()
             if failed is not None:
@@ -290,12 +315,16 @@ class Trainer:
     def _record(self) -> dict[str, Any]:
         means = {key: value if math.isfinite(value) else None for key, value in self.recorder.means().items()}
         line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means}
+        if skipped := self.guard.skipped.total if self.guard.skip else 0:
+            line["skipped_steps"] = skipped
         self.metrics.append(line)
         self._files.append_metrics(line)
         return line
 
     def _resume(self) -> None:
         """Restore the newest checkpoint, if there is one."""
+        if self._last_good:
+            warn_of_damaged(self._files.set_aside_damaged())
         path = self._files.newest_checkpoint
         if path is not None:
             saved = self._state.restore(path, self._device)
@@ -306,8 +335,8 @@ class Trainer:
 
     def _write_checkpoint(self) -> None:
         if rank() == 0:
-            facts = {"seconds": self.seconds, "data": self._info._asdict()}
-            self._files.write_checkpoint(self.step, self._state.tensors(), facts)
+            facts = {"seconds": self.seconds, "data": self._info._asdict(), **self._state.facts()}
+            self._files.write_checkpoint(self.step, self._state.tensors(), facts, self.plan.run.keep)
 
     def _facts(self, *, finished: bool) -> dict[str, Any]:
         """The content of run.json."""
@@ -318,6 +347,7 @@ class Trainer:
             "finished": finished,
             "step": self.step,
             "seconds": round(self.seconds, 3),
+            "skipped_steps": self.guard.skipped.total,
             "images_per_second": round(rate, 1) if rate is not None else None,
             "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
             "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},

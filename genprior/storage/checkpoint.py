@@ -1,7 +1,8 @@
 """Checkpoints: tensors as safetensors, everything else as JSON with the tensors' checksum; never pickle.
 
 A checkpoint is two files, `step-00000800.safetensors` and `step-00000800.json`. The JSON is written last and names the
-SHA-256 of the tensors, so a checkpoint without it, or with another checksum, is not valid.
+SHA-256 of the tensors, so a checkpoint without it, or with another checksum, is not valid. Damaged checkpoints that
+`set_aside` moved are in the folder `damaged` beside them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genprior.errors import CheckpointError
+from genprior.errors import CheckpointError, GenpriorError
 from genprior.storage.files import to_file, whole_file, write_json
+from genprior.storage.formats import FORMAT, refuse_newer
 
-__all__ = ["Checkpoint", "latest", "optimiser_tensors", "read", "recorded_checksum", "restore_optimiser", "write"]
+__all__ = [
+    "Checkpoint",
+    "latest",
+    "optimiser_tensors",
+    "read",
+    "recorded_checksum",
+    "restore_optimiser",
+    "set_aside",
+    "step_of",
+    "write",
+]
 
 
 class Checkpoint:
@@ -37,8 +49,16 @@ class Checkpoint:
         return {n.removeprefix(f"{prefix}/"): t for n, t in self.tensors.items() if n.startswith(f"{prefix}/")}
 
 
-def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int = 2) -> Path:
-    """Write a checkpoint atomically, then remove all but the newest `keep`.
+def write(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    *,
+    last: int = 2,
+    every: int | None = None,
+) -> Path:
+    """Write a checkpoint atomically, then remove all but the newest `last` and those at multiples of `every` steps.
 
     Raises:
         CheckpointError: it cannot be written; older checkpoints are kept.
@@ -48,7 +68,7 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
         with whole_file(path) as partial:
             save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
             checksum = _checksum(partial)
-        write_json(path.with_suffix(".json"), {"step": step, "sha256": checksum, **facts})
+        write_json(path.with_suffix(".json"), {"format": FORMAT, "step": step, "sha256": checksum, **facts})
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True) if not path.with_suffix(".json").exists() else None
         failure = CheckpointError(
@@ -57,7 +77,9 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
         )
         failure.exit_code = 1
         raise failure from error
-    for old in _complete(folder)[:-keep]:
+    for old in _complete(folder)[:-last]:
+        if every is not None and step_of(old) % every == 0:
+            continue
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     return path
@@ -69,27 +91,83 @@ def latest(folder: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
+def step_of(path: Path) -> int:
+    """The step in the name of a checkpoint."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Move the checkpoints that are newer than the newest undamaged one into the folder `damaged`.
+
+    Returns:
+        The moved tensor files at their new places, the newest first.
+
+    Raises:
+        CheckpointError: no checkpoint is undamaged; nothing is moved.
+        NewerFormat: a newer genprior wrote one of them; nothing is moved.
+        OSError: the system cannot read or move a file.
+    """
+    complete = _complete(folder)
+    bad: list[Path] = []
+    for path in reversed(complete):
+        try:
+            _verified(path)
+        except (ValueError, KeyError, TypeError, CheckpointError):
+            bad.append(path)
+        else:
+            break
+    if bad and len(bad) == len(complete):
+        raise CheckpointError(
+            f"no checkpoint in {folder} is undamaged ({len(bad)} were tried), so training cannot resume. Nothing was "
+            "moved. Give another --out to train anew, or remove the run folder."
+        )
+    if bad:
+        (folder / "damaged").mkdir(exist_ok=True)
+    for path in bad:
+        with to_file("move", path):
+            path.replace(folder / "damaged" / path.name)  # first: tensors without their JSON are no checkpoint
+            path.with_suffix(".json").replace(folder / "damaged" / path.with_suffix(".json").name)
+    return [folder / "damaged" / path.name for path in bad]
+
+
 def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint and verify its checksum.
 
     Raises:
-        CheckpointError: it is truncated or altered; the message says what to do.
+        CheckpointError: it is truncated or altered; the message names the previous undamaged one, and what to do.
+        NewerFormat: a newer genprior wrote it.
         OSError: the system cannot read it.
     """
-    remedy = (
-        f"Delete {path.name} and {path.with_suffix('.json').name} to resume from the previous checkpoint, "
-        "or the run folder to start again."
-    )
     try:
         with to_file("read", path):
-            facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            if _checksum(path) != facts["sha256"]:
-                raise CheckpointError(
-                    f"the checkpoint {path} was truncated or altered: its checksum is wrong. {remedy}"
-                )
+            facts = _verified(path)
             return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. {_remedy(path)}") from None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError) as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read: {error!r}. {remedy}") from error
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error!r}. {_remedy(path)}") from error
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """The facts of a checkpoint whose tensors have the checksum that they name."""
+    facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    refuse_newer(facts, path.with_suffix(".json"))
+    if _checksum(path) != facts["sha256"]:
+        raise CheckpointError(f"the checkpoint {path} was truncated or altered: its checksum is wrong")
+    return facts
+
+
+def _remedy(damaged: Path) -> str:
+    for path in reversed([each for each in _complete(damaged.parent) if each.stem < damaged.stem]):
+        try:
+            _verified(path)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, GenpriorError):
+            continue
+        return (
+            f"The previous checkpoint, {path.name}, is undamaged: genprior train ... --resume last-good moves the "
+            f"damaged one aside and resumes from step {step_of(path)}."
+        )
+    return "There is no undamaged checkpoint before it: give another --out to train anew, or remove the run folder."
 
 
 def recorded_checksum(path: Path) -> str:

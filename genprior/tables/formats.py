@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.errors import RunError
 from genprior.storage.files import to_file, write_json, write_text
 from genprior.tables.escape import escaped, in_spreadsheet
+from genprior.storage.formats import refuse_newer
 from genprior.tables.table import Table, is_bold
 
 __all__ = ["FILES", "as_csv", "as_latex", "refuse_foreign", "write_table"]
@@ -144,6 +148,7 @@ def refuse_foreign(folder: Path, names: Sequence[str] = FILES) -> None:
 
     Raises:
         RunError: the folder holds such a file, or a damaged table, or is a file.
+        NewerFormat: a newer genprior wrote the table.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"the table cannot be written into {folder}: it is a file; give another --out")
@@ -159,3 +164,6 @@ def refuse_foreign(folder: Path, names: Sequence[str] = FILES) -> None:
                     f"{path} was not written by genprior, or is damaged, and would be overwritten. Nothing was "
                     "changed. Move that file, or give another --out."
                 )
+            if path.suffix == ".json":
+                with contextlib.suppress(ValueError):  # damaged, and written anew
+                    refuse_newer(json.loads(text), path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from genprior.parts import Column
+from genprior.storage.formats import FORMAT
 from genprior.tables.escape import in_markdown
 from genprior.tables.published import Published
 
@@ -170,6 +171,7 @@ class Table:
     def as_json(self) -> dict[str, Any]:
         """The table as JSON, with the values of all seeds."""
         return {
+            "format": FORMAT,
             "title": self.title,
             "columns": [column._asdict() for column in self.columns],
             "rows": [
