@@ -87,6 +87,17 @@ def test_a_stop_between_checkpoints_leaves_one_and_loses_no_step(tiny_plan, tmp_
 
 
 @WITHOUT_CURVES
+@pytest.mark.parametrize("stop", [3, 7, 14])
+def test_the_record_after_a_resume_averages_over_the_steps_before_it_too(stop, tiny_plan, tmp_path):
+    """Records are of 5 steps each, and training stops between them."""
+    plan = tiny_plan("A+B+C", *LONG)
+    Trainer(plan, 0, tmp_path / "once").run()
+    Trainer(plan, 0, tmp_path / "twice").run(until=stop)
+    Trainer(plan, 0, tmp_path / "twice").run()
+    assert without_times(tmp_path / "once") == without_times(tmp_path / "twice")
+
+
+@WITHOUT_CURVES
 def test_records_after_the_last_checkpoint_are_written_anew(tiny_plan, tmp_path):
     """A kill after step 15's record and before step 20's checkpoint: the records of 15 come again, once."""
     plan = tiny_plan("AAE", *LONG)

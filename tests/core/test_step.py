@@ -197,7 +197,7 @@ def test_what_is_not_finite_is_named_with_its_first_step(bad):
     for step, slope in enumerate((1.0, 1.0, bad, bad)):
         phase, modules = _phase_with_gradient(slope)
         recorder.add(phase, run_phase(phase, BATCH, modules, sgd(modules)), step)
-    with pytest.raises(NotFinite, match=r"row 'A\+B', step 2, phase 'p': the gradient of 'only' is not finite"):
+    with pytest.raises(NotFinite, match=r"row 'A\+B', step 2, phase 'p': the loss of 'only' is not finite"):
         recorder.check("A+B")
 
 

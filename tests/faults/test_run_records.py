@@ -97,7 +97,7 @@ def test_run_json_without_content_is_damaged_and_written_anew(scored, call, cont
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"parzen": null}', '{"parzen": NaN}', '{"parzen": "1"}'])
 def test_scores_that_are_gone_or_damaged_are_measured_anew_without_training(scored, monkeypatch, content):
     plan, folder = scored
-    expected = json.loads((folder / "scores.json").read_text())
+    expected = RunFolder(folder).scores()
     weights = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
     if content is None:
         (folder / "scores.json").unlink()
@@ -111,7 +111,7 @@ def test_scores_that_are_gone_or_damaged_are_measured_anew_without_training(scor
         assert said.endswith("; the training command of the run measures the scores anew")
         assert ("parzen: " in said) == ("parzen" in content)
     monkeypatch.setattr(Trainer, "one_step", lambda self: pytest.fail("it is trained already"))
-    assert Trainer(plan, 0, folder).run() == expected == json.loads((folder / "scores.json").read_text())
+    assert Trainer(plan, 0, folder).run() == expected == RunFolder(folder).scores()
     assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == weights
 
 

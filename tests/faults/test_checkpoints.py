@@ -1,0 +1,142 @@
+"""Damaged checkpoints are set aside on request, and which checkpoints stay."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import threading
+from pathlib import Path
+
+import pytest
+
+import genprior
+from genprior.errors import CheckpointError, GenpriorWarning
+from genprior.launch import processes
+from genprior.runs.jobs import Job
+from genprior.runs.trainer import Trainer
+from genprior.storage import checkpoint
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+STEPS = ("run.steps=6", "run.checkpoint_every=2", "run.log_every=2", "run.hooks.pictures.enabled=false")
+
+
+def steps(folder: Path) -> list[int]:
+    return sorted(checkpoint.step_of(path) for path in (folder / "checkpoints").glob("*.safetensors"))
+
+
+def damage(path: Path) -> bytes:
+    path.write_bytes(path.read_bytes()[:-10])
+    return path.read_bytes()
+
+
+@pytest.fixture
+def half(tiny_plan, tmp_path):
+    """A plan, and a folder with the checkpoints of steps 2 and 4 of 6."""
+    plan, folder = tiny_plan("AAE", *STEPS), tmp_path / "AAE" / "seed-0"
+    Trainer(plan, 0, folder).run(until=4)
+    return plan, folder
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "json"])
+def test_the_error_names_the_previous_checkpoint_and_last_good_resumes_from_it(suffix, half, tmp_path):
+    plan, folder = half
+    path = folder / "checkpoints" / f"step-00000004.{suffix}"
+    content = damage(path)
+    with pytest.raises(CheckpointError) as caught:
+        Trainer(plan, 0, folder).run()
+    assert (
+        "The previous checkpoint, step-00000002.safetensors, is undamaged: genprior train ... --resume last-good moves "
+        "the damaged one aside and resumes from step 2."
+    ) in str(caught.value)
+    assert path.read_bytes() == content
+    with pytest.warns(GenpriorWarning, match="the damaged checkpoint step-00000004 was moved to .*damaged"):
+        Trainer(plan, 0, folder, last_good=True).run()
+    aside = folder / "checkpoints" / "damaged"
+    assert {each.name for each in aside.iterdir()} == {"step-00000004.safetensors", "step-00000004.json"}
+    assert (aside / path.name).read_bytes() == content
+    Trainer(plan, 0, tmp_path / "whole").run()
+    whole = (tmp_path / "whole" / "checkpoints" / "step-00000006.safetensors").read_bytes()
+    assert (folder / "checkpoints" / "step-00000006.safetensors").read_bytes() == whole
+
+
+def test_without_an_undamaged_checkpoint_nothing_is_moved(half):
+    plan, folder = half
+    for step in (2, 4):
+        damage(folder / "checkpoints" / f"step-0000000{step}.safetensors")
+    with pytest.raises(CheckpointError, match="There is no undamaged checkpoint before it: give another --out"):
+        Trainer(plan, 0, folder).run()
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is undamaged \(2 were tried\).*Nothing was moved"):
+        Trainer(plan, 0, folder, last_good=True).run()
+    assert steps(folder) == [2, 4]
+
+
+def test_last_good_without_damage_or_without_a_run_changes_nothing(half, tmp_path):
+    plan, folder = half
+    Trainer(plan, 0, folder, last_good=True).run()
+    assert not (folder / "checkpoints" / "damaged").exists()
+    Trainer(plan, 0, tmp_path / "new", last_good=True).run()
+    assert genprior.load_run(tmp_path / "new").finished
+
+
+def test_the_command_takes_last_good(half, tiny, tmp_path, call):
+    _, folder = half
+    damage(folder / "checkpoints" / "step-00000004.safetensors")
+    command = ["train", tiny, "--rows", "AAE", "--out", tmp_path, "--jobs", 1]
+    command += [part for each in STEPS for part in ("--set", each)]
+    failed = call(*command)
+    assert failed.exit_code == 1
+    assert "--resume last-good" in failed.output
+    done = call(*command, "--resume", "last-good")
+    assert done.exit_code == 0
+    assert "warning: the damaged checkpoint step-00000004 was moved to" in done.output
+    assert (folder / "checkpoints" / "damaged" / "step-00000004.safetensors").exists()
+    assert steps(folder) == [4, 6]
+
+
+def test_a_worker_takes_last_good(half):
+    plan, folder = half
+    damage(folder / "checkpoints" / "step-00000004.safetensors")
+    ours, theirs = multiprocessing.Pipe()
+    job = processes._order(Job(plan, 0, folder))
+    failed = processes._trained(job, "cpu", theirs, threading.Event(), False)
+    assert failed[0] == "failed" and "--resume last-good" in str(failed[1])
+    with pytest.warns(GenpriorWarning, match="step-00000004 was moved"):
+        assert processes._trained(job, "cpu", theirs, threading.Event(), True)[0] == "finished"
+    ours.close()
+
+
+@pytest.mark.parametrize(
+    ("keep", "stay"), [("{}", [5, 6]), ("{last=1}", [6]), ("{last=1,every=2}", [2, 4, 6]), ("{every=3}", [3, 5, 6])]
+)
+def test_which_checkpoints_stay(keep, stay, tiny_plan, tmp_path):
+    Trainer(tiny_plan("AAE", *STEPS, "run.checkpoint_every=1", f"run.keep={keep}"), 0, tmp_path).run()
+    assert steps(tmp_path) == stay
+    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == len(stay)
+
+
+def test_keep_and_on_divergence_may_change_in_a_run(half, tiny_plan):
+    _, folder = half
+    changed = tiny_plan("AAE", *STEPS, "run.keep={last=1,every=4}", 'run.on_divergence="skip"')
+    Trainer(changed, 0, folder).run()
+    assert steps(folder) == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("setting", "wrong"), [("run.keep.last=0", "run.keep.last"), ("run.keep.often=3", "run.keep.often")]
+)
+def test_wrong_settings_are_refused(setting, wrong, tiny):
+    with pytest.raises(genprior.errors.RecipeError, match=wrong):
+        genprior.load_recipe(tiny, settings=[setting])
+
+
+def test_an_older_checkpoint_without_sums_resumes(half):
+    """It holds neither a format, nor sums of records, nor counts of steps that were left out."""
+    plan, folder = half
+    path = folder / "checkpoints" / "step-00000004.json"
+    facts = json.loads(path.read_text())
+    for name in ("format", "recorder", "skipped"):
+        del facts[name]
+    path.write_text(json.dumps(facts))
+    Trainer(plan, 0, folder).run()
+    assert genprior.load_run(folder).finished
