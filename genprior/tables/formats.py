@@ -6,14 +6,13 @@ import contextlib
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.errors import RunError
 from genprior.storage.files import to_file, write_json, write_text
-from genprior.tables.escape import escaped, in_spreadsheet
 from genprior.storage.formats import refuse_newer
+from genprior.tables.escape import escaped, in_spreadsheet
 from genprior.tables.table import Table, is_bold
 
 __all__ = ["FILES", "as_csv", "as_latex", "refuse_foreign", "write_table"]
