@@ -68,7 +68,7 @@ class TrainingState:
             # Checkpoints of older versions do not hold these.
             self._recorder.restore(saved.under("recorder"), saved.facts.get("recorder", {}))
             self._guard.restore(saved.facts.get("skipped", ()))
-        except (RuntimeError, KeyError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
                 f"the checkpoint {path} does not fit the model of this recipe: {error}. "
                 "It was written by other code or another plugin version; give another --out to train anew."

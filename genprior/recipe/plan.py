@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import tomlkit
@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from genprior.errors import PlanError
 from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, Part, ScoreSpec
 from genprior.recipe.optimiser import OptimiserConfig, OptimiserSpec, without_foreign
 from genprior.registry import Registry, installed
@@ -144,6 +145,24 @@ class Plan(BaseModel):
     def optimiser_of(self, module: str) -> OptimiserConfig:
         """The optimiser settings of a module: its own if given, else the default."""
         return self.optimiser.get(module, self.optimiser["default"])
+
+    def check_optimisers(self, modules: Iterable[str], trained: Iterable[str]) -> None:
+        """Refuse optimiser settings for a module that the model does not have and that is no setting of it either.
+
+        Args:
+            modules: the names of the model's modules.
+            trained: those with parameters.
+
+        Raises:
+            PlanError: there is no such module.
+        """
+        unknown = sorted(self.optimiser.keys() - {*modules, "default"})
+        absent = [name for name in unknown if name not in type(self.model).model_fields]
+        if absent:
+            raise PlanError(
+                f"optimiser.{absent[0]} is not a module of model '{self.model.name}'. "
+                f"Possible: default, {', '.join(trained)}"
+            )
 
     def as_table(self) -> dict[str, Any]:
         """The plan as nested tables without nulls, as TOML requires."""

@@ -151,15 +151,11 @@ class RunFolder:
 
     def _has_files_of(self, plan: Plan) -> bool:
         """Whether the run was trained on the files that the data set of `plan` has now, wherever they were."""
-        kept = self._data_hash()
+        kept = self._fact("data_hash")
         try:
-            return kept is not None and kept == plan.data.make().files_hash()
+            return kept is not None and bool(kept == plan.data.make().files_hash())
         except DataError:
             return False
-
-    def _data_hash(self) -> str | None:
-        kept: str | None = self._fact("data_hash")
-        return kept
 
     def _fact(self, name: str) -> Any:
         """An entry of run.json that not every run has; None without it."""
@@ -177,7 +173,7 @@ class RunFolder:
         Raises:
             RunError: the files have changed.
         """
-        kept = self._data_hash()
+        kept = self._fact("data_hash")
         if kept is not None and kept != files_hash:
             raise RunError(
                 f"the images of the run {self.path} have changed: their hash was {kept}, and is {files_hash}. Nothing "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
 from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
-from genprior.errors import Interrupted, PartFailed, PlanError
+from genprior.errors import Interrupted, PartFailed
 from genprior.parts import Batch, ImageSet, Model
 from genprior.randomness import reseed, seeded
 from genprior.recipe.plan import Plan
@@ -129,7 +129,7 @@ class Trainer:
             self.model.begin(self.data.draw)
         self.modules = dict(self.model.named_children())
         trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
-        self._check_optimisers(trained)
+        plan.check_optimisers(self.modules, trained)
         self.optimisers = {
             name: make_optimiser(plan.optimiser_of(name), module.parameters()) for name, module in trained.items()
         }
@@ -147,16 +147,6 @@ class Trainer:
         dtype = choose_precision(plan.run.precision, self._device)
         self.precision = str(dtype).removeprefix("torch.")
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
-
-    def _check_optimisers(self, trained: Iterable[str]) -> None:
-        """Refuse optimiser settings for a module that the model does not have and that is no setting of it either."""
-        unknown = sorted(self.plan.optimiser.keys() - self.modules.keys() - {"default"})
-        absent = [name for name in unknown if name not in type(self.plan.model).model_fields]
-        if absent:
-            raise PlanError(
-                f"optimiser.{absent[0]} is not a module of model '{self.plan.model.name}'. "
-                f"Possible: default, {', '.join(trained)}"
-            )
 
     def images(self, split: str) -> ImageSet:
         """A split of the data set, read once."""

@@ -140,3 +140,12 @@ def test_an_older_checkpoint_without_sums_resumes(half):
     path.write_text(json.dumps(facts))
     Trainer(plan, 0, folder).run()
     assert genprior.load_run(folder).finished
+
+
+@pytest.mark.parametrize("change", [{"recorder": 5}, {"recorder": {"p": 1}}, {"skipped": 3}, {"skipped": [1, 2, 3, 4]}])
+def test_counts_of_another_type_are_refused(change, half):
+    plan, folder = half
+    path = folder / "checkpoints" / "step-00000004.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CheckpointError, match="step-00000004.safetensors does not fit the model of this recipe"):
+        Trainer(plan, 0, folder).run()
