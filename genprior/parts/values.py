@@ -20,6 +20,8 @@ class Sizes(NamedTuple):
     """The width of `Condition.known`; 0 without a condition."""
     asked: int
     """The width of `Condition.asked`; 0 without a condition."""
+    one_hot: bool = False
+    """Whether `Condition.asked` is a one-hot; see `Widths`."""
 
 
 class Widths(NamedTuple):
@@ -27,6 +29,8 @@ class Widths(NamedTuple):
 
     known: int
     asked: int
+    one_hot: bool = False
+    """Whether each row of `asked` is a one-hot, which a prior that has a component for each number of it needs."""
 
 
 class Condition(NamedTuple):

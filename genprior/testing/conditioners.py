@@ -36,8 +36,9 @@ def check_conditioner(
 
     `forward`, `draw` and `of_label` return conditions of the widths that `widths` announces; dtype and device follow
     the images; draws differ, and are a function of torch's seed; `of_label` gives different classes different
-    conditions and refuses an unknown class with a PlanError, or refuses all, and `asks` states which; `consistency` is
-    one finite number, differentiable in all parameters of the conditioner.
+    conditions and refuses an unknown class with a PlanError, or refuses all, and `asks` states which; `asked` is
+    one-hot where `widths` says so; `consistency` is one finite number, differentiable in all parameters of the
+    conditioner.
 
     A conditioner on text gets captioned images, each with a random vector, also in `begin`: it has an `embedder`,
     refuses images without text with a PlanError, and `of_text` gives different sentences different conditions.
@@ -47,7 +48,7 @@ def check_conditioner(
         info: the data's form; 8x8 images of three classes if not given.
         code: d, for parts that borrow an encoder.
         labels: True requires that `of_label` returns a condition, False that it refuses; None accepts either.
-        one_hot: require that `asked` is one-hot, and that column y of `of_label(y).asked` is 1.
+        one_hot: require that `asked` is one-hot and stated to be, and that column y of `of_label(y).asked` is 1.
         lend: modules for the roles that it borrows; an `encoder` and an `image_critic` are provided.
 
     Raises:
@@ -70,14 +71,22 @@ def check_conditioner(
         "return genprior.Widths(known=..., asked=...); 0 without a condition",
     ):
         return contract.finish()
-    sizes = Sizes(data.image, code, widths.known, widths.asked)
+    sizes = Sizes(data.image, code, *widths)
     contract, fixture = begin(config, sizes, lend)
+    if one_hot:
+        contract.require(
+            widths.one_hot,
+            "widths(config, info)",
+            repr(widths),
+            "this conditioner's rows are one-hot (one_hot=True), which priors with a component for each number need",
+            "return genprior.Widths(known=..., asked=..., one_hot=True), or leave one_hot out",
+        )
     fixture.prepare = lambda part, dtype: _begin(part, data, dtype)
     made = fixture.make()
     if made is not None:
         for dtype in (torch.float32, torch.float64):
             made = fixture.make(dtype=dtype)
-            _check_conditions(contract, made, data, dtype, one_hot)
+            _check_conditions(contract, made, data, dtype, widths.one_hot or one_hot)
         _check_draws(contract, made, sizes)
         _check_labels(contract, made, data, labels, one_hot)
         if isinstance(made, TextConditioner):
@@ -124,7 +133,7 @@ def _check_condition(
             f"{called}.asked",
             f"a row such as {rows[0].tolist()}",
             "this conditioner's rows are one-hot (one_hot=True)",
-            "use torch.nn.functional.one_hot(y, width).to(dtype), or leave one_hot out",
+            "use torch.nn.functional.one_hot(y, width).to(dtype), or leave one_hot out here and in Widths",
         )
     return good
 

@@ -62,7 +62,7 @@ def check_prior(
         ContractError: lists every promise that is broken.
     """
     config = config_of(part, Prior)
-    sizes = Sizes(image, code, asked if known is None else known, asked)
+    sizes = Sizes(image, code, asked if known is None else known, asked, one_hot=asked > 0)
     contract, fixture = begin(config, sizes, lend)
     prior = fixture.make()
     if prior is not None:

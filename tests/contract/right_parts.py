@@ -86,7 +86,7 @@ class OneHot(Conditioner):
 
     @classmethod
     def widths(cls, config: Any, info: DataInfo) -> Widths:
-        return Widths(0, len(info.classes))
+        return Widths(0, len(info.classes), one_hot=True)
 
     @property
     def asks(self) -> Asks:

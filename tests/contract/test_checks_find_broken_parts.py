@@ -277,6 +277,12 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         {"widths": classmethod(lambda c, config, info: (0, 3))},
         ["a tuple", "Widths(known=..., asked=...)"],
     ),
+    (
+        "widths that do not say one-hot",
+        OneHot,
+        {"widths": classmethod(lambda c, config, info: Widths(0, 3))},
+        ["one_hot=False", "Widths(known=..., asked=..., one_hot=True)"],
+    ),
     ("no condition", OneHot, {"draw": lambda s, like: None}, ["draw(like", "None"]),
     ("plain tuple", OneHot, {"forward": lambda s, b: tuple(OneHot.forward(s, b))}, ["a tuple", "genprior.Condition"]),
     (

@@ -13,7 +13,7 @@ from genprior_std.priors.categorical import Categorical
 
 
 def prior(code=5, asked=0):
-    return Categorical.Config().make(Sizes((1, 4, 4), code, 0, asked))
+    return Categorical.Config().make(Sizes((1, 4, 4), code, 0, asked, one_hot=asked > 0))
 
 
 def test_it_keeps_the_contract_of_a_prior():
@@ -44,6 +44,8 @@ def test_a_category_of_one_and_a_condition_of_another_width_are_refused():
         prior(code=1)
     with pytest.raises(PlanError, match=r"has code_size = 5 .*width 3. Set code_size = 3, or ask for nothing"):
         prior(asked=3)
+    with pytest.raises(PlanError, match=r"'categorical' needs a one-hot as the condition, or none; the condition here"):
+        Categorical.Config().make(Sizes((1, 4, 4), 5, 0, 5))
 
 
 @pytest.mark.parametrize("kind", [MlpEncoder, GatedMlpEncoder])

@@ -27,7 +27,7 @@ ERROR_RATE = 1e-3
 
 
 def sizes(code, asked=0):
-    return Sizes(image=(1, 16, 16), code=code, known=asked, asked=asked)
+    return Sizes(image=(1, 16, 16), code=code, known=asked, asked=asked, one_hot=asked > 0)
 
 
 def one_hot(k, width, n):
@@ -290,6 +290,17 @@ def test_categorical_gaussian_draws_categories_uniformly_where_nothing_is_asked(
             sizes(3),
             "prior 'swiss_roll' lies in the plane and needs codes of 2 numbers; the code has 3. "
             "Set code_size = 2, or use a prior of any width ('gaussian', 'uniform')",
+        ),
+        *(
+            (
+                config,
+                sizes(2, 10)._replace(one_hot=False),
+                f"prior '{config.name}' needs a one-hot as the condition, or none; the condition here has 10 numbers "
+                "and is not a one-hot: it is a sentence, several codes side by side, or another code. Use a prior that "
+                "takes any condition ('code_generator', 'gaussian'), or a condition that is a one-hot (conditioner "
+                "'label', or 'infogan' with one categorical code)",
+            )
+            for config in (Mixture.Config(), SwissRoll.Config())
         ),
     ],
 )

@@ -19,7 +19,7 @@ LIKE = torch.zeros(1, dtype=torch.float64)
 
 
 def sizes(code, asked=0):
-    return Sizes(image=(1, 16, 16), code=code, known=asked, asked=asked)
+    return Sizes(image=(1, 16, 16), code=code, known=asked, asked=asked, one_hot=asked > 0)
 
 
 # Prior, and how many rows its walk has for 8 columns.

@@ -68,14 +68,14 @@ class Blind(Critic):
 def infogan(info=DIGITS, width=16, **settings):
     torch.manual_seed(0)
     config = InfoGAN.Config(**settings)
-    known, asked = InfoGAN.widths(config, info)
-    sizes = Sizes(image=info.image, code=8, known=known, asked=asked)
+    widths = InfoGAN.widths(config, info)
+    sizes = Sizes(info.image, 8, *widths)
     return config.make(sizes, image_critic=Borrowed(Pixels(Pixels.Config(), sizes, width=width)))
 
 
 def plain(part, info=DIGITS):
-    known, asked = part.widths(part.Config(), info)
-    return part.Config().make(Sizes(image=info.image, code=8, known=known, asked=asked))
+    widths = part.widths(part.Config(), info)
+    return part.Config().make(Sizes(info.image, 8, *widths))
 
 
 def batch(n=12, dtype=torch.float64):
@@ -105,7 +105,7 @@ def test_no_condition_asks_for_no_label_and_is_consistent_with_anything():
 
 def test_label_tells_and_asks_for_the_one_hot_of_the_label():
     part = plain(Label)
-    assert part.widths(part.config, DIGITS) == Widths(10, 10)
+    assert part.widths(part.config, DIGITS) == Widths(10, 10, one_hot=True)
     condition = part(batch())
     expected = torch.eye(10, dtype=torch.float64)[batch().y]
     assert torch.equal(condition.known, expected)
@@ -153,7 +153,8 @@ def test_label_needs_labels():
 @pytest.mark.parametrize(
     ("settings", "widths"),
     [
-        ({}, Widths(0, 10)),
+        ({}, Widths(0, 10, one_hot=True)),
+        ({"supervised": True}, Widths(10, 10, one_hot=True)),
         ({"continuous": 2}, Widths(0, 12)),
         ({"categorical": (), "continuous": 3}, Widths(0, 3)),
         ({"categorical": (10, 4), "continuous": 1, "supervised": True}, Widths(10, 15)),
@@ -163,6 +164,8 @@ def test_infogan_widths_hold_for_what_it_gives(settings, widths):
     part = infogan(**settings)
     assert part.widths(part.config, DIGITS) == widths
     for condition in (part(batch()), part.draw(batch().x)):
+        rows = condition.asked
+        assert bool(((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all()) == widths.one_hot
         assert condition.known.shape == (12, widths.known)
         assert condition.asked.shape == (12, widths.asked)
         assert condition.asked.dtype == condition.known.dtype == torch.float64

@@ -37,8 +37,7 @@ PRIOR = Mixture.Config(components=K, shift=2.0, radial=0.1, tangential=0.1)
 
 
 def conditioner():
-    known, asked = PartialLabel.widths(PartialLabel.Config(), INFO)
-    return PartialLabel.Config().make(Sizes(INFO.image, 2, known, asked))
+    return PartialLabel.Config().make(Sizes(INFO.image, 2, *PartialLabel.widths(PartialLabel.Config(), INFO)))
 
 
 def model_of(prior=PRIOR, **settings):
@@ -92,8 +91,10 @@ def test_the_contract_holds():
 
 
 def test_widths_are_one_more_than_the_classes_and_the_classes():
-    assert PartialLabel.widths(PartialLabel.Config(), INFO) == Widths(known=K + 1, asked=K)
-    assert PartialLabel.widths(PartialLabel.Config(), INFO._replace(labelled=8)) == Widths(known=K + 1, asked=K)
+    assert PartialLabel.widths(PartialLabel.Config(), INFO) == Widths(known=K + 1, asked=K, one_hot=True)
+    assert PartialLabel.widths(PartialLabel.Config(), INFO._replace(labelled=8)) == Widths(
+        known=K + 1, asked=K, one_hot=True
+    )
 
 
 def test_labels_are_told_and_asked_and_hidden_ones_are_told_as_hidden():

@@ -76,8 +76,9 @@ class InfoGAN(Conditioner):
             PlanError: supervised, but the data has not as many classes as the first code has categories.
         """
         asked = sum(config.categorical) + config.continuous
+        one_hot = len(config.categorical) == 1 and not config.continuous
         if not config.supervised:
-            return Widths(known=0, asked=asked)
+            return Widths(known=0, asked=asked, one_hot=one_hot)
         if len(info.classes) != config.categorical[0]:
             raise PlanError(
                 f"conditioner '{cls.name}' is supervised with a first code of {config.categorical[0]} categories; the "
@@ -86,7 +87,7 @@ class InfoGAN(Conditioner):
                 + ", or supervised = false"
             )
         check_labels_known(f"conditioner '{cls.name}' with supervised = true", info)
-        return Widths(known=config.categorical[0], asked=asked)
+        return Widths(known=config.categorical[0], asked=asked, one_hot=one_hot)
 
     def __init__(self, config: PartConfig, sizes: Sizes, image_critic: Borrowed) -> None:
         """Borrow the image critic and make the head Q."""

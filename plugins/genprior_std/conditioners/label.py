@@ -39,7 +39,7 @@ class Label(Conditioner):
                 "Use conditioner 'none' or 'infogan', or a data set with labels"
             )
         check_labels_known(f"conditioner '{cls.name}'", info)
-        return Widths(known=len(info.classes), asked=len(info.classes))
+        return Widths(known=len(info.classes), asked=len(info.classes), one_hot=True)
 
     @property
     def asks(self) -> Asks:

@@ -46,7 +46,7 @@ class PartialLabel(Conditioner):
                 f"conditioner '{cls.name}' needs images of which at least some are labelled; this data set has no "
                 "classes. Use conditioner 'none' or 'infogan', or a data set with labels"
             )
-        return Widths(known=len(info.classes) + 1, asked=len(info.classes))
+        return Widths(known=len(info.classes) + 1, asked=len(info.classes), one_hot=True)
 
     @property
     def asks(self) -> Asks:

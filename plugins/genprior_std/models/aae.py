@@ -93,14 +93,14 @@ class AdversarialAutoencoder(SingleCodeModel):
                 set where D_I does not see a condition, info_from where no Q knows what to read, or parts do not fit.
         """
         super().__init__(config)
-        known, asked = config.conditioner.part.widths(config.conditioner, info)
+        widths = config.conditioner.part.widths(config.conditioner, info)
         borrowed = {*config.reconstruction.part.borrows, *config.conditioner.part.borrows}
         self.two_phases = bool(config.improves.modules) or "image_critic" in borrowed
-        sizes = Sizes(info.image, config.code_size, known, asked)
+        sizes = Sizes(info.image, config.code_size, *widths)
         build.parts(self, sizes, without=() if self.two_phases else ("image_critic", "image_game"))
         check_adversarial(self)
         if config.mismatched_as_fake:
-            check_mismatched(self, known)
+            check_mismatched(self, widths.known)
         if config.info_from != "new":
             check_recognises(self)
 

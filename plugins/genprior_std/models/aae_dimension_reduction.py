@@ -101,8 +101,8 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         check_category_and_style(self.name, config)
         self.two_phases = bool(config.improves.modules) or "image_critic" in config.reconstruction.part.borrows
         style, category = (Sizes(info.image, width, 0, 0) for width in (config.code_size, self.categories))
-        of = {"encoder": style._replace(code=self.categories + config.code_size)}
-        of |= {"prior": style._replace(asked=self.categories), "category_critic": category, "category_game": category}
+        of = {"encoder": style._replace(code=self.categories + config.code_size), "category_critic": category}
+        of |= {"prior": style._replace(asked=self.categories, one_hot=True), "category_game": category}
         build.parts(self, style, of=of, without=() if self.two_phases else ("image_critic", "image_game"))
         self.heads = build("heads", ClusterHeads.Config(categories=self.categories, spread=config.eta), style)
         check_adversarial(self)

@@ -97,7 +97,7 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         widths = (self.categories + config.code_size, self.categories, config.code_size)
         code, category, style = (Sizes(info.image, width, 0, 0) for width in widths)
         of = {"category_critic": category, "category_game": category, "style_critic": style, "style_game": style}
-        of |= {"prior": style._replace(asked=self.categories)}
+        of |= {"prior": style._replace(asked=self.categories, one_hot=True)}
         build.parts(self, code, of=of, without=() if self.two_phases else ("image_critic", "image_game"))
         check_adversarial(self)
 

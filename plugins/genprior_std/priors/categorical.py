@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genprior import PartConfig, PlanError, Prior, Sizes
+from genprior_std.priors.one_hot import check_one_hot
 
 __all__ = ["Categorical"]
 
@@ -17,7 +18,7 @@ class Categorical(Prior):
     With a condition of that width the code is `asked` itself. It is discrete, has no density and is only sampled.
 
     Raises:
-        PlanError: the code has fewer than two numbers, or `asked` has another width.
+        PlanError: the code has fewer than two numbers, or the condition is not a one-hot of that width.
 
     Source: Makhzani and Frey, "PixelGAN Autoencoders", 2017, section 3 (categorical prior).
     """
@@ -34,6 +35,7 @@ class Categorical(Prior):
             raise PlanError(
                 f"prior '{self.name}' draws one of code_size categories, and code_size = {sizes.code}; set 2 or more"
             )
+        check_one_hot(self.name, sizes)
         if sizes.asked not in (0, sizes.code):
             raise PlanError(
                 f"prior '{self.name}' has code_size = {sizes.code} categories, so a condition must be a one-hot of "

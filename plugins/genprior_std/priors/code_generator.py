@@ -47,7 +47,7 @@ class CodeGenerator(Prior):
                 "of the model; noise cannot borrow modules. Use a simple prior such as 'gaussian' or 'uniform'"
             )
         noise = self.config.noise or sizes.code
-        self.noise_prior: Prior = simple.make(sizes._replace(code=noise, asked=0))
+        self.noise_prior: Prior = simple.make(sizes._replace(code=noise, asked=0, one_hot=False))
         n = noise + sizes.asked
         self.network = nn.Sequential(
             nn.Linear(n, 2 * n),

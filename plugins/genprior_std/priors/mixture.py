@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import DensityPrior, PartConfig, PlanError, Sizes
+from genprior_std.priors.one_hot import check_one_hot
 
 __all__ = ["Mixture"]
 
@@ -25,7 +26,7 @@ class Mixture(DensityPrior):
     condition they are those of the whole mixture.
 
     Raises:
-        PlanError: the code is not 2-D, or the width of `asked` is neither 0 nor K.
+        PlanError: the code is not 2-D, or the condition is not a one-hot of K.
 
     Source: "Adversarial autoencoders", section 2.3 and figure 4. The paper names no sizes; the defaults are those of a
     public implementation (musyoku/adversarial-autoencoder).
@@ -54,6 +55,7 @@ class Mixture(DensityPrior):
                 f"prior '{self.name}' lies in the plane and needs codes of 2 numbers; the code has {sizes.code}. "
                 "Set code_size = 2, or use a prior of any width ('gaussian', 'uniform')"
             )
+        check_one_hot(self.name, sizes)
         if sizes.asked not in (0, components):
             raise PlanError(
                 f"prior '{self.name}' has {components} components, so a condition must be a one-hot of {components}; "

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import DensityPrior, PartConfig, PlanError, Sizes
+from genprior_std.priors.one_hot import check_one_hot
 
 __all__ = ["SwissRoll"]
 
@@ -29,7 +30,7 @@ class SwissRoll(DensityPrior):
     from the k-th of K equal segments [k / K, (k + 1) / K]; without a condition, from all of [0, 1].
 
     Raises:
-        PlanError: the code is not 2-D.
+        PlanError: the code is not 2-D, or the condition is not a one-hot.
 
     Source: "Adversarial autoencoders", section 2.3 and figure 4; the geometry is that of a public implementation
     (musyoku/adversarial-autoencoder), which has no noise.
@@ -44,13 +45,14 @@ class SwissRoll(DensityPrior):
         """Standard deviation of the noise; the quadrature of the density needs about 150 / sigma nodes."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Check that codes are 2-D and choose a quadrature that resolves the noise."""
+        """Check the code and the condition, and choose a quadrature that resolves the noise."""
         super().__init__(config, sizes)
         if sizes.code != 2:
             raise PlanError(
                 f"prior '{self.name}' lies in the plane and needs codes of 2 numbers; the code has {sizes.code}. "
                 "Set code_size = 2, or use a prior of any width ('gaussian', 'uniform')"
             )
+        check_one_hot(self.name, sizes)
         self._segments = sizes.asked or 1
         edges = [math.sqrt(k / self._segments) for k in range(self._segments + 1)]
         lengths = [(b - a) * RADIUS * math.hypot(1, TURN * b) for a, b in zip(edges, edges[1:], strict=False)]
