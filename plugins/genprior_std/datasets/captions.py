@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import json
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +19,21 @@ from typing import Any, NamedTuple
 from genprior import DataError, notice
 from genprior_std.datasets.shared import name_some
 
-__all__ = ["Captions", "decode_text", "read_captions"]
+__all__ = ["Captions", "read_captions", "text_lines"]
 
 _OWN_NAME = "captions.jsonl"
 _NAMES = (_OWN_NAME, "metadata.csv", "metadata.jsonl")
 _FILE_NAME = "file_name"
 _COLUMNS = ("text", "caption", "captions")
-_NAMED_AT_MOST = 200
-"""Characters of a name in a message."""
+_LONGEST = 131_072
+"""The most characters of a caption: the limit of Python's csv module, whose change would affect the whole process."""
+_SHOWN = 200
+"""The most characters of a name in a message."""
+_BYTE_ORDER_MARKS = (
+    # The mark of UTF-32 begins with that of UTF-16.
+    ("UTF-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+    ("UTF-16", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+)
 
 
 class Captions(NamedTuple):
@@ -48,8 +56,10 @@ class _Table(NamedTuple):
         """The column of the captions: `wanted`, or the one with a usual name; None if the table has no captions.
 
         Raises:
-            DataError: two columns may be the captions.
+            DataError: two columns may be the captions, or are called file_name.
         """
+        if self.columns.count(_FILE_NAME) > 1:
+            raise DataError(f"{self.path}: {self.columns.count(_FILE_NAME)} columns are called {_FILE_NAME}; keep one")
         named = [one for one in self.columns if (one == wanted if wanted else one in _COLUMNS)]
         if _FILE_NAME not in self.columns or not named:
             return None
@@ -57,6 +67,12 @@ class _Table(NamedTuple):
             remedy = "rename one" if len(set(named)) == 1 else "set caption_column to the one to use"
             raise DataError(f"{self.path}: its columns {', '.join(named)} may all be the captions; {remedy}")
         return named[0]
+
+    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows without the header, each with the line on which it begins."""
+        if self.path.suffix == ".csv":
+            return _csv_records(self.path, text_lines(self.path, self.content))
+        return _json_records(self.path, text_lines(self.path, self.content))
 
     def lacks(self, wanted: str | None) -> str:
         """What a table without captions lacks, with the columns that it has."""
@@ -66,7 +82,7 @@ class _Table(NamedTuple):
             lacking = f"it has no column '{wanted}', which is the caption_column"
         else:
             lacking = f"it has no column {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}"
-        return f"{lacking}; its columns are {_short(', '.join(self.columns)) or 'none'}"
+        return f"{lacking}; its columns are {_shown(', '.join(self.columns)) or 'none'}"
 
 
 def read_captions(folders: Sequence[Path], pictures: Collection[Path], wanted: str | None) -> Captions | None:
@@ -81,8 +97,9 @@ def read_captions(folders: Sequence[Path], pictures: Collection[Path], wanted: s
         The captions; None where there is no such file, or only metadata without captions, which a notice says.
 
     Raises:
-        DataError: a file cannot be read, is not UTF-8, is broken, has no such column or an empty caption, or names a
-            file that is no picture of its folder; or two files hold the captions of the same images.
+        DataError: a file cannot be read, is not UTF-8, is broken, has no such column, has an empty caption or one of
+            more than 131,072 characters, or names a file that is no picture of its folder; or two files hold the
+            captions of the same images.
     """
     tables = [_open(folder / name) for folder in folders for name in _NAMES if (folder / name).is_file()]
     columns = [(table, table.column(wanted)) for table in tables]
@@ -107,17 +124,17 @@ def read_captions(folders: Sequence[Path], pictures: Collection[Path], wanted: s
             "captions; keep one file, or one in each folder of a split"
         )
     captions: dict[Path, list[str]] = {}
-    known = frozenset(pictures)
+    known = _Pictures(pictures)
     for table, column in used:
-        _read(table, column, known, captions)
+        _read(table, column, wanted, known, captions)
     return Captions(paths, {picture: tuple(texts) for picture, texts in captions.items()})
 
 
 def _open(path: Path) -> _Table:
-    """The content of a file, and its columns, for which only its first line is decoded.
+    """The content of a file, and its columns, for which only its first record is decoded.
 
     Raises:
-        DataError: the file cannot be read, or its first line is not UTF-8 or broken.
+        DataError: the file cannot be read, or its first record is not UTF-8 or broken.
     """
     try:
         content = path.read_bytes()
@@ -125,35 +142,37 @@ def _open(path: Path) -> _Table:
         raise DataError(
             f"{path}: it cannot be read ({problem.strerror or problem}); give yourself permission"
         ) from None
-    lines = content.splitlines(keepends=True)
-    first = next((place for place, line in enumerate(lines) if line.strip()), 0)
-    head = decode_text(path, b"".join(lines[: first + 1]))
+    lines = text_lines(path, content)
     if path.suffix == ".csv":
-        return _Table(path, content, next((tuple(cells) for _, cells in _csv_lines(path, head)), ()))
-    return _Table(path, content, next((tuple(record) for _, record in _json_records(path, head)), ()))
+        return _Table(path, content, next((tuple(cells) for _, cells in _csv_lines(path, lines)), ()))
+    return _Table(path, content, next((tuple(record) for _, record in _json_records(path, lines)), ()))
 
 
-def decode_text(path: Path, content: bytes) -> str:
-    """Decode a text file in UTF-8, with or without a byte order mark.
+def text_lines(path: Path, content: bytes) -> Iterator[str]:
+    """Decode a text file in UTF-8, with or without a byte order mark, one line after another.
+
+    Lines end with a line feed, a carriage return or both, which are kept. Unicode's other line separators end none: a
+    caption may hold them.
 
     Raises:
         DataError: it has another encoding; the message says the line.
     """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path}: its encoding is UTF-16; save it as UTF-8")
-    try:
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as problem:
-        line = len(content[: problem.start + 1].splitlines())
-        raise DataError(
-            f"{path}: line {line} is not UTF-8 (byte 0x{content[problem.start]:02X}); its encoding may be Latin-1 or "
-            "Windows-1252: save it as UTF-8"
-        ) from None
+    for encoding, marks in _BYTE_ORDER_MARKS:
+        if content.startswith(marks):
+            raise DataError(f"{path}: its encoding is {encoding}; save it as UTF-8")
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True), 1):
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as problem:
+            raise DataError(
+                f"{path}: line {number} is not UTF-8 (byte 0x{line[problem.start]:02X}); its encoding may be Latin-1 "
+                "or Windows-1252: save it as UTF-8"
+            ) from None
 
 
-def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def _csv_lines(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     """The rows of a CSV file, header included, each with the line on which it begins."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(lines, strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -161,32 +180,37 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as problem:
+            if "field limit" in str(problem):
+                raise DataError(
+                    f"{path}: line {line} has a cell of more than {csv.field_size_limit():,} characters; shorten it"
+                ) from None
             raise DataError(f"{path}: line {line} is no CSV ({problem}); correct the line") from None
         if cells:
             yield line, cells
 
 
-def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     header: list[str] = []
-    for line, cells in _csv_lines(path, text):
+    for line, cells in _csv_lines(path, lines):
         if not header:
             header = cells
             continue
         if len(cells) != len(header):
             raise DataError(
-                f"{path}: line {line} has {len(cells)} cells for the {len(header)} columns {_short(', '.join(header))}"
+                f"{path}: line {line} has {len(cells)} cells for the {len(header)} columns {_shown(', '.join(header))}"
                 "; put a text with commas between double quotes"
             )
         yield line, dict(zip(header, cells, strict=True))
 
 
-def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    # JSON strings may hold other line separators of Unicode, at which splitlines would cut a text.
-    for line, written in enumerate(io.StringIO(text, newline=None), 1):
+def _json_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, written in enumerate(lines, 1):
         if not written.strip():
             continue
         try:
-            record = json.loads(written)
+            record = json.loads(written, object_pairs_hook=_without_repetition)
+        except _RepeatedKeyError as problem:
+            raise DataError(f"{path}: line {line} has {problem} more than once; keep one") from None
         except (ValueError, RecursionError) as problem:
             raise DataError(f"{path}: line {line} is no JSON ({problem}); each line is one JSON object") from None
         if "\\ud" in written.lower() and not _is_unicode(record):
@@ -194,6 +218,17 @@ def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]
         if not isinstance(record, dict):
             raise DataError(f"{path}: line {line} is a JSON {type(record).__name__}; each line is one JSON object")
         yield line, record
+
+
+class _RepeatedKeyError(ValueError):
+    """A JSON object has a key twice, of which json would keep the last."""
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise _RepeatedKeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return record
 
 
 def _is_unicode(record: Any) -> bool:
@@ -204,33 +239,68 @@ def _is_unicode(record: Any) -> bool:
     return True
 
 
-def _read(table: _Table, column: str, pictures: Collection[Path], captions: dict[Path, list[str]]) -> None:
+class _Pictures:
+    """The pictures of a folder, by a path in any Unicode form.
+
+    File systems keep composed characters (NFC) or decomposed ones (NFD), and editors write either.
+    """
+
+    def __init__(self, pictures: Collection[Path]) -> None:
+        """Hold the pictures."""
+        self._exact = frozenset(pictures)
+        self._by_form: dict[str, list[Path]] = {}
+        for picture in pictures:
+            self._by_form.setdefault(_composed(picture), []).append(picture)
+
+    def at(self, path: Path) -> Path | None:
+        """The picture of exactly this path, or else the only one of this path in another Unicode form."""
+        if path in self._exact:
+            return path
+        same = self._by_form.get(_composed(path), [])
+        return same[0] if len(same) == 1 else None
+
+
+def _composed(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path))
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+
+
+def _read(table: _Table, column: str, wanted: str | None, pictures: _Pictures, captions: dict[Path, list[str]]) -> None:
     """Add the captions of a file to those of its images.
 
     Raises:
-        DataError: it is not UTF-8, is broken, has an empty caption, or names files that are no pictures of its folder.
+        DataError: it is not UTF-8, is broken, has an empty or too long caption or two columns that may be captions, or
+            names files that are no pictures of its folder.
     """
     path = table.path
-    text = decode_text(path, table.content)
     gone: dict[str, None] = {}
     unread: dict[str, None] = {}
-    for line, record in (_csv_records if path.suffix == ".csv" else _json_records)(path, text):
+    for line, record in table.records():
+        # The lines of JSON need not have the same columns.
+        if not wanted and len(several := [key for key in record if key in _COLUMNS]) > 1:
+            raise DataError(
+                f"{path}: line {line} has {' and '.join(several)}, which may all be the captions; set caption_column "
+                "to the one to use"
+            )
         name = record.get(_FILE_NAME)
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"{path}: line {line} has no {_FILE_NAME}; give the path of an image from {path.parent}")
         relative = os.path.normpath(name)
         if os.path.isabs(relative) or Path(relative).parts[:1] == ("..",):
             raise DataError(
-                f"{path}: line {line} has {_FILE_NAME} = {_short(name)}, which leaves the folder; give the path of an "
+                f"{path}: line {line} has {_FILE_NAME} = {_shown(name)}, which leaves the folder; give the path of an "
                 f"image from {path.parent}"
             )
-        picture = path.parent / relative
-        if picture in pictures:
-            captions.setdefault(picture, []).extend(
-                _texts(f"{path}: line {line}", _short(name), column, record.get(column))
-            )
+        picture = pictures.at(path.parent / relative)
+        if picture is not None:
+            texts = _texts(f"{path}: line {line}", _shown(name), column, record.get(column))
+            captions.setdefault(picture, []).extend(texts)
         else:
-            (unread if _is_there(picture) else gone)[_short(name)] = None
+            # Unlike Path.exists, this takes a name that is too long for the system for one that is not there.
+            (unread if os.path.exists(path.parent / relative) else gone)[_shown(name)] = None
     if gone:
         many = "an image that is" if len(gone) == 1 else f"{len(gone):,} images that are"
         raise DataError(
@@ -245,18 +315,6 @@ def _read(table: _Table, column: str, pictures: Collection[Path], captions: dict
         )
 
 
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long for a file
-        return False
-
-
-def _short(text: str) -> str:
-    """The text, for a message that is to be read; a line of a file may be of any length."""
-    return text if len(text) <= _NAMED_AT_MOST else f"{text[:_NAMED_AT_MOST]}..."
-
-
 def _texts(where: str, name: str, column: str, value: Any) -> list[str]:
     """The captions of a line, without space at their ends."""
     if value is None:
@@ -265,6 +323,10 @@ def _texts(where: str, name: str, column: str, value: Any) -> list[str]:
     if not all(isinstance(text, str) for text in texts):
         raise DataError(
             f"{where} has {column} = {json.dumps(value)[:60]} for {name}; a text or a list of texts is needed"
+        )
+    if longest := max((len(text) for text in texts if len(text) > _LONGEST), default=0):
+        raise DataError(
+            f"{where} has a caption of {longest:,} characters for {name}; the limit is {_LONGEST:,}: shorten it"
         )
     stripped = [text.strip() for text in texts]
     if not stripped or not all(stripped):

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from genprior import DataError, ImageSet, LocalPath, PartConfig, cache_folder, content_hash, hash_file, notice
-from genprior_std.datasets.captions import decode_text
+from genprior_std.datasets.captions import text_lines
 from genprior_std.datasets.download import Downloaded
 from genprior_std.datasets.shared import decode, name_some
 
@@ -144,8 +144,10 @@ class Flowers102(Downloaded):
             )
         with ThreadPoolExecutor() as pool:
             contents = pool.map(Path.read_bytes, files.values())
-            texts = {name: decode_text(files[name], content) for name, content in zip(files, contents, strict=True)}
-        captions = {name: tuple(filter(None, map(str.strip, text.split("\n")))) for name, text in texts.items()}
+            captions = {
+                name: tuple(filter(None, map(str.strip, text_lines(files[name], content))))
+                for name, content in zip(files, contents, strict=True)
+            }
         empty = [str(files[name]) for name, some in captions.items() if not some]
         if empty:
             raise DataError(
