@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_curves", "draw_grid", "side_by_side"]
+__all__ = ["draw_curves", "draw_grid", "is_side_by_side", "side_by_side"]
 
 PADDING = 2
 """Pixels between the images of a grid, as in the paper's figures."""
 PANELS_A_LINE = 4
+_SOFTWARE = "genprior"
+"""The metadata `Software` of pictures side by side."""
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10) -> None:
@@ -65,7 +68,12 @@ def side_by_side(panels: Mapping[str, Tensor], path: str | os.PathLike[str], col
         axis.imshow(tile.permute(1, 2, 0).numpy(), interpolation="nearest")
         axis.set_title("\n".join(textwrap.wrap(label, 34)) or " ", fontsize=11, parse_math=False)
         axis.set_axis_off()
-    _write(path, _render(figure))
+    _write(path, _render(figure, {"Software": _SOFTWARE}))
+
+
+def is_side_by_side(content: bytes) -> bool:
+    """Whether this is the content of a file that `side_by_side` wrote, by its metadata; older versions wrote none."""
+    return content.startswith(_PNG) and b"tEXtSoftware\0" + _SOFTWARE.encode() in content
 
 
 def draw_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -148,10 +156,10 @@ def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _render(figure: Figure) -> bytes:
+def _render(figure: Figure, metadata: Mapping[str, str] | None = None) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)  # registers itself as the canvas of the figure
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", metadata=metadata)
     return buffer.getvalue()

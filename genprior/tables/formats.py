@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.errors import RunError
+from genprior.pictures.grids import is_side_by_side
 from genprior.storage.files import to_file, write_json, write_text
 from genprior.storage.formats import refuse_newer
 from genprior.tables.escape import escaped, in_spreadsheet
@@ -142,8 +143,8 @@ def write_table(table: Table, folder: Path, names: Sequence[str] = FILES, pictur
 def refuse_foreign(folder: Path, names: Sequence[str] = FILES) -> None:
     """Check that no file of these names would be overwritten that genprior did not write.
 
-    A table is recognised by its content, so that the tables of older versions are recognised as well; `rows.png` by the
-    page `table.html` that shows it.
+    A table is recognised by its content, so that the tables of older versions are recognised as well; `rows.png` by its
+    metadata, or, of older versions, by the page `table.html` that shows it.
 
     Raises:
         RunError: the folder holds such a file, or a damaged table, or is a file.
@@ -153,8 +154,14 @@ def refuse_foreign(folder: Path, names: Sequence[str] = FILES) -> None:
         raise RunError(f"the table cannot be written into {folder}: it is a file; give another --out")
     for name in names:
         path = folder / name
-        shown = folder / "table.html" if name == "rows.png" else path
-        marks = _MARKS["rows.png" if name == "rows.png" else path.suffix]
+        is_picture = name == "rows.png"
+        if is_picture and path.is_file():
+            with to_file("read", path):
+                content = path.read_bytes()
+            if is_side_by_side(content):
+                continue
+        shown = folder / "table.html" if is_picture else path
+        marks = _MARKS["rows.png" if is_picture else path.suffix]
         with to_file("read", shown):
             text = shown.read_bytes().decode("utf-8", "replace") if shown.is_file() else ""
         if path.is_symlink() or path.exists():

@@ -94,7 +94,7 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
         except (CheckpointError, RunError) as error:  # checkpoints may be removed to save space
             table = dataclasses.replace(table, notes=(*table.notes, f"rows.png lacks '{label}': {error}"))
     refuse_foreign(folder, TABLE_FILES)
-    if not images:  # an older picture, which the new page would not show and so not say to be ours
+    if not first:  # a picture of rows that are not in the table any more; one of runs without checkpoints is kept
         with to_file("remove", folder / TABLE_FILES[-1]):
             (folder / TABLE_FILES[-1]).unlink(missing_ok=True)
     # The picture is written last: the page that shows it says that it is ours.

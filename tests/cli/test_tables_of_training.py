@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 import genprior
-from genprior.errors import RecipeError
+from genprior.errors import RecipeError, RunError
+from genprior.runs.jobs import jobs_of
 from genprior.tables.formats import FILES, refuse_foreign
-from genprior.tables.gather import TABLE_FILES
+from genprior.tables.gather import TABLE_FILES, write_table_of_jobs
 
 
 @pytest.fixture
@@ -90,6 +91,37 @@ def test_every_table_of_training_is_recognised(table):
     written = {path.name for path in table.iterdir()} & set(TABLE_FILES)
     assert {"table.json", "table.md", "table.html"} <= written
     assert refuse_foreign(table, TABLE_FILES) is None  # a file that is not recognised raises a RunError
+
+
+def test_a_table_without_rows_keeps_no_picture_and_is_written_again(trained, table, call):
+    recipe = genprior.load_recipe(trained.parent / "tiny.toml")
+    for row in ("AAE", "[A]"):
+        shutil.rmtree(table / row)
+    write_table_of_jobs(recipe, jobs_of(recipe, table), table)
+    assert not (table / "rows.png").exists() and "rows.png" not in (table / "table.html").read_text()
+    assert refuse_foreign(table, TABLE_FILES) is None
+
+
+def test_the_picture_is_kept_where_only_the_checkpoints_are_gone(trained, table):
+    recipe = genprior.load_recipe(trained.parent / "tiny.toml")
+    before = (table / "rows.png").read_bytes()
+    for folder in table.glob("*/*/checkpoints"):
+        shutil.rmtree(folder)
+    table_without_it = write_table_of_jobs(recipe, jobs_of(recipe, table), table)
+    assert any("rows.png lacks 'AAE'" in note for note in table_without_it.notes)
+    assert (table / "rows.png").read_bytes() == before and refuse_foreign(table, TABLE_FILES) is None
+
+
+def test_the_picture_is_recognised_by_itself_and_an_older_one_by_its_page(table):
+    (table / "table.html").rename(table / "page")
+    assert refuse_foreign(table, TABLE_FILES) is None
+    with Image.open(table / "rows.png") as picture:
+        assert picture.info["Software"] == "genprior"
+    Image.new("L", (2, 2)).save(table / "rows.png")
+    with pytest.raises(RunError, match=r"rows\.png was not written by genprior, or is damaged"):
+        refuse_foreign(table, TABLE_FILES)
+    (table / "page").rename(table / "table.html")
+    assert refuse_foreign(table, TABLE_FILES) is None
 
 
 def test_no_row_is_refused(recipe, trained, table, call):
