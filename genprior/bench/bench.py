@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from genprior.bench.references import read_real
-from genprior.bench.requests import ScoreRequest, read_score, with_samples
+from genprior.bench.requests import ScoreRequest, read_score, refuse_samples, with_samples
 from genprior.bench.rescore import Real, Scorer
 from genprior.data.foreign import Images, image_files, read_images
 from genprior.data.picture_files import PICTURE_KINDS
@@ -131,6 +131,8 @@ class Bench:
         if not wanted and self._samples is not None:
             resampled = _unique(with_samples(config, self._samples) for config in known)
             wanted = [(ScoreRequest(config=config), [config]) for config in resampled]
+        if self._samples is not None:
+            notes += refuse_samples([config for _, configs in wanted for config in configs], self._samples)
         ready = {label for label, each in zip(labels, found, strict=True) if isinstance(each, Run)}
         entries = []
         for label, each in zip(labels, found, strict=True):

@@ -14,7 +14,7 @@ from genprior.registry import Registry
 from genprior.scoring.measure import columns_of
 from genprior.tables.columns import Entry
 
-__all__ = ["ScoreRequest", "read_score", "read_table", "with_samples"]
+__all__ = ["ScoreRequest", "read_score", "read_table", "refuse_samples", "with_samples"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,24 @@ def with_samples(config: PartConfig, samples: int | None) -> PartConfig:
         raise ScoreError(
             f"--samples {samples} is not possible for score '{config.name}': {wrong_settings(error)}"
         ) from None
+
+
+def refuse_samples(configs: Sequence[PartConfig], samples: int) -> list[str]:
+    """Refuse a number of generated images if no score has one; a note for each score that has none beside others.
+
+    Raises:
+        ScoreError: no score has such a setting.
+    """
+    without = {config.name: config for config in configs if config.make().samples is None}
+    described = []
+    for name, config in without.items():
+        settings = ", ".join(
+            f"{key} = {value}" for key, value in config.model_dump(mode="json").items() if key != "name"
+        )
+        described.append(f"'{name}', whose settings are {settings or 'none'}")
+    if without and len(without) == len({config.name for config in configs}):
+        raise ScoreError(
+            f"--samples {samples} is not possible for score {', or '.join(described)}: there is no number of samples. "
+            "Leave --samples out, or give settings, such as --score '{ name = \"...\", ... }'"
+        )
+    return [f"--samples {samples} has no effect on score {text}." for text in described]

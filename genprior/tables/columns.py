@@ -116,29 +116,41 @@ class _Columns:
         self.protocol_of: dict[str, _Protocol] = {}
         self.score_of: dict[str, Score] = {}
 
-    def add(self, part: Measured | Missed) -> dict[str, str]:
+    def of_missed(self, part: Missed) -> list[str]:
+        """The columns of a score that could not be measured, once all measured ones are added.
+
+        A number that is missing was not measured on any images. So its columns are those of the same settings; only
+        settings with which nothing was measured have a column of their own.
+        """
+        settings = _json(settings_of(part.config))
+        column_keys = []
+        for key, own in columns_of([part.config.make()]).items():
+            places = [n for n, other in enumerate(self.protocols.get(key, ())) if other.settings == settings]
+            column_keys += [_column_key(key, place) for place in places] or [self._add_column(key, own, part)]
+        return column_keys
+
+    def add(self, part: Measured) -> dict[str, str]:
         """Add the columns of one score. Returns the column's key for each result key of the score.
 
         The first protocol of a result key has the key itself as its column; the n-th one has `key@n`.
         """
+        return {key: self._add_column(key, column, part) for key, column in columns_of([part.config.make()]).items()}
+
+    def _add_column(self, key: str, column: Column, part: Measured | Missed) -> str:
         extractor = part.extractor if isinstance(part, Measured) else ""
-        score: Score = part.config.make()
         protocol = _Protocol(_json(part.data), _json(settings_of(part.config)), extractor)
-        column_keys = {}
-        for key, column in columns_of([score]).items():
-            protocols = self.protocols.setdefault(key, [])
-            place = next((n for n, other in enumerate(protocols) if protocol.matches(other)), len(protocols))
-            if place == len(protocols):
-                protocols.append(protocol)
-            elif protocol.extractor:
-                protocols[place] = protocol
-            column_key = key if not place else f"{key}@{place + 1}"
-            title = column.title if not place else f"{column.title} ({place + 1})"
-            self.columns.setdefault(column_key, Column(column_key, title, column.higher_is_better))
-            self.protocol_of[column_key] = protocols[place]
-            self.score_of[column_key] = score
-            column_keys[key] = column_key
-        return column_keys
+        protocols = self.protocols.setdefault(key, [])
+        place = next((n for n, other in enumerate(protocols) if protocol.matches(other)), len(protocols))
+        if place == len(protocols):
+            protocols.append(protocol)
+        elif protocol.extractor:
+            protocols[place] = protocol
+        column_key = _column_key(key, place)
+        title = column.title if not place else f"{column.title} ({place + 1})"
+        self.columns.setdefault(column_key, Column(column_key, title, column.higher_is_better))
+        self.protocol_of[column_key] = protocols[place]
+        self.score_of[column_key] = part.config.make()
+        return column_key
 
     def notes(self) -> list[str]:
         """A note for each result key that has several columns: how their protocols differ."""
@@ -155,6 +167,10 @@ class _Columns:
         ]
 
 
+def _column_key(key: str, place: int) -> str:
+    return f"{key}@{place + 1}" if place else key
+
+
 def _sorted_into_columns(
     entries: Sequence[Entry],
 ) -> tuple[_Columns, list[dict[str, str]], list[dict[str, float]]]:
@@ -164,18 +180,14 @@ def _sorted_into_columns(
     scores: list[dict[str, float]] = []
     for entry in entries:
         entry_scores: dict[str, float] = {}
-        entry_reasons: dict[str, str] = {}
-        parts: list[Measured | Missed] = [*entry.measured, *entry.missed]
-        for part in parts:
+        for part in entry.measured:
             for key, column_key in columns.add(part).items():
-                if isinstance(part, Missed):
-                    entry_reasons[column_key] = part.reason
-                    continue
                 for prefix in ("", "real_"):
                     if prefix + key in part.values:
                         entry_scores[prefix + column_key] = part.values[prefix + key]
         scores.append(entry_scores)
-        reasons.append(entry_reasons)
+    for entry in entries:
+        reasons.append({key: missed.reason for missed in entry.missed for key in columns.of_missed(missed)})
     for entry, entry_scores in zip(entries, scores, strict=True):
         for key, value in entry.others.items():
             if key.removeprefix("real_") not in columns.protocols:

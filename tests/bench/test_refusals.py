@@ -6,6 +6,10 @@ import shutil
 
 import pytest
 
+from genprior.bench.requests import refuse_samples
+from genprior_std.scores.parzen import Parzen
+from genprior_std.scores.style_consistency import StyleConsistency
+
 from .tables import DIGITS, PARZEN, noise, png_folder, refused, unfinished, unscored
 
 
@@ -20,6 +24,19 @@ from .tables import DIGITS, PARZEN, noise, png_folder, refused, unfinished, unsc
 def test_fewer_samples_than_a_score_can_do_with(small, call, score, message):
     said = refused(call, small / "runs", "--score", score, "--samples", "8")
     assert "is asked of 8 samples" in said and message in said and "raise --samples" in said
+
+
+def test_a_score_without_a_number_of_samples_has_none_to_change(small, call):
+    said = refused(call, small / "runs", "--score", "style_consistency", "--samples", "10")
+    assert said == (
+        "error: --samples 10 is not possible for score 'style_consistency', whose settings are noises = 500: there is "
+        "no number of samples. Leave --samples out, or give settings, such as --score '{ name = \"...\", ... }'\n"
+    )
+    configs = [StyleConsistency.Config(noises=7), Parzen.Config()]
+    assert refuse_samples(configs, 10) == [
+        "--samples 10 has no effect on score 'style_consistency', whose settings are noises = 7."
+    ]
+    assert refuse_samples(configs[1:], 10) == refuse_samples([], 10) == []
 
 
 def test_fewer_images_than_samples_are_refused_where_nothing_else_is_measured(call, tmp_path):

@@ -1,0 +1,54 @@
+"""Columns of a table: one for each protocol with which something was measured."""
+
+from __future__ import annotations
+
+from genprior.tables.columns import Entry, Measured, Missed, tabulate
+from genprior_std.scores.parzen import Parzen
+
+TEXTS, LABELS, GREYS = {"name": "texts"}, {"name": "labels"}, {"name": "greys"}
+FEW, MANY = Parzen.Config(samples=60), Parzen.Config(samples=70)
+
+
+def measured(label, data, value, config=FEW):
+    return Entry(label, label, 0, [Measured(config, data, {"parzen": value})])
+
+
+def missed(label, data, config=FEW, state=""):
+    return Entry(label, label, 0, missed=[Missed(config, data, f"{label} cannot")], state=state)
+
+
+def test_a_score_that_was_not_measured_has_no_protocol():
+    for entries in (
+        [measured("a", TEXTS, 1.0), missed("b", LABELS)],
+        [missed("b", LABELS), measured("a", TEXTS, 1.0)],
+        [missed("b", LABELS), measured("a", TEXTS, 1.0), missed("c", GREYS, state="not trained")],
+    ):
+        table = tabulate("", entries)
+        assert [column.key for column in table.columns] == ["parzen"] == list(table.protocols)
+        assert table.protocols["parzen"].endswith("real images: texts") and not table.notes
+        rows = {row.label: row for row in table.rows}
+        assert rows["a"].scores["parzen"].values == (1.0,) and rows["b"].empty == {"parzen": "b cannot"}
+        assert rows["c"].empty == {"parzen": "not trained"} if "c" in rows else True
+
+
+def test_the_reason_stands_in_each_column_that_the_score_may_have():
+    table = tabulate("", [measured("a", TEXTS, 1.0), measured("b", LABELS, 2.0), missed("c", GREYS)])
+    assert {row.label: row.empty for row in table.rows} == {
+        "a": {"parzen@2": "measured with another protocol, in another column"},
+        "b": {"parzen": "measured with another protocol, in another column"},
+        "c": {"parzen": "c cannot", "parzen@2": "c cannot"},
+    }
+    assert [note.startswith("'parzen' was measured with 2 protocols") for note in table.notes] == [True]
+
+
+def test_settings_with_which_nothing_was_measured_have_a_column_that_says_why():
+    table = tabulate("", [missed("b", LABELS), missed("c", GREYS)])
+    assert [column.key for column in table.columns] == ["parzen"]
+    assert [row.empty for row in table.rows] == [{"parzen": "b cannot"}, {"parzen": "c cannot"}]
+    table = tabulate("", [measured("a", TEXTS, 1.0), missed("b", LABELS, MANY), missed("c", TEXTS, MANY)])
+    assert [column.key for column in table.columns] == ["parzen", "parzen@2"]
+    assert [row.empty for row in table.rows] == [
+        {"parzen@2": "measured with another protocol, in another column"},
+        {"parzen": "not measured", "parzen@2": "b cannot"},
+        {"parzen": "not measured", "parzen@2": "c cannot"},
+    ]
