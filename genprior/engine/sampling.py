@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from genprior.data.images import images_to_float, to_uint8
+from genprior.data.notices import notice
+from genprior.data.picture_files import named
 from genprior.errors import PlanError
 from genprior.parts import Batch, ImageSet, Model
 from genprior.randomness import seeded
@@ -32,7 +34,9 @@ def evaluating(model: Model) -> Iterator[None]:
             module.training = training
 
 
-def generate(model: Model, n: int, *, seed: int, label: int | None = None, text: Sequence[str] | None = None) -> Tensor:
+def generate(
+    model: Model, n: int, *, seed: int, label: int | None = None, text: str | Sequence[str] | None = None
+) -> Tensor:
     """The first n images of the sequence that a seed determines.
 
     Args:
@@ -40,13 +44,13 @@ def generate(model: Model, n: int, *, seed: int, label: int | None = None, text:
         n: the number of images.
         seed: draws codes and conditions; a longer sequence begins with the shorter one.
         label: the class of the images; None draws conditions.
-        text: sentences that describe the images, repeated in turn; None draws conditions.
+        text: a sentence that describes the images, or several, repeated in turn; None draws conditions.
 
     Returns:
         uint8 [n, c, h, w] on the host.
 
     Raises:
-        PlanError: both label and text are given, or the model takes no label, or no text.
+        PlanError: both label and text are given, the text is none, or the model takes no label, or no text.
     """
     device = next(model.parameters()).device
     sentences = None if text is None else _embedded(model, text, label).to(device)
@@ -66,18 +70,31 @@ def generate(model: Model, n: int, *, seed: int, label: int | None = None, text:
     return torch.cat(chunks)
 
 
-def _embedded(model: Model, text: Sequence[str], label: int | None) -> Tensor:
-    """The vectors [m, size] of sentences on the host."""
+def _embedded(model: Model, text: str | Sequence[str], label: int | None) -> Tensor:
+    """The vectors [m, size] of sentences on the host; a notice tells of words that the embedder does not know."""
     if label is not None:
         raise PlanError("a label and a text were given for the same images; give one of them")
-    if not text:
+    sentences = [text] if isinstance(text, str) else text
+    if not isinstance(sentences, Sequence) or not all(isinstance(sentence, str) for sentence in sentences):
+        given = repr(text)
+        raise PlanError(
+            f"text = {given if len(given) <= 60 else given[:60] + '...'} was given; give a sentence, or a list of "
+            'sentences, such as text=["a red 7"]'
+        )
+    if not sentences:
         raise PlanError("an empty list of sentences was given; give at least one")
     if model.embedder is None:
         raise PlanError(
             f"model '{model.name}' of this run takes no text; sample without one, or train on captioned images with "
             "conditioner 'sentence'"
         )
-    return model.embedder.embed(text)
+    vectors = model.embedder.embed(sentences)
+    if unknown := model.embedder.unknown_words(sentences):
+        notice(
+            f"embedder '{model.embedder.name}' does not know {'this word' if len(unknown) == 1 else 'these words'} of "
+            f"the text and ignores {'it' if len(unknown) == 1 else 'them'}: {named(unknown)}"
+        )
+    return vectors
 
 
 def generate_labels(model: Model, y: Tensor, *, seed: int, stream: str, whole_batches: bool = False) -> Tensor:

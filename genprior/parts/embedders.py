@@ -82,6 +82,10 @@ class Embedder(Part, ABC):
             PlanError: the state is not one of this embedder with these settings.
         """
 
+    def unknown_words(self, sentences: Sequence[str]) -> tuple[str, ...]:
+        """The words that `embed` ignores in sentences that have other words that it knows; none by default."""
+        return ()
+
     def refuse_empty(self, sentences: Sequence[str]) -> None:
         """Refuse sentences of which one has no words at all, but white space at most.
 

@@ -192,14 +192,13 @@ class Run:
         Raises:
             RunError: n is below 1, or there is no checkpoint yet.
             PlanError: the class does not exist, the model is not conditioned on labels or not on text, both are given,
-                or a sentence is empty.
+                or a sentence is empty or no text.
         """
         if n < 1:
             raise RunError(f"{n} images were requested; request at least 1")
         index = None if label is None else self.label_index(label)
-        sentences = [text] if isinstance(text, str) else text
         with naming_parts(self.label):
-            return generate(self.model, n, seed=seed, label=index, text=sentences)
+            return generate(self.model, n, seed=seed, label=index, text=text)
 
 
 def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:

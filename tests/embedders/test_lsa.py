@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,23 @@ def test_sentences_of_unknown_words_share_a_vector_and_are_told(caplog: pytest.L
         "embedded as a sentence without words",
         "embedder 'lsa': no word of 'orange' is in the training captions; it is embedded as a sentence without words",
     ]
+
+
+def test_composed_and_decomposed_letters_are_one() -> None:
+    words = ["caf\u00e9 au lait", "the th\u00e9 is green", "\u1e69ix tea", "caf\u00e9 th\u00e9"]
+    forms = {form: [unicodedata.normalize(form, text) for text in words] for form in ("NFC", "NFD")}
+    assert forms["NFC"] != forms["NFD"]
+    made = {form: fitted(texts, size=2) for form, texts in forms.items()}
+    wanted = made["NFC"].embed(forms["NFC"])
+    assert all(torch.equal(each.embed(texts), wanted) for each in made.values() for texts in forms.values())
+    assert made["NFD"].state().notes == made["NFC"].state().notes
+
+
+def test_unknown_words_beside_known_ones_are_told() -> None:
+    sentences = ["a Red caf\u00e9 seven", "purple nine", "Green cafe\u0301, OR mauve!", "white on red", "?!"]
+    assert FITTED.unknown_words(sentences) == ("caf\u00e9", "or", "mauve")
+    with pytest.raises(PlanError, match="has learned nothing yet"):
+        LatentSemanticAnalysis.Config(size=6).make().unknown_words(["red"])
 
 
 def test_no_sentences_have_no_vectors() -> None:

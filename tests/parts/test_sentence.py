@@ -15,17 +15,23 @@ from pydantic import ValidationError
 from scipy import stats
 from torch.distributions import Independent, Normal
 
+from genprior.data import notices
 from genprior.engine.build import build_model
+from genprior.engine.sampling import generate
 from genprior.errors import PlanError
 from genprior.parts import Batch, Borrowed, Critic, DataInfo, Sizes, Widths
 from genprior.testing import check_conditioner
 from genprior_std.conditioners.label import Label
+from genprior_std.conditioners.none import NoCondition
 from genprior_std.conditioners.sentence import Sentence
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.gan import GenerativeAdversarialNetwork
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
+from genprior_std.priors.categorical import Categorical
 from genprior_std.priors.code_generator import CodeGenerator
+from genprior_std.priors.mixture import Mixture
+from genprior_std.priors.swiss_roll import SwissRoll
 
 from ..small_embedder import HashedWords
 
@@ -165,12 +171,15 @@ def test_conditions_are_drawn_evenly_from_the_kept_sentences():
 
 def gan(**changes):
     return GenerativeAdversarialNetwork.Config(
-        code_size=4,
-        prior=CodeGenerator.Config(noise=3),
         decoder=MlpDecoder.Config(hidden=(8,), conditional=True),
         image_critic=MlpImageCritic.Config(hidden=(8,), conditional=True),
         game=NonSaturating.Config(),
-        **{"conditioner": Sentence.Config(embedder=WORDS, kept=7), **changes},
+        **{
+            "code_size": 4,
+            "prior": CodeGenerator.Config(noise=3),
+            "conditioner": Sentence.Config(embedder=WORDS, kept=7),
+            **changes,
+        },
     )
 
 
@@ -198,6 +207,40 @@ def test_a_model_has_the_embedder_of_its_conditioner_and_makes_images_of_text():
     assert torch.equal(made[0][0], made[1][0])
     assert not torch.equal(made[0][1], made[1][1])
     assert build_model(gan(conditioner=Label.Config()), INFO, 0).embedder is None
+
+
+@pytest.mark.parametrize("prior", [Categorical.Config(), Mixture.Config(components=WORDS.size), SwissRoll.Config()])
+def test_a_prior_that_needs_a_one_hot_takes_no_sentence(prior):
+    with pytest.raises(PlanError, match=f"prior '{prior.name}' needs a one-hot .*; the condition here has {D} numbers"):
+        build_model(gan(prior=prior, code_size=2), INFO, 0)
+    build_model(gan(prior=prior, code_size=2, conditioner=NoCondition.Config()), INFO, 0)
+
+
+@pytest.mark.parametrize("text", [5, [5], ["a red circle", None], b"red", {"red"}])
+def test_a_text_that_is_none_is_refused(text):
+    with pytest.raises(PlanError) as caught:
+        generate(build_model(gan(), INFO, 0), 2, seed=0, text=text)
+    assert str(caught.value) == (
+        f'text = {text!r} was given; give a sentence, or a list of sentences, such as text=["a red 7"]'
+    )
+
+
+def test_a_text_alone_is_one_sentence():
+    model = build_model(gan(), INFO, 0).eval()
+    made = generate(model, 3, seed=0, text="a red circle")
+    assert torch.equal(made, generate(model, 3, seed=0, text=["a red circle"]))
+
+
+def test_words_that_the_embedder_does_not_know_are_told_once(monkeypatch, caplog):
+    notices._once.cache_clear()
+    monkeypatch.setattr(HashedWords, "unknown_words", lambda self, sentences: tuple("abcdefg"[: len(sentences)]))
+    model = build_model(gan(), INFO, 0).eval()
+    for number in (1, 1, 7):
+        generate(model, 2, seed=0, text=["red"] * number)
+    assert caplog.messages == [
+        "embedder 'hashed_words' does not know this word of the text and ignores it: a",
+        "embedder 'hashed_words' does not know these words of the text and ignores them: a, b, c, d, e, and 2 more",
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +38,8 @@ class LatentSemanticAnalysis(Embedder):
     from N(0, I) of the same width, beside which a code generator receives them. A sentence without any known word has
     the vector of x = 0.
 
+    Sentences are first brought into the Unicode form NFC, so that a composed letter and its parts are one word.
+
     Only the 20,000 most frequent terms count. The decomposition is exact for up to 2000 terms or captions, and
     otherwise ARPACK's. Each direction has its largest weight positive. One thread computes it, without random draws, so
     that the result depends on neither.
@@ -67,7 +71,7 @@ class LatentSemanticAnalysis(Embedder):
         self.refuse_empty(captions)
         vectorizer = self._made()
         try:
-            counts = vectorizer.fit_transform(list(captions))
+            counts = vectorizer.fit_transform(_composed(captions))
         except ValueError as error:  # scikit-learn's: an empty vocabulary, or no caption
             raise PlanError(
                 f"embedder '{self.name}': none of the {len(captions)} captions has a word, so there is nothing to "
@@ -110,7 +114,7 @@ class LatentSemanticAnalysis(Embedder):
         self.refuse_empty(sentences)
         if not sentences:
             return torch.zeros(0, self.config.size)
-        counts = self._vectorizer.transform(list(sentences))
+        counts = self._vectorizer.transform(_composed(sentences))
         unknown = np.flatnonzero(counts.getnnz(axis=1) == 0)
         if len(unknown):
             notice(
@@ -121,6 +125,18 @@ class LatentSemanticAnalysis(Embedder):
         # SciPy multiplies a sparse row term by term, so that no vector depends on the other sentences.
         vectors = counts @ state.tensors["directions"].double().numpy().T - state.tensors["mean"].numpy()
         return torch.from_numpy(vectors).float()
+
+    def unknown_words(self, sentences: Sequence[str]) -> tuple[str, ...]:
+        """The words that are not among the terms, of sentences that have others that are, in their order."""
+        self.state()
+        terms = self._vectorizer.vocabulary
+        unknown: dict[str, None] = {}
+        for sentence in _composed(sentences):
+            words = re.findall(WORD, sentence.lower())
+            ignored = dict.fromkeys(word for word in words if word not in terms)
+            if len(ignored) < len(set(words)):
+                unknown |= ignored
+        return tuple(unknown)
 
     def state(self) -> EmbedderState:
         """The terms, their weights `idf` [terms], the scaled `directions` [size, terms] and `mean` [size].
@@ -164,6 +180,11 @@ class LatentSemanticAnalysis(Embedder):
         self._vectorizer = self._made(terms)
         self._vectorizer.idf_ = state.tensors["idf"].numpy()
         self._state = state
+
+
+def _composed(sentences: Sequence[str]) -> list[str]:
+    """The sentences in NFC, in which canonically equal letters are one; NFKC would also take x² for x2."""
+    return [unicodedata.normalize("NFC", sentence) for sentence in sentences]
 
 
 def _terms(text: str) -> list[str]:
