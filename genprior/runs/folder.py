@@ -176,8 +176,9 @@ class RunFolder:
         kept = self._fact("data_hash")
         if kept is not None and kept != files_hash:
             raise RunError(
-                f"the images of the run {self.path} have changed: their hash was {kept}, and is {files_hash}. Nothing "
-                "was changed. Restore the images to resume, or give another --out to train on these."
+                f"the images or captions of the run {self.path} have changed: their hash was {kept}, and is "
+                f"{files_hash}. Nothing was changed. Restore the files to resume, or give another --out to train on "
+                "these."
             )
 
     def claim(self, plan: Plan) -> None:

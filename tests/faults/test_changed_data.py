@@ -76,8 +76,8 @@ def test_a_run_is_not_resumed_on_other_images(tmp_path, data):
     with pytest.raises(RunError) as caught:
         Trainer(plan(tmp_path, data), 0, run).run()
     text = str(caught.value)
-    assert text.startswith(f"the images of the run {run} have changed: their hash was {kept}, and is ")
-    assert text.endswith("Restore the images to resume, or give another --out to train on these.")
+    assert text.startswith(f"the images or captions of the run {run} have changed: their hash was {kept}, and is ")
+    assert text.endswith("Restore the files to resume, or give another --out to train on these.")
     assert files(run) == before
     images(tmp_path)
     assert "classifier_fid" in Trainer(plan(tmp_path, data), 0, run).run()

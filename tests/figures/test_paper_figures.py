@@ -370,7 +370,7 @@ def test_a_run_on_images_that_have_changed_is_refused(table, tmp_path):
     facts = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(facts | {"data_hash": "0123"}))
     with pytest.raises(
-        RunError, match=f"the images of the run {folder} have changed: their hash was 0123, and is None"
+        RunError, match=f"the images or captions of the run {folder} have changed: their hash was 0123, and is None"
     ):
         load_run(folder).images("test")
 
