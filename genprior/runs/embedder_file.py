@@ -12,13 +12,27 @@ from genprior.parts import EmbedderState
 from genprior.storage.cache import content_hash
 from genprior.storage.files import to_file, whole_file
 
-__all__ = ["embedder_hash", "read_embedder", "write_embedder"]
+__all__ = ["embedder_hash", "read_embedder", "refuse_other", "write_embedder"]
 
 
 def embedder_hash(state: EmbedderState) -> str:
     """A hash of a fitted embedder, which run.json keeps: a run reads text only with that embedder."""
     texts = [text for item in sorted(state.notes.items()) for text in item]
     return content_hash(state.tensors, *texts)
+
+
+def refuse_other(state: EmbedderState, kept: str | None, run: Path) -> None:
+    """Refuse another embedder than that of the hash `kept` of the run in folder `run`, if it recorded one.
+
+    Raises:
+        RunError: it is another one.
+    """
+    found = embedder_hash(state)
+    if kept is not None and kept != found:
+        raise RunError(
+            f"the run {run} was trained with another embedder: its hash is {kept}, and that of embedder.safetensors, or "
+            f"of the training captions, is {found}. Restore the file or the captions"
+        )
 
 
 def read_embedder(path: Path) -> EmbedderState | None:

@@ -24,7 +24,7 @@ from genprior.recipe.mistakes import explained
 from genprior.recipe.plan import KeepConfig, Plan
 from genprior.registry import Registry, installed
 from genprior.runs import records
-from genprior.runs.embedder_file import embedder_hash, read_embedder, write_embedder
+from genprior.runs.embedder_file import read_embedder, refuse_other, write_embedder
 from genprior.storage import checkpoint
 from genprior.storage.files import append_line, remove_partial, to_file, write_json, write_text
 from genprior.storage.formats import FORMAT
@@ -110,10 +110,7 @@ class RunFolder:
         """
         path, remedy = self.path / "recipe.toml", "remove the folder, or give another --out"
         kept = records.read_recipe(path, remedy)
-        if kept is None:
-            return None
-        kept.pop("format", None)
-        return records.with_usable_hooks(kept, self._registry)
+        return None if kept is None else records.with_usable_hooks(kept, self._registry)
 
     def plan(self) -> Plan:
         """The resolved recipe of the run, validated with the installed parts.
@@ -276,12 +273,7 @@ class RunFolder:
         Raises:
             RunError: it was another one.
         """
-        kept, found = self._fact("embedder"), embedder_hash(state)
-        if kept is not None and kept != found:
-            raise RunError(
-                f"the run {self.path} was trained with another embedder: its hash is {kept}, and that of embedder."
-                f"safetensors, or of the training captions, is {found}. Restore the file or the captions"
-            )
+        refuse_other(state, self._fact("embedder"), self.path)
 
     @property
     def lacks_embedder(self) -> bool:

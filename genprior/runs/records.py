@@ -175,6 +175,7 @@ def read_recipe(path: Path, remedy: str) -> dict[str, Any] | None:
     if wrong := excess(kept):
         raise damaged(path, f"it {wrong}", remedy)
     checked(kept, RECIPE, path, remedy)
+    kept.pop("format", None)
     return kept
 
 
