@@ -30,8 +30,8 @@ def refuse_other(state: EmbedderState, kept: str | None, run: Path) -> None:
     found = embedder_hash(state)
     if kept is not None and kept != found:
         raise RunError(
-            f"the run {run} was trained with another embedder: its hash is {kept}, and that of embedder.safetensors, or "
-            f"of the training captions, is {found}. Restore the file or the captions"
+            f"the run {run} was trained with another embedder: its hash is {kept}, and that of embedder.safetensors, "
+            f"or of the training captions, is {found}. Restore the file or the captions"
         )
 
 

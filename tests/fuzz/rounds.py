@@ -26,7 +26,6 @@ def fuzz(minutes: float, seed: int, out: Path, names: list[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         os.environ["GENPRIOR_DATA"] = str(Path(place, "cache"))
         bench = Workbench(Path(place, "bench"))
-        _ = bench.labels, bench.captions
         work = Path(place, "work")
         end = time.monotonic() + 60 * minutes
         random = Random(seed)

@@ -50,19 +50,14 @@ class Workbench:
     """Small finished runs, made once, from which inputs are drawn."""
 
     def __init__(self, folder: Path) -> None:
-        """Train the runs in a folder, once they are asked for."""
+        """Train the runs in a folder; what is imported on the way may write elsewhere, so this is not guarded."""
         self.folder = folder
-        installed()  # loaded outside of the guard
-
-    @functools.cached_property
-    def labels(self) -> Path:
+        self.labels = self._trained("labels", "scores=[]")
         """A finished run of few labels, in a folder with its table."""
-        return self._trained("labels", "scores=[]")
-
-    @functools.cached_property
-    def captions(self) -> Path:
+        self.captions = self._trained("captions")
         """A finished run of a model that reads sentences."""
-        return self._trained("captions")
+        load_run(self.labels).sample(2)
+        load_run(self.captions).sample(2, text="a red seven")
 
     def _trained(self, name: str, *settings: str) -> Path:
         recipe = load_recipe(SMALL / f"{name}.toml", settings=["run.hooks.pictures.enabled=false", *settings])
@@ -221,6 +216,8 @@ def _draw_checkpoint(random: Random, bench: Workbench) -> bytes:
 
 def _run_checkpoint(content: bytes, folder: Path, bench: Workbench) -> None:
     from genprior.engine.build import build_model
+    from genprior.engine.divergence import Guard
+    from genprior.engine.recorder import Recorder
     from genprior.engine.state import TrainingState
 
     facts, _, tensors = content.partition(b"\0")
@@ -236,7 +233,8 @@ def _run_checkpoint(content: bytes, folder: Path, bench: Workbench) -> None:
     checksum = hashlib.sha256(path.read_bytes()).hexdigest().encode()
     path.with_suffix(".json").write_bytes(facts.replace(_RIGHT, checksum))
     errors = []
-    state = TrainingState(model, {}, None)
+    guard = Guard(torch.device("cpu"))
+    state = TrainingState(model, {}, None, Recorder(), guard)
     for use in (lambda: found.sample(2), lambda: state.restore(path, torch.device("cpu")), lambda: found.classes):
         try:
             use()
