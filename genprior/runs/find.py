@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,6 +121,6 @@ def one_run(path: Path, row: str | None = None) -> Run:
         labels = {folder.parent.name for folder in found}
         raise RunError(f"there is no row '{row}' in {path}{did_you_mean(str(row), labels)}")
     if len(chosen) > 1:
-        listed = "\n".join(f"  {folder}" for folder in chosen)
-        raise RunError(f"{path} holds {len(chosen)} runs; give one of them:\n{listed}")
+        listed = "\n".join(f"  {shlex.quote(str(folder))}" for folder in chosen)
+        raise RunError(f"{path} holds {len(chosen)} runs; give one of them, or --row and its label:\n{listed}")
     return load_run(chosen[0])

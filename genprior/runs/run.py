@@ -138,6 +138,11 @@ class Run:
             return classes.index(str(label))
         if str(label).isdecimal() and int(label) < len(classes):
             return int(label)
+        if self.model.embedder is not None:
+            raise PlanError(
+                f"the model of the run {self.folder} is asked by a sentence, and by no label such as '{label}'; give a "
+                "text, in Python as text=..., on the command line as --text"
+            )
         raise PlanError(f"there is no class '{label}' in this run's data{did_you_mean(str(label), classes)}")
 
     @cached_property

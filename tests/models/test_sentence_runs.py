@@ -125,6 +125,10 @@ def test_four_steps_equal_two_and_two_and_the_run_is_sampled_without_its_caption
     assert not torch.equal(by_text, run.sample(6, seed=1, text="a dark image"))
     with pytest.raises(PlanError, match="conditioner 'sentence' takes a sentence, and no label; sample with --text"):
         run.sample(2, label="dark")
+    with pytest.raises(
+        PlanError, match="is asked by a sentence, and by no label such as '7'; give a text, in Python as"
+    ):
+        run.sample(2, label=7)
 
 
 @pytest.mark.usefixtures("no_curves")
