@@ -130,7 +130,7 @@ def _what_is_missing(
         for each in missing
         if each.row not in known
     ]
-    unfinished = _unfinished(wanted, missing, found)
+    unfinished = _unfinished(wanted, {each.row for each in missing}, found)
     lines += list(
         dict.fromkeys(
             f"  resume: {_command(each) or f'the command that trained {each.label}, given again'}"
@@ -139,7 +139,7 @@ def _what_is_missing(
     )
     resumed = {each.label for each in unfinished}
     untrained = [each for each in missing if each.row not in resumed]
-    if untrained or not rows:
+    if untrained or not (rows or unfinished):
         lines += [f"  train: {command}" for command in _commands(figure, wanted, untrained, found)]
     if not wanted.paths:
         lines += [
@@ -157,15 +157,14 @@ def _count(rows: int) -> str:
     return "all rows that are trained" if not rows else f"{rows} rows" if rows > 1 else "1 row"
 
 
-def _unfinished(wanted: RunsWanted, missing: Sequence[_Wanted], found: Sequence[Run | Pending]) -> list[Pending]:
-    """The unfinished runs of missing rows that can be resumed."""
-    rows = {each.row for each in missing}
+def _unfinished(wanted: RunsWanted, rows: Collection[str], found: Sequence[Run | Pending]) -> list[Pending]:
+    """The unfinished runs that can be resumed: those of rows, or of any row if there are none."""
     return [
         each
         for each in found
         if isinstance(each, Pending)
         and each.facts is not None
-        and each.label in rows
+        and (each.label in rows or not rows)
         and wanted.seed in (None, each.facts["seed"])
     ]
 

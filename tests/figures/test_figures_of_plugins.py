@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Picture
@@ -108,6 +111,17 @@ def test_all_rows_that_are_found(own, table, tmp_path, call):
     shown = call("figure", "means", table / "fixed prior", "--out", tmp_path / "m").stdout
     assert shown.splitlines()[0] == f"fixed prior, seed 0: {table}/fixed prior/seed-0"
     assert arrays(tmp_path / "m.npz")["means"].shape == (1,)
+
+
+def test_unfinished_runs_of_any_row_are_resumed(own, table, tmp_path, call):
+    folder = tmp_path / "runs" / "A" / "seed-0"
+    shutil.copytree(table / "fixed prior" / "seed-0", folder)
+    facts = json.loads((folder / "run.json").read_text())
+    command = ["genprior", "train", "own.toml", "--with", "quick"]
+    (folder / "run.json").write_text(json.dumps(facts | {"finished": False, "command": command}))
+    lines = call("figure", "objects", tmp_path / "runs").stderr.splitlines()
+    assert "  resume: genprior train own.toml --with quick" in lines
+    assert not [line for line in lines if line.startswith("  train:")]
 
 
 @pytest.mark.parametrize(

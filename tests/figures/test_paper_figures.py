@@ -126,7 +126,8 @@ def test_labels_in_a_figure_of_categories_are_called_labels(runs, monkeypatch):
     arrays = drawn(UnsupervisedGrid, runs, noises=2).arrays
     assert arrays["labels"].tolist() == [f"label {k}" for k in range(10)] and arrays["kind"] == "label"
     assert np.array_equal(arrays["images"], drawn(SupervisedGrid, runs, noises=2).arrays["images"])
-    monkeypatch.setattr("genprior.runs.run.Run.classes", ["label", "without", "names"])
+    for run in runs:
+        monkeypatch.setitem(vars(run), "classes", ["too", "few", "names"])
     for part in (SupervisedGrid, UnsupervisedGrid):
         assert drawn(part, runs, noises=1).arrays["labels"].tolist() == [f"label {k}" for k in range(10)]
 
