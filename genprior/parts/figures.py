@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from genprior.parts.base import Part, PartConfig
+from genprior.parts.drawings import Drawing
 from genprior.parts.models import Model
 from genprior.parts.values import ImageSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Picture
 
 __all__ = ["Drawing", "Figure", "RecipeRows", "TrainedRun"]
 
@@ -66,15 +62,6 @@ class RecipeRows(NamedTuple):
     """The recipe as `genprior train` takes it, such as `recipes/table1_priors.toml`."""
     rows: tuple[str, ...] = ()
     """The labels of its rows; empty for all rows that are found."""
-
-
-class Drawing(NamedTuple):
-    """A picture, and the data that it shows."""
-
-    picture: Picture
-    """A figure of matplotlib, made without pyplot; written as PNG and PDF."""
-    arrays: Mapping[str, NDArray[np.generic]]
-    """The data behind the picture by name, written as .npz: numbers and texts, no objects."""
 
 
 class Figure(Part, ABC):

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from genprior.errors import PlanError, PluginError, RunError, did_you_mean, wrong_settings
 from genprior.parts import Drawing, Figure, PartConfig
-from genprior.pictures.files import DrawingFiles, drawing_files, with_objects
 from genprior.registry import installed
 from genprior.runs.figure_runs import RunsWanted, figure_runs
 from genprior.runs.part_errors import naming_parts
@@ -155,7 +154,7 @@ def _files(name: str, out: Path | None) -> tuple[Path, ...]:
     return tuple(stem.with_name(stem.name + ending) for ending in ENDINGS)
 
 
-def _contents(figure: type[Figure], drawing: Any) -> DrawingFiles:
+def _contents(figure: type[Figure], drawing: Any) -> tuple[bytes, ...]:
     """The bytes of the files: the same for the same drawing, without dates.
 
     Raises:
@@ -168,10 +167,9 @@ def _contents(figure: type[Figure], drawing: Any) -> DrawingFiles:
             f"figure '{figure.name}' of {installed().origin(figure)} returned {type(drawing).__name__} instead of a "
             "genprior.Drawing with a matplotlib Figure"
         )
-    objects = with_objects(drawing.arrays)
-    if objects:
+    if drawing.objects:
         raise PluginError(
             f"figure '{figure.name}' of {installed().origin(figure)} returned arrays of objects, which an .npz would "
-            f"pickle: {', '.join(objects)}; return numbers or texts"
+            f"pickle: {', '.join(drawing.objects)}; return numbers or texts"
         )
-    return drawing_files(drawing.picture, drawing.arrays)
+    return drawing.files()

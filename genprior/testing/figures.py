@@ -12,7 +12,6 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError, PlanError
 from genprior.parts import Attribute, Condition, Drawing, Figure, ImageSet, Model, PartConfig, Phase, TrainedRun
-from genprior.pictures.files import drawing_files, with_objects
 from genprior.randomness import derive, seeded
 from genprior.testing.report import Contract, describe
 from genprior.testing.settings import check_config, config_of
@@ -97,9 +96,9 @@ def check_figure(part: PartConfig | type[Figure], *, runs: Sequence[TrainedRun] 
     files = _drawn(contract, config, shown, 0)
     if files is not None:
         again = _drawn(contract, config, shown, 0, disturbed=True)
-        for ending in ("png", "pdf", "npz") if again is not None else ():
+        for ending, first, second in zip(files._fields, files, again or (), strict=False):
             contract.require(
-                getattr(files, ending) == getattr(again, ending),
+                first == second,
                 f"draw(runs, 0), twice, as a file .{ending}",
                 "other bytes the second time",
                 "the same runs and seed give the same picture and arrays",
@@ -159,7 +158,7 @@ def _drawn(contract: Contract, config: PartConfig, runs: list[Any], seed: int, *
         "return genprior.Drawing(picture, arrays)",
     ):
         return None
-    objects = with_objects(drawing.arrays)
+    objects = drawing.objects
     if not contract.require(
         not objects,
         called,
@@ -170,7 +169,7 @@ def _drawn(contract: Contract, config: PartConfig, runs: list[Any], seed: int, *
         return None
     return contract.call(
         f"{called}, written as files",
-        lambda: drawing_files(drawing.picture, drawing.arrays),
+        drawing.files,
         "the drawing can be written as PNG, PDF and .npz",
     )
 
