@@ -165,7 +165,8 @@ def test_samples_are_those_of_the_library(trained, call, tmp_path):
     [
         (
             ["{table}"],
-            "{table} holds 2 runs; give one of them, or --row and its label:\n  {table}/AAE/seed-0\n  '{table}/[A]/seed-0'\n",
+            "{table} holds 2 runs; give one of them, or --row and its label:\n  {table}/AAE/seed-0\n"
+            "  '{table}/[A]/seed-0'\n",
         ),
         (["{table}", "--row", "AAF"], "there is no row 'AAF' in {table}; did you mean 'AAE'? Possible: AAE, [A]\n"),
         (
