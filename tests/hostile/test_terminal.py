@@ -50,6 +50,7 @@ def test_visible_text_has_no_control_characters_and_is_stable(text):
 
 def test_the_codes_of_control_characters_are_shown():
     assert visible("a\x1b]0;owned\x07\rb\x9b1m\u202e\tc\n") == "a\\x1b]0;owned\\x07\\x0db\\x9b1m\\u202e\tc\n"
+    assert visible("a\ud800b") == "a\\ud800b"  # which no stream of UTF-8 takes
 
 
 @pytest.mark.parametrize("text", ESCAPES)
