@@ -38,8 +38,11 @@ __all__ = [
 ]
 
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but for tabs and line feeds, characters that reverse the order of others, and lone surrogates."""
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udc7f\udd00-\udfff]"
+)
+"""Control characters but for tabs and line feeds, characters that reverse the order of others, and lone surrogates but
+those that stand for the bytes of a file name."""
 
 
 def visible(text: str) -> str:

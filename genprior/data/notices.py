@@ -22,4 +22,4 @@ def notice(text: str) -> None:
 
 @functools.cache
 def _once(text: str) -> None:
-    logging.getLogger("genprior").warning("%s", visible(text))
+    logging.getLogger("genprior").warning("%s", visible(text).encode(errors="backslashreplace").decode())

@@ -210,3 +210,15 @@ def test_restored_moments_lie_in_memory_as_their_parameters(tiny_plan, tmp_path)
     ]
     assert there and all(weight == moment for weight, moment in there)
     assert any(weight[1] == 1 < weight[2] for weight, _ in there if len(weight) == 4)
+
+
+@WITHOUT_CURVES
+def test_samples_that_could_not_be_written_are_drawn_when_the_run_resumes(tiny_plan, tmp_path):
+    plan = tiny_plan("A+B+C", *LONG, "run.sample_every=10")
+    Trainer(plan, 3, tmp_path / "whole").run()
+    Trainer(plan, 3, tmp_path / "lost").run(until=10)
+    (tmp_path / "lost" / "samples" / "step-00000010.png").unlink()
+    Trainer(plan, 3, tmp_path / "lost").run()
+    for name in ("step-00000010.png", "step-00000020.png"):
+        whole, lost = (tmp_path / folder / "samples" / name for folder in ("whole", "lost"))
+        assert whole.read_bytes() == lost.read_bytes()

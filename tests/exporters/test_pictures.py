@@ -76,7 +76,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
 def test_panels_stand_four_a_line(tmp_path, monkeypatch, n, across, down):
     drawn = []
     real = pictures._render
-    monkeypatch.setattr(pictures, "_render", lambda figure: drawn.append(figure) or real(figure))
+    monkeypatch.setattr(pictures, "_render", lambda figure, *facts: drawn.append(figure) or real(figure, *facts))
     labels = [f"row {number} $x_" for number in range(n)]
     side_by_side({label: noise(20) for label in labels}, tmp_path / "panels.png")
     axes = drawn[0].axes

@@ -11,7 +11,7 @@ import torch
 import genprior
 from genprior.engine.build import build_model
 from genprior.errors import PlanError
-from genprior.parts import Batch, Condition
+from genprior.parts import Batch, Condition, Sizes
 from genprior.testing import check_decoder, check_model
 from genprior_std.conditioners.label import Label
 from genprior_std.conditioners.none import NoCondition
@@ -40,7 +40,7 @@ def test_the_contract_of_a_model(changes):
 
 def test_the_decoder_is_made_for_no_code_and_moves_alone():
     model = build_model(config(), INFO, 0)
-    assert model.decoder.sizes == (INFO.image, 0, 0, 0)
+    assert model.decoder.sizes == Sizes(INFO.image, 0, 0, 0)
     assert [phase.name for phase in model.phases()] == ["likelihood"]
     assert moved_by(model, phase_of(model, "likelihood"), batch_of()) == {"decoder"}
 

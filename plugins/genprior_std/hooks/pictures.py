@@ -58,10 +58,12 @@ class Pictures(Hook):
         """Images of each cluster."""
 
     def started(self, run: TrainingRun) -> None:
-        """Draw real images once, for comparison."""
+        """Draw real images once, for comparison, and the samples of this step if they could not be written before."""
         path = run.folder / "samples" / "real.png"
         if not path.exists():
             draw_grid(run.images("train").images[: self.config.samples], path)
+        if run.step and not (run.folder / "samples" / f"step-{run.step:08d}.png").exists():
+            self.step_done(run, run.step, None)
 
     def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
         """Draw a grid of samples every `run.sample_every` steps and at the end, always of the same codes.
