@@ -6,7 +6,7 @@ import re
 
 from genprior.errors import visible
 
-__all__ = ["escaped", "in_markdown", "in_spreadsheet", "one_line"]
+__all__ = ["escaped", "in_markdown", "in_spreadsheet", "line_in_markdown", "one_line"]
 
 _OF_LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -17,6 +17,8 @@ _LATEX = re.compile("|".join(map(re.escape, _OF_LATEX)))
 
 # Emphasis, code, tags, cells, entities, links and the definitions of links. An underscore inside a word is plain.
 _MARKDOWN = re.compile(r"[\\`*<|~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|(?<=\])[(\[:]")
+# At the start of a line: a quotation, a heading, an item of a list, and a rule.
+_BLOCK = re.compile(r"(?=>|#{1,6}(?:\s|$)|[+-](?:\s|$)|(?:-\s*){3,}$|=+$)")
 
 _FORMULA = "=+-@＝＋－＠"
 # A spreadsheet whose separator is a semicolon begins a cell after it.
@@ -36,6 +38,12 @@ def escaped(text: str) -> str:
 def in_markdown(text: str) -> str:
     """The text in one line, without the markup, links and HTML that Markdown would find in it."""
     return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+
+
+def line_in_markdown(text: str) -> str:
+    """The text as a line or an item of its own, where it is no quotation, heading, list or rule either."""
+    text = in_markdown(text)
+    return f"\\{text}" if _BLOCK.match(text) else text
 
 
 def in_spreadsheet(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from genprior.parts import Column
 from genprior.storage.formats import FORMAT
-from genprior.tables.escape import in_markdown
+from genprior.tables.escape import in_markdown, line_in_markdown
 from genprior.tables.published import Published
 
 __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold"]
@@ -210,8 +210,9 @@ class Table:
             return f"| {' | '.join(shown)} |"
 
         body = "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, lines)])
-        protocol = "\n".join(f"- {in_markdown(text)}" for text in self.protocol())
-        below = [*map(in_markdown, [self.footnote(), *self.numbered(notes)]), protocol, *map(in_markdown, self.notes)]
+        protocol = "\n".join(f"- {line_in_markdown(text)}" for text in self.protocol())
+        above, last = [self.footnote(), *self.numbered(notes)], self.notes
+        below = [*map(line_in_markdown, above), protocol, *map(line_in_markdown, last)]
         return "\n\n".join([f"# {in_markdown(self.title)}", body, *filter(None, below)]) + "\n"
 
     @staticmethod

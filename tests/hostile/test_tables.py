@@ -9,7 +9,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -90,6 +90,11 @@ def test_only_the_best_number_is_bold(text):
 
 
 @given(TEXTS.filter(lambda text: text.strip()))
+@example(">")
+@example("# x")
+@example("- x")
+@example("---")
+@example("===")
 @settings(deadline=None)
 def test_markdown_shows_the_text_and_has_only_its_own_markup(text):
     page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(table(text).as_markdown())
