@@ -233,11 +233,17 @@ def test_a_row_that_cannot_be_asked_is_refused_before_training(name, tmp_path):
     assert start in str(caught.value) and str(caught.value).endswith("or use another model [row row]")
 
 
-def test_rows_that_can_be_asked_pass(tmp_path):
-    preflight(
-        load_row(tmp_path, '{ name = "label" }', '{ name = "label_accuracy" }, { name = "style_consistency" }'), "cpu"
-    )
-    preflight(load_row(tmp_path, '{ name = "infogan" }', '{ name = "category_purity" }'), "cpu")
+@pytest.mark.parametrize(
+    ("conditioner", "scores"),
+    [("label", ("label_accuracy", "style_consistency")), ("infogan", ("category_purity", "style_consistency"))],
+)
+def test_rows_that_can_be_asked_pass(conditioner, scores, tmp_path):
+    listed = ", ".join(f'{{ name = "{name}" }}' for name in scores)
+    recipe = load_row(tmp_path, f'{{ name = "{conditioner}" }}', listed)
+    before = set(tmp_path.rglob("*"))
+    preflight(recipe, "cpu")
+    assert tuple(score.name for score in recipe.plans[0].scores) == scores
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_rows_of_one_place_share_their_noise():

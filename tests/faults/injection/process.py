@@ -90,6 +90,7 @@ def start(
         from genprior.cli.app import app
 
         if before is not None:
+            "".encode("utf-8-sig")  # codecs are files of Python, which another user may not be able to read later
             before()
         if shim is not None:
             shim.install()
