@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from genprior import Model, Score, ScoreError, generate_labels
+from genprior import ImageSet, Model, Score, ScoreError, generate_labels
+from genprior_std.scores.classifier import check_classes
 
-__all__ = ["AskedScore"]
+__all__ = ["AskedScore", "ClassifiedScore"]
 
 _SCORED_OTHERWISE = {
     "label": "is asked for labels: score it by 'label_accuracy'",
@@ -77,6 +80,20 @@ class AskedScore(Score):
                 f"'{self.name}' of {samples} samples has none of some of the {number} {_plural(kind)} of model "
                 f"'{model.name}'; set samples to at least {number}"
             )
+
+
+class ClassifiedScore(AskedScore):
+    """A score of `samples` images, of each label or category in turn, which the classifier of the classes judges."""
+
+    def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
+        """Refuse a model of another kind, fewer samples than labels or categories, and images without classes.
+
+        Raises:
+            ScoreError: says what the model or the data lacks.
+        """
+        self.check_asks(model)
+        self.check_enough(model, self.config.samples)
+        check_classes(load("train"))
 
 
 def _plural(kind: str) -> str:

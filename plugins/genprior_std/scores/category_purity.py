@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import Column, ImageSet, Model, PartConfig, ScoreContext, sample_context
-from genprior_std.scores.asked import AskedScore
-from genprior_std.scores.classifier import CAVEAT, check_classes, classifier
+from genprior import Column, PartConfig, ScoreContext, sample_context
+from genprior_std.scores.asked import ClassifiedScore
+from genprior_std.scores.classifier import CAVEAT, classifier
 
 __all__ = ["CategoryPurity"]
 
 
-class CategoryPurity(AskedScore):
+class CategoryPurity(ClassifiedScore):
     """The share of a category's samples that are of its most frequent class, in percent; higher is better.
 
         category_purity = 100 / K sum_k max_c n_kc / n_k
@@ -43,16 +41,6 @@ class CategoryPurity(AskedScore):
     def columns(self) -> tuple[Column, ...]:
         """The columns of tables."""
         return (Column(self.name, "category purity %", True), Column("classes_named", "classes named", True))
-
-    def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
-        """Refuse a model without categories, images without labels, and fewer samples than categories.
-
-        Raises:
-            ScoreError: says what the model or the data lacks.
-        """
-        self.check_asks(model)
-        self.check_enough(model, self.config.samples)
-        check_classes(load("train"))
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The purity of samples and of held-out real images in percent, and how many classes are named.

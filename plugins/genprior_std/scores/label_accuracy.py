@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pydantic import Field
 
-from genprior import Column, ImageSet, Model, PartConfig, ScoreContext, sample_context
-from genprior_std.scores.asked import AskedScore
-from genprior_std.scores.classifier import CAVEAT, check_classes, classifier
+from genprior import Column, PartConfig, ScoreContext, sample_context
+from genprior_std.scores.asked import ClassifiedScore
+from genprior_std.scores.classifier import CAVEAT, classifier
 
 __all__ = ["LabelAccuracy"]
 
 
-class LabelAccuracy(AskedScore):
+class LabelAccuracy(ClassifiedScore):
     """The share of samples, in percent, that a classifier gives to the label they were asked for; higher is better.
 
         label_accuracy = 100 / N sum_i [c(x_i) = y_i],    y_i = i mod K,    x_i ~ p(x | y_i)
@@ -42,16 +40,6 @@ class LabelAccuracy(AskedScore):
     def columns(self) -> tuple[Column, ...]:
         """The columns of tables."""
         return (Column(self.name, "label recognised %", True),)
-
-    def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
-        """Refuse a model without labels, and fewer samples than labels.
-
-        Raises:
-            ScoreError: says what the model can be asked for.
-        """
-        self.check_asks(model)
-        self.check_enough(model, self.config.samples)
-        check_classes(load("train"))
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The accuracy on samples and on held-out real images, in percent.
