@@ -78,7 +78,7 @@ def our_trainer(
     images = _pictures(setting)
     train = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ())
     trainer = Trainer(plan, 0, folder, device=setting.device, splits={"train": train})
-    with mock.patch("genprior.runs.trainer.keep_freed_memory") if lends_networks else contextlib.nullcontext():
+    with mock.patch("genprior.runs.row_training.keep_freed_memory") if lends_networks else contextlib.nullcontext():
         trainer.prepare()
     trainer.model.train()
     if ready:

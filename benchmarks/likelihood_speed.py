@@ -213,7 +213,7 @@ def _untrained(setting: Setting, prior: str, folder: Path) -> Any:
     from unittest import mock
 
     # A process that only copies the weights must not change its memory settings.
-    with mock.patch("genprior.runs.trainer.keep_freed_memory"):
+    with mock.patch("genprior.runs.row_training.keep_freed_memory"):
         return our_trainer(setting, prior, "fp32", folder).model
 
 

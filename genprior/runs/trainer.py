@@ -1,46 +1,25 @@
-"""Trains one row under one seed: batches, phases, averaged weights, records, checkpoints and final scores."""
+"""Trains one row under one seed in its run folder: records, checkpoints, hooks and final scores."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed
-from torch import Tensor
-
-from genprior.data.batches import DeviceData
-from genprior.data.images import as_trained
-from genprior.engine.build import build_model
-from genprior.engine.device import choose_device, choose_precision
-from genprior.engine.divergence import Guard
-from genprior.engine.ema import AveragedWeights
-from genprior.engine.look_again import first_not_finite
-from genprior.engine.memory import keep_freed_memory
-from genprior.engine.optimise import learning_rate, make_optimiser
-from genprior.engine.ranks import average_over_ranks, rank, world
-from genprior.engine.recorder import Recorder
-from genprior.engine.sampling import evaluating, generate
-from genprior.engine.state import TrainingState
-from genprior.engine.step import run_phase
+from genprior.engine.ranks import rank
 from genprior.errors import Interrupted, PartFailed
-from genprior.parts import Batch, ImageSet, Model
-from genprior.randomness import reseed, seeded
+from genprior.parts import ImageSet
 from genprior.recipe.plan import Plan
-from genprior.registry import Registry, installed
+from genprior.registry import Registry
 from genprior.runs import records
 from genprior.runs.clock import Clock
-from genprior.runs.divergence import explanation, warn_of_damaged, warn_of_skipped
-from genprior.runs.embedded import embedded_captions
+from genprior.runs.divergence import warn_of_damaged, warn_of_skipped
 from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
-from genprior.runs.folder import RunFolder
-from genprior.runs.listeners import Listeners
 from genprior.runs.part_errors import naming_parts
+from genprior.runs.row_training import RowTraining
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all
 from genprior.storage.cache import cache_folder
@@ -48,7 +27,7 @@ from genprior.storage.cache import cache_folder
 __all__ = ["Trainer"]
 
 
-class Trainer:
+class Trainer(RowTraining):
     """Trains one row under one seed in its run folder; an unfinished run is resumed."""
 
     def __init__(
@@ -72,135 +51,18 @@ class Trainer:
             folder: the run's folder.
             device: `auto`, `cpu` or `cuda`.
             registry: the registry of parts and hooks; the installed plugins by default.
-            splits: splits of the data set that have been read, by name; splits that this trainer reads are added, so
-                that trainers of one data set can share them.
+            splits: splits of the data set that have been read, by name; see `RowTraining`.
             stop: called after each step; if True, a checkpoint is written and `Interrupted` is raised.
             progress: called with the number of steps done and images/s, at most ten times a second.
             last_good: resume from the newest undamaged checkpoint; newer ones are moved to `checkpoints/damaged`.
         """
-        self.plan = plan
-        self.seed = seed
-        self.folder = folder
-        self.step = 0
+        super().__init__(plan, seed, folder, device=device, registry=registry, splits=splits)
         self.seconds = 0.0
         self.metrics: list[dict[str, Any]] = []
-        self._device = choose_device(device)
-        self._registry = registry or installed()
-        self._files = RunFolder(folder, self._registry)
         self._stop = stop
         self._progress = progress
         self._last_good = last_good
-        self._splits = {} if splits is None else splits
         self._data_hash: str | None = None
-
-    # ----------------------------------------------------------------------------------------------------------------
-    # Preparation and one step
-    # ----------------------------------------------------------------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Read the data and build the model and its optimisers; nothing is written.
-
-        Raises:
-            GenpriorError: the data is missing, or parts do not fit.
-        """
-        plan = self.plan
-        if self._device.type == "cpu":
-            keep_freed_memory()
-        train, dataset = self.images("train"), plan.data.make()
-        self._info = as_trained(dataset, plan.run.labels, train)
-        self.model: Model = build_model(plan.model, self._info, self.seed)
-        self.data = DeviceData(
-            train,
-            self._device,
-            batch=plan.run.batch,
-            seed=self.seed,
-            **plan.run.augmentation,
-            channels_last=True,
-            stochastic=dataset.stochastic,
-            labels=self._info.labelled,
-            labelled_batch=plan.run.labelled_batch,
-            text=embedded_captions(self.model.embedder, self._files, train),
-            rank=rank(),
-            world=world(),
-        )
-        self.model.to(self._device)
-        self.model.to(memory_format=torch.channels_last)
-        with seeded(self.seed, "begin"):
-            self.model.begin(self.data.draw)
-        self.modules = dict(self.model.named_children())
-        trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
-        plan.check_optimisers(self.modules, trained)
-        self.optimisers = {
-            name: make_optimiser(plan.optimiser_of(name), module.parameters()) for name, module in trained.items()
-        }
-        # A prior that borrows a module uses it to draw codes.
-        roles = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
-        generating = {name: self.modules[name] for name in roles if name in self.modules}
-        self.average = AveragedWeights(generating, plan.run.ema) if plan.run.ema is not None else None
-        self._listeners = Listeners(plan, self._registry)
-        skip = plan.run.on_divergence == "skip"
-        kept = [buffer for part in (self.model, *self.modules.values()) for buffer in part.buffers(recurse=False)]
-        self.guard = Guard(self._device, skip=skip, kept=kept)
-        self.recorder = Recorder(latest=skip)
-        self._state = TrainingState(self.model, self.optimisers, self.average, self.recorder, self.guard)
-        self.phases = self.model.phases()
-        dtype = choose_precision(plan.run.precision, self._device)
-        self.precision = str(dtype).removeprefix("torch.")
-        self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
-
-    def images(self, split: str) -> ImageSet:
-        """A split of the data set, read once."""
-        if split not in self._splits:
-            self._splits[split] = self.plan.data.make().load(split)
-        return self._splits[split]
-
-    def one_step(self) -> None:
-        """Run every phase that is due at the current step, and increment the step.
-
-        Raises:
-            NotFinite: a loss or gradient was not finite; nothing was updated with it. On a GPU, `check` raises it.
-        """
-        plan, step = self.plan, self.step
-        batch = self._begin(step)
-        self.guard.step = step
-        for name, optimiser in self.optimisers.items():
-            optimiser.param_groups[0]["lr"] = learning_rate(plan.optimiser_of(name), step, plan.run.steps)
-        average = average_over_ranks if torch.distributed.is_initialized() else None
-        for phase in self.phases:
-            if step % phase.every == 0:
-                result = run_phase(phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard)
-                self.recorder.add(phase, result, step)
-                if result.left_out is True:
-                    self.check()
-        if self.average is not None:
-            self.average.update(step)
-        self.step += 1
-
-    def check(self) -> None:
-        """Raise if training must stop because a loss or gradient was not finite; waits for the device.
-
-        Raises:
-            NotFinite: the message names the step, the phase, the module and what was not finite first.
-        """
-        if self.guard.stopped:
-            self.recorder.check(self.plan.label, self._explained)
-
-    def _begin(self, step: int) -> Batch:
-        reseed(self.seed, "step", step, rank())
-        return self.data.batch(step)
-
-    def _explained(self, step: int, name: str) -> str:
-        """What was not finite first in a phase, found by running it again with the same weights."""
-        due = [phase for phase in self.phases if step % phase.every == 0]
-        upto = due[: 1 + [phase.name for phase in due].index(name)]
-        first = first_not_finite(upto, self._begin(step), self.model, self._autocast)
-        newest = self._files.newest_checkpoint
-        skipped = self.guard.skipped if self.guard.skip else None
-        return explanation(first, skipped, None if newest is None else self._files.checkpoint_step)
-
-    # ----------------------------------------------------------------------------------------------------------------
-    # The run
-    # ----------------------------------------------------------------------------------------------------------------
 
     def run(self, until: int | None = None) -> dict[str, float]:
         """Train to the end, resuming an unfinished run, and score.
@@ -244,18 +106,6 @@ class Trainer:
             self._listeners.finished(self, scores)
             self._files.write_facts(self._facts(finished=True))
             return scores
-
-    def sample(self, n: int, *, seed: int | None = None, label: int | None = None) -> Tensor:
-        """Draw n new images, uint8 [n, c, h, w] on the host, with the averaged weights if there are any."""
-        with self.average.in_place() if self.average is not None else contextlib.nullcontext():
-            return generate(self.model, n, seed=self.seed if seed is None else seed, label=label)
-
-    @contextlib.contextmanager
-    def trained(self) -> Iterator[Model]:
-        """The model inside a `with` block: averaged weights if there are any, evaluation mode, no gradients."""
-        averaged = self.average.in_place() if self.average is not None else contextlib.nullcontext()
-        with averaged, evaluating(self.model):
-            yield self.model
 
     def score(self) -> dict[str, float]:
         """Measure all scores of the plan on samples drawn under the run's seed."""

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from genprior.engine.divergence import LIMIT, Guard
 from genprior.errors import GenpriorWarning, NotFinite
 from genprior.parts import Objectives, Phase
-from genprior.runs import trainer as trainer_module
+from genprior.runs import row_training as trainer_module
 from genprior.runs.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("no_curves")
