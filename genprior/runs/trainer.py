@@ -22,6 +22,7 @@ from genprior.runs.part_errors import naming_parts
 from genprior.runs.row_training import RowTraining
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all
+from genprior.storage import checkpoint
 from genprior.storage.cache import cache_folder
 
 __all__ = ["Trainer"]
@@ -171,6 +172,8 @@ class Trainer(RowTraining):
             remedy = "delete this checkpoint to resume from the previous one"
             facts = records.checked(saved.facts, records.CHECKPOINT, path.with_suffix(".json"), remedy)
             self.step, self.seconds = saved.step, float(facts["seconds"])
+            # A process that ended between writing a checkpoint and removing older ones left them.
+            checkpoint.prune(path.parent, last=self.plan.run.keep.last, every=self.plan.run.keep.every)
         self.metrics = self._files.cut_metrics(self.step)
 
     def _write_checkpoint(self) -> None:

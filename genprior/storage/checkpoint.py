@@ -1,8 +1,9 @@
 """Checkpoints: tensors as safetensors, everything else as JSON with the tensors' checksum; never pickle.
 
 A checkpoint is two files, `step-00000800.safetensors` and `step-00000800.json`. The JSON is written last and names the
-SHA-256 of the tensors, so a checkpoint without it, or with another checksum, is not valid. Damaged checkpoints that
-`set_aside` moved are in the folder `damaged` beside them.
+SHA-256 of the tensors, whose file in turn names that of the other facts, so a checkpoint without JSON, or with another
+checksum, is not valid; older versions did not write the checksum of the facts. Damaged checkpoints that `set_aside`
+moved are in the folder `damaged` beside them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ __all__ = [
     "Checkpoint",
     "latest",
     "optimiser_tensors",
+    "prune",
     "read",
     "recorded_checksum",
     "restore_optimiser",
@@ -33,6 +35,9 @@ __all__ = [
     "step_of",
     "write",
 ]
+
+_FACTS = "facts_sha256"
+"""The entry of the tensors' file with the checksum of the facts."""
 
 
 class Checkpoint:
@@ -64,11 +69,13 @@ def write(
         CheckpointError: it cannot be written; older checkpoints are kept.
     """
     path = folder / f"step-{step:08d}.safetensors"
+    facts = {"format": FORMAT, "step": step, **facts}
     try:
         with whole_file(path) as partial:
-            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
+            hosted = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+            save_file(hosted, partial, metadata={_FACTS: _facts_checksum(facts)})
             checksum = _checksum(partial)
-        write_json(path.with_suffix(".json"), {"format": FORMAT, "step": step, "sha256": checksum, **facts})
+        write_json(path.with_suffix(".json"), {**facts, "sha256": checksum})
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True) if not path.with_suffix(".json").exists() else None
         failure = CheckpointError(
@@ -77,12 +84,17 @@ def write(
         )
         failure.exit_code = 1
         raise failure from error
+    prune(folder, last=last, every=every)
+    return path
+
+
+def prune(folder: Path, *, last: int, every: int | None) -> None:
+    """Remove all checkpoints but the newest `last` and those at multiples of `every` steps."""
     for old in _complete(folder)[:-last]:
         if every is not None and step_of(old) % every == 0:
             continue
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
-    return path
 
 
 def latest(folder: Path) -> Path | None:
@@ -112,7 +124,7 @@ def set_aside(folder: Path) -> list[Path]:
     for path in reversed(complete):
         try:
             _verified(path)
-        except (ValueError, KeyError, TypeError, CheckpointError):
+        except (ValueError, KeyError, TypeError, SafetensorError, CheckpointError):
             bad.append(path)
         else:
             break
@@ -154,14 +166,24 @@ def _verified(path: Path) -> dict[str, Any]:
     refuse_newer(facts, path.with_suffix(".json"))
     if _checksum(path) != facts["sha256"]:
         raise CheckpointError(f"the checkpoint {path} was truncated or altered: its checksum is wrong")
+    with safe_open(path, "pt") as file:
+        recorded = (file.metadata() or {}).get(_FACTS)
+    if recorded is not None and recorded != _facts_checksum(facts):
+        raise CheckpointError(f"the checkpoint {path} was altered: its .json is not the one that was written with it")
     return facts
+
+
+def _facts_checksum(facts: Mapping[str, Any]) -> str:
+    """The SHA-256 of the facts of training: not of the time, which differs between equal runs."""
+    known = {key: value for key, value in facts.items() if key not in ("format", "sha256", "seconds")}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def _remedy(damaged: Path) -> str:
     for path in reversed([each for each in _complete(damaged.parent) if each.stem < damaged.stem]):
         try:
             _verified(path)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, GenpriorError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError, GenpriorError):
             continue
         return (
             f"The previous checkpoint, {path.name}, is undamaged: genprior train ... --resume last-good moves the "

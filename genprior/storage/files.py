@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -14,8 +17,11 @@ from typing import Any
 
 __all__ = ["append_line", "remove_partial", "sync", "to_file", "whole_file", "write_files", "write_json", "write_text"]
 
-_PARTIAL = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}(?P<suffix>(\.[^.]+)?)")
-"""The names of the temporary files of `whole_file`."""
+_PARTIAL = re.compile(
+    r"\.(?P<stem>.+)\.[0-9a-f]{8}(-(?P<host>[0-9a-f]{6})(?P<boot>[0-9a-f]{6})-(?P<process>[0-9]+))?"
+    r"(?P<suffix>(\.[^.]+)?)"
+)
+"""The names of the temporary files of `whole_file`; older versions did not name the process."""
 
 
 @contextlib.contextmanager
@@ -76,15 +82,51 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 @contextlib.contextmanager
 def _partial_file(path: Path) -> Iterator[Path]:
     """An empty temporary file beside `path`, in its folder, which is made; it is removed when the block ends."""
-    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    host, boot = _system()
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}-{host}{boot}-{os.getpid()}{path.suffix}")
     with to_file("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         try:
             partial.touch(exist_ok=False)
             yield partial
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+
+@functools.cache
+def _system() -> tuple[str, str]:
+    """Names of this host and of the processes that its numbers mean: since the last boot, in this container."""
+    numbers = ""
+    with contextlib.suppress(OSError):
+        numbers = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid")
+    host, boot = (hashlib.sha256(name.encode()).hexdigest()[:6] for name in (platform.node(), numbers))
+    return host, boot
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this system runs, as far as can be known."""
+    if os.name == "nt":  # where the signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of `path` whose processes were killed, on this host."""
+    for other in path.parent.iterdir() if path.parent.is_dir() else ():
+        found = _PARTIAL.fullmatch(other.name) if other.name.startswith(".") else None
+        if found is None or found["host"] != _system()[0] or found["stem"] + found["suffix"] != path.name:
+            continue
+        if found["boot"] != _system()[1] or not _runs(int(found["process"])):
+            with contextlib.suppress(OSError):  # it does no harm
+                other.unlink()
 
 
 def remove_partial(folder: Path, name: str | None = None) -> None:

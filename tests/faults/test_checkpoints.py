@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import threading
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import genprior
 from genprior.errors import CheckpointError, GenpriorWarning
@@ -130,14 +132,19 @@ def test_wrong_settings_are_refused(setting, wrong, tiny):
         genprior.load_recipe(tiny, settings=[setting])
 
 
+def without_checksum_of_facts(path: Path, change: dict[str, object], *removed: str) -> None:
+    """Write a checkpoint again as an older version would have, with other facts."""
+    save_file(load_file(path), path)
+    facts = json.loads(path.with_suffix(".json").read_text()) | change
+    facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({k: v for k, v in facts.items() if k not in removed}))
+
+
 def test_an_older_checkpoint_without_sums_resumes(half):
     """It holds neither a format, nor sums of records, nor counts of steps that were left out."""
     plan, folder = half
-    path = folder / "checkpoints" / "step-00000004.json"
-    facts = json.loads(path.read_text())
-    for name in ("format", "recorder", "skipped"):
-        del facts[name]
-    path.write_text(json.dumps(facts))
+    path = folder / "checkpoints" / "step-00000004.safetensors"
+    without_checksum_of_facts(path, {}, "format", "recorder", "skipped")
     Trainer(plan, 0, folder).run()
     assert genprior.load_run(folder).finished
 
@@ -145,7 +152,41 @@ def test_an_older_checkpoint_without_sums_resumes(half):
 @pytest.mark.parametrize("change", [{"recorder": 5}, {"recorder": {"p": 1}}, {"skipped": 3}, {"skipped": [1, 2, 3, 4]}])
 def test_counts_of_another_type_are_refused(change, half):
     plan, folder = half
-    path = folder / "checkpoints" / "step-00000004.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    without_checksum_of_facts(folder / "checkpoints" / "step-00000004.safetensors", change)
     with pytest.raises(CheckpointError, match="step-00000004.safetensors does not fit the model of this recipe"):
         Trainer(plan, 0, folder).run()
+
+
+@pytest.mark.parametrize("key", ["step", "data"])
+def test_facts_that_were_altered_are_refused_and_the_previous_checkpoint_is_offered(half, key):
+    plan, folder = half
+    path = folder / "checkpoints" / "step-00000004.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {key: facts["step"] + 1 if key == "step" else {}}))
+    with pytest.raises(CheckpointError, match=r"was altered: its \.json is not .*step-00000002.*--resume last-good"):
+        Trainer(plan, 0, folder).run()
+    with pytest.warns(GenpriorWarning, match="moved"):
+        Trainer(plan, 0, folder, last_good=True).run()
+    assert genprior.load_run(folder).finished
+
+
+def test_files_of_equal_runs_are_equal(half, tmp_path):
+    """The checksum of the facts in the tensors' file does not depend on the time that training took."""
+    plan, folder = half
+    other = tmp_path / "again"
+    Trainer(plan, 0, other).run(until=4)
+    name = "checkpoints/step-00000004.safetensors"
+    assert (folder / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_checkpoints_that_a_killed_process_did_not_remove_are_removed_when_it_resumes(half, monkeypatch):
+    plan, folder = half
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "prune", lambda *args, **kwargs: None)
+        Trainer(plan, 0, folder).run(until=6)
+    assert steps(folder) == [2, 4, 6]
+    (folder / "scores.json").unlink(missing_ok=True)
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(facts | {"finished": False}))
+    Trainer(plan, 0, folder).run()
+    assert steps(folder) == [4, 6]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -192,3 +195,29 @@ def test_a_table_without_pictures_does_not_leave_the_one_of_an_older_table(tiny,
     result = call(*command)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "rows.png").exists()
+
+
+def test_temporary_files_of_processes_that_ended_are_removed_and_others_are_left(tmp_path):
+    """A killed process leaves its temporary file beside a table or figure; the next one that writes it removes it."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    path = tmp_path / "table.md"
+    with files.whole_file(path) as mine:
+        stem, number, origin, process = re.fullmatch(
+            r"(\.table)\.([0-9a-f]{8})-([0-9a-f]{12})-([0-9]+)\.md", mine.name
+        ).groups()
+        assert int(process) == os.getpid()
+        dead = f"{stem}.{number}-{origin}-{ended.pid}.md"
+        rebooted = f"{stem}.{number}-{origin[:6]}{'0' * 6}-{os.getpid()}.md"
+        other_host = f"{stem}.{number}-{'0' * 12}-{ended.pid}.md"
+        other_file = f"{stem}.{number}-{origin}-{ended.pid}.tex"
+        older, own = f"{stem}.{number}.md", ".table.md"
+        for name in (dead, rebooted, other_host, other_file, older, own):
+            (tmp_path / name).write_text("")
+        with files.whole_file(path) as second:
+            assert second != mine
+        assert {each.name for each in tmp_path.iterdir()} == {
+            mine.name, "table.md", other_host, other_file, older, own,
+        }  # fmt: skip
+    files.remove_partial(tmp_path, "table.md")
+    assert {each.name for each in tmp_path.iterdir()} == {"table.md", other_file, own}

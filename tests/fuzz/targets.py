@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save
 
 import genprior
 from genprior.data.foreign import read_images
@@ -193,13 +194,18 @@ _RIGHT = b"checksum-of-the-tensors"
 """Stands for the checksum in an input, so that it does not depend on the machine that trained the run."""
 
 
+def _without_checksum_of_facts(path: Path) -> bytes:
+    """The tensors' file as older versions wrote it, so that a changed JSON file is read beyond its checksum."""
+    return save(load_file(path))
+
+
 def _draw_checkpoint(random: Random, bench: Workbench) -> bytes:
     """The JSON of a checkpoint, a zero byte, and its tensors, or nothing for those of the run; one is changed."""
     path = load_run(bench.labels).checkpoint
     assert path is not None
-    tensors = path.read_bytes()
-    checksum = hashlib.sha256(tensors).hexdigest().encode()
-    facts = path.with_suffix(".json").read_bytes().replace(checksum, _RIGHT)
+    recorded = hashlib.sha256(path.read_bytes()).hexdigest().encode()
+    tensors = _without_checksum_of_facts(path)
+    facts = path.with_suffix(".json").read_bytes().replace(recorded, _RIGHT)
     kind = random.random()
     if kind < 0.4:
         return m.as_json(m.mutated_tree(random, json.loads(facts))) + b"\0"
@@ -229,7 +235,7 @@ def _run_checkpoint(content: bytes, folder: Path, bench: Workbench) -> None:
     # A model of another run reads the file too, as training does when it resumes.
     info = genprior.DataInfo((1, 8, 8), tuple("0123456789"), labelled=40)
     model = build_model(found.plan.model, info, 0)
-    path.write_bytes(tensors or path.read_bytes())
+    path.write_bytes(tensors or _without_checksum_of_facts(path))
     checksum = hashlib.sha256(path.read_bytes()).hexdigest().encode()
     path.with_suffix(".json").write_bytes(facts.replace(_RIGHT, checksum))
     errors = []

@@ -8,14 +8,15 @@ import functools
 import os
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from . import process
+from . import process, traced
 from .contents import broken, contents, differences, temporary
 from .scenarios import SCENARIOS, Scenario
 from .shim import ERRORS, KILL, Shim
@@ -48,6 +49,8 @@ class Undisturbed:
     result: dict[str, Any]
     operations: list[str]
     seconds: float
+    size: int
+    """Kilobytes of all files afterwards."""
 
 
 class Campaign:
@@ -70,26 +73,30 @@ class Campaign:
         scenario.prepare(self.home)
         shutil.move(self.home, start)
         self._restart(start)
-        shim = Shim((str(self.home) + os.sep,))
-        ended = self._run(scenario, shim=shim)
+        operations: list[str] = []
+        ended = self._run(scenario, shim=None if scenario.separate else Shim((str(self.home) + os.sep,)))
         assert ended.code == 0, ended.output
-        operations = (self.folder / "log.operations").read_text(encoding="utf-8").splitlines()
+        if not scenario.separate:
+            operations = (self.folder / "log.operations").read_text(encoding="utf-8").splitlines()
         result = contents(self.home)
         # The result must not depend on chance, and the shim must not change it.
         self._restart(start)
         ended = self._run(scenario)
         assert ended.code == 0, ended.output
         assert not differences(result, contents(self.home)), differences(result, contents(self.home))
-        return Undisturbed(start, result, operations, ended.seconds)
+        size = sum(path.stat().st_blocks for path in self.home.rglob("*") if path.is_file()) // 2
+        return Undisturbed(start, result, operations, ended.seconds, size)
 
     def _restart(self, start: Path) -> None:
+        if os.path.ismount(self.home):
+            subprocess.run(["umount", str(self.home)], check=True)
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.copytree(start, self.home)
 
     def _run(self, scenario: Scenario, shim: Shim | None = None, *before: Callable[[], None]) -> process.Ended:
         """Run the command of a scenario in its home."""
         enter = process.at_home(self.home, *before)
-        return process.run(scenario.arguments(self.home), self.folder / "log", shim, enter)
+        return process.run(scenario.arguments(self.home), self.folder / "log", shim, enter, scenario.separate)
 
     # ----------------------------------------------------------------------------------------------------------------
     # Faults
@@ -116,12 +123,15 @@ class Campaign:
         for _ in range(self.random.choice((1, 2))):
             began = time.monotonic()
             number = process.start(
-                scenario.arguments(self.home), self.folder / "log", before=process.at_home(self.home)
-            )
+                scenario.arguments(self.home), self.folder / "log", before=process.at_home(self.home),
+                separate=scenario.separate,
+            )  # fmt: skip
             times.append(self.random.uniform(0, known.seconds))
             time.sleep(times[-1])
             os.kill(number, signal.SIGKILL)
             ended = process.wait(number, self.folder / "log", began)
+            if not process.workers_end(self.home):
+                self.tallies["SIGKILL at a random time"].problems.append(f"{scenario.name}: workers go on")
         what = f"{scenario.name}, killed after {', '.join(f'{each:.3f}' for each in times)} s"
         self._judge(scenario, "SIGKILL at a random time", what, ended, [])
 
@@ -132,6 +142,43 @@ class Campaign:
         limit = self.random.choice((0, 1, 100, 1_000, 4_096, 10_000, 20_000, 40_000, 80_000))
         ended = self._run(scenario, None, process.small_files(limit))
         self._judge(scenario, "full disk (RLIMIT_FSIZE)", f"{scenario.name}, files of {limit} bytes", ended, [])
+
+    def full_disk(self, scenario: Scenario) -> None:
+        """Run a command in a small file system, which is enlarged before the command is given again."""
+        known = self.undisturbed(scenario)
+        self._restart(known.start)
+        used = sum(path.stat().st_blocks for path in self.home.rglob("*") if path.is_file()) // 2
+        shutil.rmtree(self.home)
+        self.home.mkdir()
+        spare = 64 + len(known.result)  # folders, and what a file system needs
+        size = used + self.random.randrange(8, max(known.size - used, 16)) + spare
+        resize = traced.full_folder(self.home, size)
+        if resize is None:
+            return
+        try:
+            shutil.copytree(known.start, self.home, dirs_exist_ok=True)
+            ended = self._run(scenario)
+            resize(10 * size + 100_000)
+            self._judge(scenario, "full disk (tmpfs)", f"{scenario.name}, {size} kB for {known.size}", ended, [])
+        finally:
+            subprocess.run(["umount", str(self.home)], check=False)
+
+    def system_call(self, scenario: Scenario) -> None:
+        """Let a system call fail, as strace can."""
+        known = self.undisturbed(scenario)
+        call, error = self.random.choice(self._calls(scenario)), self.random.choice(traced.ERRORS)
+        self._restart(known.start)
+        ended, lines = traced.run(scenario.arguments(self.home), self.folder / "log", self.home, (call, error))
+        if not traced.struck(lines, self.home):
+            return
+        what = f"{scenario.name}, {call.name} {call.count} ({call.path}): {error}"
+        self._judge(scenario, f"strace, {call.name}: {error}", what, ended, traced.completed(lines))
+
+    @functools.cache  # noqa: B019 - the campaign lives as long as the process
+    def _calls(self, scenario: Scenario) -> list[traced.Call]:
+        self._restart(self.undisturbed(scenario).start)
+        _, lines = traced.run(scenario.arguments(self.home), self.folder / "log", self.home)
+        return traced.calls_below(lines, self.home)
 
     def read_only(self, scenario: Scenario) -> None:
         """Run a command whose folder cannot be written by its user."""
@@ -159,7 +206,12 @@ class Campaign:
         for log in logs:
             began = time.monotonic()
             started.append(
-                (process.start(scenario.arguments(self.home), log, before=process.at_home(self.home)), began)
+                (
+                    process.start(
+                        scenario.arguments(self.home), log, None, process.at_home(self.home), scenario.separate
+                    ),
+                    began,
+                )
             )
             time.sleep(later)
         ends = [process.wait(number, log, began) for (number, began), log in zip(started, logs, strict=True)]
@@ -217,22 +269,44 @@ class Campaign:
         self.random.shuffle(every)
         return iter(every)
 
-    def run(self, minutes: float, injections: int, scenarios: tuple[Scenario, ...] = SCENARIOS) -> None:
-        """Inject faults of all kinds, in the scenarios in turn, until the minutes are over or there are enough."""
+    def run(
+        self, minutes: float, injections: int, scenarios: tuple[Scenario, ...] = SCENARIOS, kinds: Sequence[str] = ()
+    ) -> None:
+        """Inject faults in the scenarios in turn, until the minutes are over or there are enough.
+
+        Args:
+            minutes: the time.
+            injections: the number of injections at which it ends.
+            scenarios: the commands.
+            kinds: the kinds of faults, `operation` or the name of a method; by default all that this system allows.
+        """
         end = time.monotonic() + 60 * minutes
         operations: dict[Scenario, Iterator[tuple[int, str]]] = {}
-        others = [self.killed, self.killed, self.killed, self.small_disk, self.two_processes, self.read_only]
+        others: dict[str, Callable[[Scenario], None]] = {
+            each.__name__: each for each in (self.killed, self.small_disk, self.two_processes, self.read_only)
+        }
+        if os.getuid() == 0:
+            others["full_disk"] = self.full_disk
+        if traced.available():
+            others["system_call"] = self.system_call
+        # Of every ten injections, so many are of a kind; some kinds need what not every system has.
+        shares = {"operation": 10, "killed": 6, "system_call": 6}
+        chosen = kinds or ("operation", *others)
+        weights = [shares.get(kind, 2) for kind in chosen]
         for turn in range(injections):
             if time.monotonic() > end:
                 break
             scenario = scenarios[turn % len(scenarios)]
+            kind = self.random.choices(chosen, weights)[0]
+            if scenario.separate and kind in ("operation", "system_call"):
+                kind = "killed"
+            if kind != "operation":
+                others[kind](scenario)
+                continue
             if scenario not in operations:
                 operations[scenario] = self.operations_of(scenario)
-            chosen = next(operations[scenario], None) if self.random.random() < 0.6 else None
-            if chosen is not None:
-                self.operation(scenario, *chosen)
-            else:
-                self.random.choice(others)(scenario)
+            if (drawn := next(operations[scenario], None)) is not None:
+                self.operation(scenario, *drawn)
 
 
 def _completes(operation: str) -> bool:

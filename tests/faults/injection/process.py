@@ -62,7 +62,11 @@ def warm_up() -> None:
 
 
 def start(
-    arguments: Sequence[object], log: Path, shim: Shim | None = None, before: Callable[[], None] | None = None
+    arguments: Sequence[object],
+    log: Path,
+    shim: Shim | None = None,
+    before: Callable[[], None] | None = None,
+    separate: bool = False,
 ) -> int:
     """Start a command in a new process; returns the number of the process.
 
@@ -71,6 +75,7 @@ def start(
         log: the file for what it prints.
         shim: is installed there; the file `log` with the ending `.operations` lists what it counted.
         before: is called there first.
+        separate: start a new Python instead of a fork, for a command that starts processes of its own.
     """
     sys.stdout.flush()
     process = os.fork()
@@ -92,6 +97,9 @@ def start(
         if before is not None:
             "".encode("utf-8-sig")  # codecs are files of Python, which another user may not be able to read later
             before()
+        if separate:
+            os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+            os.execv(sys.executable, [sys.executable, "-m", "genprior", *sys.argv[1:]])
         if shim is not None:
             shim.install()
         try:
@@ -120,11 +128,29 @@ def wait(process: int, log: Path, began: float) -> Ended:
 
 
 def run(
-    arguments: Sequence[object], log: Path, shim: Shim | None = None, before: Callable[[], None] | None = None
+    arguments: Sequence[object],
+    log: Path,
+    shim: Shim | None = None,
+    before: Callable[[], None] | None = None,
+    separate: bool = False,
 ) -> Ended:
     """Run a command to its end; see `start`."""
     began = time.monotonic()
-    return wait(start(arguments, log, shim, before), log, began)
+    return wait(start(arguments, log, shim, before, separate), log, began)
+
+
+def workers_end(home: Path, seconds: float = 60.0) -> bool:
+    """Wait until no process has a folder as its current one; False if one has after that time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        here = 0
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with contextlib.suppress(OSError):
+                here += os.readlink(link) == str(home)
+        if not here:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def at_home(home: Path, *others: Callable[[], None]) -> Callable[[], None]:

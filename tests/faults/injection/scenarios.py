@@ -20,10 +20,12 @@ class Scenario:
     title: str
     prepare: Callable[[Path], None]
     arguments: Callable[[Path], list[object]]
+    separate: bool = False
+    """Whether it starts processes of its own, so that it cannot be a fork."""
 
 
-def _train(recipe: str) -> Callable[[Path], list[object]]:
-    return lambda home: ["train", RECIPES / f"{recipe}.toml", "--out", home / "out", "--jobs", 1, "--device", "cpu"]
+def _train(recipe: str, jobs: int = 1) -> Callable[[Path], list[object]]:
+    return lambda home: ["train", RECIPES / f"{recipe}.toml", "--out", home / "out", "--jobs", jobs, "--device", "cpu"]
 
 
 def _with_run(recipe: str, *removed: str) -> Callable[[Path], None]:
@@ -66,6 +68,7 @@ SCENARIOS = (
     Scenario(
         "table", "the table of finished runs", _with_run("captions", "out/table*", "out/rows.png"), _train("captions")
     ),
+    Scenario("jobs", "training two rows side by side", lambda home: None, _train("pair", jobs=2), separate=True),
     Scenario(
         "bench", "a score of finished runs, and its table", _with_run("labels"),
         lambda home: ["bench", home / "out", "--score", "classifier_score", "--samples", 20, "--out", home / "bench"],

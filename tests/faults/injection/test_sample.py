@@ -65,8 +65,10 @@ def test_facts_of_any_length_are_refused_or_whole(small):
         changed = bytearray(whole)
         changed[place] ^= 1
         facts.write_bytes(changed)
-        saved = loaded(path)  # facts have no checksum; the tensors that they name have one
+        saved = loaded(path)
         assert saved is None or all(torch.equal(saved.tensors[name], each) for name, each in tensors.items()), place
+        for key in ("step", "data"):  # the other facts, format and seconds, have no checksum
+            assert saved is None or saved.facts[key] == json.loads(whole)[key], place
 
 
 def test_a_few_faults(tmp_path):
