@@ -1,116 +1,20 @@
-"""The run folder: its lock, its recipe, the state of the run, and reading and writing of its files.
-
-`recipe.toml` is the resolved recipe, `run.json` the facts (versions, hardware, times, whether the run is finished),
-`metrics.jsonl` the records, `scores.json` the scores, `labelled.json` the images that kept their label,
-`embedder.safetensors` the fitted embedder of a model that reads text, and `checkpoints/` the weights. No other module
-reads or writes these files.
-"""
+"""The run folder: which run it holds, whether a row may be trained into it, and whether it is finished."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
-from torch import Tensor
 
 from genprior.errors import DataError, NewerFormat, RunError
-from genprior.parts import Dataset, EmbedderState
+from genprior.parts import Dataset
 from genprior.recipe.mistakes import explained
-from genprior.recipe.plan import KeepConfig, Plan
-from genprior.registry import Registry, installed
-from genprior.runs import records
-from genprior.runs.embedder_file import read_embedder, refuse_other, write_embedder
-from genprior.storage import checkpoint
-from genprior.storage.files import append_line, remove_partial, to_file, write_json, write_text
-from genprior.storage.formats import FORMAT
+from genprior.recipe.plan import Plan
+from genprior.runs.files import CONTENT, RunFiles
 
 __all__ = ["RunFolder"]
 
-_CONTENT = (
-    "run.json",
-    "metrics.jsonl",
-    "scores.json",
-    "labelled.json",
-    "embedder.safetensors",
-    "checkpoints",
-    "samples",
-)
-"""What else a run writes into its folder."""
 
-
-class RunFolder:
-    """The files of one run."""
-
-    def __init__(self, path: Path, registry: Registry | None = None) -> None:
-        """Refer to a folder, which need not exist yet.
-
-        Args:
-            path: `<out>/<row>/seed-<k>`.
-            registry: the registry of the parts that the recipe names; the installed parts by default.
-        """
-        self.path = path
-        self._registry = registry or installed()
-
-    @property
-    def exists(self) -> bool:
-        """Whether a run was started in the folder."""
-        return self._facts.exists()
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder against other processes inside the block; creates the folder.
-
-        Temporary files that a killed process left are removed.
-
-        Raises:
-            RunError: another process has locked it, or a link in it leads what is written elsewhere.
-        """
-        self._refuse_links()
-        lock = FileLock(self.path / ".lock")
-        try:
-            with to_file("write", self.path / ".lock"):
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"the run folder {self.path} is in use by another process. Wait for it, or give another --out."
-            ) from None
-        try:
-            for folder in (self.path, self.path / "checkpoints", self.path / "samples"):
-                remove_partial(folder)
-            yield
-        finally:
-            lock.release()
-
-    def _refuse_links(self) -> None:
-        """Check that what a run writes stays in its folder, which may itself be a link."""
-        links = [name for name in (".lock", "recipe.toml", *_CONTENT) if (self.path / name).is_symlink()]
-        if links:
-            raise RunError(
-                f"{self.path / links[0]} is a link, and a run writes into its own folder only. Nothing was changed. "
-                "Put what it leads to in its place, or give another --out (the folder of a run may be a link)."
-            )
-
-    # ----------------------------------------------------------------------------------------------------------------
-    # Recipe
-    # ----------------------------------------------------------------------------------------------------------------
-
-    def recipe(self) -> dict[str, Any] | None:
-        """The tables of `recipe.toml`, as written by the version that trained the run; None if the file does not exist.
-
-        Hooks that are not installed or have other settings now are left out: they do not affect training.
-
-        Raises:
-            RunError: the file is damaged.
-        """
-        path, remedy = self.path / "recipe.toml", "remove the folder, or give another --out"
-        kept = records.read_recipe(path, remedy)
-        return None if kept is None else records.with_usable_hooks(kept, self._registry)
+class RunFolder(RunFiles):
+    """The folder of one run: its files, and whether a row may be trained into it."""
 
     def plan(self) -> Plan:
         """The resolved recipe of the run, validated with the installed parts.
@@ -148,21 +52,11 @@ class RunFolder:
 
     def _has_files_of(self, plan: Plan) -> bool:
         """Whether the run was trained on the files that the data set of `plan` has now, wherever they were."""
-        kept = self._fact("data_hash")
+        kept = self.fact("data_hash")
         try:
             return kept is not None and bool(kept == plan.data.make().files_hash())
         except DataError:
             return False
-
-    def _fact(self, name: str) -> Any:
-        """An entry of run.json that not every run has; None without it."""
-        try:
-            facts = self.facts()
-        except NewerFormat:
-            raise
-        except RunError:  # training writes a damaged run.json anew
-            return None
-        return None if facts is None else facts.get(name)
 
     def check_data(self, files_hash: str | None) -> None:
         """Check that the run was trained on the same files of the user, if it recorded any.
@@ -170,7 +64,7 @@ class RunFolder:
         Raises:
             RunError: the files have changed.
         """
-        kept = self._fact("data_hash")
+        kept = self.fact("data_hash")
         if kept is not None and kept != files_hash:
             raise RunError(
                 f"the images or captions of the run {self.path} have changed: their hash was {kept}, and is "
@@ -185,7 +79,7 @@ class RunFolder:
             RunError: the recipe differs (the message lists the changes), `recipe.toml` is damaged, or there are files
                 that a run would overwrite but no `recipe.toml`.
         """
-        content = [name for name in _CONTENT if (self.path / name).exists()]
+        content = [name for name in CONTENT if (self.path / name).exists()]
         if content and not (self.path / "recipe.toml").exists():
             raise RunError(
                 f"{self.path} holds {', '.join(content)} but no recipe.toml, so it is not a run that can be resumed. "
@@ -217,131 +111,6 @@ class RunFolder:
             RunError: it is damaged.
         """
         return not plan.scores or bool(self.scores())
-
-    def write_recipe(self, plan: Plan) -> None:
-        """Write `recipe.toml`."""
-        write_text(self.path / "recipe.toml", f"format = {FORMAT}\n{plan.as_toml()}")
-
-    # ----------------------------------------------------------------------------------------------------------------
-    # Facts, scores and records
-    # ----------------------------------------------------------------------------------------------------------------
-
-    @property
-    def _facts(self) -> Path:
-        return self.path / "run.json"
-
-    def facts(self) -> records.Facts | None:
-        """The content of `run.json`; None if it does not exist.
-
-        Raises:
-            RunError: it is damaged; the message names the field.
-        """
-        return records.read_json(self._facts, records.FACTS, "the training command of the run writes it anew")
-
-    def write_facts(self, facts: Mapping[str, Any]) -> None:
-        """Write `run.json`."""
-        write_json(self._facts, {"format": FORMAT, **facts})
-
-    def scores(self) -> dict[str, float]:
-        """The scores by name; empty if there are none yet.
-
-        Raises:
-            RunError: `scores.json` is damaged; the message names the field.
-        """
-        remedy = "the training command of the run measures the scores anew"
-        kept = records.read_json(self.path / "scores.json", records.SCORES, remedy) or {}
-        return {name: value for name, value in kept.items() if name != "format"}
-
-    def write_scores(self, scores: Mapping[str, float]) -> None:
-        """Write `scores.json`."""
-        write_json(self.path / "scores.json", {"format": FORMAT, **scores})
-
-    def embedder(self) -> EmbedderState | None:
-        """The fitted embedder; None if the file does not exist.
-
-        Raises:
-            RunError: it is damaged, or of another run.
-        """
-        state = read_embedder(self.path / "embedder.safetensors")
-        if state is not None:
-            self.check_embedder(state)
-        return state
-
-    def check_embedder(self, state: EmbedderState) -> None:
-        """Check that the run was trained with this embedder, if it recorded one.
-
-        Raises:
-            RunError: it was another one.
-        """
-        refuse_other(state, self._fact("embedder"), self.path)
-
-    @property
-    def lacks_embedder(self) -> bool:
-        """Whether the run was trained with an embedder whose file is gone."""
-        return self._fact("embedder") is not None and not (self.path / "embedder.safetensors").exists()
-
-    def write_embedder(self, state: EmbedderState) -> None:
-        """Write `embedder.safetensors`."""
-        write_embedder(self.path / "embedder.safetensors", state)
-
-    def write_labelled(self, images: Sequence[int]) -> None:
-        """Write `labelled.json`: the indices of the training images that keep their label."""
-        write_json(self.path / "labelled.json", {"format": FORMAT, "images": images})
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """The records of `metrics.jsonl`, without damaged lines, of which a warning tells."""
-        return records.metrics_in(self.path / "metrics.jsonl")
-
-    def append_metrics(self, record: dict[str, Any]) -> None:
-        """Append a record to `metrics.jsonl`."""
-        append_line(self.path / "metrics.jsonl", record)
-
-    def cut_metrics(self, step: int) -> list[dict[str, Any]]:
-        """Remove the records after a step, which the resumed training writes again; returns the others."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        kept = [record for record in self.metrics() if record["step"] <= step]
-        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-        return kept
-
-    # ----------------------------------------------------------------------------------------------------------------
-    # Checkpoints
-    # ----------------------------------------------------------------------------------------------------------------
-
-    @property
-    def newest_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint."""
-        return checkpoint.latest(self.path / "checkpoints")
-
-    @property
-    def checkpoint_step(self) -> int:
-        """The step of the newest complete checkpoint, from which a run resumes; 0 if there is none."""
-        path = self.newest_checkpoint
-        return checkpoint.step_of(path) if path is not None else 0
-
-    def read_checkpoint(self) -> checkpoint.Checkpoint | None:
-        """The newest complete checkpoint, on the host; None if there is none yet.
-
-        Raises:
-            CheckpointError: it is damaged.
-        """
-        path = self.newest_checkpoint
-        return checkpoint.read(path) if path is not None else None
-
-    def set_aside_damaged(self) -> list[Path]:
-        """Move checkpoints newer than the newest undamaged one away; see `genprior.storage.checkpoint.set_aside`."""
-        return checkpoint.set_aside(self.path / "checkpoints")
-
-    def write_checkpoint(
-        self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: KeepConfig
-    ) -> None:
-        """Write a checkpoint, and remove those that `keep` does not name.
-
-        Raises:
-            CheckpointError: it cannot be written; older checkpoints are kept.
-        """
-        checkpoint.write(self.path / "checkpoints", step, tensors, facts, last=keep.last, every=keep.every)
 
 
 def _locations(plan: Plan) -> tuple[str, ...]:
