@@ -47,14 +47,20 @@ class Recorder:
         bad = torch.full_like(finite, -1, dtype=torch.int64) if bad is None else bad
         self._bad[phase.name] = torch.where(~finite if self._latest else (bad < 0) & ~finite, step, bad)
 
-    def means(self) -> dict[str, float]:
-        """The mean of each value since the last call, by name; resets the means."""
+    @property
+    def pending(self) -> bool:
+        """Whether there are values that no call of `means` has reset."""
+        return bool(self._sums)
+
+    def means(self, *, reset: bool = True) -> dict[str, float]:
+        """The mean of each value since they were last reset, by name; resets the means if `reset`."""
         means = {
             key: value
             for name, (total, count) in self._sums.items()
             for key, value in zip(self._keys[name], (total / count).tolist(), strict=True)
         }
-        self._sums.clear()
+        if reset:
+            self._sums.clear()
         return means
 
     def check(self, row: str, explain: Callable[[int, str], str] = lambda step, phase: "") -> None:

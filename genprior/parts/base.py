@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     PlainValidator,
     SerializeAsAny,
@@ -27,6 +27,7 @@ from genprior.parts.values import Batch, Sizes
 
 __all__ = [
     "Borrowed",
+    "CommandLineText",
     "ConditionerSpec",
     "CriticSpec",
     "DatasetSpec",
@@ -45,9 +46,24 @@ __all__ = [
 ]
 
 
-LocalPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)).absolute())]
-"""A setting that names a file or folder of the user; kept as an absolute path, so that a run folder still names the
-same one when it is read from another current directory."""
+class CommandLineText(str):
+    """A text that was given on the command line; a path in it is relative to the current directory."""
+
+    __slots__ = ()
+
+
+def _absolute(value: Any, info: ValidationInfo) -> Any:
+    """The absolute path of a file or folder, from the recipe's folder if the validation context has it as `folder`."""
+    if not isinstance(value, str | Path):
+        return value
+    folder = None if isinstance(value, CommandLineText) else (info.context or {}).get("folder")
+    return Path(folder or "", os.path.expanduser(value)).absolute()
+
+
+LocalPath = Annotated[Path, BeforeValidator(_absolute)]
+"""A setting that names a file or folder of the user; relative to the folder of the recipe, and on the command line and
+in Python to the current directory. It is kept as an absolute path, so that a run folder still names the same file when
+it is read from another current directory."""
 
 
 def _removed(key: str, given: Any, value: Any) -> PydanticCustomError:

@@ -1,5 +1,7 @@
 """Reads recipes: base settings, named changes and rows are merged and validated.
 
+The resolved recipe of one row, as run folders hold it, is a recipe of that row.
+
 Mistakes are reported in two steps, all of a step at once: first those of tables, rows and names of changes, then those
 of the settings of all rows.
 """
@@ -7,21 +9,24 @@ of the settings of all rows.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
 from genprior.errors import RecipeError, did_you_mean
+from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, Source, changes_of, leaves, merge, replaces, wrong_changes
 from genprior.recipe.mistakes import Mistake, explained, report
 from genprior.recipe.optimiser import inherited
-from genprior.recipe.plan import Plan
+from genprior.recipe.plan import Plan, upgraded
+from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
 from genprior.recipe.structure import excess, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
+from genprior.storage.formats import refuse_newer
 
 __all__ = ["Recipe", "load_recipe"]
 
@@ -41,6 +46,8 @@ class Recipe:
     """The chosen rows, in the order of the file."""
     order: tuple[str, ...] = ()
     """The labels of all rows of the file, chosen or not, in order."""
+    home: FilePath | None = None
+    """The folder of the table of the run whose own `recipe.toml` this is; None for other recipes."""
 
     def row(self, label: str) -> Plan:
         """The plan of a row.
@@ -52,6 +59,16 @@ class Recipe:
             if plan.label == label:
                 return plan
         raise RecipeError(f"there is no row '{label}'{did_you_mean(label, [p.label for p in self.plans])}")
+
+    def lasting(self, steps: int) -> Recipe:
+        """The recipe with another number of steps of every row.
+
+        Raises:
+            RecipeError: the number is below 1.
+        """
+        if steps < 1:
+            raise RecipeError(f"{steps} steps are requested; a run has at least 1")
+        return replace(self, plans=tuple(plan.lasting(steps) for plan in self.plans))
 
 
 def load_recipe(
@@ -66,7 +83,7 @@ def load_recipe(
     """Read a recipe, apply changes and settings to its rows, and validate every row.
 
     Args:
-        path: the TOML file.
+        path: the TOML file; the `recipe.toml` of a run folder is a recipe of that row under that seed.
         changes: named changes to apply to every row, after the row's own (`--with`).
         settings: `PATH=VALUE` with TOML values, applied last (`--set`).
         rows: labels of the rows to keep, each a text, or several in a text with commas between; all by default.
@@ -79,6 +96,12 @@ def load_recipe(
     """
     file = FilePath(path)
     document, found = _read(file)
+    registry = registry or installed()
+    own: OwnRun | None = None
+    if is_resolved(document):
+        own = own_run(file, document["label"])
+        document = _as_recipe(document, registry, own, file.absolute().parent)
+        seeds = [own.seed] if own is not None and seeds is None else seeds
     parsed = [_setting(text) for text in settings]
     mistakes = [
         Mistake(line_of((key,), found), key, f"unknown table '{key}'{did_you_mean(key, _TOP)}")
@@ -96,7 +119,6 @@ def load_recipe(
         if name not in known_changes:
             mistakes.append(Mistake(None, "--with", f"there is no change '{name}'{did_you_mean(name, known_changes)}"))
     chosen = list(labels.values()) if rows is None else _chosen(rows, list(labels.values()), mistakes)
-    registry = registry or installed()
     mistakes += wrong_changes(known_changes, found, {part.name for part in registry.all()})
     if mistakes:
         raise report(file, [(m, []) for m in mistakes])
@@ -106,13 +128,26 @@ def load_recipe(
         if label not in chosen:
             continue
         wanted = [*document["row"][index].get("changes", []), *changes]
-        plan, wrong = _resolve(document, found, index, label, wanted, parsed, registry)
+        context = {"registry": registry, "written": True, "folder": file.absolute().parent}
+        plan, wrong = _resolve(document, found, index, label, wanted, parsed, context)
         plans += [plan] if plan is not None else []
         for mistake in wrong:
             by_row.setdefault(mistake, []).append(label)
     if by_row:
         raise report(file, list(by_row.items()))
-    return Recipe(file.stem, plans[0].title or file.stem, tuple(plans), tuple(labels.values()))
+    name, home = (file.stem, None) if own is None else (own.home.absolute().name, own.home)
+    return Recipe(name, plans[0].title or name, tuple(plans), tuple(labels.values()), home)
+
+
+def _as_recipe(resolved: Mapping[str, Any], registry: Registry, own: OwnRun | None, folder: FilePath) -> dict[str, Any]:
+    """A resolved recipe as this version would write it, as a recipe with one row; `folder` is that of its file."""
+    table = {key: value for key, value in resolved.items() if key != "format"}
+    if own is not None:
+        # Hooks that are gone do not stop a run, and relative paths of older versions begin at the current directory.
+        table = upgraded(with_usable_hooks(table, registry), registry)
+    else:
+        table = upgraded(table, registry, folder)
+    return {"row": [{"label": table.pop("label"), "changes": []}], **table}
 
 
 def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
@@ -126,6 +161,7 @@ def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
         document = tomllib.loads(text)
         if wrong := excess(document):
             raise RecipeError(f"{file} {wrong}")
+        refuse_newer(document if is_resolved(document) else None, file)
         return document, lines(text)
     except FileNotFoundError:
         near = [p.name for p in sorted(file.parent.glob("*.toml"))] if file.parent.is_dir() else []
@@ -190,12 +226,21 @@ def _setting(text: str) -> tuple[str, dict[str, Any]]:
         table = tomllib.loads(f"{path} = {value}")
         if not table or excess(table):  # a comment, or no setting
             raise ValueError
-        return f"--set {text}", table
+        return f"--set {text}", _of_command_line(table)
     except (ValueError, RecursionError):
         raise RecipeError(
             f"--set {text}: needs PATH=VALUE with a TOML value, such as run.steps=800, run.seeds=[0,1] "
             "or 'data.name=\"mnist\"' (strings need double quotes, so put single quotes around the whole)"
         ) from None
+
+
+def _of_command_line(value: Any) -> Any:
+    """A value with its texts marked as given on the command line."""
+    if isinstance(value, dict):
+        return {key: _of_command_line(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_of_command_line(each) for each in value]
+    return CommandLineText(value) if isinstance(value, str) else value
 
 
 def _wrong_settings(settings: Sequence[tuple[str, dict[str, Any]]]) -> list[Mistake]:
@@ -218,7 +263,7 @@ def _resolve(
     label: str,
     changes: Sequence[str],
     settings: Sequence[tuple[str, dict[str, Any]]],
-    registry: Registry,
+    context: Mapping[str, Any],
 ) -> tuple[Plan | None, list[Mistake]]:
     """The validated plan of one row, or its mistakes."""
     merged: dict[str, Any] = {}
@@ -257,9 +302,9 @@ def _resolve(
     if wrong:
         return None, wrong
     try:
-        return Plan.model_validate(merged, context={"registry": registry, "written": True}), []
+        return Plan.model_validate(merged, context=context), []
     except ValidationError as error:
-        for path, text in explained(error, merged, registry):
+        for path, text in explained(error, merged, context["registry"]):
             source = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), Source())
             line = None if source.setting else line_of((*source.prefix, *path), found)
             shown = ".".join(map(str, path))

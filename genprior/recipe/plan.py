@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
@@ -23,7 +24,7 @@ from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, Part, S
 from genprior.recipe.optimiser import OptimiserConfig, OptimiserSpec, without_foreign
 from genprior.registry import Registry, installed
 
-__all__ = ["KeepConfig", "Plan", "RunConfig"]
+__all__ = ["KeepConfig", "Plan", "RunConfig", "upgraded"]
 
 
 class KeepConfig(BaseModel):
@@ -173,6 +174,10 @@ class Plan(BaseModel):
         """The plan as a TOML text."""
         return tomlkit.dumps(self.as_table())
 
+    def lasting(self, steps: int) -> Plan:
+        """The plan with another number of steps."""
+        return self.model_copy(update={"run": self.run.model_copy(update={"steps": steps})})
+
     def differences(self, other: dict[str, Any], registry: Registry | None = None) -> list[str]:
         """The settings in which training differs from a resolved plan of a run folder, one line each.
 
@@ -183,7 +188,7 @@ class Plan(BaseModel):
             other: the other plan, as written by the version that resolved it.
             registry: the registry of its parts; the installed parts by default.
         """
-        other = _upgraded(other, registry or installed())
+        other = upgraded(other, registry or installed())
         mine, theirs = _leaves(_training_part(self.as_table())), _leaves(_training_part(other))
         chosen = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         by_default = mine.keys() - _leaves(_training_part(chosen)).keys()
@@ -206,10 +211,16 @@ def _upgraded_by(part: type[Part], table: Mapping[str, Any]) -> Mapping[str, Any
     return upgraded if isinstance(upgraded, Mapping) else table
 
 
-def _upgraded(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """A resolved plan as this version would write it; unchanged if parts of it are not installed."""
+def upgraded(table: Mapping[str, Any], registry: Registry, folder: Path | None = None) -> dict[str, Any]:
+    """A resolved plan as this version would write it; unchanged if parts of it are not installed.
+
+    Args:
+        table: the plan, as written by the version that resolved it.
+        registry: the registry of its parts.
+        folder: where its relative paths begin; the current directory by default.
+    """
     try:
-        plan = Plan.model_validate(table, context={"registry": registry})
+        plan = Plan.model_validate(table, context={"registry": registry, "folder": folder})
     except ValidationError:
         return _without_foreign(table)
     # A setting that the table does not have stays absent.

@@ -20,6 +20,7 @@ from torch import Tensor
 from genprior.errors import NewerFormat, RunError
 from genprior.parts import EmbedderState
 from genprior.recipe.plan import KeepConfig, Plan
+from genprior.recipe.resolved import with_usable_hooks
 from genprior.registry import Registry, installed
 from genprior.runs import records
 from genprior.runs.embedder_file import read_embedder, refuse_other, write_embedder
@@ -108,7 +109,7 @@ class RunFiles:
         """
         path, remedy = self.path / "recipe.toml", "remove the folder, or give another --out"
         kept = records.read_recipe(path, remedy)
-        return None if kept is None else records.with_usable_hooks(kept, self._registry)
+        return None if kept is None else with_usable_hooks(kept, self._registry)
 
     def write_recipe(self, plan: Plan) -> None:
         """Write `recipe.toml`."""

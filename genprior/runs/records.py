@@ -13,7 +13,6 @@ from typing_extensions import TypedDict
 
 from genprior.errors import GenpriorWarning, RunError, wrong_settings
 from genprior.recipe.structure import excess
-from genprior.registry import Registry
 from genprior.storage.files import to_file
 from genprior.storage.formats import refuse_newer
 
@@ -33,7 +32,6 @@ __all__ = [
     "read_json",
     "read_recipe",
     "read_text",
-    "with_usable_hooks",
 ]
 
 T = TypeVar("T")
@@ -227,21 +225,3 @@ def metrics_in(path: Path) -> list[dict[str, Any]]:
         else:
             records.append(record)
     return records
-
-
-def with_usable_hooks(table: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """The recipe of a run without hooks that are not installed or whose settings are not valid any more."""
-    run = table.get("run")
-    hooks = run.get("hooks") if isinstance(run, dict) else None
-    if not isinstance(run, dict) or not isinstance(hooks, dict):
-        return table
-
-    def usable(name: str, settings: Any) -> bool:
-        try:
-            registry.configure("hook", {**settings, "name": name})
-        except (TypeError, ValueError):
-            return False
-        return True
-
-    kept = {name: settings for name, settings in hooks.items() if usable(name, settings)}
-    return {**table, "run": {**run, "hooks": kept}}

@@ -136,7 +136,7 @@ class Trainer(RowTraining):
             if self.step % run.log_every == 0 or self.step == run.steps:
                 self.check()
                 self.seconds = clock.total
-                record = self._record()
+                record = self._record(complete=self.step % run.log_every == 0)
             failed = None
             with clock.paused():
                 try:
@@ -153,9 +153,11 @@ class Trainer(RowTraining):
             if stopping and self.step < run.steps:
                 raise Interrupted(f"row '{self.plan.label}' stopped after {self.step} of {run.steps} steps")
 
-    def _record(self) -> dict[str, Any]:
-        means = {key: value if math.isfinite(value) else None for key, value in self.recorder.means().items()}
-        line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means}
+    def _record(self, *, complete: bool) -> dict[str, Any]:
+        """Write a line of metrics.jsonl; the last line of a run may be of fewer steps, and its sums are then kept."""
+        means = self.recorder.means(reset=complete)
+        means_or_none = {key: value if math.isfinite(value) else None for key, value in means.items()}
+        line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means_or_none}
         if skipped := self.guard.skipped.total if self.guard.skip else 0:
             line["skipped_steps"] = skipped
         self.metrics.append(line)
@@ -174,7 +176,9 @@ class Trainer(RowTraining):
             self.step, self.seconds = saved.step, float(facts["seconds"])
             # A process that ended between writing a checkpoint and removing older ones left them.
             checkpoint.prune(path.parent, last=self.plan.run.keep.last, every=self.plan.run.keep.every)
-        self.metrics = self._files.cut_metrics(self.step)
+        # Sums at the end of a shorter run: its last line was of these steps alone, and the next one includes them.
+        shorter = self.recorder.pending and self.step < self.plan.run.steps
+        self.metrics = self._files.cut_metrics(self.step - 1 if shorter else self.step)
 
     def _write_checkpoint(self) -> None:
         if rank() == 0:
