@@ -23,7 +23,7 @@ from genprior.parts import PartConfig
 from genprior.recipe.load import load_recipe
 from genprior.registry import installed
 from genprior.runs.find import Pending, find_runs, nothing_finished, run_folders
-from genprior.runs.jobs import Job, default_folder, jobs_of
+from genprior.runs.jobs import Job, home_of, jobs_of
 from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
 from genprior.storage.cache import cache_folder
@@ -90,7 +90,7 @@ class Bench:
         for path in dict.fromkeys(paths):
             if path in recipes:
                 recipe = load_recipe(path, changes=changes, settings=settings)
-                home = default_folder(recipe.name, changes) if runs is None else runs
+                home = home_of(recipe, changes) if runs is None else runs
                 self._jobs[path] = sorted_by_row(jobs_of(recipe, home), recipe)
             elif (
                 path.is_file()

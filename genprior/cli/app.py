@@ -85,24 +85,27 @@ def train(
         Resume,
         typer.Option(help="Checkpoint of unfinished rows; last-good moves damaged ones aside, to checkpoints/damaged."),
     ] = Resume.NEWEST,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="Steps instead of run.steps; also lengthens runs.")
+    ] = None,
 ) -> None:
     """Train and score every row of a recipe, and write the table.
 
     Finished rows are skipped and unfinished rows are resumed. Ctrl-C writes checkpoints and stops; the same command
-    resumes. A second Ctrl-C ends at once.
+    resumes. A second Ctrl-C ends at once. --steps trains finished and unfinished runs to another number of steps.
     """
     from genprior.cli.train import train as run
     from genprior.launch.reporter import default_jobs
     from genprior.recipe.load import load_recipe
-    from genprior.runs.jobs import default_folder
+    from genprior.runs.jobs import home_of
 
     found = load_recipe(
         recipe, changes=changes or (), settings=settings or (), rows=rows or None, seeds=_numbers(seeds)
     )
-    folder = out if out is not None else default_folder(found.name, changes or ())
+    folder = out if out is not None else home_of(found, changes or ())
     workers = jobs if jobs is not None else default_jobs(device.value)
     last_good = resume is Resume.LAST_GOOD
-    raise typer.Exit(run(found, folder, jobs=workers, device=device.value, last_good=last_good))
+    raise typer.Exit(run(found, folder, jobs=workers, device=device.value, last_good=last_good, steps=steps))
 
 
 @app.command()

@@ -29,8 +29,10 @@ def _resumable() -> Iterator[None]:
 
 
 @_resumable()
-def train(recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool = False) -> int:
-    """Train a recipe, show its progress, and print the table.
+def train(
+    recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool = False, steps: int | None = None
+) -> int:
+    """Train a recipe, show its progress, and print the table; `steps` is the number of steps instead of `run.steps`.
 
     Returns:
         The exit code: 0; 1 or 2 if a row failed; 130 if the user stopped it.
@@ -42,14 +44,17 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool 
     from genprior.launch.train import train as launch
     from genprior.runs.changed_runs import refuse_changed
     from genprior.runs.jobs import jobs_of
-    from genprior.tables.gather import table_of_jobs
+    from genprior.tables.gather import being_lengthened, table_of_jobs
 
+    recipe = recipe if steps is None else recipe.lasting(steps)
     todo = jobs_of(recipe, folder)
-    refuse_changed(todo, folder)
+    refuse_changed(todo, folder, lengthened=steps is not None)
     table, stopped = None, False
     with watching(console(stderr=True)) as watcher:
         try:
-            table = launch(recipe, out=folder, jobs=jobs, device=device, reporter=watcher, last_good=last_good)
+            table = launch(
+                recipe, out=folder, jobs=jobs, device=device, reporter=watcher, last_good=last_good, steps=steps
+            )
         except Interrupted:
             stopped = True
         except Exception as error:  # of a row, even a bug of a plugin: reported below
@@ -66,7 +71,12 @@ def train(recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool 
         table = table_of_jobs(recipe, todo, folder)
     if table.rows:
         print_table(table)
-        print_written(folder, ("table.md", "table.html", "rows.png"))
+        if longer := being_lengthened(folder):
+            print_line(
+                f"{folder}/table.md is kept until these runs have all their steps: {', '.join(map(str, longer))}"
+            )
+        else:
+            print_written(folder, ("table.md", "table.html", "rows.png"))
     if not watcher.failures:
         return 0
     failed = "\n".join(

@@ -13,7 +13,8 @@ from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
 from genprior.recipe.load import Recipe
-from genprior.runs.jobs import Job, jobs_of
+from genprior.runs.jobs import Job, home_of, jobs_of
+from genprior.runs.lengthen import lengthen
 from genprior.runs.trainer import Trainer
 from genprior.tables.formats import refuse_foreign
 from genprior.tables.gather import TABLE_FILES, write_table_of_jobs
@@ -31,6 +32,7 @@ def train(
     device: str = "auto",
     reporter: Reporter | None = None,
     last_good: bool = False,
+    steps: int | None = None,
 ) -> Table:
     """Train and score every row of a recipe under every seed, and write the table.
 
@@ -39,22 +41,28 @@ def train(
     Args:
         recipe: the recipe, from `genprior.load_recipe`.
         rows: labels of the rows to train; all by default.
-        out: the folder for the table and the run folders `<row>/seed-<k>`; `runs/<recipe>` by default.
+        out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>`, and for the own
+            `recipe.toml` of a run the folder that holds it.
         jobs: the number of rows to train in parallel, each in a separate process; see `default_jobs`.
         device: `auto`, `cpu` or `cuda`.
         reporter: receives the progress.
         last_good: resume unfinished rows from their newest undamaged checkpoint; damaged ones that are newer are moved
             to `checkpoints/damaged`.
+        steps: the number of steps of every row, instead of `run.steps`. Runs in the folder, finished or not, are
+            trained to that number if their steps so far are those of a run of that length from the beginning.
 
     Returns:
         The table, which is also written to `<out>/table.json`, `.md` and `.html`.
 
     Raises:
         RecipeError: a row cannot be trained, or no row is chosen; nothing was written.
-        RunError: the folder holds a file of the table's name that genprior did not write; nothing was written.
+        RunError: the folder holds a file of the table's name that genprior did not write, or a run that cannot have
+            that number of `steps`; nothing was written.
         GenpriorError: a row failed; the others were trained and the table was written.
         Interrupted: the user stopped the training; the same call resumes it.
     """
+    if steps is not None:
+        recipe = recipe.lasting(steps)
     if rows is not None:
         recipe = dataclasses.replace(recipe, plans=tuple(recipe.row(label) for label in dict.fromkeys(rows)))
     if not recipe.plans:
@@ -62,10 +70,12 @@ def train(
             f"no row of the recipe '{recipe.name}' is chosen, so there is nothing to train; name the rows, or "
             f"leave the choice out to train all. Possible: {', '.join(recipe.order)}"
         )
-    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    folder = Path(out) if out is not None else home_of(recipe)
     refuse_foreign(folder, TABLE_FILES)
     preflight(recipe, device)
     todo = jobs_of(recipe, folder)
+    if steps is not None:
+        lengthen(todo, folder, last_good=last_good)
     reporter = Safe(reporter or Reporter())
     reporter.planned(todo)
     workers = min(len(todo), jobs)

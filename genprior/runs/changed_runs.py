@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.errors import RunError
-from genprior.runs.folder import RunFolder
+from genprior.runs.folder import STEPS, RunFolder, hint_of_steps
 from genprior.runs.jobs import Job
 
 __all__ = ["refuse_changed"]
 
 
-def refuse_changed(jobs: Sequence[Job], out: Path) -> None:
+def refuse_changed(jobs: Sequence[Job], out: Path, *, lengthened: bool = False) -> None:
     """Check before training that no folder holds a run of another recipe.
+
+    Args:
+        jobs: the rows to train.
+        out: the folder of the table, for the message.
+        lengthened: allow another number of steps; see `genprior.runs.lengthen`.
 
     Raises:
         RunError: a recipe differs; the message lists the changes and their rows.
@@ -24,11 +29,12 @@ def refuse_changed(jobs: Sequence[Job], out: Path) -> None:
             lines = RunFolder(job.folder).differences(job.plan)
         except RunError:
             continue  # damaged: the run raises the same error itself
-        for line in lines:
+        for line in (line for line in lines if not (lengthened and line.startswith(STEPS))):
             changed.setdefault(line, []).append(job.name)
     if changed:
         listed = "\n".join(f"  {line} [row {', '.join(names)}]" for line, names in changed.items())
         raise RunError(
             f"{out} holds runs of another recipe:\n{listed}\n"
             "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."
+            f"{hint_of_steps(changed)}"
         )

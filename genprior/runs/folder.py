@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import ValidationError
 
 from genprior.errors import DataError, NewerFormat, RunError
@@ -10,7 +12,10 @@ from genprior.recipe.mistakes import explained
 from genprior.recipe.plan import Plan
 from genprior.runs.files import CONTENT, RunFiles
 
-__all__ = ["RunFolder"]
+__all__ = ["STEPS", "RunFolder", "hint_of_steps"]
+
+STEPS = "run.steps: "
+"""How a line of `RunFolder.differences` begins that names another number of steps."""
 
 
 class RunFolder(RunFiles):
@@ -89,8 +94,24 @@ class RunFolder(RunFiles):
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(
                 f"{self.path} holds a run of another recipe:\n{listed}\n"
-                "Nothing was changed. Give another --out, or remove that folder to train anew."
+                f"Nothing was changed. Give another --out, or remove that folder to train anew.{hint_of_steps(changed)}"
             )
+
+    def lengthen(self, plan: Plan, steps: int) -> None:
+        """Give the run another number of steps, with which it is unfinished; see `genprior.runs.lengthen`.
+
+        Its `scores.json` is replaced when the new scores are measured.
+
+        Args:
+            plan: the resolved recipe of the run.
+            steps: the new number of steps.
+        """
+        facts = self.facts() if self.fact("finished") is not None else None  # training writes a damaged one anew
+        if facts is not None:
+            scored = {"scored_step": facts["step"]} if facts["finished"] else {}
+            # Before the recipe: a run that is called finished always has the steps of its recipe.
+            self.write_facts({**facts, "finished": False, **scored})
+        self.write_recipe(plan.lasting(steps))
 
     def finished(self, plan: Plan) -> bool:
         """Whether the folder holds a finished run of `plan` with all its scores."""
@@ -111,6 +132,12 @@ class RunFolder(RunFiles):
             RunError: it is damaged.
         """
         return not plan.scores or bool(self.scores())
+
+
+def hint_of_steps(changed: Iterable[str]) -> str:
+    """A sentence on `--steps`, if runs differ from a recipe in their number of steps alone; empty if not."""
+    alone = all(line.startswith(STEPS) for line in changed)
+    return " To train the runs of that folder to another number of steps, give --steps." if alone else ""
 
 
 def _locations(plan: Plan) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from genprior.errors import RunError
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
 
-__all__ = ["Job", "default_folder", "jobs_of"]
+__all__ = ["Job", "default_folder", "home_of", "jobs_of"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,14 @@ def default_folder(recipe: str, changes: Iterable[str]) -> Path:
     if not name.isprintable() or "\\" in name or Path(name).name != name:
         raise RunError(f"runs/{name} is not the name of a folder in runs; give the folder of the runs yourself")
     return Path("runs", name)
+
+
+def home_of(recipe: Recipe, changes: Iterable[str] = ()) -> Path:
+    """The folder of the table of a recipe's runs where none is given.
+
+    That is the folder of the run itself for its own `recipe.toml`, and `default_folder` for other recipes.
+    """
+    return recipe.home if recipe.home is not None else default_folder(recipe.name, changes)
 
 
 def jobs_of(recipe: Recipe, out: Path) -> list[Job]:

@@ -59,6 +59,7 @@ class Facts(TypedDict):
     embedder: NotRequired[str]
     data_hash: NotRequired[str | None]
     skipped_steps: NotRequired[int]
+    scored_step: NotRequired[int]
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))

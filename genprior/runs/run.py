@@ -69,8 +69,8 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The scores by name; empty for an unfinished run."""
-        return self._files.scores()
+        """The scores by name; empty for an unfinished run, whose folder may hold those of a shorter one."""
+        return self._files.scores() if self.facts["finished"] else {}
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:

@@ -127,6 +127,9 @@ class Trainer(RowTraining):
         self.model.train()
         first, shown = self.step, 0.0
         clock = Clock(self.seconds)
+        recorded = self.metrics[-1]["step"] if self.metrics else 0
+        if recorded < self.step == run.steps and self.recorder.pending:  # its last step was not the last one then
+            self._record(complete=False)
         while self.step < until:
             self.one_step()
             if time.perf_counter() - shown > 0.1 or self.step == until:
@@ -155,9 +158,8 @@ class Trainer(RowTraining):
 
     def _record(self, *, complete: bool) -> dict[str, Any]:
         """Write a line of metrics.jsonl; the last line of a run may be of fewer steps, and its sums are then kept."""
-        means = self.recorder.means(reset=complete)
-        means_or_none = {key: value if math.isfinite(value) else None for key, value in means.items()}
-        line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means_or_none}
+        means = {k: v if math.isfinite(v) else None for k, v in self.recorder.means(reset=complete).items()}
+        line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means}
         if skipped := self.guard.skipped.total if self.guard.skip else 0:
             line["skipped_steps"] = skipped
         self.metrics.append(line)
@@ -198,6 +200,8 @@ class Trainer(RowTraining):
             "images_per_second": round(rate, 1) if rate is not None else None,
             "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
             "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},
+            # While a longer run replaces a finished one, its scores are those of that step.
+            **({} if finished or (scored := self._files.fact("scored_step")) is None else {"scored_step": scored}),
             **({} if self._data_hash is None else {"data_hash": self._data_hash}),
             **({} if self.model.embedder is None else {"embedder": embedder_hash(self.model.embedder.state())}),
             **surroundings(self._device, self.precision),

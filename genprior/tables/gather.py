@@ -15,6 +15,7 @@ from genprior.pictures.grids import side_by_side
 from genprior.recipe.load import Recipe
 from genprior.registry import installed
 from genprior.runs.find import Pending, find_runs, look_at, nothing_finished, run_folders
+from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
 from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
@@ -26,6 +27,7 @@ from genprior.tables.table import Table
 
 __all__ = [
     "TABLE_FILES",
+    "being_lengthened",
     "entry_of",
     "sorted_by_row",
     "unique_labels",
@@ -73,6 +75,8 @@ def table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
 def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
     """Write a recipe's table: `table.json`, `table.md`, `table.html`, and `rows.png` with samples of each row.
 
+    The table of runs that are being trained to more steps stays as it is until all of them are finished.
+
     Args:
         recipe: for the title and the order of rows.
         jobs: the runs of the recipe, whether or not they were begun.
@@ -83,6 +87,8 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
         OSError: the files cannot be written.
     """
     runs, table = _of_jobs(recipe, jobs, folder)
+    if (folder / TABLE_FILES[0]).exists() and being_lengthened(folder):
+        return table
     first: dict[str, Run] = {}
     for run in runs:
         if cast(type[Model], run.plan.model.part).makes_images:
@@ -104,6 +110,11 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
     return table
 
 
+def being_lengthened(folder: Path) -> list[Path]:
+    """The folders of runs below a table's folder that were finished and are now trained to another number of steps."""
+    return [each for each in run_folders(folder, "*/*/run.json") if RunFolder(each).fact("scored_step") is not None]
+
+
 def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Run], Table]:
     notes: list[str] = []
     of_recipe = {job.folder: job for job in jobs}
@@ -114,6 +125,12 @@ def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Ru
     found = [run_of_job(of_recipe[each], notes) if each in of_recipe else look_at(each, notes) for each in folders]
     runs = [each for each in found if isinstance(each, Run)]
     missing = [str(each.folder.relative_to(folder)) for each in found if isinstance(each, Pending)]
+    steps: dict[int, list[str]] = {}
+    for run in runs:
+        steps.setdefault(run.plan.run.steps, []).append(run.label)
+    if len(steps) > 1:
+        named = "; ".join(f"{n:,}: {', '.join(dict.fromkeys(steps[n]))}" for n in sorted(steps))
+        notes.append(f"The rows were trained for different numbers of steps ({named}).")
     return runs, _table(recipe.title, runs, missing, notes)
 
 
