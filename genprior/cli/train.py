@@ -72,9 +72,8 @@ def train(
     if table.rows:
         print_table(table)
         if longer := being_lengthened(folder):
-            print_line(
-                f"{folder}/table.md is kept until these runs have all their steps: {', '.join(map(str, longer))}"
-            )
+            named = ", ".join(map(str, longer))
+            print_line(f"{folder / 'table.md'} is not written until all runs have their steps; unfinished: {named}")
         else:
             print_written(folder, ("table.md", "table.html", "rows.png"))
     if not watcher.failures:

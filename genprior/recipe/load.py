@@ -48,6 +48,8 @@ class Recipe:
     """The labels of all rows of the file, chosen or not, in order."""
     home: FilePath | None = None
     """The folder of the table of the run whose own `recipe.toml` this is; None for other recipes."""
+    file: FilePath | None = None
+    """The file that was read."""
 
     def row(self, label: str) -> Plan:
         """The plan of a row.
@@ -136,7 +138,7 @@ def load_recipe(
     if by_row:
         raise report(file, list(by_row.items()))
     name, home = (file.stem, None) if own is None else (own.home.absolute().name, own.home)
-    return Recipe(name, plans[0].title or name, tuple(plans), tuple(labels.values()), home)
+    return Recipe(name, plans[0].title or name, tuple(plans), tuple(labels.values()), home, file)
 
 
 def _as_recipe(resolved: Mapping[str, Any], registry: Registry, own: OwnRun | None, folder: FilePath) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from genprior.runs.folder import RunFolder
 from genprior.runs.records import TABLE, Facts, read_json
 from genprior.runs.run import Run, load_run
 
-__all__ = ["Pending", "find_runs", "look_at", "nothing_finished", "one_run", "run_folders"]
+__all__ = ["Pending", "find_runs", "folder_of", "look_at", "nothing_finished", "one_run", "run_folders"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +45,18 @@ def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
         RunError: a path does not exist.
     """
     found: dict[Path, Run | Pending] = {}
-    for path in paths:
+    for path in map(folder_of, paths):
         if not path.is_dir():
             raise RunError(f"there is no folder {path}; give folders of runs, or folders above them")
         for folder in run_folders(path):
             if folder not in found:
                 found[folder] = look_at(folder, notes)
     return list(found.values())
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of a run for its own `recipe.toml`; another path as it is."""
+    return path.parent if path.name == "recipe.toml" and RunFolder(path.parent).exists else path
 
 
 def look_at(folder: Path, notes: list[str]) -> Run | Pending:
@@ -109,6 +114,7 @@ def one_run(path: Path, row: str | None = None) -> Run:
     Raises:
         RunError: there is no run, or there are several.
     """
+    path = folder_of(path)
     if not path.is_dir():
         raise RunError(f"there is no folder {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")
     if row is None and RunFolder(path).exists:

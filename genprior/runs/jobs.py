@@ -47,8 +47,18 @@ def home_of(recipe: Recipe, changes: Iterable[str] = ()) -> Path:
     """The folder of the table of a recipe's runs where none is given.
 
     That is the folder of the run itself for its own `recipe.toml`, and `default_folder` for other recipes.
+
+    Raises:
+        RunError: it is the recipe of a run whose folder is not named `<row>/seed-<k>`, so that it would not be found.
     """
-    return recipe.home if recipe.home is not None else default_folder(recipe.name, changes)
+    if recipe.home is not None:
+        return recipe.home
+    if recipe.file is not None and recipe.file.name == "recipe.toml" and (recipe.file.parent / "run.json").exists():
+        raise RunError(
+            f"{recipe.file} is the recipe of a run whose folder is not named {recipe.order[0]}/seed-<k>, so training "
+            "would not find the run. Rename the folder to resume it, or give --out to train the row anew."
+        )
+    return default_folder(recipe.name, changes)
 
 
 def jobs_of(recipe: Recipe, out: Path) -> list[Job]:

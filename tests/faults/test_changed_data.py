@@ -57,8 +57,8 @@ def images(tmp_path, seed=0):
 
 
 def plan(tmp_path, data, *settings):
-    (tmp_path / "own.toml").write_text(RECIPE + data, encoding="utf-8")
-    return load_recipe(tmp_path / "own.toml", settings=list(settings)).plans[0]
+    (tmp_path / "home" / "own.toml").write_text(RECIPE + data, encoding="utf-8")
+    return load_recipe(tmp_path / "home" / "own.toml", settings=list(settings)).plans[0]
 
 
 def files(folder):
@@ -128,7 +128,7 @@ def test_scores_on_other_images_are_in_another_column(tmp_path, call):
     plan(tmp_path, FOLDER)
     made = tmp_path / "made"
     png_folder(made, noise(20, seed=2))
-    result = call("train", tmp_path / "own.toml", "--out", tmp_path / "runs", "--jobs", 1)
+    result = call("train", tmp_path / "home" / "own.toml", "--out", tmp_path / "runs", "--jobs", 1)
     assert result.exit_code == 0, result.output
 
     def columns():
@@ -151,7 +151,7 @@ def test_scores_on_other_images_are_in_another_column(tmp_path, call):
 def test_a_finished_run_is_shown_without_its_images(tmp_path, call):
     images(tmp_path)
     plan(tmp_path, FOLDER)
-    assert call("train", tmp_path / "own.toml", "--out", tmp_path / "runs", "--jobs", 1).exit_code == 0
+    assert call("train", tmp_path / "home" / "own.toml", "--out", tmp_path / "runs", "--jobs", 1).exit_code == 0
     shutil.rmtree(tmp_path / "home" / "images")
     for command in ("show", "bench"):
         result = call(command, tmp_path / "runs")
