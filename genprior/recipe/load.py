@@ -102,7 +102,7 @@ def load_recipe(
     own: OwnRun | None = None
     if is_resolved(document):
         own = own_run(file, document["label"])
-        document = _as_recipe(document, registry, own, file.absolute().parent)
+        document = _as_recipe(document, registry, own, file.parent.resolve())
         seeds = [own.seed] if own is not None and seeds is None else seeds
     parsed = [_setting(text) for text in settings]
     mistakes = [
@@ -130,7 +130,7 @@ def load_recipe(
         if label not in chosen:
             continue
         wanted = [*document["row"][index].get("changes", []), *changes]
-        context = {"registry": registry, "written": True, "folder": file.absolute().parent}
+        context = {"registry": registry, "written": True, "folder": file.parent.resolve()}
         plan, wrong = _resolve(document, found, index, label, wanted, parsed, context)
         plans += [plan] if plan is not None else []
         for mistake in wrong:
