@@ -10,12 +10,15 @@ import difflib
 import errno
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import ValidationError
 
 __all__ = [
+    "FORMAT",
     "CheckpointError",
     "DataError",
     "GenpriorError",
@@ -32,6 +35,7 @@ __all__ = [
     "ScoreError",
     "SystemFailure",
     "did_you_mean",
+    "refuse_newer",
     "system_error",
     "visible",
     "wrong_settings",
@@ -188,3 +192,22 @@ def did_you_mean(name: str, possible: Iterable[str]) -> str:
 def wrong_settings(error: ValidationError) -> str:
     """What is wrong with a table of settings, in a line: each key with what pydantic says of it."""
     return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
+
+
+FORMAT = 1
+"""The format of the files of a run folder that this version writes, and the newest that it reads; each JSON and TOML
+file names it under `format`. Files of before formats had numbers name none."""
+
+
+def refuse_newer(content: Any, path: Path) -> None:
+    """Check that the parsed content of a file is of a known format.
+
+    Raises:
+        NewerFormat: a newer genprior wrote it.
+    """
+    named = content.get("format") if isinstance(content, dict) else None
+    if isinstance(named, int) and named > FORMAT:
+        raise NewerFormat(
+            f"{path} has format {named}, which a newer genprior wrote; this one reads formats up to "
+            f"{FORMAT}. Nothing was changed. Update genprior (pip install --upgrade genprior), or give another --out."
+        )

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from genprior.errors import RecipeError, did_you_mean
+from genprior.errors import RecipeError, did_you_mean, refuse_newer
 from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, Source, changes_of, leaves, merge, replaces, wrong_changes
 from genprior.recipe.mistakes import Mistake, explained, report
@@ -26,7 +26,6 @@ from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_h
 from genprior.recipe.structure import excess, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
-from genprior.storage.formats import refuse_newer
 
 __all__ = ["Recipe", "load_recipe"]
 

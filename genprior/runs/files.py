@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from genprior.errors import NewerFormat, RunError
+from genprior.errors import FORMAT, NewerFormat, RunError
 from genprior.parts import EmbedderState
 from genprior.recipe.plan import KeepConfig, Plan
 from genprior.recipe.resolved import with_usable_hooks
@@ -26,7 +26,6 @@ from genprior.runs import records
 from genprior.runs.embedder_file import read_embedder, refuse_other, write_embedder
 from genprior.storage import checkpoint
 from genprior.storage.files import append_line, remove_partial, to_file, write_json, write_text
-from genprior.storage.formats import FORMAT
 
 __all__ = ["CONTENT", "RunFiles"]
 

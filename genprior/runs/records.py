@@ -11,10 +11,9 @@ from typing import Annotated, Any, NotRequired, TypeVar, cast
 from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from genprior.errors import GenpriorWarning, RunError, wrong_settings
+from genprior.errors import GenpriorWarning, RunError, refuse_newer, wrong_settings
 from genprior.recipe.structure import excess
 from genprior.storage.files import to_file
-from genprior.storage.formats import refuse_newer
 
 __all__ = [
     "CHECKPOINT",

@@ -19,9 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genprior.errors import CheckpointError, GenpriorError
+from genprior.errors import FORMAT, CheckpointError, GenpriorError, refuse_newer
 from genprior.storage.files import to_file, whole_file, write_json
-from genprior.storage.formats import FORMAT, refuse_newer
 
 __all__ = [
     "Checkpoint",

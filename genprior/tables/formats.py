@@ -9,10 +9,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from genprior.errors import RunError
+from genprior.errors import RunError, refuse_newer
 from genprior.pictures.grids import is_side_by_side
 from genprior.storage.files import to_file, write_json, write_text
-from genprior.storage.formats import refuse_newer
 from genprior.tables.escape import escaped, in_spreadsheet
 from genprior.tables.table import Table, is_bold
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from genprior.errors import FORMAT
 from genprior.parts import Column
-from genprior.storage.formats import FORMAT
 from genprior.tables.escape import in_markdown, line_in_markdown
 from genprior.tables.published import Published
 

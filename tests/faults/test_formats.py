@@ -8,11 +8,10 @@ import tomllib
 import pytest
 
 import genprior
-from genprior.errors import GenpriorWarning, NewerFormat
+from genprior.errors import FORMAT, GenpriorWarning, NewerFormat
 from genprior.runs.find import run_folders
 from genprior.runs.folder import RunFolder
 from genprior.runs.trainer import Trainer
-from genprior.storage.formats import FORMAT
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
