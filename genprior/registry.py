@@ -119,6 +119,7 @@ class Registry:
                 "genprior_parts", [other for other in self.manager.get_plugins() if other is not plugin]
             )
             hook(register=register)
+            _check_offer(self.manager, plugin, origin, offered)
         except BaseException:
             # pluggy may have refused it before registration, or because another plugin has its name.
             if self.manager.get_plugin(str(origin)) is plugin:
@@ -277,6 +278,20 @@ def _check_marks(plugin: object, origin: Origin) -> None:
         raise PluginError(
             "it has no hook function, so it offers nothing: write a function genprior_parts(register) that registers "
             "its parts, with @genprior.hookimpl above it"
+        )
+
+
+def _check_offer(manager: pluggy.PluginManager, plugin: object, origin: Origin, offered: Mapping[Any, Any]) -> None:
+    """Refuse a plugin without any effect: its one hook function registers no part.
+
+    Raises:
+        PluginError: says what to do.
+    """
+    callers = manager.get_hookcallers(plugin) or []
+    if not offered and [caller.name for caller in callers] == ["genprior_parts"]:
+        raise PluginError(
+            f"{origin} offers nothing: its function genprior_parts registers no part; call register(MyPart) in it, for "
+            "each class"
         )
 
 

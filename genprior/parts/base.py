@@ -109,6 +109,17 @@ class PartConfig(BaseModel):
         return self.part(self, *args, **borrowed)  # type: ignore[call-arg]
 
 
+def _redefined(config: type[PartConfig]) -> str:
+    """A field whose name `PartConfig` uses itself; empty without one."""
+    if "part" in vars(config):  # made for a base class, whose fields were looked at then
+        return ""
+    bases = [base for base in config.__mro__[1:] if issubclass(base, PartConfig)] or [PartConfig]
+    own, inherited = (each.model_fields["name"] for each in (config, bases[0]))
+    if (own.annotation, own.default) != (inherited.annotation, inherited.default):
+        return "name"
+    return next((name for name in ("part", "retired", "make") if name in config.model_fields), "")
+
+
 class Part:
     """Base of all parts. A subclass with a `name` can be registered and used by that name in a recipe."""
 
@@ -122,7 +133,7 @@ class Part:
         """Give a named part its own configuration class, whose `name` is the part's.
 
         Raises:
-            PluginError: its `Config` does not derive from `PartConfig`.
+            PluginError: its `Config` does not derive from `PartConfig`, or has a field with a name of `PartConfig`.
         """
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
@@ -130,6 +141,13 @@ class Part:
                 raise PluginError(
                     f"{cls.kind or 'part'} '{cls.name}' ({cls.__module__}.{cls.__qualname__}) has a Config that is no "
                     "table of settings: derive it from genprior.PartConfig, `class Config(PartConfig):`"
+                )
+            if taken := _redefined(cls.Config):
+                raise PluginError(
+                    f"{cls.kind or 'part'} '{cls.name}' ({cls.__module__}.{cls.__qualname__}) has a setting called "
+                    f"'{taken}', which genprior.PartConfig has already"
+                    + (": it is the part's name, by which recipes select it" if taken == "name" else "")
+                    + ". Rename the setting"
                 )
             name: Any = Literal[cls.name]
             created = create_model("Config", __base__=cls.Config, __module__=cls.__module__, name=(name, cls.name))

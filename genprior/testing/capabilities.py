@@ -1,4 +1,4 @@
-"""Checks that networks behave as their class methods `posterior_of` and `sees_known` state."""
+"""Checks that parts have the capabilities that they state, and state those that they have."""
 
 from __future__ import annotations
 
@@ -8,14 +8,57 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genprior.parts import Posterior
+from genprior.parts import (
+    AutoregressiveDecoder,
+    CategoricalPosterior,
+    DensityPosterior,
+    DensityPrior,
+    FeatureCritic,
+    Posterior,
+    TextConditioner,
+    TextExporter,
+)
 from genprior.testing.report import Contract
 
-__all__ = ["check_posterior_of", "check_sees_known"]
+__all__ = ["check_capabilities", "check_posterior_of", "check_sees_known"]
+
+CAPABILITIES: tuple[type, ...] = (
+    AutoregressiveDecoder,
+    CategoricalPosterior,
+    DensityPosterior,
+    DensityPrior,
+    FeatureCritic,
+    TextConditioner,
+    TextExporter,
+)
+
+
+def check_capabilities(contract: Contract, cls: type) -> None:
+    """A class that defines the methods of a capability derives from it: models and commands look for the class.
+
+    Args:
+        contract: collects the failures.
+        cls: the class of a part, or of a posterior.
+    """
+    defined = {name for base in cls.__mro__ for name in vars(base)}
+    for capability in CAPABILITIES:
+        base = capability.__bases__[0]
+        if issubclass(cls, capability) or not issubclass(cls, base):
+            continue
+        added = sorted(getattr(capability, "__abstractmethods__", frozenset()) - base.__abstractmethods__)
+        contract.require(
+            not added or not defined.issuperset(added),
+            f"the class {cls.__qualname__}, which derives from genprior.{base.__name__}",
+            f"it defines {', '.join(added)}, which nothing will call",
+            f"a class with {', '.join(added)} states it: it derives from genprior.{capability.__name__}",
+            f"derive it from genprior.{capability.__name__} in place of genprior.{base.__name__}, or leave "
+            f"{', '.join(added)} out",
+        )
 
 
 def check_posterior_of(contract: Contract, config: Any, q: Posterior) -> None:
     """The posterior has the class that the encoder's `posterior_of` returns."""
+    check_capabilities(contract, type(q))
     stated = config.part.posterior_of(config)
     contract.require(
         isinstance(q, stated),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import PlanError
-from genprior.parts import Condition, Conditioner, DataInfo, Embedder, PartConfig, Sizes, TextConditioner, Widths
+from genprior.parts import Batch, Condition, Conditioner, DataInfo, Embedder, PartConfig, Sizes, TextConditioner, Widths
 from genprior.randomness import seeded
 from genprior.testing.asks import check_asks
 from genprior.testing.fixture import Fixture, begin
@@ -95,7 +95,15 @@ def check_conditioner(
         fixture.check_ownership(made)
         like = torch.zeros(N, dtype=torch.float64)
         fixture.check_state(f"draw(like [{N}])", lambda part: torch.cat(part.draw(like), 1))
-        fixture.check_device(f"draw(like [{N}])", lambda part, device: part.draw(like.to(device)).asked)
+
+        def use(part: Any, device: torch.device = like.device) -> Any:
+            batch = batch_of(data, N, fixture.dtype, _embedder(part))
+            placed = Batch(*(each.to(device) if isinstance(each, Tensor) else each for each in batch))
+            return [*part.draw(placed.x), *part(placed)]
+
+        called = f"draw(like [{N}, ...]) and forward(Batch of {N})"
+        fixture.check_edges(called, use, "conditions")
+        fixture.check_device(called, use)
     contract.finish()
 
 

@@ -14,7 +14,40 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["uniform_at_edges"]
+from genprior.randomness import seeded
+from genprior.testing.report import Contract, describe
+
+__all__ = ["check_finite_at_edges", "uniform_at_edges"]
+
+ROUNDS = 4
+"""Calls at the edges; a part may draw only a few numbers in each."""
+
+
+def check_finite_at_edges(contract: Contract, called: str, use: Callable[[], Any], what: str) -> None:
+    """Require finite results where `torch.rand` draws 0 or the largest number below 1; stops at the first failure.
+
+    Args:
+        contract: collects the failures.
+        called: what `use` does, for the report.
+        use: computes a tensor, or several in a tuple or list.
+        what: the results in a word, such as `codes`.
+    """
+    for round_ in range(ROUNDS):
+        with seeded("testing", "edges", round_), uniform_at_edges():
+            results = contract.call(f"{called} with uniform numbers at their edges", use, optional=True)
+        for result in results if isinstance(results, tuple | list) else (results,):
+            bad = int((~torch.isfinite(result)).sum()) if isinstance(result, Tensor) else 0
+            contract.require(
+                bad == 0,
+                f"{called}, where some numbers of torch.rand are 0 or the largest number below 1",
+                f"{describe(result)}, of which {bad} numbers are infinite or nan",
+                f"{what} are finite for every number in [0, 1) that torch.rand may draw; 0 comes about once in 2^24 "
+                "draws",
+                "take the logarithm of 1 - u, not of u, for u = torch.rand(...): -torch.log1p(-u) is finite; for other "
+                "functions clamp u first",
+            )
+        if contract.failures:
+            return
 
 
 @contextlib.contextmanager

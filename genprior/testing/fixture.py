@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from genprior.parts import Borrowed, PartConfig, Sizes
 from genprior.randomness import seeded
+from genprior.testing.capabilities import check_capabilities
+from genprior.testing.devices import ELSEWHERE, SecondDevice, place_module
+from genprior.testing.edges import check_finite_at_edges
 from genprior.testing.lent import LentCritic, LentEncoder
-from genprior.testing.report import Contract, ContractError, describe
+from genprior.testing.report import Contract, ContractError, describe, dtype_name
 from genprior.testing.settings import check_config, setting_of
 
 __all__ = ["ONE_OWNER", "Fixture", "begin"]
@@ -47,10 +50,13 @@ class Fixture:
                 f"{config.part.kind} '{config.part.name}' borrows '{absent[0]}', and this check lends "
                 f"{', '.join(available)} only. Pass a module: lend={{'{absent[0]}': module}}"
             )
+        self.dtype = torch.float64
+        """The dtype of the part that was made last."""
         self.lent = {role: {**available, **given}[role] for role in config.part.borrows}
 
     def make(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> Any:
         """The part with weights drawn under `seed`, it and the lent modules in `dtype`; None where making it fails."""
+        self.dtype = dtype
         for module in self.lent.values():
             module.to(dtype=dtype)
 
@@ -100,8 +106,8 @@ class Fixture:
         for part in (first, second):
             with seeded("testing", "state"), torch.no_grad():
                 results.append(self._contract.call(called, lambda part=part: use(part)))  # type: ignore[misc]
-        if any(result is None for result in results):
-            return
+        if not all(isinstance(result, Tensor) for result in results):
+            return  # the checks of the result's form report it
         self._contract.require(
             results[0].shape == results[1].shape and torch.equal(results[0], results[1]),
             f"{called}, after its state_dict was loaded into another instance",
@@ -120,37 +126,67 @@ class Fixture:
         )
 
     def check_device(self, called: str, use: Callable[[Any, torch.device], Any]) -> None:
-        """New tensors are made where the inputs are: on torch's meta device, and on CUDA where there is one.
+        """New tensors are made where the inputs are, and constants move with the part.
 
-        A part that cannot run on the meta device (because it reads values) is not judged by it.
+        This is checked on a simulated second device (see `SecondDevice`), and on CUDA where there is one.
+
+        Args:
+            called: what `use` does, for the report.
+            use: computes tensors from the part and the device, to which it moves its inputs.
         """
-        # Moving a lent module to the meta device would lose its numbers for the checks that follow.
-        kinds = (["cuda"] if torch.cuda.is_available() else []) + ([] if self.lent else ["meta"])
-        for kind in kinds:
+        came, where = "", "another device"
+        for training in (False, True):
             part = self.make()
             if part is None:
                 return
-            device = torch.device(kind)
-            for module in (part, *self.lent.values()):
-                module.to(device)
-            came = ""
-            try:
-                value = use(part.eval(), device)
-                if isinstance(value, Tensor) and value.device.type != kind:
-                    came = describe(value)
-            except Exception as error:
-                text = str(error).lower()
-                came = f"{type(error).__name__}: {error}" if "same device" in text or "on device meta" in text else ""
-            finally:
-                for module in self.lent.values():
-                    module.to("cpu")
-            self._contract.require(
-                not came,
-                f"{called} with inputs on the device '{kind}'",
-                came,
-                "new tensors are made on the device of the inputs",
-                "make new tensors with device=..., and hold constants as buffers, register_buffer(...)",
-            )
+            for module in (part.train(training), *self.lent.values()):
+                place_module(module)
+            with SecondDevice() as second, seeded("testing", "device"):
+                try:
+                    came = came or second.wrong(use(part, ELSEWHERE))
+                except Exception:  # it does not work on the CPU in this way, which is not the device's fault
+                    came = came or second.wrong(())
+        if torch.cuda.is_available() and not came:
+            came, where = self._wrong_on_cuda(use), "the device 'cuda'"
+        self._contract.require(
+            not came,
+            f"{called} with the part and its inputs on {where}",
+            came,
+            "new tensors are made on the device of the inputs, and what a part holds moves with it, by part.to(device)",
+            "make new tensors with device=..., and hold constants as buffers: "
+            "self.register_buffer('name', tensor) in __init__, in place of self.name = tensor",
+        )
+
+    def _wrong_on_cuda(self, use: Callable[[Any, torch.device], Any]) -> str:
+        """What fails on CUDA; empty if nothing does."""
+        part, device = self.make(), torch.device("cuda")
+        for module in (part, *self.lent.values()):
+            module.to(device)
+        try:
+            value = use(part.eval(), device)
+            return describe(value) if isinstance(value, Tensor) and value.device.type != device.type else ""
+        except Exception as error:
+            return f"{type(error).__name__}: {error}" if "same device" in str(error).lower() else ""
+        finally:
+            for module in self.lent.values():
+                module.to("cpu")
+
+    def check_edges(self, called: str, use: Callable[[Any], Any], what: str) -> None:
+        """Results are finite also where `torch.rand` draws 0 or the largest number below 1.
+
+        Args:
+            called: what `use` does, for the report.
+            use: computes tensors from the part, in the dtype of its parameters.
+            what: the results in a word, such as `codes`.
+        """
+        for dtype in (torch.float32, torch.float64):
+            for training in (False, True):
+                part = self.make(dtype=dtype)
+                if part is None or self._contract.failures:
+                    break
+                part.train(training)
+                check_finite_at_edges(self._contract, f"{called} in {dtype_name(dtype)}", lambda: use(part), what)  # noqa: B023
+        self.make()  # brings lent modules back to float64
 
     def check_reached(self, called: str, part: nn.Module, outputs: list[Tensor]) -> None:
         """Every parameter of `part` gets a gradient from `outputs`, and not all gradients are zero."""
@@ -200,4 +236,5 @@ def begin(config: PartConfig, sizes: Sizes, lend: Mapping[str, nn.Module] | None
     """
     contract = Contract(config.part, setting_of(config, sizes))
     check_config(contract, config)
+    check_capabilities(contract, config.part)
     return contract, Fixture(contract, config, sizes, lend)

@@ -27,8 +27,8 @@ Pair = tuple[Tensor, Tensor]
 class _Critic:
     """A smooth critic that records its inputs: logits tanh(x w), near 0."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.weight = torch.full((D,), 0.1, dtype=dtype, requires_grad=True)
+    def __init__(self, dtype: torch.dtype, device: torch.device | None = None) -> None:
+        self.weight = torch.full((D,), 0.1, dtype=dtype, device=device, requires_grad=True)
         self.seen: list[Pair] = []
 
     def __call__(self, x: Tensor, known: Tensor) -> Tensor:
@@ -86,7 +86,26 @@ def check_game(part: PartConfig | type[Game], *, known: int = 2) -> None:
             _check_own(contract, fixture, game, samples, dtype, lent.get("image_critic"))
     if not contract.failures:
         _check_state(contract, fixture, _samples(1, torch.float64, known, IMAGE if lent else (D,)), lent)
+    if not contract.failures:
+        _check_draws(fixture, known, IMAGE if lent else (D,), lent.get("image_critic"))
     contract.finish()
+
+
+def _check_draws(fixture: Fixture, known: int, shape: tuple[int, ...], lent: _ImageCritic | None) -> None:
+    """The losses at the edges of what `torch.rand` draws, and on another device."""
+
+    def use(game: Any, device: torch.device | None = None) -> list[Tensor]:
+        critic: Any = lent or _Critic(fixture.dtype, device)
+        real, *fakes = [(x.detach().to(device), rows.to(device)) for x, rows in _samples(2, fixture.dtype, known, shape)]
+        for x, _ in fakes:
+            x.requires_grad_()
+        own = game.own_loss(critic, real, *fakes)
+        losses = [game.critic_loss(critic, real, *fakes), game.generator_loss(critic, *fakes)]
+        return losses if own is None else [*losses, own]
+
+    called = f"critic_loss and generator_loss of samples {[N, *shape]}"
+    fixture.check_edges(called, use, "losses")
+    fixture.check_device(called, use)
 
 
 def _samples(kinds: int, dtype: torch.dtype, known: int, shape: tuple[int, ...]) -> list[Pair]:

@@ -11,6 +11,7 @@ import torch
 
 from genprior.engine.build import build_model
 from genprior.parts import DataInfo, Model, PartConfig, Phase
+from genprior.testing.model_draws import check_draws
 from genprior.testing.model_images import check_images
 from genprior.testing.model_training import check_restored, check_training
 from genprior.testing.report import Contract, describe
@@ -67,6 +68,8 @@ def check_model(
     if phases is not None and _check_phases(contract, phases):
         check_training(contract, model, images, frozen)
         check_restored(contract, config, data, images)
+        if not contract.failures:
+            check_draws(contract, config, data, images)
     check_images(contract, model, data, images)
     contract.finish()
 

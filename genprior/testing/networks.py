@@ -80,6 +80,10 @@ def check_encoder(
         encoder = fixture.make()
         x, rows = inputs(N, torch.float64)
         q = encoder(x, rows)
+        edge = inputs(4 * N, torch.float32)
+        fixture.check_edges(
+            f"{shape}.rsample()", lambda e: e(*(t.to(fixture.dtype) for t in edge)).rsample(), "codes"
+        )
         with seeded("testing", "reached"):
             z = q.rsample()
         outputs = [z, q.log_prob(z.detach() + 0.1)] if isinstance(q, DensityPosterior) else [z]
@@ -89,7 +93,12 @@ def check_encoder(
         check_sees_known(contract, f"{shape}.mean", encoder, inputs(N, torch.float64), lambda e, *given: e(*given).mean)
         if isinstance(q, DensityPosterior) and code <= 4:
             _check_posterior(contract, f"{shape}.log_prob(z)", encoder, inputs)
-    _end(contract, fixture, shape, inputs, lambda e, *given: e(*given).mean)
+
+    def use(encoder: Any, x: Tensor, rows: Tensor) -> Tensor:
+        q = encoder(x, rows)
+        return torch.cat([q.mean, q.rsample()])
+
+    _end(contract, fixture, f"{shape}.mean and .rsample()", inputs, use)
 
 
 def _check_posterior(contract: Contract, called: str, encoder: Any, inputs: Inputs) -> None:
@@ -171,6 +180,8 @@ def check_decoder(
             "take out detach() and no_grad(), and let z enter the image",
         ):
             _check_rows(contract, shape, decoder.eval(), inputs, use)
+        edge = inputs(4 * N, torch.float32)
+        fixture.check_edges(shape, lambda d: d(*(t.to(fixture.dtype) for t in edge)), "pixels")
         if outputs:
             fixture.check_reached(called, decoder, outputs)
             use_known = (lambda d, *given: d.log_prob(x.detach(), *given)) if called != shape else use

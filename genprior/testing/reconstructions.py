@@ -71,6 +71,9 @@ def check_reconstruction(
         fixture.check_ownership(made)
         x, x_rec, known_rows = _images(sizes)
         fixture.check_state(_called(sizes), lambda part: part(x, x_rec, known_rows))
+        fixture.check_edges(
+            _called(sizes), lambda part: part(*(t.to(fixture.dtype) for t in (x, x_rec, known_rows))), "errors"
+        )
         fixture.check_device(_called(sizes), lambda part, d: part(x.to(d), x_rec.to(d), known_rows.to(d)))
     contract.finish()
 

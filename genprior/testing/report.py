@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,7 +101,7 @@ class Contract:
             called,
             describe(value),
             f"{says}: {required}",
-            f"return a tensor of shape {list(shape)}",
+            _how_to_return(value, shape),
         ):
             return False
         self.require(
@@ -138,10 +139,29 @@ class Contract:
             )
 
 
+def _how_to_return(value: Any, shape: tuple[int, ...]) -> str:
+    """What an author does whose part returned `value` in place of a tensor of this shape."""
+    if isinstance(value, np.ndarray):
+        return (
+            f"compute with torch, from the inputs on, and return a tensor of shape {list(shape)}: an array has no "
+            "gradient, is on the CPU, and is drawn under another seed than the run's"
+        )
+    if isinstance(value, tuple | list):
+        return (
+            f"return a tensor of shape {list(shape)} alone, not a {type(value).__name__}; a comma after a value makes "
+            "a tuple"
+        )
+    return f"return a tensor of shape {list(shape)}"
+
+
 def describe(value: Any) -> str:
     """A value in a few words: shape, dtype and device of a tensor, else its type."""
     if isinstance(value, Tensor):
         return f"{list(value.shape)} {dtype_name(value.dtype)} on {value.device.type}"
+    if isinstance(value, np.ndarray):
+        return f"a numpy.ndarray {list(value.shape)} {value.dtype}"
+    if type(value) in (tuple, list) and 0 < len(value) < 4:
+        return f"a {type(value).__name__} of {', '.join(map(describe, value))}"
     return (
         f"{value!r}, a {type(value).__name__}" if isinstance(value, int | float | str) else f"a {type(value).__name__}"
     )

@@ -19,7 +19,13 @@ def config_of(part: PartConfig | type[Part], base: type[Part]) -> PartConfig:
     Raises:
         ContractError: it is not a part of this kind, has no name, is abstract, or has settings without a default.
     """
-    cls = part.part if isinstance(part, PartConfig) and hasattr(type(part), "part") else part
+    if isinstance(part, PartConfig) and "part" not in vars(type(part)):
+        settings = f"{type(part).__module__}.{type(part).__qualname__}"
+        raise ContractError(
+            f"{settings} are the settings of no part, because the class around them has no name of its own: add "
+            f'`name = "..."` to the body of {type(part).__qualname__.rpartition(".")[0] or "that class"}.'
+        )
+    cls = part.part if isinstance(part, PartConfig) else part
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ContractError(
             f"a {base.kind} is needed here: a class derived from genprior.{base.__name__}, or its Config(...). "
@@ -28,6 +34,11 @@ def config_of(part: PartConfig | type[Part], base: type[Part]) -> PartConfig:
     label = f"{cls.__module__}.{cls.__qualname__}"
     if not cls.name:
         raise ContractError(f'{label} has no name, so no recipe can call it: add `name = "..."` to the class body.')
+    if vars(cls.Config).get("part") is not cls:
+        raise ContractError(
+            f"{label} has the name '{cls.name}' of its base class, so no recipe can call it: add "
+            '`name = "..."` to the class body.'
+        )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
         raise ContractError(f"{cls.kind} '{cls.name}' ({label}) lacks {', '.join(missing)}: write these methods.")

@@ -62,7 +62,7 @@ def test_a_prior_that_is_infinite_at_an_edge_is_refused(part):
         check_prior(part)
     (failure,) = caught.value.failures
     assert failure.called == (
-        "sample(asked [128, 0] float32), where some numbers of torch.rand are 0 or the largest number below 1"
+        "sample(asked [128, 0]) in float32, where some numbers of torch.rand are 0 or the largest number below 1"
     )
     assert failure.came.startswith("[128, 2] float32 on cpu, of which ")
     assert failure.came.endswith(" numbers are infinite or nan")

@@ -418,8 +418,18 @@ def test_a_part_offered_twice_by_one_plugin() -> None:
 def test_a_plugin_is_asked_once_for_its_parts() -> None:
     registry = Registry()
     registry.add(offering(Good), MINE)
-    registry.add(offering(), Origin("other", "genprior-other 1"))
-    assert registry.all() == [Good]
+    other = type("Other", (Good,), {"name": "other"})
+    registry.add(offering(other), Origin("other", "genprior-other 1"))
+    assert registry.all() == [Good, other]
+
+
+def test_a_plugin_that_registers_nothing_says_so() -> None:
+    with pytest.raises(PluginError) as caught:
+        Registry().add(offering(), MINE)
+    assert str(caught.value) == (
+        "plugin 'mine' (genprior-mine 1.2) offers nothing: its function genprior_parts registers no part; call "
+        "register(MyPart) in it, for each class"
+    )
 
 
 @pytest.mark.parametrize("table", [None, "gaussian", {}, {"name": 3}, {"sigma": 1.0}])
