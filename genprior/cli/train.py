@@ -92,21 +92,12 @@ def check(recipe: Any, device: str) -> None:
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
     """
-    from genprior.data.images import as_trained
-    from genprior.engine.build import build_model
     from genprior.launch.preflight import preflight
+    from genprior.runs.parameters import parameters_of
 
     with _status("taking one step of each row"):
         preflight(recipe, device)
-        infos: dict[str, Any] = {}
-        counts: dict[str, dict[str, int]] = {}
-        for plan in recipe.plans:
-            key = f"{plan.run.labels} of {plan.data.model_dump_json()}"
-            if key not in infos:
-                infos[key] = as_trained(plan.data.make(), plan.run.labels)
-            model = build_model(plan.model, infos[key], plan.run.seeds[0])
-            modules = {name: sum(p.numel() for p in each.parameters()) for name, each in model.named_children()}
-            counts[plan.label] = {name: count for name, count in modules.items() if count}
+        counts = parameters_of(recipe.plans)
     names = list(dict.fromkeys(name for each in counts.values() for name in each))
     grid = Grid(title=Text(recipe.title), title_justify="left", title_style="bold", caption="parameters of each module")
     for place, heading in enumerate(["row", "model", "data", *names, "all"]):

@@ -1,6 +1,6 @@
 """Contract tests for plugin authors: check that a part keeps the contract of its kind.
 
-There is one function for each kind of part, except data sets, scores and exporters::
+There is one function for each kind of part::
 
     from genprior.testing import check_prior
     from my_plugin import Ring
@@ -15,25 +15,33 @@ call, its result, the contract and what to do. All draws are seeded, so results 
 from __future__ import annotations
 
 from genprior.testing.conditioners import check_conditioner
+from genprior.testing.datasets import check_dataset
 from genprior.testing.embedders import check_embedder
+from genprior.testing.exporters import check_exporter
 from genprior.testing.figures import check_figure
 from genprior.testing.games import check_game
+from genprior.testing.hooks import check_hook
 from genprior.testing.models import check_model
 from genprior.testing.networks import check_critic, check_decoder, check_encoder
 from genprior.testing.priors import check_prior
 from genprior.testing.reconstructions import check_reconstruction
 from genprior.testing.report import ContractError
+from genprior.testing.scores import check_score
 
 __all__ = [
     "ContractError",
     "check_conditioner",
     "check_critic",
+    "check_dataset",
     "check_decoder",
     "check_embedder",
     "check_encoder",
+    "check_exporter",
     "check_figure",
     "check_game",
+    "check_hook",
     "check_model",
     "check_prior",
     "check_reconstruction",
+    "check_score",
 ]

@@ -6,8 +6,8 @@ the proposal is nowhere far below the density of the samples, and covers regions
 
 Error rate: a check fails if its estimate is more than 5 standard errors off. At most 30 estimates are tested per call,
 and they are means of thousands of terms. `check_ratio`, for codes too wide to integrate over, fails with probability
-below 1e-6, for any density, by the bound of Maurer and Pontil. `check_prior` makes at most five of these calls, so a right
-density fails with probability below 1e-4, under fixed seeds.
+below 1e-6, for any density, by the bound of Maurer and Pontil. `check_prior` makes at most five of these calls, so a
+right density fails with probability below 1e-4, under fixed seeds.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def check_ratio(
 
         E_p[q / (p + q)] = E_q[p / (p + q)],    both being the integral of p q / (p + q).
 
-    Each side is the mean of numbers in [0, 1], whatever the width, so that the gap is tested with an empirical Bernstein
+    Each side is the mean of numbers in [0, 1], whatever the width, so the gap is tested with an empirical Bernstein
     bound. A constant that is too large makes the left side smaller and the right one larger. q is half a Gaussian with
     the samples' mean and covariance, and half a kernel estimate; the better it overlaps p, the smaller an error shows.
 
@@ -223,7 +223,7 @@ def _near(centres: Tensor, n: int) -> Tensor:
     chosen = torch.randint(len(centres), (n - half,))
     noise = torch.randn(n - half, d, dtype=centres.dtype)
     kernels = centres[chosen] + _widths(centres)[chosen, None] * noise
-    return torch.cat([_gaussian(centres).sample((half,)), kernels])  # type: ignore[no-untyped-call]
+    return torch.cat([_gaussian(centres).sample((half,)), kernels])
 
 
 def _log_near(centres: Tensor, z: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ def _log_near(centres: Tensor, z: Tensor) -> Tensor:
 
 
 def _gaussian(centres: Tensor) -> torch.distributions.MultivariateNormal:
-    covariance = torch.atleast_2d(torch.cov(centres.T))
+    covariance = torch.cov(centres.T).view(centres.shape[1], centres.shape[1])
     floor = 1e-6 * float(covariance.diagonal().mean().clamp_min(1e-12))
     return torch.distributions.MultivariateNormal(
         centres.mean(0), covariance + floor * torch.eye(centres.shape[1], dtype=centres.dtype)

@@ -96,7 +96,9 @@ def _check_draws(fixture: Fixture, known: int, shape: tuple[int, ...], lent: _Im
 
     def use(game: Any, device: torch.device | None = None) -> list[Tensor]:
         critic: Any = lent or _Critic(fixture.dtype, device)
-        real, *fakes = [(x.detach().to(device), rows.to(device)) for x, rows in _samples(2, fixture.dtype, known, shape)]
+        real, *fakes = [
+            (x.detach().to(device), rows.to(device)) for x, rows in _samples(2, fixture.dtype, known, shape)
+        ]
         for x, _ in fakes:
             x.requires_grad_()
         own = game.own_loss(critic, real, *fakes)

@@ -81,9 +81,7 @@ def check_encoder(
         x, rows = inputs(N, torch.float64)
         q = encoder(x, rows)
         edge = inputs(4 * N, torch.float32)
-        fixture.check_edges(
-            f"{shape}.rsample()", lambda e: e(*(t.to(fixture.dtype) for t in edge)).rsample(), "codes"
-        )
+        fixture.check_edges(f"{shape}.rsample()", lambda e: e(*(t.to(fixture.dtype) for t in edge)).rsample(), "codes")
         with seeded("testing", "reached"):
             z = q.rsample()
         outputs = [z, q.log_prob(z.detach() + 0.1)] if isinstance(q, DensityPosterior) else [z]

@@ -152,7 +152,12 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         ["the same code in each row"],
     ),
     ("numpy's generator", Normal, {"sample": numpy_draw}, ["torch.manual_seed", "not with numpy"]),
-    ("cpu only", Normal, {"sample": lambda s, a: torch.randn(len(a), 2, dtype=a.dtype)}, ["on another device", "on cpu"]),
+    (
+        "cpu only",
+        Normal,
+        {"sample": lambda s, a: torch.randn(len(a), 2, dtype=a.dtype)},
+        ["on another device", "on cpu"],
+    ),
     ("raises", Normal, {"sample": lambda s, a: a.no_such_thing}, ["AttributeError", "no_such_thing", "look at"]),
     (
         "hidden state",
