@@ -45,7 +45,7 @@ def check_capabilities(contract: Contract, cls: type) -> None:
         base = capability.__bases__[0]
         if issubclass(cls, capability) or not issubclass(cls, base):
             continue
-        added = sorted(getattr(capability, "__abstractmethods__", frozenset()) - base.__abstractmethods__)
+        added = sorted(_abstract(capability) - _abstract(base))
         contract.require(
             not added or not defined.issuperset(added),
             f"the class {cls.__qualname__}, which derives from genprior.{base.__name__}",
@@ -94,3 +94,8 @@ def check_sees_known(
         "sees_known returns whether a part with these settings uses `known`, so that models can refuse it early",
         "return False from sees_known(cls, config) where known is not used, and True where it is",
     )
+
+
+def _abstract(cls: type) -> frozenset[str]:
+    """The names of its abstract methods and properties."""
+    return frozenset(vars(cls).get("__abstractmethods__", ()))

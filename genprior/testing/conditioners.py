@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import PlanError
-from genprior.parts import Batch, Condition, Conditioner, DataInfo, Embedder, PartConfig, Sizes, TextConditioner, Widths
+from genprior.parts import Condition, Conditioner, DataInfo, Embedder, PartConfig, Sizes, TextConditioner, Widths
 from genprior.randomness import seeded
 from genprior.testing.asks import check_asks
 from genprior.testing.fixture import Fixture, begin
 from genprior.testing.report import Contract, describe, dtype_name
 from genprior.testing.settings import config_of
-from genprior.testing.tensors import batch_of, check_reaches_input
+from genprior.testing.tensors import batch_of, check_reaches_input, moved
 
 __all__ = ["check_conditioner"]
 
@@ -97,8 +97,7 @@ def check_conditioner(
         fixture.check_state(f"draw(like [{N}])", lambda part: torch.cat(part.draw(like), 1))
 
         def use(part: Any, device: torch.device = like.device) -> Any:
-            batch = batch_of(data, N, fixture.dtype, _embedder(part))
-            placed = Batch(*(each.to(device) if isinstance(each, Tensor) else each for each in batch))
+            placed = moved(batch_of(data, N, fixture.dtype, _embedder(part)), device)
             return [*part.draw(placed.x), *part(placed)]
 
         called = f"draw(like [{N}, ...]) and forward(Batch of {N})"

@@ -27,7 +27,7 @@ ELSEWHERE = torch.device("cuda", 0)
 HERE = torch.device("cpu")
 MARK = "genprior_elsewhere"
 
-_DEVICE_OF = Tensor.device.__get__  # type: ignore[attr-defined]
+_DEVICE_OF = Tensor.device.__get__
 _MOVES = {Tensor.cpu: HERE, Tensor.cuda: ELSEWHERE}
 # These take tensors of both devices: they copy, or use an index on the CPU.
 _COPIES = {Tensor.copy_, Tensor.__setitem__}

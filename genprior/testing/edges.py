@@ -19,7 +19,7 @@ from genprior.testing.report import Contract, describe
 
 __all__ = ["check_finite_at_edges", "uniform_at_edges"]
 
-ROUNDS = 4
+ROUNDS = 2
 """Calls at the edges; a part may draw only a few numbers in each."""
 
 

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from genprior.engine.build import build_model
 from genprior.parts import Batch, DataInfo, Model, PartConfig
@@ -14,7 +13,7 @@ from genprior.randomness import seeded
 from genprior.testing.devices import ELSEWHERE, SecondDevice, place_module
 from genprior.testing.edges import check_finite_at_edges
 from genprior.testing.report import Contract
-from genprior.testing.tensors import batch_of
+from genprior.testing.tensors import batch_of, moved
 
 __all__ = ["check_draws"]
 
@@ -37,7 +36,7 @@ def check_draws(contract: Contract, config: PartConfig, data: DataInfo, batch: B
     place_module(model)
     for phase in model.train().phases():
         with SecondDevice() as second, seeded("testing", "device", phase.name):
-            placed = _on(ELSEWHERE, batch)
+            placed = moved(batch, ELSEWHERE)
             came = _wrong(second, lambda phase=phase, placed=placed: list(phase.objectives(placed).values()))  # type: ignore[misc]
         _require(contract, f"the losses of phase '{phase.name}'", came)
     if model.makes_images:
@@ -55,10 +54,6 @@ def _begun(config: PartConfig, data: DataInfo) -> Model:
         starts = itertools.count(1)
         model.begin(lambda n: batch_of(data, n, torch.float32, model.embedder, next(starts)))
     return model
-
-
-def _on(device: torch.device, batch: Batch) -> Batch:
-    return Batch(*(each.to(device) if isinstance(each, Tensor) else each for each in batch))
 
 
 def _wrong(second: SecondDevice, use: Callable[[], object]) -> str:

@@ -178,7 +178,7 @@ def check_decoder(
             "take out detach() and no_grad(), and let z enter the image",
         ):
             _check_rows(contract, shape, decoder.eval(), inputs, use)
-        edge = inputs(4 * N, torch.float32)
+        edge = inputs(N, torch.float32)
         fixture.check_edges(shape, lambda d: d(*(t.to(fixture.dtype) for t in edge)), "pixels")
         if outputs:
             fixture.check_reached(called, decoder, outputs)

@@ -85,7 +85,8 @@ class Contract:
 
     def raised(self, called: str, error: Exception, says: str) -> None:
         """Record that a call raised an exception, with the line that raised it."""
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        # An error of genprior that was raised from another names it, and the author looks for that one's line.
+        where = traceback.extract_tb((error.__cause__ or error).__traceback__)[-1]
         do = f"look at {where.filename}:{where.lineno}, in {where.name}: {where.line}"
         self.failures.append(Failure(called, f"{type(error).__name__}: {error}", says, do))
 

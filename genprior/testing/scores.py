@@ -173,6 +173,14 @@ def _measured(contract: Contract, score: Any, context: Any, turn: str) -> Any:
         except Exception as error:
             contract.raised("measure(context)", error, "it measures, or refuses with a genprior.ScoreError")
             return None
+    if not contract.require(
+        isinstance(values, dict) and bool(values) and all(isinstance(key, str) for key in values),
+        "measure(context)",
+        describe(values),
+        "a dictionary of numbers by name",
+        "return {self.name: number}",
+    ):
+        return None
     with context.trained() as model:
         after = model.state_dict()
     contract.require(
@@ -186,23 +194,15 @@ def _measured(contract: Contract, score: Any, context: Any, turn: str) -> Any:
     return values
 
 
-def _check_values(contract: Contract, score: Any, values: Any) -> bool:
+def _check_values(contract: Contract, score: Any, values: dict[str, Any]) -> bool:
     """Finite numbers by name, one of them a column's."""
     called = "measure(context)"
-    if not contract.require(
-        isinstance(values, dict) and bool(values) and all(isinstance(key, str) for key in values),
-        called,
-        f"{describe(values)}",
-        "a dictionary of numbers by name",
-        "return {self.name: number}",
-    ):
-        return False
     for key, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         contract.require(
             number and math.isfinite(value),
             f"{called}['{key}']",
-            f"{describe(value)}",
+            describe(value),
             "a finite Python number",
             "convert it with float(...)" if not number else "raise genprior.ScoreError where it cannot be measured",
         )

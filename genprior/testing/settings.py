@@ -25,7 +25,7 @@ def config_of(part: PartConfig | type[Part], base: type[Part]) -> PartConfig:
             f"{settings} are the settings of no part, because the class around them has no name of its own: add "
             f'`name = "..."` to the body of {type(part).__qualname__.rpartition(".")[0] or "that class"}.'
         )
-    cls = part.part if isinstance(part, PartConfig) else part
+    cls: Any = part.part if isinstance(part, PartConfig) else part
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ContractError(
             f"a {base.kind} is needed here: a class derived from genprior.{base.__name__}, or its Config(...). "
@@ -45,13 +45,14 @@ def config_of(part: PartConfig | type[Part], base: type[Part]) -> PartConfig:
     if isinstance(part, PartConfig):
         return part
     try:
-        return cls.Config()
+        config: PartConfig = cls.Config()
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise ContractError(
             f"{cls.kind} '{cls.name}' ({label}) has settings without a default: {fields}. "
             f"Pass the settings instead of the class: {cls.__qualname__}.Config({fields}=...)"
         ) from error
+    return config
 
 
 def setting_of(config: PartConfig, sizes: Sizes) -> str:

@@ -1,4 +1,4 @@
-"""A small data set and a small model, for the short runs in which hooks, scores, exporters and data sets are checked."""
+"""A small data set and a small model, for the short runs in which some kinds of parts are checked."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from genprior.parts import Batch, DataInfo, Embedder
 from genprior.randomness import seeded
 from genprior.testing.report import Contract
 
-__all__ = ["batch_of", "check_pixels", "check_reaches_input", "check_unchanged", "one_hot"]
+__all__ = ["batch_of", "check_pixels", "check_reaches_input", "check_unchanged", "moved", "one_hot"]
 
 
 def one_hot(n: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -33,6 +33,12 @@ def batch_of(
         x = 2 * torch.rand(n, *data.image, dtype=dtype) - 1
         text = None if embedder is None else torch.randn(n, embedder.config.size, dtype=dtype)
     return Batch(x, torch.arange(n) % max(len(data.classes), 1), text=text)
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """A batch of `batch_of` on another device."""
+    text = None if batch.text is None else batch.text.to(device)
+    return batch._replace(x=batch.x.to(device), y=batch.y.to(device), text=text)
 
 
 def check_pixels(contract: Contract, called: str, x: Tensor, tolerance: float) -> None:

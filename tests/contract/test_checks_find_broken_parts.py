@@ -12,9 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel
 from torch import nn
 
-from genprior import Asks, Borrowed, Condition, Conditioner, DensityPosterior, PartConfig, Prior, Widths
+from genprior import (
+    Asks,
+    Borrowed,
+    Condition,
+    Conditioner,
+    Critic,
+    DensityPosterior,
+    PartConfig,
+    PluginError,
+    Prior,
+    Widths,
+)
 from genprior.testing import (
     ContractError,
     check_conditioner,
@@ -92,6 +104,10 @@ def numpy_draw(self: Any, asked: Any) -> Any:
     return noise.to(asked.dtype)
 
 
+def numpy_codes(self: Any, asked: Any) -> Any:
+    return np.random.default_rng().normal(size=(len(asked), self.sizes.code))
+
+
 def hidden_scale(self: Any, config: Any, sizes: Any) -> None:
     Normal.__init__(self, config, sizes)
     self.scale = torch.rand(())  # no buffer
@@ -127,6 +143,39 @@ def of_targets(self: Any, x: Any, x_rec: Any, known: Any) -> Any:
 def zeroing(self: Any, asked: Any) -> Any:
     asked.zero_()
     return Normal.sample(self, asked)
+
+
+def constant_scale(self: Any, config: Any, sizes: Any) -> None:
+    Shifted.__init__(self, config, sizes)
+    self.scale = torch.linspace(1, 2, sizes.code)  # no buffer
+
+
+def constant_scales(self: Any, config: Any, sizes: Any) -> None:
+    Shifted.__init__(self, config, sizes)
+    self.scales = [torch.linspace(1, 2, sizes.code)]
+
+
+def scale_and_read(self: Any, asked: Any) -> Any:
+    z = Shifted.sample(self, asked)
+    return z * self.scale.to(z.dtype) if float(z.detach().sum()) < math.inf else z
+
+
+def constant_beside_a_loan(self: Any, config: Any, sizes: Any, encoder: Borrowed) -> None:
+    NearCodes.__init__(self, config, sizes, encoder)
+    self.scale = torch.linspace(1, 2, sizes.code)
+
+
+def owns_a_layer(self: Any, config: Any, sizes: Any, encoder: Borrowed) -> None:
+    NearCodes.__init__(self, config, sizes, encoder)
+    self.layer = encoder.to_code
+
+
+def constant_of_two(self: Any, z: Any, asked: Any) -> Any:
+    return -0.5 * z.square().sum(1) - math.log(2 * math.pi)
+
+
+def two_numbers(self: Any, asked: Any) -> Any:
+    return torch.randn(len(asked), 2, dtype=asked.dtype, device=asked.device)
 
 
 def sharp(self: Any, config: Any, sizes: Any) -> None:
@@ -179,7 +228,43 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         ["no gradient reaches shift", "detach()"],
     ),
     ("owns what it borrowed", NearCodes, {"__init__": owns_the_encoder}, ["borrowed module 'encoder'", "one owner"]),
+    (
+        "a plain tensor",
+        Shifted,
+        {"__init__": constant_scale, "sample": lambda s, a: Shifted.sample(s, a) * s.scale.to(a.dtype)},
+        ["another device", "mul was called with a tensor [2] on the CPU, at ", "self.register_buffer('name', tensor)"],
+    ),
+    (
+        "a plain tensor where values are read",
+        Shifted,
+        {"__init__": constant_scale, "sample": scale_and_read},
+        ["mul was called with a tensor [2] on the CPU, at ", "in scale_and_read", "register_buffer"],
+    ),
+    (
+        "a plain tensor in a list",
+        Shifted,
+        {"__init__": constant_scales, "sample": lambda s, a: Shifted.sample(s, a) * s.scales[0].to(a.dtype)},
+        ["mul was called with a tensor [2] on the CPU", "register_buffer"],
+    ),
+    (
+        "a plain tensor beside a borrowed module",
+        NearCodes,
+        {"__init__": constant_beside_a_loan, "sample": lambda s, a: NearCodes.sample(s, a) * s.scale.to(a.dtype)},
+        ["mul was called with a tensor [2] on the CPU", "register_buffer"],
+    ),
+    ("owns a layer of what it borrowed", NearCodes, {"__init__": owns_a_layer}, ["borrowed module 'encoder'"]),
+    ("numpy", Normal, {"sample": numpy_codes}, ["a numpy.ndarray [32, 2] float64", "compute with torch"]),
+    (
+        "a tuple",
+        Normal,
+        {"sample": lambda s, a: (Normal.sample(s, a),)},
+        ["a tuple of [32, 2]", "not a tuple; a comma"],
+    ),
+    ("nothing", Normal, {"sample": lambda s, a: None}, ["None", "return a value on every path"]),
+    ("a text", Normal, {"sample": lambda s, a: "codes"}, ["'codes', a str", "a tensor of shape [32, 2]"]),
     # densities
+    ("right for two numbers alone", Normal, {"log_prob": constant_of_two}, ["d = 1", "0.3967", "log_prob is too high"]),
+    ("two numbers alone", Normal, {"sample": two_numbers}, ["sizes.code = 1", "[32, 2]", "genprior.PlanError"]),
     (
         "not normalised",
         Normal,
@@ -410,6 +495,63 @@ def test_what_is_broken_is_found(what: str, base: type, changes: dict[str, Any],
         assert word in text
 
 
+@pytest.mark.parametrize(
+    "what",
+    [each[0] for each in BROKEN if "plain tensor" in each[0] or each[0] in ("numpy", "a tuple", "nothing", "a text")],
+)
+def test_one_fault_has_one_hint(what: str) -> None:
+    (broken,) = [each for each in BROKEN if each[0] == what]
+    with pytest.raises(ContractError) as caught:
+        CHECK[broken[1]](type("Broken", (broken[1],), {**broken[2], "name": "broken"}))
+    assert len(caught.value.failures) == 1
+
+
+@pytest.mark.parametrize("result", [None, "a text", np.zeros((6, 2)), (torch.zeros(6, 2),), [], {"z": 1}])
+@pytest.mark.parametrize(
+    ("base", "method"),
+    [
+        (Normal, "sample"),
+        (Normal, "log_prob"),
+        (LinearEncoder, "forward"),
+        (LinearDecoder, "forward"),
+        (LinearCritic, "forward"),
+        (ImageCritic, "features"),
+        (ImageCritic, "trunk"),
+        (Squared, "forward"),
+        (OneHot, "forward"),
+        (OneHot, "draw"),
+        (OneHot, "of_label"),
+        (Logistic, "critic_loss"),
+        (Logistic, "generator_loss"),
+    ],
+)
+def test_what_is_no_tensor_is_a_failure_and_no_crash(base: type, method: str, result: Any) -> None:
+    broken = type("Broken", (base,), {method: lambda self, *args: result, "name": "broken"})
+    with pytest.raises(ContractError):
+        CHECK[base](broken)
+
+
+def test_a_constant_for_two_numbers_is_found_in_wide_codes() -> None:
+    for code in (5, 8, 32):
+        broken = type("Broken", (Normal,), {"log_prob": constant_of_two, "name": "broken"})
+        with pytest.raises(ContractError, match="log_prob is too high where the samples are.*") as caught:
+            check_prior(broken, code=code)
+        assert f"d = {code}" in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [5, 16, 64])
+def test_other_errors_of_wide_codes_are_found(code: int) -> None:
+    def wide(self: Any, asked: Any) -> Any:
+        return Normal.sample(self, asked) * (1.2 if self.sizes.code == code else 1)
+
+    def higher(self: Any, z: Any, asked: Any) -> Any:
+        return Normal.log_prob(self, z, asked) + (math.log(2) if z.shape[1] == code else 0)
+
+    for changes in ({"sample": wide}, {"log_prob": higher}):
+        with pytest.raises(ContractError, match=f"d = {code}"):
+            check_prior(type("Broken", (Normal,), {**changes, "name": "broken"}), code=code)
+
+
 def test_all_failures_are_in_one_report() -> None:
     changes = {"sample": lambda s, a: torch.randn(len(a), 3), "__init__": counting}
     with pytest.raises(ContractError, match=r"in \d places") as caught:
@@ -460,6 +602,12 @@ class Nameless(Prior):
         return asked
 
 
+class NamelessWithSettings(Normal):
+    class Config(PartConfig):
+        radius: float = 1.0
+        """A setting."""
+
+
 @pytest.mark.parametrize(
     ("part", "words"),
     [
@@ -467,6 +615,9 @@ class Nameless(Prior):
         (Abstract, ["lacks sample"]),
         (Nameless, ["has no name", 'name = "..."']),
         (Squared, ["a prior is needed here", "genprior.Prior"]),
+        (type("Heir", (Normal,), {}), ["Heir has the name 'test_normal' of its base class", 'name = "..."']),
+        (Nameless.Config(), ["genprior.parts.base.PartConfig are the settings of no part", 'name = "..."']),
+        (NamelessWithSettings.Config(), ["settings of no part", 'name = "..."` to the body of NamelessWithSettings']),
         (int, ["a prior is needed here"]),
     ],
 )
@@ -480,3 +631,57 @@ def test_what_cannot_be_checked_says_why(part: Any, words: list[str]) -> None:
 def test_a_role_that_nobody_lends() -> None:
     with pytest.raises(ContractError, match=r"borrows 'decoder'.*lend=\{'decoder': module\}"):
         check_prior(type("Lost", (NearCodes,), {"name": "lost", "borrows": ("decoder",)}))
+
+
+def test_a_density_of_a_plain_prior() -> None:
+    changes = {"sample": Normal.sample, "log_prob": Normal.log_prob, "name": "broken"}
+    with pytest.raises(ContractError) as caught:
+        check_prior(type("Broken", (Prior,), changes))
+    (failure,) = caught.value.failures
+    assert failure.called == "the class Broken, which derives from genprior.Prior"
+    assert failure.came == "it defines log_prob, which nothing will call"
+    assert failure.do.startswith("derive it from genprior.DensityPrior in place of genprior.Prior")
+
+
+def test_features_of_a_plain_critic() -> None:
+    methods = {name: vars(ImageCritic)[name] for name in ("__init__", "forward", "features", "trunk")}
+    stated = {"feature_layers": ("first",), "trunk_width": 5, "__init__": plain_critic}
+    with pytest.raises(ContractError, match=r"it defines feature_layers, features, trunk, trunk_width"):
+        check_critic(type("Broken", (Critic,), {**methods, **stated, "name": "broken"}), of="images")
+
+
+def plain_critic(self: Any, config: Any, sizes: Any) -> None:
+    Critic.__init__(self, config, sizes)
+    self.first = nn.Linear(math.prod(sizes.image), 5)
+    self.head = nn.Linear(5, 1)
+
+
+@pytest.mark.parametrize("base", [object, BaseModel])
+def test_settings_that_are_no_part_config(base: type) -> None:
+    with pytest.raises(PluginError) as caught:
+        type("Broken", (Normal,), {"Config": type("Config", (base,), {}), "name": "broken"})
+    assert str(caught.value) == (
+        f"prior 'broken' ({__name__}.Broken) has a Config that is no table of settings: derive it from "
+        "genprior.PartConfig, `class Config(PartConfig):`"
+    )
+
+
+def test_a_setting_called_name() -> None:
+    class Config(PartConfig):
+        name: str = "Gauss"
+        """A title."""
+
+    with pytest.raises(PluginError) as caught:
+        type("Broken", (Normal,), {"Config": Config, "name": "broken"})
+    assert str(caught.value) == (
+        f"prior 'broken' ({__name__}.Broken) has a setting called 'name', which genprior.PartConfig has already: it is "
+        "the part's name, by which recipes select it. Rename the setting"
+    )
+
+
+def test_settings_that_derive_from_those_of_another_part() -> None:
+    derived = type(
+        "Derived", (NeedsSettings,), {"Config": type("Config", (NeedsSettings.Config,), {}), "name": "derived"}
+    )
+    assert derived.Config(radius=1.0).name == "derived"
+    assert type("Heir", (NeedsSettings,), {"name": "heir"}).Config(radius=1.0).name == "heir"
