@@ -205,6 +205,14 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
             "keep the base class's of_label, or return the condition",
         )
         return
+    if not contract.require(
+        came is not None,
+        called,
+        "None",
+        "a genprior.Condition, or a genprior.PlanError where the conditioner cannot condition on a class",
+        "return a value on every path, or leave of_label out",
+    ):
+        return
     contract.require(
         labels is not False,
         called,

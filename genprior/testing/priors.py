@@ -39,14 +39,16 @@ def check_prior(
     """Check that a prior keeps its contract; see `genprior.Prior` and `genprior.DensityPrior`.
 
     Every prior: codes have shape [n, d], the dtype and device of `asked`, and are finite, also where `torch.rand` draws
-    0 or the largest number below 1; codes of a batch differ, two
-    draws differ, and the same seed of torch gives the same draw; one row works in evaluation mode; `sample` or
+    0 or the largest number below 1; no tensor stays on the CPU if the prior and its inputs are elsewhere; codes of a
+    batch differ, two draws differ, and the same seed of torch gives the same draw; one row works in evaluation mode; `sample` or
     `log_prob` has a gradient in every parameter; a state_dict restores the prior; it owns no borrowed module; the
     settings survive a file.
 
     A `DensityPrior` also: densities have shape [n], each row's density depends only on that row, its gradient agrees
-    with finite differences, it integrates to 1, and the samples are distributed by it (at a code width of 2 or 1 where
-    the prior can be made so, else at `code` up to 4). A right density fails with probability below 1e-4.
+    with finite differences, it integrates to 1, and the samples are distributed by it, for codes of 1, 2 and 3 numbers
+    and of `code`, where the prior can be made so (else it raises a `PlanError`); codes of more than 4 numbers are
+    compared with a density fitted to the samples. A right density fails with probability below 1e-4. A class that
+    defines `log_prob` derives from `DensityPrior`.
 
     Args:
         part: the settings, `MyPrior.Config(...)`, or the class, for its default settings.

@@ -25,12 +25,13 @@ def config_of(part: PartConfig | type[Part], base: type[Part]) -> PartConfig:
             f"{settings} are the settings of no part, because the class around them has no name of its own: add "
             f'`name = "..."` to the body of {type(part).__qualname__.rpartition(".")[0] or "that class"}.'
         )
-    cls: Any = part.part if isinstance(part, PartConfig) else part
-    if not (isinstance(cls, type) and issubclass(cls, base)):
+    given: Any = part.part if isinstance(part, PartConfig) else part
+    if not (isinstance(given, type) and issubclass(given, base)):
         raise ContractError(
             f"a {base.kind} is needed here: a class derived from genprior.{base.__name__}, or its Config(...). "
             f"This is {describe(part)}. Derive your class from genprior.{base.__name__}, and pass it or its settings."
         )
+    cls: type[Part] = given
     label = f"{cls.__module__}.{cls.__qualname__}"
     if not cls.name:
         raise ContractError(f'{label} has no name, so no recipe can call it: add `name = "..."` to the class body.')

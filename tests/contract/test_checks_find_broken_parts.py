@@ -659,7 +659,7 @@ def plain_critic(self: Any, config: Any, sizes: Any) -> None:
 @pytest.mark.parametrize("base", [object, BaseModel])
 def test_settings_that_are_no_part_config(base: type) -> None:
     with pytest.raises(PluginError) as caught:
-        type("Broken", (Normal,), {"Config": type("Config", (base,), {}), "name": "broken"})
+        type("Broken", (Normal,), {"Config": type("Config", (base,), {}), "name": "broken", "__module__": __name__})
     assert str(caught.value) == (
         f"prior 'broken' ({__name__}.Broken) has a Config that is no table of settings: derive it from "
         "genprior.PartConfig, `class Config(PartConfig):`"
@@ -672,7 +672,7 @@ def test_a_setting_called_name() -> None:
         """A title."""
 
     with pytest.raises(PluginError) as caught:
-        type("Broken", (Normal,), {"Config": Config, "name": "broken"})
+        type("Broken", (Normal,), {"Config": Config, "name": "broken", "__module__": __name__})
     assert str(caught.value) == (
         f"prior 'broken' ({__name__}.Broken) has a setting called 'name', which genprior.PartConfig has already: it is "
         "the part's name, by which recipes select it. Rename the setting"

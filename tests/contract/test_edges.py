@@ -8,10 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior import Prior
+from genprior import Condition, Objectives, PointPosterior, Prior
 from genprior.randomness import seeded
-from genprior.testing import ContractError, check_prior
+from genprior.testing import (
+    ContractError,
+    check_conditioner,
+    check_encoder,
+    check_game,
+    check_model,
+    check_prior,
+)
 from genprior.testing.edges import uniform_at_edges
+
+from .right_parts import Auto, LinearEncoder, Logistic, OneHot
 
 BELOW = {torch.float32: 1 - 2.0**-24, torch.float64: 1 - 2.0**-53}
 
@@ -81,3 +90,74 @@ class Exact(Prior):
 
 def test_a_prior_that_takes_the_logarithm_of_one_minus_u_is_right():
     check_prior(Exact)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Other kinds that draw
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def log_of_uniform(like: Tensor) -> Tensor:
+    return -torch.rand_like(like).log()
+
+
+class Exponential(LinearEncoder):
+    """Codes with exponential noise, infinite where `torch.rand` draws 0."""
+
+    name = "test_exponential"
+
+    def forward(self, x, known):
+        return type("Noisy", (PointPosterior,), {"rsample": lambda q: q.mean + log_of_uniform(q.mean)})(
+            self.layer(x.flatten(1))
+        )
+
+
+class NoisyLabels(OneHot):
+    """Labels with exponential weights."""
+
+    name = "test_noisy_labels"
+
+    @classmethod
+    def widths(cls, config, info):
+        return OneHot.widths(config, info)._replace(one_hot=False)
+
+    def draw(self, like):
+        known, asked = OneHot.draw(self, like)
+        return Condition(known, asked * log_of_uniform(asked[:, :1]))
+
+
+class Interpolated(Logistic):
+    """A loss with a random weight whose logarithm is taken."""
+
+    name = "test_interpolated"
+
+    def critic_loss(self, critic, real, *fakes):
+        return super().critic_loss(critic, real, *fakes) * (1 + log_of_uniform(real[0])).mean()
+
+
+class RandomWeight(Auto):
+    """A model whose loss has a random weight."""
+
+    name = "test_random_weight"
+
+    def by_pixels(self, batch):
+        losses = Auto.by_pixels(self, batch)
+        weight = log_of_uniform(batch.x).mean()
+        return Objectives({name: weight * loss for name, loss in losses.items()})
+
+
+@pytest.mark.parametrize(
+    ("check", "part", "words"),
+    [
+        (check_encoder, Exponential, ["rsample()", "codes are finite"]),
+        (check_conditioner, NoisyLabels, ["draw(like", "conditions are finite"]),
+        (check_game, Interpolated, ["critic_loss", "losses are finite"]),
+        (lambda part: check_model(part.Config()), RandomWeight, ["phase 'reconstruct'", "losses are finite"]),
+    ],
+    ids=["encoder", "conditioner", "game", "model"],
+)
+def test_every_kind_that_draws_is_tried_at_the_edges(check, part, words):
+    with pytest.raises(ContractError) as caught:
+        check(part)
+    for word in [*words, "-torch.log1p(-u) is finite"]:
+        assert word in str(caught.value)

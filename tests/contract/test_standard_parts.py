@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from genprior import DataInfo, DensityPrior, FeatureCritic, Part, PartConfig
 from genprior.testing import (
     check_conditioner,
     check_critic,
+    check_dataset,
     check_decoder,
     check_embedder,
     check_encoder,
+    check_exporter,
     check_game,
+    check_hook,
     check_model,
     check_prior,
     check_reconstruction,
+    check_score,
 )
 from genprior_std.parts import PARTS
 
@@ -189,3 +198,89 @@ def test_variational_autoencoder(prior: str, conditioner: str) -> None:
     pixel = BY_NAME["reconstruction", "pixel"].Config(metric="gaussian", sigma=0.5, reduction="sum")
     config = BY_NAME["model", "vae"].Config(code_size=4, reconstruction=pixel, warmup=3, **parts)
     check_model(config, DataInfo((1, 16, 16), ("a", "b", "c")))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data sets, scores, exporters and hooks
+# ---------------------------------------------------------------------------------------------------------------------
+
+DOWNLOADED = {"cifar10", "fashion_mnist", "flowers102", "mnist", "svhn"}
+"""Data sets that are not on every machine."""
+INCEPTION = {"fid", "inception_score", "kid", "precision_recall"}
+"""Scores on features of a network that is not on every machine."""
+
+
+def own_images(folder: Path, name: str) -> Path:
+    """Ten images of two classes, as the data sets of a user's own files take them."""
+    images = (torch.arange(20 * 64) % 251).to(torch.uint8).view(20, 8, 8).numpy()
+    if name == "arrays":
+        np.savez(folder / "images.npz", images=images, labels=np.arange(20) % 2, classes=np.array(["a", "b"]))
+        return folder / "images.npz"
+    for place, image in enumerate(images):
+        (folder / "ab"[place % 2]).mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / "ab"[place % 2] / f"{place}.png")
+    return folder
+
+
+@pytest.mark.parametrize("part", [p for p in of_kind("dataset") if p.id not in DOWNLOADED])
+def test_dataset(part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENPRIOR_DATA", str(tmp_path / "cache"))
+    given: dict[str, Any] = {"size": 8} if "size" in part.Config.model_fields else {}
+    if part.locations:
+        (tmp_path / "own").mkdir()
+        given |= {"path": own_images(tmp_path / "own", part.name), "test_fraction": 0.4}
+    if "colourings" in part.Config.model_fields:
+        given |= {"colourings": 1}
+    check_dataset(part.Config(**given))
+
+
+def vae(**changes: Any) -> PartConfig:
+    roles = {
+        "prior": ("prior", "gaussian"),
+        "encoder": ("encoder", "mlp"),
+        "decoder": ("decoder", "mlp"),
+        "conditioner": ("conditioner", "none"),
+    }
+    parts: dict[str, Any] = {role: settings(BY_NAME[key]) for role, key in roles.items()}
+    pixel = BY_NAME["reconstruction", "pixel"].Config(metric="gaussian", sigma=0.5, reduction="sum")
+    return BY_NAME["model", "vae"].Config(code_size=4, reconstruction=pixel, **{**parts, **changes})
+
+
+def of_labels() -> PartConfig:
+    return vae(conditioner=settings(BY_NAME["conditioner", "label"]))
+
+
+def of_codes() -> PartConfig:
+    return aae(conditioner=settings(BY_NAME["conditioner", "infogan"]))
+
+
+MODELS: dict[str, Callable[[], PartConfig]] = {
+    "code_grid": of_codes,
+    "label_grid": of_labels,
+    "category_purity": of_codes,
+    "classifier_score": of_labels,
+    "label_accuracy": of_labels,
+    "style_consistency": of_labels,
+}
+FEW = {"samples": 20, "splits": 2, "bandwidths": 3, "batch": 20, "draws": 4, "images": 20}
+"""Small values of settings that scores have."""
+
+
+def few(part: Any) -> PartConfig:
+    return part.Config(**{name: value for name, value in FEW.items() if name in part.Config.model_fields})
+
+
+@pytest.mark.parametrize("part", [p for p in of_kind("score") if p.id not in INCEPTION])
+def test_score(part: Any) -> None:
+    check_score(few(part), model=MODELS.get(part.name, vae)())
+
+
+@pytest.mark.parametrize("part", of_kind("exporter"))
+def test_exporter(part: Any) -> None:
+    check_exporter(part, model=MODELS.get(part.name, vae)())
+
+
+@pytest.mark.parametrize("part", of_kind("hook"))
+def test_hook(part: Any) -> None:
+    given = {"samples": 4, "images": 20, "columns": 3, "clusters": 2, "members": 2}
+    check_hook(part.Config(**{name: value for name, value in given.items() if name in part.Config.model_fields}))

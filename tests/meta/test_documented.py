@@ -87,6 +87,12 @@ def test_the_guides_other_parts_keep_their_contracts() -> None:
         testing.check_reconstruction(absolute.Config(average=average))
 
 
+def test_the_guides_score_exporter_and_hook_keep_their_contracts() -> None:
+    testing.check_score(part_of_the_guide("Brightness").Config(samples=24))
+    testing.check_exporter(part_of_the_guide("TorchFile"))
+    testing.check_hook(part_of_the_guide("Diary"))
+
+
 def test_the_guides_embedder_keeps_its_contract() -> None:
     testing.check_embedder(part_of_the_guide("FirstWords").Config(size=20))
 
