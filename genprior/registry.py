@@ -11,7 +11,7 @@ import functools
 import importlib.metadata
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,7 @@ class Registry:
                 "genprior_parts", [other for other in self.manager.get_plugins() if other is not plugin]
             )
             hook(register=register)
-            _check_offer(self.manager, plugin, origin, offered)
+            _check_offer(self.manager.get_hookcallers(plugin), origin, offered)
         except BaseException:
             # pluggy may have refused it before registration, or because another plugin has its name.
             if self.manager.get_plugin(str(origin)) is plugin:
@@ -281,14 +281,9 @@ def _check_marks(plugin: object, origin: Origin) -> None:
         )
 
 
-def _check_offer(manager: pluggy.PluginManager, plugin: object, origin: Origin, offered: Mapping[Any, Any]) -> None:
-    """Refuse a plugin without any effect: its one hook function registers no part.
-
-    Raises:
-        PluginError: says what to do.
-    """
-    callers = manager.get_hookcallers(plugin) or []
-    if not offered and [caller.name for caller in callers] == ["genprior_parts"]:
+def _check_offer(hooks: Sequence[pluggy.HookCaller] | None, origin: Origin, offered: Mapping[Any, Any]) -> None:
+    """Refuse a plugin without any effect, whose one hook function registers no part: raises a `PluginError`."""
+    if not offered and [hook.name for hook in hooks or ()] == ["genprior_parts"]:
         raise PluginError(
             f"{origin} offers nothing: its function genprior_parts registers no part; call register(MyPart) in it, for "
             "each class"

@@ -40,9 +40,9 @@ def check_prior(
 
     Every prior: codes have shape [n, d], the dtype and device of `asked`, and are finite, also where `torch.rand` draws
     0 or the largest number below 1; no tensor stays on the CPU if the prior and its inputs are elsewhere; codes of a
-    batch differ, two draws differ, and the same seed of torch gives the same draw; one row works in evaluation mode; `sample` or
-    `log_prob` has a gradient in every parameter; a state_dict restores the prior; it owns no borrowed module; the
-    settings survive a file.
+    batch differ, two draws differ, and the same seed of torch gives the same draw; one row works in evaluation mode;
+    `sample` or `log_prob` has a gradient in every parameter; a state_dict restores the prior; it owns no borrowed
+    module; the settings survive a file.
 
     A `DensityPrior` also: densities have shape [n], each row's density depends only on that row, its gradient agrees
     with finite differences, it integrates to 1, and the samples are distributed by it, for codes of 1, 2 and 3 numbers

@@ -63,9 +63,20 @@ def no_seed(self: Any, model: Any, path: Any, *, n: int, seed: int, label: int |
     Plain.write(self, model, path, n=n, seed=int(torch.randint(1000, ())), label=label)
 
 
+def own_seed(self: Any, model: Any, path: Any, *, n: int, seed: int, label: int | None) -> None:
+    Plain.write(self, model, path, n=n, seed=random.randrange(2**30), label=label)
+
+
 def dated(self: Any, model: Any, path: Any, *, n: int, seed: int, label: int | None) -> None:
     Plain.write(self, model, path, n=n, seed=seed, label=label)
     path.write_bytes(path.read_bytes() + random.randbytes(8))
+
+
+class Dated(Plain):
+    """A format with a date."""
+
+    name = "test_dated"
+    write = dated
 
 
 def left_training(self: Any, model: Any, path: Any, *, n: int, seed: int, label: int | None) -> None:
@@ -89,9 +100,9 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     ("no argument for labels", {"write": without_labels}, ["TypeError", "'label'"]),
     ("labels that raise", {"write": by_index}, ["label=1", "KeyError: 1", "genprior.GenpriorError"]),
     ("another ending", {"write": other_ending}, ["first.pt.npz beside the file", "append an ending"]),
-    ("always one seed", {"write": one_seed}, ["with seed=1", "the same bytes", "use the seed that is given"]),
+    ("always one seed", {"write": one_seed}, ["with seed=1", "the same images", "use the seed that is given"]),
     ("no seed", {"write": no_seed}, ["torch's random state has changed", "genprior.seeded"]),
-    ("a date", {"write": dated}, ["twice", "other bytes", "write no date"]),
+    ("its own seed", {"write": own_seed}, ["twice", "other images the second time", "seed=seed"]),
     ("the model's mode", {"write": left_training}, ["the model has changed", "genprior.evaluating(model)"]),
     ("a second file", {"write": beside}, ["notes.txt beside the file", "one file at the path"]),
     ("nothing", {"write": lambda s, *args, **settings: None}, ["no file, or an empty one"]),
@@ -108,7 +119,7 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("part", [Plain, Captioned])
+@pytest.mark.parametrize("part", [Plain, Captioned, Dated])
 def test_a_right_exporter(part: Any) -> None:
     assert check_exporter(part) is None
 
