@@ -1,8 +1,10 @@
 """The JSON schema of recipes with all installed parts, for completion and validation in editors.
 
-A field that takes a part is `{"part": "<kind>"}` in pydantic's schema. Here it becomes a choice among the settings of
-all registered parts of that kind. A part has two definitions: `<kind>.<name>`, in which the name is required, and
-`change.<kind>.<name>`, in which every key is optional, because a change is merged into existing settings.
+A field that takes a part is `{"part": "<kind>"}` in pydantic's schema. Here it becomes a choice by name: for each
+registered part, `if` the table has its name, `then` the table has its settings. So a validator reports a misspelt name,
+a misspelt setting or a value of a wrong type as one error, at that key. A part has two definitions: `<kind>.<name>`, in
+which the name is required, and `change.<kind>.<name>`, in which every key is optional, because a change is merged into
+existing settings. A table of a change without a name may have the settings of any part of its kind, `any.<kind>`.
 
 Only names are required. Other required keys are known only after a row's changes are applied; `genprior check`
 validates them.
@@ -10,6 +12,7 @@ validates them.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,6 +25,8 @@ __all__ = ["DIALECT", "TITLE", "recipe_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
+_PREFIXES = ("", "change.")
+"""Of the definitions of the base of a recipe, and of a change."""
 TITLE = "A genprior recipe"
 """The title of the schema."""
 
@@ -43,18 +48,19 @@ def recipe_schema(registry: Registry) -> Schema:
     definitions["run"]["properties"]["hooks"] |= _table(named)
     _define_methods(definitions, "optimiser", OptimiserConfig)
     _define_methods(definitions, "schedule", ScheduleConfig)
-    definitions["optimiser"]["properties"]["schedule"] = _ref("schedule")
     for kind in KINDS:
-        for prefix in ("", "change."):
-            chosen = [_ref(f"{prefix}{kind}.{name}") for name in registry.names(kind)]
-            definitions[f"{prefix}{kind}"] = {"anyOf": chosen} if chosen else {"not": {}}
+        named_by = {prefix: {name: f"{prefix}{kind}.{name}" for name in registry.names(kind)} for prefix in _PREFIXES}
+        _define_any(definitions, kind, named_by["change."])
+        definitions[kind] = _choice(named_by[""], f"any.{kind}", named=True)
+        definitions[f"change.{kind}"] = _choice(named_by["change."], f"any.{kind}")
     title = {"type": "string", "description": "The title of the recipe."}
     names = {"type": "array", "items": {"type": "string"}, "description": "Named changes, in order."}
     row = _table(
         {"label": {"type": "string", "minLength": 1, "description": "Names the row and its folder."}, "changes": names},
         required=["label"],
     )
-    by_part = {part.name: _table(_settings("change.")) for part in registry.all()} | {
+    definitions["change"] = _table(_settings("change."))
+    by_part = {part.name: _ref("change") for part in registry.all()} | {
         name: _table({**_settings("change."), "model": _ref(f"change.model.{name}")})
         for name in registry.names("model")
     }
@@ -111,21 +117,62 @@ def _define(
 
 
 def _define_methods(definitions: dict[str, Schema], key: str, family: type[MethodConfig]) -> None:
-    """Add the definition of a family of methods: all their settings, and the choice among the sets of settings.
+    """Add the definitions of the methods of a family, and of the choice among them.
 
     A name is not required, because the tables of changes and of single modules have only what differs.
     """
-    schemas = {name: each.model_json_schema()["properties"] for name, each in family.methods.items()}
-    properties = {setting: each for schema in schemas.values() for setting, each in schema.items()}
-    methods = "; ".join(f"{name}: {(each.__doc__ or '').rstrip('.')}" for name, each in family.methods.items())
-    name = {"enum": list(schemas), "default": family.default, "description": f"The method. {methods}."}
+    named = {}
+    for name, config in family.methods.items():
+        named[name] = f"{key}.{name}"
+        _define(definitions, named[name], config, description=(config.__doc__ or "").partition("\n")[0], named=name)
+        for prefix in _PREFIXES:
+            fields = definitions[f"{prefix}{named[name]}"]["properties"]
+            fields |= {"schedule": _ref("schedule")} if "schedule" in fields else {}
+    _define_any(definitions, key, {name: f"change.{each}" for name, each in named.items()})
     definitions[key] = {
-        **_table({each: _rewritten(schema, key, "") for each, schema in properties.items()} | {"name": name}),
+        **_choice({name: f"change.{each}" for name, each in named.items()}, f"any.{key}"),
         "description": (family.__doc__ or "").partition("\n")[0],
-        "anyOf": [
-            _table({**dict.fromkeys(schema, {}), "name": {"const": method}}) for method, schema in schemas.items()
-        ],
     }
+
+
+def _define_any(definitions: dict[str, Schema], kind: str, parts: dict[str, str]) -> None:
+    """Add the definition of a table that may have the settings of any part of a kind.
+
+    Args:
+        definitions: holds those of the parts.
+        kind: the kind, or the family of methods.
+        parts: the keys of the parts' definitions by name.
+    """
+    choices: dict[str, dict[str, Schema]] = {}
+    for key in parts.values():
+        for setting, schema in definitions[key]["properties"].items():
+            # Settings that differ only in their descriptions and defaults are the same choice.
+            bare = {word: value for word, value in schema.items() if word not in ("description", "default")}
+            choices.setdefault(setting, {}).setdefault(json.dumps(bare, sort_keys=True), schema)
+    properties = {
+        setting: next(iter(each.values())) if len(each) == 1 else {"anyOf": list(each.values())}
+        for setting, each in choices.items()
+    }
+    definitions[f"any.{kind}"] = _table(properties | {"name": {"enum": list(parts)}})
+
+
+def _choice(parts: dict[str, str], unnamed: str, *, named: bool = False) -> Schema:
+    """The choice by name among parts.
+
+    Args:
+        parts: the keys of the definitions of the parts by name.
+        unnamed: the key of the definition for a table without a name.
+        named: whether a table must have a name.
+    """
+    # An editor that does not read `if` suggests keys from the first entry, with which every table agrees.
+    entries: list[Schema] = [{"anyOf": [_ref(unnamed), {}]}]
+    for name, key in parts.items():
+        table = {"type": "object", "properties": {"name": {"const": name}}, "required": ["name"]}
+        entries.append({"if": table, "then": _ref(key)})
+    if not named:
+        entries.append({"if": {"type": "object", "not": {"required": ["name"]}}, "then": _ref(unnamed)})
+    properties = {"name": {"enum": list(parts), "description": "The name of the part."}}
+    return {"type": "object", "properties": properties, "allOf": entries} | ({"required": ["name"]} if named else {})
 
 
 def _rewritten(schema: Any, owner: str, prefix: str) -> Any:

@@ -1,20 +1,29 @@
 from __future__ import annotations
 
+import copy
+import importlib.util
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import tomlkit
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from genprior.errors import RecipeError
+from genprior.recipe.load import load_recipe
 from genprior.recipe.schema import DIALECT, recipe_schema
 from genprior.registry import installed
 
+ROOT = Path(__file__).parents[2]
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 KEYWORDS = {
-    "$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum",
+    "$defs", "$ref", "$schema", "additionalProperties", "allOf", "anyOf", "const", "default", "description", "enum",
     "exclusiveMaximum", "exclusiveMinimum", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength",
     "minimum", "multipleOf", "not", "pattern", "prefixItems", "properties", "required", "title", "type", "format",
-    "oneOf",
+    "oneOf", "if", "then",
 }  # fmt: skip
 
 
@@ -27,6 +36,12 @@ def wrong(schema, value, root, at="$"):
     """The places where `value` breaks `schema`: a validator for the keywords of draft 2020-12 that we use."""
     if "$ref" in schema:
         yield from wrong(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], value, root, at)
+    for each in schema.get("allOf", []):
+        yield from wrong(each, value, root, at)
+    if "if" in schema and not list(wrong(schema["if"], value, root, at)):
+        yield from wrong(schema["then"], value, root, at)
+    if "not" in schema and not list(wrong(schema["not"], value, root, at)):
+        yield f"{at}: is what it must not be"
     for key in ("anyOf", "oneOf"):
         if key in schema and all(list(wrong(each, value, root, at)) for each in schema[key]):
             yield f"{at}: no choice fits"
@@ -72,13 +87,13 @@ def wrong(schema, value, root, at="$"):
 
 def subschemas(schema):
     yield schema
-    for key in ("additionalProperties", "items", "not"):
+    for key in ("additionalProperties", "items", "not", "if", "then"):
         if isinstance(schema.get(key), dict):
             yield from subschemas(schema[key])
     for key in ("$defs", "properties"):
         for each in schema.get(key, {}).values():
             yield from subschemas(each)
-    for key in ("anyOf", "oneOf", "prefixItems"):
+    for key in ("allOf", "anyOf", "oneOf", "prefixItems"):
         for each in schema.get(key, []):
             yield from subschemas(each)
 
@@ -88,7 +103,11 @@ def test_every_registered_part_has_its_entry(schema):
     assert len(parts) > 30
     for part in parts:
         key = f"{part.kind}.{part.name}"
-        assert {"$ref": f"#/$defs/{key}"} in schema["$defs"][part.kind]["anyOf"]
+        for prefix in ("", "change."):
+            choice = schema["$defs"][f"{prefix}{part.kind}"]
+            named = {"type": "object", "properties": {"name": {"const": part.name}}, "required": ["name"]}
+            assert part.name in choice["properties"]["name"]["enum"]
+            assert {"if": named, "then": {"$ref": f"#/$defs/{prefix}{key}"}} in choice["allOf"]
         base, change = schema["$defs"][key], schema["$defs"][f"change.{key}"]
         assert base["properties"].keys() == change["properties"].keys() == part.Config.model_fields.keys()
         assert base["properties"]["name"]["const"] == part.name
@@ -110,7 +129,7 @@ def test_no_placeholder_is_left(schema):
 
 
 def test_our_recipes_fit(schema):
-    recipes = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
+    recipes = sorted((ROOT / "recipes").rglob("*.toml"))
     assert recipes
     for path in recipes:
         assert list(wrong(schema, tomllib.loads(path.read_text(encoding="utf-8")), schema)) == [], path
@@ -121,12 +140,25 @@ def test_our_recipes_fit(schema):
     [
         ("[run]\nstepz = 3", "$.run: unknown key stepz"),
         ("[run]\nsteps = 0", "$.run.steps: exclusiveMinimum"),
-        ("[data]\nsize = 16", "$.data: no choice fits"),
-        ('[data]\nname = "digitz"', "$.data: no choice fits"),
-        ('[model]\nname = "aae"\nprior = { sigma = 1.0 }', "$.model: no choice fits"),
+        ("[data]\nsize = 16", "$.data: lacks name"),
+        ('[data]\nname = "digitz"', "$.data.name: is none of NAMES"),
+        ("data = 'digits'", "$.data: is no object"),
+        ('[model]\nname = "aae"\nprior = { sigma = 1.0 }', "$.model.prior: lacks name"),
+        ('[model]\nname = "aae"\nprior = { name = "gausian" }', "$.model.prior.name: is none of NAMES"),
+        ('[model]\nname = "aae"\nprior = { name = "gaussian", sgima = 1 }', "$.model.prior: unknown key sgima"),
+        ('[model]\nname = "aae"\nencoder = { name = "residual", width = [] }', "$.model.encoder.width: is no integer"),
+        ('[model]\nname = "aae"\nprior = "gaussian"', "$.model.prior: is no object"),
+        ('scores = [{ name = "fidd" }]', "$.scores[0].name: is none of NAMES"),
         ("[optimiser.default]\nlr = -1.0", "$.optimiser.default.lr: exclusiveMinimum"),
-        ('[change.a.model]\nprior = { name = "nothing" }', "$.change.a.model: no choice fits"),
-        ("[change.a.model]\nno_such_setting = 1", "$.change.a.model: no choice fits"),
+        ('[optimiser.default]\nname = "adma"', "$.optimiser.default.name: is none of NAMES"),
+        ("[optimiser.default]\nbeta = 1", "$.optimiser.default: unknown key beta"),
+        ('[optimiser.default]\nname = "sgd"\nbetas = [0.5, 0.9]', "$.optimiser.default: unknown key betas"),
+        ("[optimiser.encoder.schedule]\nwarm = 1", "$.optimiser.encoder.schedule: unknown key warm"),
+        ('[optimiser.default.schedule]\nname = "cosin"', "$.optimiser.default.schedule.name: is none of NAMES"),
+        ('[change.a.model]\nprior = { name = "nothing" }', "$.change.a.model.prior.name: is none of NAMES"),
+        ("[change.a.model]\nno_such_setting = 1", "$.change.a.model: unknown key no_such_setting"),
+        ("[change.a.model]\nencoder.widht = 1", "$.change.a.model.encoder: unknown key widht"),
+        ("[change.a.model]\nimproves = 1", "$.change.a.model.improves: no choice fits"),
         ("[change.a]\ntitle = 'x'", "$.change.a: unknown key title"),
         ("[change.a.when.vea.model]\nbeta = 1", "$.change.a.when: unknown key vea"),
         ("[change.a.when.vae.model]\nbate = 1", "$.change.a.when.vae.model: unknown key bate"),
@@ -135,7 +167,54 @@ def test_our_recipes_fit(schema):
     ],
 )
 def test_mistakes_do_not_fit(schema, line, place):
-    assert list(wrong(schema, tomllib.loads(line), schema)) == [place]
+    found = [
+        re.sub(r"is none of \[.*", "is none of NAMES", each) for each in wrong(schema, tomllib.loads(line), schema)
+    ]
+    assert found == [place]
+    if importlib.util.find_spec("jsonschema") is not None:
+        import jsonschema
+
+        (error,) = jsonschema.Draft202012Validator(schema).iter_errors(tomllib.loads(line))
+        assert error.json_path in place
+
+
+def tables_of(table, at=()):
+    """The path of each table in a recipe."""
+    if isinstance(table, dict):
+        yield at
+    for key, each in table.items() if isinstance(table, dict) else ():
+        yield from tables_of(each, (*at, key))
+
+
+WHOLE = tomllib.loads((ROOT / "recipes" / "table3_ablation.toml").read_text(encoding="utf-8"))
+BASE = {key: each for key, each in WHOLE.items() if key not in ("change", "row")}
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_slip_is_one_mistake_for_the_schema_as_for_genprior(schema, tmp_path, data):
+    document = copy.deepcopy(BASE)
+    path = data.draw(st.sampled_from([each for each in tables_of(document) if each not in ((), ("optimiser",))]))
+    table = document
+    for key in path:
+        table = table[key]
+    key = data.draw(st.sampled_from([each for each in table if not isinstance(table[each], dict)] or list(table)))
+    value = table[key]
+    slip = data.draw(st.sampled_from(["none", "key", "value"]))
+    if slip == "key":  # beside the right key, because a missing one is seen only after the changes of a row
+        table[data.draw(st.text("abcdefg", min_size=1, max_size=3))] = value
+    elif slip == "value":
+        table[key] = data.draw(st.sampled_from(["no such name", [], [[]]]))
+    file = tmp_path / "slip.toml"
+    file.write_text(tomlkit.dumps(document), encoding="utf-8")
+    try:
+        load_recipe(file)
+    except RecipeError as error:
+        assert "a mistake" in str(error)
+        assert len(list(wrong(schema, document, schema))) == 1
+    else:
+        assert list(wrong(schema, document, schema)) == []
+        assert slip == "none" or table[key] == value or key == "steps"
 
 
 @pytest.mark.parametrize(
