@@ -263,8 +263,12 @@ def show(
     changes: With = None,
     settings: Set = None,
 ) -> None:
-    """Show the resolved rows of a recipe, the state and scores of a run, or a table."""
+    """Show the resolved rows of a recipe, the state and scores of a run, or a table.
+
+    The first row of a recipe is shown whole, and of each other row what differs from it; --row shows any row whole.
+    """
     from genprior.cli import console
+    from genprior.cli.print_recipe import print_rows
     from genprior.recipe.load import load_recipe
     from genprior.runs.folder import RunFolder
     from genprior.runs.run import load_run
@@ -276,8 +280,7 @@ def show(
         console.print_table(table_below([path]))
     else:
         recipe = load_recipe(path, changes=changes or (), settings=settings or (), rows=None if row is None else [row])
-        for plan in recipe.plans:
-            console.print_toml(plan.as_toml(), f"row {plan.label}")
+        print_rows(recipe.plans)
 
 
 @app.command()
