@@ -14,7 +14,30 @@ from typing import Annotated
 import typer
 
 from genprior.cli.encoding import replace_unencodable
-from genprior.cli.options import Device, Layout, OnDevice, Recipe, Resume, Rows, Set, With
+from genprior.cli.options import (
+    Compared,
+    Device,
+    ExporterName,
+    FigureName,
+    FigureRuns,
+    Kind,
+    Layout,
+    Measured,
+    OnDevice,
+    PartName,
+    RealImages,
+    Recipe,
+    Resume,
+    RowOfRecipe,
+    RowOfTable,
+    Rows,
+    RunSeed,
+    Sampled,
+    Set,
+    Shown,
+    TrainedWith,
+    With,
+)
 from genprior.cli.plugin_commands import Commands, disabled_commands
 from genprior.cli.tracebacks import OPTION
 from genprior.errors import visible
@@ -31,8 +54,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(requested: bool) -> None:
-    if requested:
+def _show_version(ctx: typer.Context, requested: bool) -> None:
+    if requested and not ctx.resilient_parsing:
         from genprior.version import __version__
 
         typer.echo(f"genprior {__version__}")
@@ -122,17 +145,9 @@ def check(
 
 @app.command()
 def bench(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, recipes, folders of images, .npz files.")
-    ],
-    score: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME|TABLE", help="Show this score, and measure it if it is missing; may be repeated."),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|TABLE|PATH", help="Real images to compare with: a data set, a recipe, or a folder."),
-    ] = None,
+    paths: Compared,
+    score: Measured = None,
+    data: RealImages = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="Images per score, instead of the number in its settings.")
     ] = None,
@@ -172,7 +187,7 @@ def bench(
 
 @app.command()
 def sample(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or one above it.")],
+    run: Sampled,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Number of images.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of codes and conditions.")] = 0,
     label: Annotated[
@@ -184,7 +199,7 @@ def sample(
             metavar="SENTENCE", help="What the images show, for models conditioned on text; several are taken in turn."
         ),
     ] = None,
-    row: Annotated[str | None, typer.Option(metavar="LABEL", help="The row, if RUN is a table's folder.")] = None,
+    row: RowOfTable = None,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -196,9 +211,7 @@ def sample(
     layout: Annotated[
         Layout, typer.Option("--grid", help="Layout of a PNG: plain, or one class per column and one noise per row.")
     ] = Layout.PLAIN,
-    exporter: Annotated[
-        str | None, typer.Option(metavar="NAME", help="An installed exporter; by default chosen by FILE's extension.")
-    ] = None,
+    exporter: ExporterName = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
 ) -> None:
     """Draw new images from a run's newest checkpoint."""
@@ -215,21 +228,11 @@ def sample(
 
 @app.command()
 def figure(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A figure; without it, all are listed.")] = None,
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[RUN...]", help="Folders of runs; by default runs/<recipe>[-<with>...] of its recipes."
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="NAME", help="The change that the runs were trained with; may be repeated."),
-    ] = None,
+    name: FigureName = None,
+    paths: FigureRuns = None,
+    changes: TrainedWith = None,
     rows: Rows = None,
-    run_seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the runs; by default the first that all rows have.")
-    ] = None,
+    run_seed: RunSeed = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the figure's noise and conditions.")] = 0,
     text: Annotated[
         list[str] | None, typer.Option(metavar="SENTENCE", help="A sentence, for figures of texts; may be repeated.")
@@ -258,8 +261,8 @@ def figure(
 
 @app.command()
 def show(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A recipe, a run's folder, or a table's folder.")],
-    row: Annotated[str | None, typer.Option(metavar="LABEL", help="Only this row of a recipe.")] = None,
+    path: Shown,
+    row: RowOfRecipe = None,
     changes: With = None,
     settings: Set = None,
 ) -> None:
@@ -285,8 +288,8 @@ def show(
 
 @app.command()
 def parts(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="A kind, such as prior, model or score.")] = None,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A part, to show its settings.")] = None,
+    kind: Kind = None,
+    name: PartName = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show tracebacks of unloadable plugins.")] = False,
 ) -> None:
     """List the installed parts and their plugins, or the settings of one part."""

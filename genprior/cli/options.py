@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and the values that options may take."""
+"""Arguments and options that several commands have or that a shell completes, and the values that options may take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Layout", "OnDevice", "Recipe", "Resume", "Rows", "Set", "With"]
+from genprior.cli import completion
+
+__all__ = [
+    "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Kind", "Layout", "Measured", "OnDevice",
+    "PartName", "RealImages", "Recipe", "Resume", "RowOfRecipe", "RowOfTable", "Rows", "RunSeed", "Sampled", "Set",
+    "Shown", "TrainedWith", "With",
+]  # fmt: skip
 
 
 class Device(enum.StrEnum):
@@ -33,10 +39,20 @@ class Layout(enum.StrEnum):
     LABELS = "labels"
 
 
-Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/table3_ablation.toml.")]
+Recipe = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe, such as recipes/table3_ablation.toml.", autocompletion=completion.recipes
+    ),
+]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="NAME", help="Apply a change of the recipe to every row; may be repeated."),
+    typer.Option(
+        "--with",
+        metavar="NAME",
+        help="Apply a change of the recipe to every row; may be repeated.",
+        autocompletion=completion.changes,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -44,6 +60,102 @@ Set = Annotated[
 ]
 Rows = Annotated[
     list[str] | None,
-    typer.Option("--rows", metavar="LABELS", help="Only these rows, separated by commas; may be repeated."),
+    typer.Option(
+        "--rows",
+        metavar="LABELS",
+        help="Only these rows, separated by commas; may be repeated.",
+        autocompletion=completion.rows,
+    ),
 ]
 OnDevice = Annotated[Device, typer.Option("--device", help="Device to compute on; auto takes a GPU if there is one.")]
+
+Compared = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH...",
+        help="Folders of runs, recipes, folders of images, .npz files.",
+        autocompletion=completion.recipes_and_runs,
+    ),
+]
+Measured = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|TABLE",
+        help="Show this score, and measure it if it is missing; may be repeated.",
+        autocompletion=completion.parts_of("score"),
+    ),
+]
+RealImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|TABLE|PATH",
+        help="Real images to compare with: a data set, a recipe, or a folder.",
+        autocompletion=completion.parts_of("dataset"),
+    ),
+]
+Sampled = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="The folder of a run, or one above it.", autocompletion=completion.runs),
+]
+RowOfTable = Annotated[
+    str | None,
+    typer.Option(metavar="LABEL", help="The row, if RUN is a table's folder.", autocompletion=completion.row),
+]
+ExporterName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="An installed exporter; by default chosen by FILE's extension.",
+        autocompletion=completion.parts_of("exporter"),
+    ),
+]
+FigureName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="A figure; without it, all are listed.", autocompletion=completion.parts_of("figure")
+    ),
+]
+FigureRuns = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RUN...]",
+        help="Folders of runs; by default runs/<recipe>[-<with>...] of its recipes.",
+        autocompletion=completion.runs,
+    ),
+]
+TrainedWith = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAME",
+        help="The change that the runs were trained with; may be repeated.",
+        autocompletion=completion.changes,
+    ),
+]
+RunSeed = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Seed of the runs; by default the first that all rows have.",
+        autocompletion=completion.run_seeds,
+    ),
+]
+Shown = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATH",
+        help="A recipe, a run's folder, or a table's folder.",
+        autocompletion=completion.recipes_and_runs,
+    ),
+]
+RowOfRecipe = Annotated[
+    str | None, typer.Option(metavar="LABEL", help="Only this row of a recipe.", autocompletion=completion.row)
+]
+Kind = Annotated[
+    str | None,
+    typer.Argument(metavar="[KIND]", help="A kind, such as prior, model or score.", autocompletion=completion.kinds),
+]
+PartName = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="A part, to show its settings.", autocompletion=completion.parts),
+]

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from genprior.cli.completion import completing, silent
+from genprior.cli.part_names import keep_part_names, part_names
 from genprior.cli.tracebacks import OPTION, print_traceback, showing
 from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error, visible
 from genprior.loading import load_entry, package_of, what_was_raised
@@ -41,6 +43,9 @@ class Commands(TyperGroup):
         A `GenpriorError` ends it with a message and the error's exit code, and an error of the operating system with a
         message and the exit code 1. A `GenpriorWarning` is printed as `warning: <message>`.
         """
+        if completing():
+            with silent():
+                return super().main(*args, **kwargs)
         with warnings.catch_warnings():
             warnings.simplefilter("default", GenpriorWarning)
             warnings.showwarning = _show_warning(warnings.showwarning)
@@ -55,6 +60,8 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Read the options of the program; `--traceback` may also stand among the options of a built-in command."""
+        if args[:1] == ["--install-completion"] or (args[:1] == ["--show-completion"] and not part_names()):
+            keep_part_names(first=True)
         command = next((each for each in args if not each.startswith("-")), None)
         before = args[: args.index("--")] if "--" in args else args
         if command in self.commands and OPTION in before:
@@ -77,6 +84,8 @@ class Commands(TyperGroup):
                     raise
                 failed.__cause__ = error
                 _end(failed)
+            finally:
+                keep_part_names()
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all commands: the built-in ones, then those of plugins."""

@@ -47,7 +47,7 @@ def _lines(old: Mapping[str, Any], new: Mapping[str, Any], at: tuple[str, ...], 
             line, was = _setting((*at, key), value), f"# {label}: {_value(before)}"
             above = "\n" in line or len(line) + len(was) + 2 > _WIDTH
             yield f"{was}\n{line}" if above else f"{line}  {was}"
-    for key, value in old.items() if not replaced else ():
+    for key in old if not replaced else ():
         if key not in new:
             yield f"# without {_key((*at, key))}, which {label} has"
 

@@ -6,12 +6,10 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import platformdirs
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
@@ -19,17 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genprior.errors import DataError, ScoreError
+from genprior.storage.cache_folder import cache_folder
 from genprior.storage.files import remove_partial, whole_file
 
 __all__ = ["cache_folder", "content_hash", "hash_file", "keep_on_disk", "made_once"]
 
 T = TypeVar("T")
-
-
-def cache_folder() -> Path:
-    """The folder of decoded data sets: `$GENPRIOR_DATA`, else the user's cache folder (`~/.cache/genprior/data`)."""
-    folder = os.environ.get("GENPRIOR_DATA")
-    return Path(folder).expanduser() if folder else platformdirs.user_cache_path("genprior", appauthor=False) / "data"
 
 
 def content_hash(*items: Tensor | str | Mapping[str, Tensor]) -> str:
