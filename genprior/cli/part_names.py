@@ -55,14 +55,13 @@ def keep_part_names(*, first: bool = False) -> None:
 
 
 def _names(registry: Any) -> dict[str, Any]:
-    from genprior.parts import Figure
     from genprior.registry import KINDS
 
     kinds: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     figures: dict[str, list[str]] = {}
     for part in registry.all():
         kinds[part.kind][part.name] = " ".join((part.__doc__ or "").strip().partition("\n")[0].split())
-        if issubclass(part, Figure):
+        if issubclass(part, KINDS["figure"]):
             figures[part.name] = [each.recipe for each in part.recipes]
     return {"kinds": kinds, "figures": figures}
 
