@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-slow test-gpu fuzz faults check format map
+.PHONY: setup demo test test-slow test-gpu fuzz faults check format map reference
 
 setup: .venv/ready
 
@@ -48,3 +48,6 @@ format: setup
 
 map: setup
 	$(BIN)/python docs/draw_architecture.py
+
+reference: setup
+	$(BIN)/python docs/write_recipe_reference.py

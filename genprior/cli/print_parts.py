@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table as Grid
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from genprior.cli.console import console
 from genprior.errors import PluginError, did_you_mean
+from genprior.recipe.settings import settings_of
 
 __all__ = ["print_part", "print_parts"]
 
@@ -78,7 +78,7 @@ def print_part(registry: Any, kind: str, name: str) -> None:
     out.print(Text.assemble((f"{kind} '{name}'", "bold"), f" of {registry.origin(part)}: {_summary(part)}"))
     if part.borrows:
         out.print(Text(f"borrows: {', '.join(part.borrows)}"))
-    settings = list(_settings(part.Config.model_json_schema()))
+    settings = settings_of(part.Config)
     if not settings:
         out.print("It has no settings.")
         return
@@ -88,52 +88,3 @@ def print_part(registry: Any, kind: str, name: str) -> None:
     for path, kind_of, default, meaning in settings:
         grid.add_row(Text(path, style="bold"), Text(kind_of), Text(default), Text(meaning))
     out.print(grid)
-
-
-def _settings(schema: Mapping[str, Any]) -> Any:
-    """(path, type, default, meaning) of each setting in a JSON schema; settings of nested tables have dotted paths."""
-    definitions = schema.get("$defs", {})
-
-    def walk(table: Mapping[str, Any], at: str, given: Any) -> Any:
-        for key, field in table.get("properties", {}).items():
-            if key == "name" and not at:
-                continue
-            default = given[key] if isinstance(given, Mapping) and key in given else field.get("default", ...)
-            path = f"{at}{key}"
-            inner = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
-            if inner.get("properties"):
-                yield from walk(inner, f"{path}.", default)
-            else:
-                shown = "required" if default is ... else "unset" if default is None else json.dumps(default)
-                yield path, _type(field, definitions), shown, " ".join(field.get("description", "").split())
-
-    return walk(schema, "", {})
-
-
-_LIMITS = {
-    "minimum": ">= {}", "exclusiveMinimum": "> {}", "maximum": "<= {}", "exclusiveMaximum": "< {}",
-    "minItems": "at least {}", "maxItems": "at most {}", "minLength": "at least {} characters", "pattern": "like {}",
-}  # fmt: skip
-
-
-def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    if "part" in field:
-        return f"{'an' if field['part'][0] in 'aeiou' else 'a'} {field['part']}"
-    if "$ref" in field:
-        return _type(definitions.get(field["$ref"].rpartition("/")[2], {}), definitions)
-    if "const" in field:
-        return json.dumps(field["const"])
-    if "enum" in field:
-        return " | ".join(json.dumps(each) for each in field["enum"])
-    if "anyOf" in field:
-        return " | ".join(_type(each, definitions) for each in field["anyOf"] if each.get("type") != "null")
-    name = str(field.get("type", "any value"))
-    if name == "array":
-        if "prefixItems" in field:
-            return f"[{', '.join(_type(each, definitions) for each in field['prefixItems'])}]"
-        name = f"list of {_type(field.get('items', {}), definitions)}"
-    elif name == "object":
-        inside = field.get("additionalProperties")
-        name = f"table of {_type(inside, definitions)}" if isinstance(inside, Mapping) else "table"
-    limits = [text.format(field[key]) for key, text in _LIMITS.items() if key in field]
-    return " ".join([name, ", ".join(limits)]).strip()

@@ -25,7 +25,19 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
 def test_make_knows_every_command_of_the_readme_and_of_contributing():
     text = README + (ROOT / "CONTRIBUTING.md").read_text()
     targets = set(re.findall(r"\bmake ([a-z-]+)", text))
-    assert targets == {"demo", "test", "setup", "check", "format", "map", "test-slow", "test-gpu", "fuzz", "faults"}
+    assert targets == {
+        "demo",
+        "test",
+        "setup",
+        "check",
+        "format",
+        "map",
+        "reference",
+        "test-slow",
+        "test-gpu",
+        "fuzz",
+        "faults",
+    }
     for target in sorted(targets):
         done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
