@@ -23,6 +23,7 @@ from packaging.utils import canonicalize_name
 from genprior import hookspecs, parts
 from genprior.errors import NameTaken, PluginError, did_you_mean
 from genprior.loading import load_entry, package_of, stdout_to_stderr, what_was_raised
+from genprior.parts.base import a_kind
 from genprior.version import __version__
 
 __all__ = ["GROUP", "Broken", "Origin", "Registry", "installed", "load"]
@@ -35,7 +36,7 @@ KINDS: dict[str, type[parts.Part]] = {
     for base in (
         parts.Prior, parts.Encoder, parts.Decoder, parts.Critic, parts.Reconstruction, parts.Conditioner,
         parts.Embedder, parts.Game, parts.Model, parts.Dataset, parts.Score, parts.Exporter, parts.Hook,
-        parts.Figure,
+        parts.Figure, parts.Optimiser, parts.Schedule,
     )
 }  # fmt: skip
 
@@ -101,6 +102,11 @@ class Registry:
                     f"{origin} registers {key[0]} '{key[1]}' twice: {_path(offered[key])} and {_path(part)}. "
                     "Register one of the two, or rename it."
                 )
+            if part.is_default and (default := self.default_name(part.kind)):
+                raise PluginError(
+                    f"{origin} registers {key[0]} '{key[1]}' as the one that a table without a name means, which is "
+                    f"'{default}' already: leave its `is_default` False"
+                )
             offered[key] = part
 
         _check_marks(plugin, origin)
@@ -163,8 +169,14 @@ class Registry:
         missing = sorted(getattr(part, "__abstractmethods__", ()))
         if missing:
             raise PluginError(f"{origin} registered {part.kind} '{part.name}', which lacks: {', '.join(missing)}")
-        if issubclass(part, parts.Hook):
-            _check_settings_of_hook(part, origin)
+        if not issubclass(part.Config, base.Config):
+            lacks = next(key for key in base.Config.model_fields if key != "name")
+            raise PluginError(
+                f"{origin} registered {part.kind} '{part.name}', whose settings lack `{lacks}`: derive its Config from "
+                f"genprior.{base.Config.__name__}"
+            )
+        if issubclass(part, parts.Hook) and part.on_by_default:
+            _check_defaults_of_hook(part, origin)
         return part.kind, part.name
 
     def find(self, kind: str, name: str) -> type[parts.Part]:
@@ -205,6 +217,10 @@ class Registry:
         """The names of all parts of a kind."""
         return sorted(name for part_kind, name in self._parts if part_kind == kind)
 
+    def default_name(self, kind: str) -> str | None:
+        """The name of the part that a table of this kind without a name means; None if there is none."""
+        return next((name for (of, name), part in self._parts.items() if of == kind and part.is_default), None)
+
     def all(self) -> list[type[parts.Part]]:
         """All part classes, by kind and name."""
         return [self._parts[key] for key in sorted(self._parts)]
@@ -222,29 +238,26 @@ class Registry:
             ValueError: the table names no part, or one that does not exist.
             pydantic.ValidationError: the part's own settings are wrong.
         """
-        if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-            possible = ", ".join(self.names(kind))
-            raise ValueError(f'a table that names a {kind} is needed, such as {{ name = "..." }}. Possible: {possible}')
+        default = self.default_name(kind)
+        name = table.get("name", default) if isinstance(table, Mapping) else None
+        if not isinstance(name, str):
+            example, possible = f'{{ name = "{default or "..."}" }}', ", ".join(self.names(kind))
+            raise ValueError(f"a table that names {a_kind(kind)} is needed, such as {example}. Possible: {possible}")
         try:
-            part = self.find(kind, table["name"])
+            part = self.find(kind, name)
         except (NameTaken, PluginError) as error:
             raise ValueError(str(error)) from error
         return part.Config.model_validate(dict(table), context={"registry": self, **(context or {})})
 
 
-def _check_settings_of_hook(hook: type[parts.Hook], origin: Origin) -> None:
-    """Refuse a hook that cannot be switched off, or that is on by default and cannot be made without settings.
+def _check_defaults_of_hook(hook: type[parts.Hook], origin: Origin) -> None:
+    """Refuse a hook that is on by default and cannot be made without settings.
 
     Raises:
         PluginError: says what to change.
     """
-    if not issubclass(hook.Config, parts.HookConfig):
-        raise PluginError(
-            f"{origin} registered hook '{hook.name}', whose settings lack `enabled`: derive its Config from "
-            "genprior.HookConfig"
-        )
     required = [name for name, field in hook.Config.model_fields.items() if field.is_required()]
-    if hook.on_by_default and required:
+    if required:
         raise PluginError(
             f"{origin} registered hook '{hook.name}', which is on by default and cannot be made without: "
             f"{', '.join(required)}. Give these settings defaults, or leave `on_by_default` False"

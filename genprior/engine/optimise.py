@@ -1,72 +1,32 @@
-"""One optimiser for each module, and the learning rate of each step."""
+"""The optimisers of all modules: the learning rate of each step, the weights for evaluation, and what resumes them."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from genprior.recipe.optimiser import (
-    AdamConfig,
-    AdamNormGradConfig,
-    CosineSchedule,
-    LinearSchedule,
-    OptimiserConfig,
-    PiecewiseSchedule,
-    RmspropConfig,
-    SgdConfig,
-    StepSchedule,
-)
+from genprior.errors import PlanError
+from genprior.parts import Optimiser, OptimiserConfig, Schedule
+from genprior.storage import checkpoint
 
-__all__ = ["AdamNormGrad", "learning_rate", "make_optimiser"]
+__all__ = ["Optimisers", "learning_rate", "make_optimiser"]
+
+Scalars = dict[str, bool | int | float | str]
 
 
-def make_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of one module's parameters.
-
-    Adam and SGD run fused: one kernel for all tensors of a module.
-
-    Raises:
-        TypeError: `config` is of none of the methods.
-    """
-    trained, lr, decay = list(parameters), config.lr, config.weight_decay
-    match config:
-        case AdamConfig(betas=betas, eps=eps):
-            return torch.optim.Adam(trained, lr=lr, betas=betas, eps=eps, weight_decay=decay, fused=True)
-        case AdamNormGradConfig(betas=betas, eps=eps):
-            return AdamNormGrad(trained, lr=lr, betas=betas, eps=eps, weight_decay=decay, fused=True)
-        case SgdConfig(momentum=momentum):
-            return torch.optim.SGD(trained, lr=lr, momentum=momentum, weight_decay=decay, fused=True)
-        case RmspropConfig(momentum=momentum, eps=eps):
-            return torch.optim.RMSprop(trained, lr=lr, momentum=momentum, eps=eps, weight_decay=decay, foreach=True)
-    raise TypeError(f"{type(config).__name__} is not a method; use one of {', '.join(OptimiserConfig.methods)}")
-
-
-class AdamNormGrad(torch.optim.Adam):
-    """Adam on normalised gradients, each parameter tensor's divided by its norm: g / (|g| + 1e-7).
-
-    The moments depend only on directions, so a tensor with a small gradient moves as far as the others.
-
-    References:
-        The optimiser of the code of Tomczak and Welling, VAE with a VampPrior, 2017.
-    """
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Normalise the gradients in place, and step."""
-        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        if gradients:
-            norms = torch._foreach_norm(gradients)
-            torch._foreach_add_(norms, 1e-7)
-            torch._foreach_div_(gradients, norms)
-        loss: float | None = super().step(closure)
-        return loss
+def make_optimiser(config: OptimiserConfig, module: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of one module's parameters."""
+    part: Optimiser = config.make()
+    return part.build(dict(module.named_parameters()))
 
 
 def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
-    """The learning rate of a step, a pure function of its number.
+    """The learning rate of a step, for a schedule that has heard of no record.
 
     Args:
         config: the optimiser's settings.
@@ -74,22 +34,159 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
         steps: the number of steps of the whole run.
 
     Returns:
-        lr * min(1, (step + 1) / warmup) * decay(t), with t = step / steps: 1 - t (1 - final) for `linear`,
-        final + (1 - final) (1 + cos(pi t)) / 2 for `cosine`, factor^floor(step / every) for `step`, and for
-        `piecewise` the factor of the last step of `at` that is not after this one.
+        lr * min(1, (step + 1) / warmup) * factor(step, steps), with the schedule's factor.
+
+    Raises:
+        PlanError: the factor is negative or not finite.
     """
-    schedule = config.schedule
-    t = step / max(steps, 1)
-    match schedule:
-        case LinearSchedule(final=final):
-            decay = 1 - t * (1 - final)
-        case CosineSchedule(final=final):
-            decay = final + (1 - final) * (1 + math.cos(math.pi * t)) / 2
-        case StepSchedule(factor=factor, every=every):
-            decay = factor ** (step // every)
-        case PiecewiseSchedule(at=at, factors=factors):
-            decay = (1.0, *factors)[bisect_right(at, step)]
-        case _:
-            decay = 1.0
-    warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
-    return config.lr * warm * decay
+    return _rate(config.lr, _schedule_of(config), step, steps)
+
+
+def _schedule_of(config: OptimiserConfig) -> Schedule | None:
+    return config.schedule.make() if config.schedule is not None else None
+
+
+def _rate(lr: float, schedule: Schedule | None, step: int, steps: int) -> float:
+    if schedule is None:
+        return lr
+    warmup: int = schedule.config.warmup
+    factor = schedule.factor(step, steps)
+    if not 0 <= factor < math.inf:
+        raise PlanError(
+            f"schedule '{schedule.name}' gives the factor {factor} at step {step} of {steps}; a factor is finite and "
+            "at least 0"
+        )
+    return lr * (min(1.0, (step + 1) / warmup) if warmup else 1.0) * factor
+
+
+class Optimisers:
+    """The optimisers of all modules of a model, with their schedules."""
+
+    def __init__(self, configs: Mapping[str, OptimiserConfig], modules: Mapping[str, nn.Module], steps: int) -> None:
+        """Make them.
+
+        Args:
+            configs: the settings of each module's optimiser.
+            modules: the modules, by the same names.
+            steps: the number of steps of the whole run.
+        """
+        self._steps = steps
+        self._modules = {name: modules[name] for name in configs}
+        self._parameters = {name: dict(module.named_parameters()) for name, module in self._modules.items()}
+        self._parts: dict[str, Optimiser] = {name: config.make() for name, config in configs.items()}
+        self._schedules = {name: _schedule_of(config) for name, config in configs.items()}
+        self.of = {name: part.build(self._parameters[name]) for name, part in self._parts.items()}
+        """The optimiser of each module, by its name."""
+        self._rates = {name: [group["lr"] for group in each.param_groups] for name, each in self.of.items()}
+        self._fresh = {name: _scalars_of_groups(each) for name, each in self.of.items()}
+        self._depth = 0
+        self._trained: list[tuple[nn.Parameter, Tensor]] = []
+
+    def set_rates(self, step: int) -> None:
+        """Set the learning rates of a step, 0 for the first.
+
+        Raises:
+            PlanError: a schedule's factor is negative or not finite.
+        """
+        for name, optimiser in self.of.items():
+            for group, lr in zip(optimiser.param_groups, self._rates[name], strict=True):
+                group["lr"] = _rate(lr, self._schedules[name], step, self._steps)
+
+    def recorded(self, metrics: Mapping[str, float | None]) -> None:
+        """Tell the schedules a line of metrics.jsonl; of several processes, that of the first one.
+
+        Raises:
+            PlanError: a schedule listens to what is not recorded; the message names the optimiser.
+        """
+        if torch.distributed.is_initialized():
+            lines = [metrics]
+            torch.distributed.broadcast_object_list(lines)
+            metrics = lines[0]
+        for name, schedule in self._schedules.items():
+            if schedule is not None:
+                try:
+                    schedule.recorded(metrics)
+                except PlanError as error:
+                    raise PlanError(f"the optimiser of '{name}': {error}") from error
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Weights for evaluation
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def evaluation_weights(self) -> dict[str, Tensor]:
+        """The weights for evaluation that differ from those in training, by `module.parameter`."""
+        return {
+            f"{name}.{parameter}": tensor
+            for name, part in self._parts.items()
+            for parameter, tensor in part.evaluation_weights(self.of[name], self._parameters[name]).items()
+        }
+
+    @contextlib.contextmanager
+    def in_evaluation(self) -> Iterator[None]:
+        """Use the weights for evaluation inside the block, and restore those of training after it; blocks can nest."""
+        if not self._depth:
+            for name, tensor in self.evaluation_weights().items():
+                module, _, rest = name.partition(".")
+                parameter = self._parameters[module][rest]
+                self._trained.append((parameter, parameter.data))
+                parameter.data = tensor.detach()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                for parameter, tensor in self._trained:
+                    parameter.data = tensor
+                self._trained.clear()
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Checkpoints
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The moments, `optimiser/<module>/<parameter>/<moment>`, and `evaluation/<module>.<parameter>`."""
+        tensors = {
+            f"optimiser/{name}/{key}": tensor
+            for name, optimiser in self.of.items()
+            for key, tensor in checkpoint.optimiser_tensors(optimiser, self._modules[name]).items()
+        }
+        return tensors | {f"evaluation/{name}": tensor for name, tensor in self.evaluation_weights().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What has changed beside the tensors, by module: numbers of groups and parameters, states of schedules."""
+        facts = {}
+        for name, optimiser in self.of.items():
+            fresh, schedule = self._fresh[name], self._schedules[name]
+            groups = [
+                {key: value for key, value in now.items() if before.get(key) != value}
+                for before, now in zip(fresh, _scalars_of_groups(optimiser), strict=True)
+            ]
+            own = {
+                "groups": groups if any(groups) else None,
+                "parameters": checkpoint.optimiser_scalars(optimiser, self._modules[name]),
+                "schedule": schedule.state() if schedule is not None else None,
+            }
+            facts[name] = {key: value for key, value in own.items() if value}
+        return {name: own for name, own in facts.items() if own}
+
+    def restore(self, saved: checkpoint.Checkpoint) -> None:
+        """Go on from a checkpoint that holds what `tensors` and `facts` returned."""
+        facts = saved.facts.get("optimisers", {})
+        for name, optimiser in self.of.items():
+            own = facts.get(name, {})
+            scalars = own.get("parameters", {})
+            checkpoint.restore_optimiser(optimiser, self._modules[name], saved.under(f"optimiser/{name}"), scalars)
+            for group, changed in zip(optimiser.param_groups, own.get("groups", ()), strict=False):
+                group.update(changed)
+            schedule = self._schedules[name]
+            if schedule is not None and "schedule" in own:
+                schedule.restore(own["schedule"])
+
+
+def _scalars_of_groups(optimiser: torch.optim.Optimizer) -> list[Scalars]:
+    """The numbers and texts of each group, without the learning rate, which is set before each step."""
+    return [
+        {key: value for key, value in group.items() if key != "lr" and isinstance(value, bool | int | float | str)}
+        for group in optimiser.param_groups
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
+from genprior.engine.optimise import Optimisers
 from genprior.engine.recorder import Recorder
 from genprior.errors import CheckpointError
 from genprior.parts import Model
@@ -25,32 +25,34 @@ class TrainingState:
     def __init__(
         self,
         model: Model,
-        optimisers: Mapping[str, torch.optim.Optimizer],
+        optimisers: Optimisers,
         average: AveragedWeights | None,
         recorder: Recorder,
         guard: Guard,
     ) -> None:
-        """Hold what changes in training; `optimisers` has them by the name of their module."""
+        """Hold what changes in training."""
         self._model = model
-        self._modules = dict(model.named_children())
         self._optimisers = optimisers
         self._average = average
         self._recorder = recorder
         self._guard = guard
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors: `model/...`, `optimiser/<module>/<parameter>/<moment>`, `average/...`, `recorder/<phase>`."""
+        """All tensors: `model/...`, those of `Optimisers.tensors`, `average/...`, `recorder/<phase>`."""
         tensors: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self._model.state_dict().items()}
-        for name, optimiser in self._optimisers.items():
-            moments = checkpoint.optimiser_tensors(optimiser, self._modules[name])
-            tensors |= {f"optimiser/{name}/{key}": tensor for key, tensor in moments.items()}
+        tensors |= self._optimisers.tensors()
         if self._average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self._average.tensors.items()}
         return tensors | {f"recorder/{name}": total for name, total in self._recorder.tensors().items()}
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the tensors: counts of recorded values, and of steps that were left out."""
-        return {"recorder": self._recorder.facts(), "skipped": self._guard.skipped}
+        """What a checkpoint holds beside the tensors: counts of recorded values and of steps that were left out.
+
+        Also numbers that optimisers count, and the states of schedules, where there are any.
+        """
+        optimisers = self._optimisers.facts()
+        facts = {"recorder": self._recorder.facts(), "skipped": self._guard.skipped}
+        return {**facts, **({"optimisers": optimisers} if optimisers else {})}
 
     def restore(self, path: Path, device: torch.device) -> checkpoint.Checkpoint:
         """Take everything from a checkpoint, and return it.
@@ -61,8 +63,7 @@ class TrainingState:
         saved = checkpoint.read(path, device)
         try:
             self._model.load_state_dict(saved.under("model"))
-            for name, optimiser in self._optimisers.items():
-                checkpoint.restore_optimiser(optimiser, self._modules[name], saved.under(f"optimiser/{name}"))
+            self._optimisers.restore(saved)
             if self._average is not None:
                 self._average.load(saved.under("average"))
             # Checkpoints of older versions do not hold these.

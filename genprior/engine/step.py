@@ -19,6 +19,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from genprior.engine.clip import Clipping
 from genprior.engine.divergence import Guard, put_back
 from genprior.errors import PlanError
 from genprior.parts import Batch, Critic, Objectives, Phase
@@ -74,6 +75,7 @@ def run_phase(
     average: Callable[[list[Tensor]], None] | None = None,
     autocast: contextlib.AbstractContextManager[object] | None = None,
     guard: Guard | None = None,
+    clip: Clipping | None = None,
 ) -> PhaseResult:
     """Run one phase: each named module takes one step down its loss, or its closed-form update; nothing else changes.
 
@@ -85,6 +87,7 @@ def run_phase(
         average: averages gradients in place across ranks, between backward and step.
         autocast: a context for the forward passes.
         guard: leaves out the updates of the phase if its losses or gradients are not finite; without one they are made.
+        clip: the limits of each module's gradients; norms are recorded before it.
 
     Returns:
         The losses, gradient norms and notes of the phase.
@@ -113,7 +116,9 @@ def run_phase(
             for name in statistics.keys() & set(objectives.moved):
                 put_back(left_out, statistics[name], before[name])
     for name, pairs in gradients.items():
-        for parameter, gradient in pairs:
+        gradients_now = [gradient for _, gradient in pairs]
+        clipped = clip(gradients_now, norms[name]) if clip is not None else gradients_now
+        for (parameter, _), gradient in zip(pairs, clipped, strict=True):
             parameter.grad = gradient
         if guard is not None:
             guard.take(optimisers[name], left_out)

@@ -48,6 +48,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                     _check_scores(plan, trainer)
                     trainer.one_step()
                     trainer.check()
+                    trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means()})
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(plan.label)
                 failed += [error] if isinstance(error, PartFailed) else []

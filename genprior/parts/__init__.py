@@ -47,6 +47,14 @@ from genprior.parts.networks import (
     PointPosterior,
     Posterior,
 )
+from genprior.parts.optimisers import (
+    Optimiser,
+    OptimiserConfig,
+    OptimiserSpec,
+    Schedule,
+    ScheduleConfig,
+    ScheduleSpec,
+)
 from genprior.parts.priors import DensityPrior, Prior
 from genprior.parts.reconstructions import Reconstruction
 from genprior.parts.training_run import TrainingRun
@@ -97,6 +105,9 @@ __all__ = [
     "ModelSpec",
     "ModulePart",
     "Objectives",
+    "Optimiser",
+    "OptimiserConfig",
+    "OptimiserSpec",
     "Part",
     "PartConfig",
     "Phase",
@@ -108,6 +119,9 @@ __all__ = [
     "Reconstruction",
     "ReconstructionSpec",
     "SampleScore",
+    "Schedule",
+    "ScheduleConfig",
+    "ScheduleSpec",
     "Score",
     "ScoreContext",
     "ScoreSpec",

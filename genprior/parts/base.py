@@ -43,6 +43,8 @@ __all__ = [
     "PriorSpec",
     "ReconstructionSpec",
     "ScoreSpec",
+    "a_kind",
+    "pick",
 ]
 
 
@@ -126,6 +128,8 @@ class Part:
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
     Config: ClassVar[type[PartConfig]] = PartConfig
+    is_default: ClassVar[bool] = False
+    """Whether a table without a `name` means this part; at most one part of a kind."""
     borrows: ClassVar[tuple[str, ...]] = ()
     """Roles of the model whose modules this part uses without owning them; they arrive as keyword arguments."""
 
@@ -218,18 +222,18 @@ class Borrowed:
         return isinstance(self._module, capability)
 
 
-def _a(kind: str) -> str:
+def a_kind(kind: str) -> str:
     """A kind of parts with its article."""
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _pick(kind: str) -> Callable[[Any, ValidationInfo], PartConfig]:
+def pick(kind: str) -> Callable[[Any, ValidationInfo], PartConfig]:
     """A validator that finds a part's `Config` by its name in the registry of the validation context."""
 
     def validate(value: Any, info: ValidationInfo) -> PartConfig:
         if isinstance(value, PartConfig):
             if value.part.kind != kind:
-                raise ValueError(f"{_a(kind)} is needed here; '{value.name}' is {_a(value.part.kind)}")
+                raise ValueError(f"{a_kind(kind)} is needed here; '{value.name}' is {a_kind(value.part.kind)}")
             return value
         registry = (info.context or {}).get("registry")
         if registry is None:
@@ -241,26 +245,26 @@ def _pick(kind: str) -> Callable[[Any, ValidationInfo], PartConfig]:
 
 
 # A field of one of these types takes a table whose `name` selects the part, such as `prior = { name = "gaussian" }`.
-PriorSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("prior")), WithJsonSchema({"part": "prior"})]
+PriorSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(pick("prior")), WithJsonSchema({"part": "prior"})]
 EncoderSpec = Annotated[
-    SerializeAsAny[PartConfig], PlainValidator(_pick("encoder")), WithJsonSchema({"part": "encoder"})
+    SerializeAsAny[PartConfig], PlainValidator(pick("encoder")), WithJsonSchema({"part": "encoder"})
 ]
 DecoderSpec = Annotated[
-    SerializeAsAny[PartConfig], PlainValidator(_pick("decoder")), WithJsonSchema({"part": "decoder"})
+    SerializeAsAny[PartConfig], PlainValidator(pick("decoder")), WithJsonSchema({"part": "decoder"})
 ]
-CriticSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("critic")), WithJsonSchema({"part": "critic"})]
+CriticSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(pick("critic")), WithJsonSchema({"part": "critic"})]
 ReconstructionSpec = Annotated[
-    SerializeAsAny[PartConfig], PlainValidator(_pick("reconstruction")), WithJsonSchema({"part": "reconstruction"})
+    SerializeAsAny[PartConfig], PlainValidator(pick("reconstruction")), WithJsonSchema({"part": "reconstruction"})
 ]
 ConditionerSpec = Annotated[
-    SerializeAsAny[PartConfig], PlainValidator(_pick("conditioner")), WithJsonSchema({"part": "conditioner"})
+    SerializeAsAny[PartConfig], PlainValidator(pick("conditioner")), WithJsonSchema({"part": "conditioner"})
 ]
-GameSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("game")), WithJsonSchema({"part": "game"})]
-ModelSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("model")), WithJsonSchema({"part": "model"})]
+GameSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(pick("game")), WithJsonSchema({"part": "game"})]
+ModelSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(pick("model")), WithJsonSchema({"part": "model"})]
 EmbedderSpec = Annotated[
-    SerializeAsAny[PartConfig], PlainValidator(_pick("embedder")), WithJsonSchema({"part": "embedder"})
+    SerializeAsAny[PartConfig], PlainValidator(pick("embedder")), WithJsonSchema({"part": "embedder"})
 ]
 DatasetSpec = Annotated[
-    SerializeAsAny[PartConfig], PlainValidator(_pick("dataset")), WithJsonSchema({"part": "dataset"})
+    SerializeAsAny[PartConfig], PlainValidator(pick("dataset")), WithJsonSchema({"part": "dataset"})
 ]
-ScoreSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick("score")), WithJsonSchema({"part": "score"})]
+ScoreSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(pick("score")), WithJsonSchema({"part": "score"})]

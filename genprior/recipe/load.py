@@ -299,7 +299,9 @@ def _resolve(
     merged["label"] = label
     optimiser = merged.get("optimiser", {})
     default = optimiser.get("default", {})
-    merged["optimiser"] = {"default": default} | {name: inherited(default, own) for name, own in optimiser.items()}
+    merged["optimiser"] = {"default": default} | {
+        name: inherited(default, own, registry) for name, own in optimiser.items()
+    }
     if wrong:
         return None, wrong
     try:

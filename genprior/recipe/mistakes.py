@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, WithJsonSchema
 
 from genprior.errors import RecipeError, did_you_mean
-from genprior.recipe.optimiser import MethodConfig
+from genprior.parts import OptimiserConfig, ScheduleConfig
+from genprior.recipe.optimiser import having
 from genprior.recipe.plan import Plan
 from genprior.recipe.toml_lines import Path
 from genprior.registry import Registry
@@ -56,11 +57,11 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry)
     if kind == "extra_forbidden":
         owner, key = _owner_of(path[:-1], merged, registry), str(path[-1])
         possible = [each for each in (owner.model_fields if owner is not None else ()) if each != "name"]
-        if owner is not None and issubclass(owner, MethodConfig) and owner.having(key):
-            name = owner.model_fields["name"].default
+        others = _others_having(owner, key, registry)
+        if others:
             return (
-                f"'{name}' has no setting '{key}', which would have no effect; it is a setting of "
-                f"{' and '.join(owner.having(key))}. Possible: {', '.join(sorted(possible))}"
+                f"'{others[0]}' has no setting '{key}', which would have no effect; it is a setting of "
+                f"{' and '.join(others[1:])}. Possible: {', '.join(sorted(possible))}"
             )
         return f"unknown key '{key}'{did_you_mean(key, possible)}"
     if kind == "missing":
@@ -72,6 +73,14 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry)
     given = repr(error["input"])
     given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
     return f"{error['msg'][0].lower()}{error['msg'][1:]}; got {given}"
+
+
+def _others_having(owner: type[BaseModel] | None, key: str, registry: Registry) -> list[str]:
+    """The name of an optimiser or schedule, and those of its kind that have a setting which it lacks; else nothing."""
+    if owner is None or not issubclass(owner, OptimiserConfig | ScheduleConfig):
+        return []
+    others = having(key, owner.part.kind, registry)
+    return [owner.part.name, *others] if others else []
 
 
 def _owner_of(path: Path, merged: Mapping[str, Any], registry: Registry) -> type[BaseModel] | None:
@@ -104,9 +113,8 @@ def _owner(annotation: Any, metadata: tuple[Any, ...], table: Any, key: str, reg
         metadata, annotation = (*metadata, *annotation.__metadata__), annotation.__origin__
     for each in metadata:
         if isinstance(each, WithJsonSchema) and each.json_schema is not None and "part" in each.json_schema:
-            return registry.find(each.json_schema["part"], table.get("name", key)).Config
-    if isinstance(annotation, type) and issubclass(annotation, MethodConfig):
-        return annotation.chosen_by(table)
+            kind = each.json_schema["part"]
+            return registry.find(kind, table.get("name", registry.default_name(kind) or key)).Config
     return annotation
 
 

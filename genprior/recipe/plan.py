@@ -20,11 +20,26 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from genprior.errors import PlanError
-from genprior.parts import DatasetSpec, HookConfig, HookSpec, ModelSpec, Part, ScoreSpec
-from genprior.recipe.optimiser import OptimiserConfig, OptimiserSpec, without_foreign
+from genprior.parts import (
+    DatasetSpec,
+    HookConfig,
+    HookSpec,
+    ModelSpec,
+    OptimiserConfig,
+    OptimiserSpec,
+    Part,
+    ScoreSpec,
+)
+from genprior.recipe.optimiser import without_foreign
 from genprior.registry import Registry, installed
 
 __all__ = ["KeepConfig", "Plan", "RunConfig", "upgraded"]
+
+_OF_TRAINING = (
+    "steps", "batch", "labels", "labelled_batch", "shift", "rotate", "zoom", "ema", "clip_norm", "clip_value",
+    "precision",
+)  # fmt: skip
+"""The settings of `run` that training depends on."""
 
 
 class KeepConfig(BaseModel):
@@ -60,6 +75,11 @@ class RunConfig(BaseModel):
     """Scale each training image by a factor of 1 - zoom to 1 + zoom, drawn at each step."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of the averaged weights (and batch statistics) of the generating modules, which then draw the samples."""
+    clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """The largest norm of a module's gradients: longer ones are scaled down, after averaging over ranks and before the
+    optimiser. Recorded gradient norms are those before. No limit if not given."""
+    clip_value: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """The largest absolute value of an entry of a gradient, after `clip_norm`. No limit if not given."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the forward passes; `auto` is bf16 autocast if the hardware supports it, else fp32."""
     checkpoint_every: int = Field(1000, gt=0)
@@ -141,7 +161,7 @@ class Plan(BaseModel):
         if isinstance(model, Mapping) and isinstance(model.get("name"), str):
             for part in registry.all():
                 table = _upgraded_by(part, table)
-        return table if context.get("written") else _without_foreign(table)
+        return table if context.get("written") else _without_foreign(table, registry)
 
     def optimiser_of(self, module: str) -> OptimiserConfig:
         """The optimiser settings of a module: its own if given, else the default."""
@@ -163,6 +183,24 @@ class Plan(BaseModel):
             raise PlanError(
                 f"optimiser.{absent[0]} is not a module of model '{self.model.name}'. "
                 f"Possible: default, {', '.join(trained)}"
+            )
+
+    def check_averages(self, roles: Iterable[str], evaluated: Iterable[str]) -> None:
+        """Refuse averaged weights of a module whose optimiser has weights of its own for evaluation.
+
+        Args:
+            roles: the modules whose weights `run.ema` averages.
+            evaluated: the parameters with such weights, by `module.parameter`.
+
+        Raises:
+            PlanError: names the module and its optimiser.
+        """
+        both = sorted({name.partition(".")[0] for name in evaluated} & set(roles))
+        if self.run.ema is not None and both:
+            raise PlanError(
+                f"run.ema averages the weights of '{both[0]}' for evaluation, and so does its optimiser "
+                f"'{self.optimiser_of(both[0]).name}', which would have no effect. Leave run.ema out, or choose "
+                f"another optimiser.{both[0]}"
             )
 
     def as_table(self) -> dict[str, Any]:
@@ -222,17 +260,17 @@ def upgraded(table: Mapping[str, Any], registry: Registry, folder: Path | None =
     try:
         plan = Plan.model_validate(table, context={"registry": registry, "folder": folder})
     except ValidationError:
-        return _without_foreign(table)
+        return _without_foreign(table, registry)
     # A setting that the table does not have stays absent.
     return plan.model_dump(mode="json", exclude_none=True, exclude_unset=True)
 
 
-def _without_foreign(table: Mapping[str, Any]) -> dict[str, Any]:
+def _without_foreign(table: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """A row without the settings of other optimisers and schedules than the chosen ones; see `without_foreign`."""
     optimiser = table.get("optimiser")
     if not isinstance(optimiser, Mapping):
         return dict(table)
-    return {**table, "optimiser": {module: without_foreign(own) for module, own in optimiser.items()}}
+    return {**table, "optimiser": {module: without_foreign(own, registry) for module, own in optimiser.items()}}
 
 
 def _under(path: str, other: str) -> bool:
@@ -241,11 +279,7 @@ def _under(path: str, other: str) -> bool:
 
 
 def _training_part(table: dict[str, Any]) -> dict[str, Any]:
-    run = {
-        k: v
-        for k, v in table.get("run", {}).items()
-        if k in ("steps", "batch", "labels", "labelled_batch", "shift", "rotate", "zoom", "ema", "precision")
-    }
+    run = {k: v for k, v in table.get("run", {}).items() if k in _OF_TRAINING}
     return {key: table.get(key, {}) for key in ("data", "model", "optimiser")} | {"run": run}
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from genprior.recipe.optimiser import MethodConfig, OptimiserConfig, ScheduleConfig
 from genprior.recipe.plan import RunConfig
 from genprior.registry import KINDS, Registry
 
@@ -46,12 +45,11 @@ def recipe_schema(registry: Registry) -> Schema:
     # The name of a hook is the key of its table and not required inside it, as in the definition of a change.
     named = {name: _ref(f"change.hook.{name}") for name in registry.names("hook")}
     definitions["run"]["properties"]["hooks"] |= _table(named)
-    _define_methods(definitions, "optimiser", OptimiserConfig)
-    _define_methods(definitions, "schedule", ScheduleConfig)
     for kind in KINDS:
         named_by = {prefix: {name: f"{prefix}{kind}.{name}" for name in registry.names(kind)} for prefix in _PREFIXES}
         _define_any(definitions, kind, named_by["change."])
-        definitions[kind] = _choice(named_by[""], f"any.{kind}", named=True)
+        # A table without a name is one of the default part, or of the part that it changes.
+        definitions[kind] = _choice(named_by[""], f"any.{kind}", named=registry.default_name(kind) is None)
         definitions[f"change.{kind}"] = _choice(named_by["change."], f"any.{kind}")
     title = {"type": "string", "description": "The title of the recipe."}
     names = {"type": "array", "items": {"type": "string"}, "description": "Named changes, in order."}
@@ -114,25 +112,6 @@ def _define(
         if named is not None:
             own["properties"]["name"] = {"const": named, "description": "The name of the part."}
             own["required"] = ["name"] if not prefix else []
-
-
-def _define_methods(definitions: dict[str, Schema], key: str, family: type[MethodConfig]) -> None:
-    """Add the definitions of the methods of a family, and of the choice among them.
-
-    A name is not required, because the tables of changes and of single modules have only what differs.
-    """
-    named = {}
-    for name, config in family.methods.items():
-        named[name] = f"{key}.{name}"
-        _define(definitions, named[name], config, description=(config.__doc__ or "").partition("\n")[0], named=name)
-        for prefix in _PREFIXES:
-            fields = definitions[f"{prefix}{named[name]}"]["properties"]
-            fields |= {"schedule": _ref("schedule")} if "schedule" in fields else {}
-    _define_any(definitions, key, {name: f"change.{each}" for name, each in named.items()})
-    definitions[key] = {
-        **_choice({name: f"change.{each}" for name, each in named.items()}, f"any.{key}"),
-        "description": (family.__doc__ or "").partition("\n")[0],
-    }
 
 
 def _define_any(definitions: dict[str, Schema], kind: str, parts: dict[str, str]) -> None:

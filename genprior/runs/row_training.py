@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -13,12 +13,13 @@ from torch import Tensor
 from genprior.data.batches import DeviceData
 from genprior.data.images import as_trained
 from genprior.engine.build import build_model
+from genprior.engine.clip import Clipping
 from genprior.engine.device import choose_device, choose_precision
 from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
 from genprior.engine.look_again import first_not_finite
 from genprior.engine.memory import keep_freed_memory
-from genprior.engine.optimise import learning_rate, make_optimiser
+from genprior.engine.optimise import Optimisers
 from genprior.engine.ranks import average_over_ranks, rank, world
 from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
@@ -102,19 +103,20 @@ class RowTraining:
         self.modules = dict(self.model.named_children())
         trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
         plan.check_optimisers(self.modules, trained)
-        self.optimisers = {
-            name: make_optimiser(plan.optimiser_of(name), module.parameters()) for name, module in trained.items()
-        }
+        self._optimising = Optimisers({name: plan.optimiser_of(name) for name in trained}, trained, plan.run.steps)
+        self.optimisers = self._optimising.of
         # A prior that borrows a module uses it to draw codes.
         roles = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
         generating = {name: self.modules[name] for name in roles if name in self.modules}
         self.average = AveragedWeights(generating, plan.run.ema) if plan.run.ema is not None else None
+        plan.check_averages(roles, self._optimising.evaluation_weights())
         self._listeners = Listeners(plan, self._registry)
         skip = plan.run.on_divergence == "skip"
         kept = [buffer for part in (self.model, *self.modules.values()) for buffer in part.buffers(recurse=False)]
         self.guard = Guard(self._device, skip=skip, kept=kept)
         self.recorder = Recorder(latest=skip)
-        self._state = TrainingState(self.model, self.optimisers, self.average, self.recorder, self.guard)
+        self._state = TrainingState(self.model, self._optimising, self.average, self.recorder, self.guard)
+        self._clipping = Clipping(plan.run.clip_norm, plan.run.clip_value)
         self.phases = self.model.phases()
         dtype = choose_precision(plan.run.precision, self._device)
         self.precision = str(dtype).removeprefix("torch.")
@@ -132,15 +134,16 @@ class RowTraining:
         Raises:
             NotFinite: a loss or gradient was not finite; nothing was updated with it. On a GPU, `check` raises it.
         """
-        plan, step = self.plan, self.step
+        step = self.step
         batch = self._begin(step)
         self.guard.step = step
-        for name, optimiser in self.optimisers.items():
-            optimiser.param_groups[0]["lr"] = learning_rate(plan.optimiser_of(name), step, plan.run.steps)
+        self._optimising.set_rates(step)
         average = average_over_ranks if torch.distributed.is_initialized() else None
         for phase in self.phases:
             if step % phase.every == 0:
-                result = run_phase(phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard)
+                result = run_phase(
+                    phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard, self._clipping
+                )
                 self.recorder.add(phase, result, step)
                 if result.left_out is True:
                     self.check()
@@ -170,14 +173,28 @@ class RowTraining:
         skipped = self.guard.skipped if self.guard.skip else None
         return explanation(first, skipped, None if newest is None else self._files.checkpoint_step)
 
+    def recorded(self, metrics: Mapping[str, float | None]) -> None:
+        """Tell the schedules of the learning rates a line of metrics.jsonl.
+
+        Raises:
+            PlanError: a schedule listens to what is not recorded.
+        """
+        self._optimising.recorded(metrics)
+
     def sample(self, n: int, *, seed: int | None = None, label: int | None = None) -> Tensor:
         """Draw n new images, uint8 [n, c, h, w] on the host, with the averaged weights if there are any."""
-        with self.average.in_place() if self.average is not None else contextlib.nullcontext():
+        with self._evaluated():
             return generate(self.model, n, seed=self.seed if seed is None else seed, label=label)
 
     @contextlib.contextmanager
     def trained(self) -> Iterator[Model]:
         """The model inside a `with` block: averaged weights if there are any, evaluation mode, no gradients."""
-        averaged = self.average.in_place() if self.average is not None else contextlib.nullcontext()
-        with averaged, evaluating(self.model):
+        with self._evaluated(), evaluating(self.model):
             yield self.model
+
+    @contextlib.contextmanager
+    def _evaluated(self) -> Iterator[None]:
+        """The weights for evaluation inside the block: of optimisers that have such, and averages."""
+        averaged = self.average.in_place() if self.average is not None else contextlib.nullcontext()
+        with self._optimising.in_evaluation(), averaged:
+            yield

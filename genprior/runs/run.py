@@ -90,7 +90,7 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """The model with the weights (averaged if the run has them) of the newest checkpoint, in evaluation mode.
+        """The model with the weights for evaluation (averaged if the run has them) of the newest checkpoint.
 
         Raises:
             RunError: there is no checkpoint yet, or its JSON file is damaged.
@@ -106,7 +106,7 @@ class Run:
         with naming_parts(self.label):
             model = build_model(self.plan.model, info, self.seed)
         try:
-            model.load_state_dict({**saved.under("model"), **saved.under("average")})
+            model.load_state_dict({**saved.under("model"), **saved.under("average"), **saved.under("evaluation")})
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(

@@ -140,6 +140,7 @@ class Trainer(RowTraining):
                 self.check()
                 self.seconds = clock.total
                 record = self._record(complete=self.step % run.log_every == 0)
+                self.recorded(record)
             failed = None
             with clock.paused():
                 try:

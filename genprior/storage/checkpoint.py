@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from genprior.storage.files import to_file, whole_file, write_json
 __all__ = [
     "Checkpoint",
     "latest",
+    "optimiser_scalars",
     "optimiser_tensors",
     "prune",
     "read",
@@ -216,27 +217,42 @@ def _checksum(path: Path) -> str:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
-    """An optimiser's state as tensors, by parameter name and state name."""
+    """The tensors of an optimiser's state, by parameter name and state name."""
+    return {name: value for name, value in _state_of(optimiser, module) if isinstance(value, Tensor)}
+
+
+def optimiser_scalars(optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, bool | int | float | str]:
+    """What an optimiser's state holds beside tensors, by parameter name and state name."""
+    scalars = (bool, int, float, str)
+    return {name: value for name, value in _state_of(optimiser, module) if isinstance(value, scalars)}
+
+
+def _state_of(optimiser: torch.optim.Optimizer, module: nn.Module) -> Iterator[tuple[str, Any]]:
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
-    return {
-        f"{names[parameter]}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
-        for parameter, state in optimiser.state.items()
-        for key, value in state.items()
-        if value is not None
-    }
+    for parameter, state in optimiser.state.items():
+        for key, value in state.items():
+            yield f"{names[parameter]}/{key}", value
 
 
 @torch.no_grad()
-def restore_optimiser(optimiser: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load into an optimiser the state that `optimiser_tensors` returned for the same module."""
-    order = {name: (index, parameter) for index, (name, parameter) in enumerate(module.named_parameters())}
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer,
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    scalars: Mapping[str, bool | int | float | str] | None = None,
+) -> None:
+    """Load into an optimiser the state that `optimiser_tensors` and `optimiser_scalars` returned."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
+    # A state_dict numbers parameters in the order of the groups, which need not be that of the module.
+    numbered = enumerate(each for group in optimiser.param_groups for each in group["params"])
+    order = {names[parameter]: (index, parameter) for index, parameter in numbered}
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**tensors, **(scalars or {})}.items():
         role, _, key = name.rpartition("/")
         index, parameter = order[role]
-        if tensor.shape == parameter.shape:
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
             # Files hold tensors in the order of their indices. A fused step goes through parameter and moments in the
             # order of memory, and takes another element's moments where theirs is not the parameter's (channels last).
-            tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
-        state.setdefault(index, {})[key] = tensor
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        state.setdefault(index, {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

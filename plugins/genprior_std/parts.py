@@ -80,6 +80,12 @@ from genprior_std.networks.residual_encoder import ResidualEncoder
 from genprior_std.networks.strided_encoder import StridedEncoder
 from genprior_std.networks.wgan_resnet_critic import WganResnetCritic
 from genprior_std.networks.wgan_resnet_decoder import WganResnetDecoder
+from genprior_std.optimisers.adam import Adam
+from genprior_std.optimisers.adam_norm_grad import AdamNormGrad
+from genprior_std.optimisers.adamw import AdamW
+from genprior_std.optimisers.muon import Muon
+from genprior_std.optimisers.rmsprop import Rmsprop
+from genprior_std.optimisers.sgd import Sgd
 from genprior_std.priors.categorical import Categorical
 from genprior_std.priors.categorical_gaussian import CategoricalGaussian
 from genprior_std.priors.code_generator import CodeGenerator
@@ -94,6 +100,12 @@ from genprior_std.priors.vampprior import VampPrior
 from genprior_std.reconstruction.discretised_logistic import DiscretisedLogistic
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
 from genprior_std.reconstruction.pixel import Pixel
+from genprior_std.schedules.constant import Constant
+from genprior_std.schedules.cosine import Cosine
+from genprior_std.schedules.linear import Linear
+from genprior_std.schedules.piecewise import Piecewise
+from genprior_std.schedules.plateau import Plateau
+from genprior_std.schedules.step import Step
 from genprior_std.scores.active_units import ActiveUnits
 from genprior_std.scores.bits_per_dim import BitsPerDimension
 from genprior_std.scores.caption_accuracy import CaptionAccuracy
@@ -189,6 +201,12 @@ PARTS: tuple[type[Part], ...] = (
     StridedEncoder,
     WganResnetCritic,
     WganResnetDecoder,
+    Adam,
+    AdamNormGrad,
+    AdamW,
+    Muon,
+    Rmsprop,
+    Sgd,
     Categorical,
     CategoricalGaussian,
     CodeGenerator,
@@ -203,6 +221,12 @@ PARTS: tuple[type[Part], ...] = (
     DiscretisedLogistic,
     LearnedSimilarity,
     Pixel,
+    Constant,
+    Cosine,
+    Linear,
+    Piecewise,
+    Plateau,
+    Step,
     ActiveUnits,
     BitsPerDimension,
     CaptionAccuracy,

@@ -1,0 +1,57 @@
+"""Adam on gradients of norm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from genprior import Optimiser
+from genprior_std.optimisers.scheduled import Decay, ScheduledConfig
+
+__all__ = ["AdamNormGrad"]
+
+
+class AdamNormGrad(Optimiser):
+    """Adam on gradients of norm 1.
+
+    Each parameter tensor's gradient is divided by its norm: g / (|g| + 1e-7). The moments depend only on directions, so
+    a tensor with a small gradient moves as far as the others, and `run.clip_norm` has no effect but through the 1e-7.
+    Recorded gradient norms are those before the division.
+
+    References:
+        The optimiser of the code of Tomczak and Welling, VAE with a VampPrior, 2017.
+    """
+
+    name = "adam_norm_grad"
+
+    class Config(ScheduledConfig):
+        """Settings of Adam on gradients of norm 1."""
+
+        betas: tuple[Decay, Decay] = (0.5, 0.999)
+        """Decay of the first and second moments."""
+        eps: float = Field(1e-8, gt=0)
+        """The number that is added to the root of the second moment."""
+
+    def build(self, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+        """`torch.optim.Adam` on normalised gradients."""
+        c = self.config
+        return _Normalising(
+            list(parameters.values()), lr=c.lr, betas=c.betas, eps=c.eps, weight_decay=c.weight_decay, fused=True
+        )
+
+
+class _Normalising(torch.optim.Adam):
+    """Adam that first normalises the gradients."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Normalise the gradients in place, and step."""
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if gradients:
+            norms = torch._foreach_norm(gradients)
+            torch._foreach_add_(norms, 1e-7)
+            torch._foreach_div_(gradients, norms)
+        loss: float | None = super().step(closure)
+        return loss
