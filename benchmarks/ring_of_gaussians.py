@@ -29,7 +29,6 @@ from genprior.engine.sampling import evaluating
 from genprior.engine.step import run_phase
 from genprior.parts import Model
 from genprior.randomness import reseed, seeded
-from genprior.recipe.optimiser import AdamConfig
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.games.catgan import CategoricalGame
 from genprior_std.games.dfm import DenoisingFeatureMatching
@@ -40,6 +39,7 @@ from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
 from genprior_std.models.gan import GenerativeAdversarialNetwork
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
+from genprior_std.optimisers.adam import Adam
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.mixture import Mixture
@@ -122,10 +122,8 @@ def train(game: str, prior: str, *, steps: int, seed: int, batch: int = 256) -> 
     )
     model = build_model(config, INFO, seed).train()
     modules = dict(model.named_children())
-    adam = AdamConfig(lr=1e-3, betas=(0.5, 0.9))
-    optimisers = {
-        name: make_optimiser(adam, module.parameters()) for name, module in modules.items() if list(module.parameters())
-    }
+    adam = Adam.Config(lr=1e-3, betas=(0.5, 0.9))
+    optimisers = {name: make_optimiser(adam, module) for name, module in modules.items() if list(module.parameters())}
     n = batch * critic_steps
     phases, labels = model.phases(), torch.zeros(n, dtype=torch.int64)
     began = time.perf_counter()

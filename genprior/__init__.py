@@ -24,10 +24,9 @@ _HOMES = {
         "Decoder", "DecoderSpec", "DensityPosterior", "DensityPrior", "Drawing", "Draws", "Embedder", "EmbedderConfig",
         "EmbedderSpec", "EmbedderState", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Figure", "Game",
         "GameSpec", "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference", "LikelihoodModel", "LocalPath", "Model",
-        "ModelSpec", "ModulePart", "Objectives", "Optimiser", "OptimiserConfig", "OptimiserSpec",
-        "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior",
-        "PriorSpec", "RecipeRows", "Reconstruction", "ReconstructionSpec", "SampleScore",
-        "Schedule", "ScheduleConfig", "ScheduleSpec", "Score", "ScoreContext",
+        "ModelSpec", "ModulePart", "Objectives", "Optimiser", "OptimiserConfig", "OptimiserSpec", "Part", "PartConfig",
+        "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec", "RecipeRows", "Reconstruction",
+        "ReconstructionSpec", "SampleScore", "Schedule", "ScheduleConfig", "ScheduleSpec", "Score", "ScoreContext",
         "ScoreSpec", "Sizes", "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun", "Widths",
     ],
     "genprior.errors": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,9 +20,21 @@ Scalars = dict[str, bool | int | float | str]
 
 
 def make_optimiser(config: OptimiserConfig, module: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of one module's parameters."""
-    part: Optimiser = config.make()
-    return part.build(dict(module.named_parameters()))
+    """The optimiser of one module's parameters.
+
+    Raises:
+        PlanError: the part built something else.
+    """
+    return _built(config.make(), dict(module.named_parameters()))
+
+
+def _built(part: Optimiser, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+    made: object = part.build(parameters)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise PlanError(
+            f"optimiser '{part.name}' built a {type(made).__name__}; its `build` returns a torch.optim.Optimizer"
+        )
+    return made
 
 
 def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
@@ -69,13 +81,16 @@ class Optimisers:
             configs: the settings of each module's optimiser.
             modules: the modules, by the same names.
             steps: the number of steps of the whole run.
+
+        Raises:
+            PlanError: a part built no optimiser.
         """
         self._steps = steps
         self._modules = {name: modules[name] for name in configs}
         self._parameters = {name: dict(module.named_parameters()) for name, module in self._modules.items()}
         self._parts: dict[str, Optimiser] = {name: config.make() for name, config in configs.items()}
         self._schedules = {name: _schedule_of(config) for name, config in configs.items()}
-        self.of = {name: part.build(self._parameters[name]) for name, part in self._parts.items()}
+        self.of = {name: _built(part, self._parameters[name]) for name, part in self._parts.items()}
         """The optimiser of each module, by its name."""
         self._rates = {name: [group["lr"] for group in each.param_groups] for name, each in self.of.items()}
         self._fresh = {name: _scalars_of_groups(each) for name, each in self.of.items()}
@@ -151,7 +166,8 @@ class Optimisers:
             for name, optimiser in self.of.items()
             for key, tensor in checkpoint.optimiser_tensors(optimiser, self._modules[name]).items()
         }
-        return tensors | {f"evaluation/{name}": tensor for name, tensor in self.evaluation_weights().items()}
+        # Copies: a file of tensors holds no two that share memory, as these may do with parameters or moments.
+        return tensors | {f"evaluation/{name}": tensor.clone() for name, tensor in self.evaluation_weights().items()}
 
     def facts(self) -> dict[str, Any]:
         """What has changed beside the tensors, by module: numbers of groups and parameters, states of schedules."""
@@ -170,13 +186,17 @@ class Optimisers:
             facts[name] = {key: value for key, value in own.items() if value}
         return {name: own for name, own in facts.items() if own}
 
-    def restore(self, saved: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint that holds what `tensors` and `facts` returned."""
-        facts = saved.facts.get("optimisers", {})
+    def restore(self, under: Callable[[str], Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint that holds what `tensors` and `facts` returned.
+
+        Args:
+            under: returns the tensors below a prefix, by the rest of their names.
+            facts: what `facts` returned.
+        """
         for name, optimiser in self.of.items():
             own = facts.get(name, {})
             scalars = own.get("parameters", {})
-            checkpoint.restore_optimiser(optimiser, self._modules[name], saved.under(f"optimiser/{name}"), scalars)
+            checkpoint.restore_optimiser(optimiser, self._modules[name], under(f"optimiser/{name}"), scalars)
             for group, changed in zip(optimiser.param_groups, own.get("groups", ()), strict=False):
                 group.update(changed)
             schedule = self._schedules[name]

@@ -63,7 +63,7 @@ class TrainingState:
         saved = checkpoint.read(path, device)
         try:
             self._model.load_state_dict(saved.under("model"))
-            self._optimisers.restore(saved)
+            self._optimisers.restore(saved.under, saved.facts.get("optimisers", {}))
             if self._average is not None:
                 self._average.load(saved.under("average"))
             # Checkpoints of older versions do not hold these.

@@ -53,6 +53,14 @@ class Dataset(Part, ABC):
             DataError: the data is missing (the message says how to get it), empty, corrupt or of the wrong shape.
         """
 
+    def training_images(self) -> int:
+        """The number of images of the split `"train"`, for `run.epochs`; by default the split is read.
+
+        Raises:
+            DataError: as `load`.
+        """
+        return len(self.load("train").labels)
+
 
 class ScoreContext(ABC):
     """The inputs of a score: generated images, real images, the model, the device and the seed."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from genprior.errors import RecipeError, did_you_mean, refuse_newer
 from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, Source, changes_of, leaves, merge, replaces, wrong_changes
+from genprior.recipe.length import UNITS, replace_length, with_steps
 from genprior.recipe.mistakes import Mistake, explained, report
 from genprior.recipe.optimiser import inherited
 from genprior.recipe.plan import Plan, upgraded
@@ -94,6 +95,7 @@ def load_recipe(
     Raises:
         RecipeError: the recipe is invalid; the message lists all mistakes in tables and rows or, if there are none,
             all in settings, with line, path and what is possible.
+        DataError: `run.epochs` is given, and the data set cannot be read.
     """
     file = FilePath(path)
     document, found = _read(file)
@@ -136,6 +138,8 @@ def load_recipe(
             by_row.setdefault(mistake, []).append(label)
     if by_row:
         raise report(file, list(by_row.items()))
+    counted: dict[str, int] = {}
+    plans = [with_steps(plan, counted) for plan in plans]
     name, home = (file.stem, None) if own is None else (own.home.absolute().name, own.home)
     return Recipe(name, plans[0].title or name, tuple(plans), tuple(labels.values()), home, file)
 
@@ -289,12 +293,19 @@ def _resolve(
                 # Settings of another model or data set are the base of later changes and cannot conflict with them.
                 if path[1:] != ("name",):
                     continue
+            unit = next((unit for unit in UNITS if path in UNITS and unit != path and unit in set_by), None)
+            if unit is not None and set_by[unit][0] != name:
+                both = f"{'.'.join(unit)} and {'.'.join(path)}"
+                text = f"changes '{set_by[unit][0]}' and '{name}' of one row set {both}, of which a row has one"
+                wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
             other, first = set_by.setdefault(path, (name, value))
             if first != value and other != name:
                 text = f"changes '{other}' and '{name}' of one row set different values: {first!r} and {value!r}"
                 wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
+        replace_length(merged, change)
         merge(merged, change, Source(prefix), origins)
     for text, table in settings:
+        replace_length(merged, table)
         merge(merged, table, Source(setting=text), origins)
     merged["label"] = label
     optimiser = merged.get("optimiser", {})

@@ -61,7 +61,7 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry)
         if others:
             return (
                 f"'{others[0]}' has no setting '{key}', which would have no effect; it is a setting of "
-                f"{' and '.join(others[1:])}. Possible: {', '.join(sorted(possible))}"
+                f"{_all_of(others[1:])}. Possible: {', '.join(sorted(possible))}"
             )
         return f"unknown key '{key}'{did_you_mean(key, possible)}"
     if kind == "missing":
@@ -81,6 +81,10 @@ def _others_having(owner: type[BaseModel] | None, key: str, registry: Registry) 
         return []
     others = having(key, owner.part.kind, registry)
     return [owner.part.name, *others] if others else []
+
+
+def _all_of(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _owner_of(path: Path, merged: Mapping[str, Any], registry: Registry) -> type[BaseModel] | None:

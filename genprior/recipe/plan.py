@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_serializer,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails
@@ -41,6 +42,8 @@ _OF_TRAINING = (
 )  # fmt: skip
 """The settings of `run` that training depends on."""
 
+_NOT_GIVEN: Any = None
+
 
 class KeepConfig(BaseModel):
     """Which checkpoints of a run stay."""
@@ -56,8 +59,10 @@ class RunConfig(BaseModel):
     """Training settings of a row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-    steps: int = Field(gt=0)
-    """Training steps; each runs every phase that is due."""
+    epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Passes over the training images instead of `steps`, which become ceil(epochs * images / batch)."""
+    steps: int = Field(default_factory=lambda: _NOT_GIVEN, gt=0, validate_default=True)
+    """Training steps, if `epochs` is not given; each runs every phase that is due."""
     batch: int = Field(64, gt=0)
     """Images per step, over all ranks."""
     labels: Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -94,6 +99,17 @@ class RunConfig(BaseModel):
     """Steps between sample grids."""
     hooks: dict[str, HookSpec] = {}
     """Settings of hooks, by their names; hooks that are on by default need not be named."""
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _or_epochs(cls, steps: Any, info: ValidationInfo) -> Any:
+        """Refuse both units of the length of training, and neither; 1 stands for steps that are not known yet."""
+        epochs = info.data.get("epochs", 1)  # it is absent if it is wrong
+        if steps is None and epochs is None:
+            raise ValueError("is missing: give run.steps, or run.epochs, which counts passes over the training images")
+        if steps is not None and info.data.get("epochs") is not None:
+            raise ValueError(f"run.steps = {steps} and run.epochs = {epochs} both say how long to train; leave one out")
+        return 1 if steps is None else steps
 
     @model_validator(mode="before")
     @classmethod

@@ -119,7 +119,7 @@ def _define_any(definitions: dict[str, Schema], kind: str, parts: dict[str, str]
 
     Args:
         definitions: holds those of the parts.
-        kind: the kind, or the family of methods.
+        kind: the kind.
         parts: the keys of the parts' definitions by name.
     """
     choices: dict[str, dict[str, Schema]] = {}

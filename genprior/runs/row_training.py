@@ -27,6 +27,7 @@ from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
 from genprior.parts import Batch, ImageSet, Model
 from genprior.randomness import reseed, seeded
+from genprior.recipe.length import with_steps
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs.divergence import explanation
@@ -61,7 +62,7 @@ class RowTraining:
             splits: splits of the data set that have been read, by name; splits that this row reads are added, so that
                 rows of one data set can share them.
         """
-        self.plan = plan
+        self.plan = with_steps(plan)
         self.seed = seed
         self.folder = folder
         self.step = 0

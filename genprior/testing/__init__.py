@@ -23,6 +23,7 @@ from genprior.testing.games import check_game
 from genprior.testing.hooks import check_hook
 from genprior.testing.models import check_model
 from genprior.testing.networks import check_critic, check_decoder, check_encoder
+from genprior.testing.optimisers import check_optimiser, check_schedule
 from genprior.testing.priors import check_prior
 from genprior.testing.reconstructions import check_reconstruction
 from genprior.testing.report import ContractError
@@ -41,7 +42,9 @@ __all__ = [
     "check_game",
     "check_hook",
     "check_model",
+    "check_optimiser",
     "check_prior",
     "check_reconstruction",
+    "check_schedule",
     "check_score",
 ]

@@ -23,8 +23,10 @@ from genprior.testing import (
     check_game,
     check_hook,
     check_model,
+    check_optimiser,
     check_prior,
     check_reconstruction,
+    check_schedule,
     check_score,
 )
 from genprior_std.parts import PARTS
@@ -69,6 +71,8 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "distribution": "softmax",
         "conditional": True,
     },
+    ("schedule", "plateau"): {"metric": "autoencode/encoder/loss", "patience": 3},
+    ("schedule", "piecewise"): {"at": (3, 9), "factors": (0.7, 0.1)},
     ("critic", "code_mlp"): {"hidden": (16,)},
     ("critic", "image_mlp"): {"hidden": (16,)},
     ("critic", "image_convolutional"): {"width": 4, "hidden": 16},
@@ -151,6 +155,19 @@ def test_embedder(part: Any) -> None:
 @pytest.mark.parametrize("part", of_kind("game"))
 def test_game(part: Any) -> None:
     check_game(settings(part))
+
+
+@pytest.mark.parametrize("part", of_kind("optimiser"))
+def test_optimiser(part: Any) -> None:
+    check_optimiser(settings(part))
+    changed = {"momentum": 0.9} if "momentum" in part.Config.model_fields else {}
+    check_optimiser(part.Config(lr=1e-2, weight_decay=1e-3, **changed))
+
+
+@pytest.mark.parametrize("part", of_kind("schedule"))
+def test_schedule(part: Any) -> None:
+    check_schedule(settings(part))
+    check_schedule(part.Config(**{**SETTINGS.get((part.kind, part.name), {}), "warmup": 5}))
 
 
 def aae(**changes: Any) -> PartConfig:

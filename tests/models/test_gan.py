@@ -13,7 +13,6 @@ from genprior.engine.build import build_model
 from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Batch, Critic, DataInfo, Sizes
-from genprior.recipe.optimiser import AdamConfig
 from genprior.recipe.plan import Plan, RunConfig
 from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
@@ -35,6 +34,7 @@ from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.optimisers.adam import Adam
 from genprior_std.priors.categorical_gaussian import CategoricalGaussian
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
@@ -216,7 +216,7 @@ def plan(variant, steps=6, **changes):
         label=variant,
         run=run,
         data=Digits.Config(size=8),
-        optimiser={"default": AdamConfig(lr=1e-3)},
+        optimiser={"default": Adam.Config(lr=1e-3)},
         model=model,
     )
 

@@ -11,7 +11,6 @@ from genprior.errors import DataError, RecipeError
 from genprior.launch.preflight import preflight
 from genprior.parts import Dataset, ImageSet, PartConfig
 from genprior.recipe.load import load_recipe
-from genprior.recipe.optimiser import AdamConfig
 from genprior.recipe.plan import Plan, RunConfig
 from genprior.registry import Origin, load
 from genprior.runs.folder import RunFolder
@@ -25,6 +24,7 @@ from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.optimisers.adam import Adam
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.reconstruction.pixel import Pixel
 
@@ -94,7 +94,7 @@ def plan(model, reads):
         label="row",
         run=RUN,
         data=Greys.Config(),
-        optimiser={"default": AdamConfig(lr=1e-3)},
+        optimiser={"default": Adam.Config(lr=1e-3)},
         model=MODELS[model](conditioner=conditioner),
     )
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from genprior.engine.optimise import make_optimiser
 from genprior.engine.step import run_phase
 from genprior.parts import Batch, FeatureCritic
-from genprior.recipe.optimiser import OptimiserConfig
+from genprior.registry import installed
 from genprior_std.games.minimax import Minimax
 
 from .small_vae_gan import (
@@ -94,8 +94,8 @@ def gated(logits, **changes):
 def test_who_is_ahead_waits_and_stays_exactly_where_it_is(case, optimiser):
     logits, expected = CASES[case]
     model, batch = gated(logits, game=Minimax.Config())
-    made = OptimiserConfig.methods[optimiser](lr=0.05)
-    optimisers = {name: make_optimiser(made, module.parameters()) for name, module in moving(model).items()}
+    made = installed().find("optimiser", optimiser).Config(lr=0.05)
+    optimisers = {name: make_optimiser(made, module) for name, module in moving(model).items()}
     model.image_critic.on_real, model.image_critic.on_fakes = 0.0, 0.0
     run_phase(model.phases()[0], batch, dict(model.named_children()), optimisers)  # moments are not those of a start
     model.image_critic.on_real, model.image_critic.on_fakes = logits

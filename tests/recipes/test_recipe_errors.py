@@ -175,23 +175,27 @@ NO_EFFECT = [
     (
         "optimiser.default.momentum=0.9",
         "optimiser.default.momentum (--set optimiser.default.momentum=0.9): 'adam' has no setting 'momentum', which "
-        "would have no effect; it is a setting of sgd and rmsprop. Possible: betas, eps, lr, schedule, weight_decay",
+        "would have no effect; it is a setting of muon, rmsprop and sgd. Possible: betas, eps, lr, schedule, weight",
     ),
     (
         'optimiser.encoder={name="sgd",betas=[0.9,0.99]}',
-        "'sgd' has no setting 'betas', which would have no effect; it is a setting of adam and adam_norm_grad. "
-        "Possible: lr, momentum, schedule, weight_decay",
+        "'sgd' has no setting 'betas', which would have no effect; it is a setting of adam, adam_norm_grad, adamw and "
+        "muon. Possible: lr, momentum, schedule, weight_decay",
     ),
     (
         'optimiser.default.schedule={name="linear",factor=0.5}',
-        "'linear' has no setting 'factor', which would have no effect; it is a setting of step. Possible: final,",
+        "'linear' has no setting 'factor', which would have no effect; it is a setting of plateau and step. Possible: "
+        "final,",
     ),
     ("optimiser.default.schedule.at=[5]", "'constant' has no setting 'at', which would have no effect"),
-    ('optimiser.default.name="adan"', "there is no method named 'adan'; did you mean 'adam'? Possible: adam, adam"),
+    (
+        'optimiser.default.name="adan"',
+        "there is no optimiser named 'adan'; did you mean 'adam'? Possible: adam, adam_norm_grad, adamw, muon, rmsp",
+    ),
     (
         "optimiser.default.schedule=3",
-        'optimiser.default.schedule (--set optimiser.default.schedule=3): a table of settings is needed, such as '
-        '{ name = "constant" }; got 3',
+        'optimiser.default.schedule (--set optimiser.default.schedule=3): a table that names a schedule is '
+        'needed, such as { name = "constant" }. Possible: constant, cosine, linear, piecewise, plateau, step',
     ),
 ]  # fmt: skip
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from genprior import Optimiser
 from genprior_std.optimisers.scheduled import Decay, ScheduledConfig
@@ -52,43 +54,50 @@ class Muon(Optimiser):
         return _MuonAndAdamW(parameters.values(), self.config)
 
 
-class _MuonAndAdamW(torch.optim.AdamW):
-    """AdamW whose first group, the matrices, takes Muon's steps instead."""
+class _MuonAndAdamW(torch.optim.Optimizer):
+    """Muon's steps for the first group, the matrices, and AdamW's for the second."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], config: Muon.Config) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], config: Any) -> None:
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
         for parameter in parameters:
             (matrices if parameter.ndim >= 2 else others).append(parameter)
-        super().__init__(
-            [{"params": matrices}, {"params": others}],
-            lr=config.lr,
-            betas=config.betas,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            foreach=True,
-        )
-        self._momentum = config.momentum
+        settings = {"lr": config.lr, "weight_decay": config.weight_decay}
+        super().__init__([{"params": matrices}, {"params": others}], settings)
+        self._momentum, self._betas, self._eps = config.momentum, config.betas, config.eps
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Muon's step of the matrices, then AdamW's of the others."""
-        groups = self.param_groups
-        matrices = groups[0]
+        matrices, others = self.param_groups
         for parameter in matrices["params"]:
             if parameter.grad is not None:
                 self._orthogonal_step(parameter, parameter.grad, matrices["lr"], matrices["weight_decay"])
-        try:
-            self.param_groups = groups[1:]
-            loss: float | None = super().step(closure)
-        finally:
-            self.param_groups = groups
-        return loss
+        trained = [parameter for parameter in others["params"] if parameter.grad is not None]
+        for parameter in trained:
+            if not self.state[parameter]:
+                moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+                self.state[parameter] = {"step": torch.zeros(()), **moments}
+        adamw(
+            trained,
+            [parameter.grad for parameter in trained],
+            *([self.state[parameter][key] for parameter in trained] for key in ("exp_avg", "exp_avg_sq")),
+            [],
+            [self.state[parameter]["step"] for parameter in trained],
+            foreach=True,
+            amsgrad=False,
+            beta1=self._betas[0],
+            beta2=self._betas[1],
+            lr=others["lr"],
+            weight_decay=others["weight_decay"],
+            eps=self._eps,
+            maximize=False,
+        )
 
     def _orthogonal_step(self, parameter: nn.Parameter, gradient: Tensor, lr: float, weight_decay: float) -> None:
         state = self.state[parameter]
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(gradient)
+            state["momentum_buffer"] = torch.zeros_like(parameter)
         average = state["momentum_buffer"]
         average.lerp_(gradient, 1 - self._momentum)
         update = orthogonal(gradient.lerp(average, self._momentum).flatten(1))
