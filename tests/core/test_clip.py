@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -36,6 +36,7 @@ def as_torch_does(given_gradients, clipping):
 LIMIT = st.none() | st.floats(1e-3, 1e3)
 
 
+@settings(deadline=None)
 @given(LIMIT, LIMIT, st.floats(1e-3, 1e3))
 def test_clipping_equals_torch_bit_for_bit(norm, value, scale):
     clipping, grads = Clipping(norm, value), gradients(scale)
@@ -79,8 +80,8 @@ def test_one_tensor_that_is_the_gradient_of_two_parameters_is_clipped_once():
 @pytest.mark.parametrize("setting", ["run.clip_norm=1e-4", "run.clip_value=1e-5"])
 def test_a_run_is_clipped_and_says_so_if_it_is_resumed_otherwise(setting, tiny_plan, tmp_path):
     weights = {}
-    for name, settings in (("free", []), ("clipped", [setting])):
-        plan = tiny_plan("AAE", 'optimiser.default={name="sgd",lr=1.0}', "run.steps=2", *settings)
+    for name, own in (("free", []), ("clipped", [setting])):
+        plan = tiny_plan("AAE", 'optimiser.default={name="sgd",lr=1.0}', "run.steps=2", *own)
         trainer = Trainer(plan, 0, tmp_path / name)
         trainer.run()
         weights[name] = torch.cat([each.flatten() for each in trainer.model.parameters()])

@@ -80,6 +80,8 @@ def _entries(table: Mapping[str, Any], place: tuple[str, ...]) -> Iterator[tuple
 
 def _kind(place: tuple[str, ...]) -> str:
     last = place[-1] if place else ""
+    if place[-2:-1] == ("optimiser",):  # the table of a module
+        return "optimiser"
     return KINDS.get(last, last.rpartition("_")[2])
 
 

@@ -101,6 +101,13 @@ def test_the_guides_figure_keeps_its_contract() -> None:
     testing.check_figure(part_of_the_guide("Faces"))
 
 
+def test_the_guides_optimiser_and_schedule_keep_their_contracts() -> None:
+    testing.check_optimiser(part_of_the_guide("ScheduleFreeSgd").Config(lr=0.1))
+    schedule = part_of_the_guide("InverseRoot")
+    testing.check_schedule(schedule)
+    assert schedule.Config(scale=10.0).make().factor(30, 100) == 0.5
+
+
 def test_the_guides_hook_writes_what_is_recorded(tmp_path: Path) -> None:
     diary = part_of_the_guide("Diary")
     run = types.SimpleNamespace(folder=tmp_path, plan=types.SimpleNamespace(label="A"))

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genprior
@@ -39,6 +39,7 @@ def test_epochs_become_steps_when_a_recipe_is_read(epochs, steps, tiny):
         assert f"steps = {steps}" in plan.as_toml() and "epochs" not in plan.as_toml()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), st.integers(1, 500), st.integers(1, 400))
 def test_the_number_of_steps_is_rounded_up_exactly(hundredths, images, batch):
     data = Digits.Config()
