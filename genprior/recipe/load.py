@@ -295,7 +295,7 @@ def _resolve(
                     continue
             unit = next((unit for unit in UNITS if path in UNITS and unit != path and unit in set_by), None)
             if unit is not None and set_by[unit][0] != name:
-                both = f"{'.'.join(unit)} and {'.'.join(path)}"
+                both = f"{'.'.join(unit)} and {'.'.join(map(str, path))}"
                 text = f"changes '{set_by[unit][0]}' and '{name}' of one row set {both}, of which a row has one"
                 wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
             other, first = set_by.setdefault(path, (name, value))

@@ -13,12 +13,17 @@ from torch import nn
 
 import genprior
 from genprior import Optimiser, OptimiserConfig, PlanError, PluginError, RecipeError, Schedule, ScheduleConfig
+from genprior.engine.divergence import Guard
 from genprior.engine.optimise import Optimisers, learning_rate
 from genprior.launch.preflight import preflight
 from genprior.registry import Origin, Registry, installed
 from genprior.runs.trainer import Trainer
 from genprior.testing import ContractError, check_optimiser, check_schedule
 from genprior_std.optimisers.adam import Adam
+from genprior_std.optimisers.adamw import AdamW
+from genprior_std.optimisers.muon import Muon
+from genprior_std.optimisers.rmsprop import Rmsprop
+from genprior_std.optimisers.sgd import Sgd
 from genprior_std.schedules.plateau import Plateau
 
 METRIC = "autoencode/encoder/loss"
@@ -387,3 +392,23 @@ def test_a_schedule_that_counts_its_calls_is_found():
         check_schedule(Counting)
     with pytest.raises(ContractError, match="a resumed run has the same rates"):
         check_schedule(Forgetful)
+
+
+@pytest.mark.parametrize("part", [Adam, AdamW, Muon, Sgd, Rmsprop], ids=lambda part: part.name)
+def test_an_update_that_is_left_out_on_the_device_leaves_no_trace(part):
+    """As on a GPU, where the host does not know that a gradient was not finite."""
+    ends = []
+    for bad in ([], [0], [2]):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+        optimiser = Optimisers({"a": part.Config(lr=0.01)}, {"a": module}, 9).of["a"]
+        guard = Guard(torch.device("cpu"), skip=True, deferred=True)
+        good = 0
+        for step in range(4 + len(bad)):
+            left_out = step in bad
+            for parameter in module.parameters():
+                parameter.grad = torch.full_like(parameter, float("nan")) if left_out else torch.cos(parameter + good)
+            guard.take(optimiser, torch.tensor(left_out))
+            good += not left_out
+        ends.append(nn.utils.parameters_to_vector(module.parameters()).detach())
+    assert torch.equal(ends[0], ends[1]) and torch.equal(ends[0], ends[2])

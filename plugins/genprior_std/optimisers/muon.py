@@ -81,7 +81,8 @@ class _MuonAndAdamW(torch.optim.Optimizer):
         adamw(
             trained,
             [parameter.grad for parameter in trained],
-            *([self.state[parameter][key] for parameter in trained] for key in ("exp_avg", "exp_avg_sq")),
+            [self.state[parameter]["exp_avg"] for parameter in trained],
+            [self.state[parameter]["exp_avg_sq"] for parameter in trained],
             [],
             [self.state[parameter]["step"] for parameter in trained],
             foreach=True,
