@@ -123,3 +123,13 @@ def test_a_plan_made_in_python_is_resolved_before_it_is_trained(tiny, tmp_path):
     plan = load_recipe(tiny).row("AAE")
     run = plan.run.model_copy(update={"epochs": 0.5})
     assert Trainer(plan.model_copy(update={"run": run}), 0, tmp_path).plan.run.steps == 90
+
+
+def test_the_command_line_knows_epochs(tiny, call):
+    """`show` prints the steps, `check` takes one of them, and both refuse two units."""
+    tiny.write_text(tiny.read_text().replace("[run]", "[run]\nhooks.pictures.enabled = false"))
+    shown = call("show", tiny, "--row", "AAE", "--set", "run.epochs=1")
+    assert shown.exit_code == 0 and "steps = 180" in shown.output
+    assert call("check", tiny, "--rows", "AAE", "--set", "run.epochs=1").exit_code == 0
+    refused = call("check", in_epochs(tiny), "--set", "run.steps=3", "--set", "run={steps=3,epochs=1}")
+    assert refused.exit_code == 2 and "both say how long to train; leave one out" in refused.output
