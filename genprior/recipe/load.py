@@ -311,7 +311,7 @@ def _resolve(
     optimiser = merged.get("optimiser", {})
     default = optimiser.get("default", {})
     merged["optimiser"] = {"default": default} | {
-        name: inherited(default, own, registry) for name, own in optimiser.items()
+        name: inherited(default, own, context["registry"]) for name, own in optimiser.items()
     }
     if wrong:
         return None, wrong

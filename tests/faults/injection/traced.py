@@ -40,12 +40,10 @@ def available() -> bool:
         return False
     sleeper = subprocess.Popen(["sleep", "30"])
     try:
-        tracer = subprocess.Popen(
-            ["strace", "-p", str(sleeper.pid)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        attached = "attached" in tracer.stderr.readline()  # type: ignore[union-attr]
-        tracer.terminate()
-        tracer.wait()
+        command = ["strace", "-p", str(sleeper.pid)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as tracer:
+            attached = "attached" in tracer.stderr.readline()  # type: ignore[union-attr]
+            tracer.terminate()
         return attached
     finally:
         sleeper.kill()
