@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genprior.engine.optimise import learning_rate
 from genprior.errors import RunError
-from genprior.recipe.optimiser import OptimiserConfig
+from genprior.parts import OptimiserConfig
 from genprior.recipe.plan import Plan
 from genprior.runs.changed_runs import refuse_changed
 from genprior.runs.divergence import warn_of_damaged
