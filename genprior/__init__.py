@@ -29,6 +29,7 @@ _HOMES = {
         "ReconstructionSpec", "SampleScore", "Schedule", "ScheduleConfig", "ScheduleSpec", "Score", "ScoreContext",
         "ScoreSpec", "Sizes", "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun", "Widths",
     ],
+    "genprior.cli.from_python": ["check", "train"],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",
         "NewerFormat", "NotFinite", "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
@@ -37,6 +38,7 @@ _HOMES = {
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.archives": ["array_to_uint8", "read_archive"],
     "genprior.data.downloads": ["downloading"],
+    "genprior.data.in_memory": ["MemoryDataset"],
     "genprior.data.images": ["check_images", "check_levels", "fit_images", "images_to_float", "to_uint8"],
     "genprior.data.notices": ["notice"],
     "genprior.data.picture_files": ["PICTURE_KINDS", "PictureFiles", "list_pictures", "open_picture"],
@@ -45,14 +47,16 @@ _HOMES = {
     "genprior.data.room": ["check_room"],
     "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_labels"],
     "genprior.engine.step": ["remember"],
-    "genprior.launch.train": ["train"],
+    "genprior.launch.session": ["adapt", "register"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
     "genprior.pictures.grids": ["draw_curves", "draw_grid"],
     "genprior.pictures.panels": ["Tiles", "tile_panels"],
     "genprior.pictures.points": ["Points", "scatter_panels"],
     "genprior.randomness": ["seeded"],
-    "genprior.recipe.load": ["load_recipe"],
-    "genprior.runs.run": ["load_run"],
+    "genprior.recipe.load": ["Recipe", "load_recipe"],
+    "genprior.recipe.make": ["make_recipe"],
+    "genprior.runs.in_memory": ["in_memory"],
+    "genprior.runs.run": ["Run", "load_run"],
     "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
     "genprior.scoring.measure": ["needed_split"],
     "genprior.storage.cache": ["cache_folder", "content_hash", "hash_file", "keep_on_disk"],
@@ -62,6 +66,8 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from genprior.cli.from_python import check as check
+    from genprior.cli.from_python import train as train
     from genprior.data.archives import array_to_uint8 as array_to_uint8
     from genprior.data.archives import read_archive as read_archive
     from genprior.data.cache import cache_file as cache_file
@@ -73,6 +79,7 @@ if TYPE_CHECKING:
     from genprior.data.images import fit_images as fit_images
     from genprior.data.images import images_to_float as images_to_float
     from genprior.data.images import to_uint8 as to_uint8
+    from genprior.data.in_memory import MemoryDataset as MemoryDataset
     from genprior.data.labels import HIDDEN_LABEL as HIDDEN_LABEL
     from genprior.data.notices import notice as notice
     from genprior.data.picture_files import PICTURE_KINDS as PICTURE_KINDS
@@ -87,7 +94,8 @@ if TYPE_CHECKING:
     from genprior.engine.step import remember as remember
     from genprior.errors import *  # noqa: F403
     from genprior.hookspecs import hookimpl as hookimpl
-    from genprior.launch.train import train as train
+    from genprior.launch.session import adapt as adapt
+    from genprior.launch.session import register as register
     from genprior.parts import *  # noqa: F403
     from genprior.pictures.codes import draw_clusters as draw_clusters
     from genprior.pictures.codes import draw_codes as draw_codes
@@ -100,7 +108,11 @@ if TYPE_CHECKING:
     from genprior.pictures.points import Points as Points
     from genprior.pictures.points import scatter_panels as scatter_panels
     from genprior.randomness import seeded as seeded
+    from genprior.recipe.load import Recipe as Recipe
     from genprior.recipe.load import load_recipe as load_recipe
+    from genprior.recipe.make import make_recipe as make_recipe
+    from genprior.runs.in_memory import in_memory as in_memory
+    from genprior.runs.run import Run as Run
     from genprior.runs.run import load_run as load_run
     from genprior.scoring.context import Extractor as Extractor
     from genprior.scoring.context import Features as Features

@@ -49,6 +49,8 @@ class Origin:
     """The entry point's name."""
     distribution: str
     """The installed package and its version, `name version`."""
+    session: bool = False
+    """Whether `genprior.register` registered it, in this process alone."""
 
     def __str__(self) -> str:
         """For messages, for example: plugin 'ring' (genprior-ring 0.1.0)."""
@@ -140,6 +142,15 @@ class Registry:
             else:
                 self._parts[key], self._origins[key] = part, origin
 
+    def put(self, part: type[parts.Part], origin: Origin) -> None:
+        """Register a part of this process, in place of an earlier one of its kind and name; else as `add`."""
+        key = self._check(part, origin)
+        others = self.clashes.get(key) or tuple(filter(None, [self._origins.get(key)]))
+        if others and not others[0].session:
+            raise NameTaken(f"{key[0]} '{key[1]}' is offered by {others[0]}; give {part.__name__} another name")
+        self.plugins = [*(each for each in self.plugins if each not in others), origin]
+        self._parts[key], self._origins[key] = part, origin
+
     @staticmethod
     def _check(part: Any, origin: Origin) -> tuple[str, str]:
         if not (isinstance(part, type) and issubclass(part, parts.Part)):
@@ -191,7 +202,7 @@ class Registry:
         part = self._parts.get((kind, name))
         if part is None:
             message = f"there is no {kind} named '{name}'{did_you_mean(name, self.names(kind))}"
-            message += f". If a package offers '{name}', install that package"
+            message += f". If a package offers '{name}', install that package; a class of yours, genprior.register it"
             if self.broken:
                 message += ". Not loaded: " + "; ".join(f"{b.origin}: {b.reason}" for b in self.broken)
             raise PluginError(message)

@@ -212,6 +212,7 @@ def sample(
         Layout, typer.Option("--grid", help="Layout of a PNG: plain, or one class per column and one noise per row.")
     ] = Layout.PLAIN,
     exporter: ExporterName = None,
+    device: OnDevice = Device.CPU,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
 ) -> None:
     """Draw new images from a run's newest checkpoint."""
@@ -219,7 +220,7 @@ def sample(
     from genprior.runs import export
     from genprior.runs.find import one_run
 
-    found = one_run(run, row)
+    found = one_run(run, row, device=device.value)
     path = to if to is not None else found.folder / "samples.png"
     name = exporter or export.exporter_for(path, by_label=layout is Layout.LABELS)
     export.export(found, name, path, n=n, seed=seed, label=label, text=text or None, force=force)

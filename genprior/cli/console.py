@@ -40,9 +40,10 @@ class _Harmless(Console):
 def console(*, stderr: bool = False) -> Console:
     """A console without markup; 200 columns wide if the output is not a terminal, so that lines are not wrapped.
 
-    FORCE_COLOR colours the output of pipes and logs, and does not make them terminals, on which bars move.
+    FORCE_COLOR colours the output of pipes and logs, and does not make them terminals, on which bars move. In a
+    notebook, whose output is no terminal, rich shows what is printed, and moves bars.
     """
-    on_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    on_terminal = (sys.stderr if stderr else sys.stdout).isatty() or Console().is_jupyter
     out = _Harmless(
         stderr=stderr,
         markup=False,

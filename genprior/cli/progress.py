@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,13 +25,18 @@ EVERY = 10.0
 
 @contextlib.contextmanager
 def watching(console: Console) -> Iterator[Watcher]:
-    """Show the progress of runs inside the block: bars if `console` is a terminal, else lines."""
-    watcher = Bars(console) if console.is_terminal else Lines(console)
+    """Show the progress of runs inside the block: bars if `console` is a terminal or a notebook, else lines."""
+    watcher = Bars(console) if console.is_terminal and _has_live_output(console) else Lines(console)
     try:
         watcher.checking()
         yield watcher
     finally:
         watcher.close()
+
+
+def _has_live_output(console: Console) -> bool:
+    """Whether bars can be drawn: everywhere but in a notebook without ipywidgets, which rich needs there."""
+    return not console.is_jupyter or importlib.util.find_spec("ipywidgets") is not None
 
 
 class Watcher(Reporter):

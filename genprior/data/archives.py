@@ -17,7 +17,7 @@ from torch import Tensor
 from genprior.data.room import check_room
 from genprior.errors import DataError
 
-__all__ = ["Archive", "array_to_uint8", "read_archive"]
+__all__ = ["Archive", "array_images", "array_to_uint8", "read_archive"]
 
 
 _LONGEST_HEADER = 65_535
@@ -171,3 +171,17 @@ def array_to_uint8(images: np.ndarray, what: str, bounds: tuple[float, float] | 
         )
     scaled = (images - bounds[0]) * (255 / (bounds[1] - bounds[0]))
     return torch.from_numpy(np.ascontiguousarray(np.rint(scaled.clip(0, 255))).astype(np.uint8))
+
+
+def array_images(images: np.ndarray, what: str, bounds: tuple[float, float] | None = None) -> Tensor:
+    """The images of an array in memory, refused as those of an archive are: uint8 [n, c, h, w].
+
+    Args:
+        images: [n, h, w], [n, h, w, c] or [n, c, h, w] in uint8, bool or floating point.
+        what: the place of the images, for messages.
+        bounds: the values of black and white in floating-point images.
+
+    Raises:
+        DataError: their shape, dtype or range is another one.
+    """
+    return array_to_uint8(_channels_first(images, what), what, bounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from genprior.errors import PlanError
 from genprior.parts import Batch, ImageSet, Model
 from genprior.randomness import seeded
 
-__all__ = ["as_batch", "evaluating", "generate", "generate_labels"]
+__all__ = ["CHUNK", "as_batch", "embedded_sentences", "evaluating", "generate", "generate_labels"]
 
 CHUNK = 500
 """Images per batch; fixed, because the images of a seed depend on it."""
@@ -53,7 +54,7 @@ def generate(
         PlanError: both label and text are given, the text is none, or the model takes no label, or no text.
     """
     device = next(model.parameters()).device
-    sentences = None if text is None else _embedded(model, text, label).to(device)
+    sentences = None if text is None else embedded_sentences(model, text, label).to(device)
     chunks = []
     with evaluating(model):
         for start in range(0, n, CHUNK):
@@ -70,7 +71,7 @@ def generate(
     return torch.cat(chunks)
 
 
-def _embedded(model: Model, text: str | Sequence[str], label: int | None) -> Tensor:
+def embedded_sentences(model: Model, text: str | Sequence[str], label: Any = None) -> Tensor:
     """The vectors [m, size] of sentences on the host; a notice tells of words that the embedder does not know."""
     if label is not None:
         raise PlanError("a label and a text were given for the same images; give one of them")

@@ -12,6 +12,7 @@ from genprior.errors import Interrupted, RecipeError
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
+from genprior.launch.session import refuse_workers
 from genprior.recipe.load import Recipe
 from genprior.runs.jobs import Job, home_of, jobs_of
 from genprior.runs.lengthen import lengthen
@@ -41,11 +42,11 @@ def train(
     Args:
         recipe: the recipe, from `genprior.load_recipe`.
         rows: labels of the rows to train; all by default.
-        out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>`, and for the own
-            `recipe.toml` of a run the folder that holds it.
+        out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>[-<change>...]`, and
+            for the own `recipe.toml` of a run the folder that holds it.
         jobs: the number of rows to train in parallel, each in a separate process; see `default_jobs`.
         device: `auto`, `cpu` or `cuda`.
-        reporter: receives the progress.
+        reporter: receives the progress; `genprior.train` has one that shows it.
         last_good: resume unfinished rows from their newest undamaged checkpoint; damaged ones that are newer are moved
             to `checkpoints/damaged`.
         steps: the number of steps of every row, instead of `run.steps`. Runs in the folder, finished or not, are
@@ -70,8 +71,10 @@ def train(
             f"no row of the recipe '{recipe.name}' is chosen, so there is nothing to train; name the rows, or "
             f"leave the choice out to train all. Possible: {', '.join(recipe.order)}"
         )
-    folder = Path(out) if out is not None else home_of(recipe)
+    folder = Path(out) if out is not None else home_of(recipe, recipe.changes)
     refuse_foreign(folder, TABLE_FILES)
+    if jobs > 1:
+        refuse_workers(recipe)
     preflight(recipe, device)
     todo = jobs_of(recipe, folder)
     if steps is not None:

@@ -25,6 +25,8 @@ class Dataset(Part, ABC):
     kind = "dataset"
     locations: ClassVar[tuple[str, ...]] = ()
     """Settings that only say where the user's own files are; with `files_hash`, runs on moved files are the same."""
+    only_here: ClassVar[bool] = False
+    """Whether the images are in the memory of this process, so that worker processes cannot read them."""
 
     def __init__(self, config: PartConfig) -> None:
         """Hold the settings; nothing is read before `load`."""

@@ -14,21 +14,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from pydantic import ValidationError
-
 from genprior.errors import RecipeError, did_you_mean, refuse_newer
 from genprior.parts.base import CommandLineText
-from genprior.recipe.changes import CHANGEABLE, Source, changes_of, leaves, merge, replaces, wrong_changes
-from genprior.recipe.length import UNITS, replace_length, with_steps
-from genprior.recipe.mistakes import Mistake, explained, report
-from genprior.recipe.optimiser import inherited
+from genprior.recipe.changes import CHANGEABLE, wrong_changes
+from genprior.recipe.length import with_steps
+from genprior.recipe.mistakes import Mistake, report
 from genprior.recipe.plan import Plan, upgraded
 from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
+from genprior.recipe.row import resolve_row
+from genprior.recipe.save import as_toml, lost_in_toml, write_new
 from genprior.recipe.structure import excess, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
 
-__all__ = ["Recipe", "load_recipe"]
+__all__ = ["Recipe", "load_recipe", "resolve"]
 
 _SETTABLE = ("title", *CHANGEABLE)
 _MAX_BYTES = 2**21
@@ -46,6 +45,8 @@ class Recipe:
     """The chosen rows, in the order of the file."""
     order: tuple[str, ...] = ()
     """The labels of all rows of the file, chosen or not, in order."""
+    changes: tuple[str, ...] = ()
+    """The named changes that were applied to every row (`--with`)."""
     home: FilePath | None = None
     """The folder of the table of the run whose own `recipe.toml` this is; None for other recipes."""
     file: FilePath | None = None
@@ -71,6 +72,36 @@ class Recipe:
         if steps < 1:
             raise RecipeError(f"{steps} steps are requested; a run has at least 1")
         return replace(self, plans=tuple(plan.lasting(steps) for plan in self.plans))
+
+    def __str__(self) -> str:
+        """The resolved rows as TOML, each below a comment with its label, as `genprior show` prints them."""
+        return "\n".join(f"# row {plan.label}\n{plan.as_toml()}" for plan in self.plans)
+
+    def as_toml(self) -> str:
+        """The recipe as a file that resolves to the same rows: what rows share, and a change for each row's own.
+
+        Raises:
+            RecipeError: a setting has a value that TOML cannot hold, such as None in place of another default.
+        """
+        text = as_toml(self.plans)
+        read = resolve(tomllib.loads(text), {}, f"recipe '{self.name}'", self.name)
+        for plan, same in zip(self.plans, read.plans, strict=True):
+            if lost := lost_in_toml(plan, same):
+                raise RecipeError(
+                    f"row '{plan.label}' cannot be written as TOML, which has no value for None: {', '.join(lost)}. "
+                    "Give these settings a value"
+                )
+        return text
+
+    def save(self, path: str | FilePath) -> None:
+        """Write the recipe to a new .toml file, whole or not at all; `load_recipe` reads the same rows from it.
+
+        Named changes are applied: the file has the resolved rows, with absolute paths.
+
+        Raises:
+            RecipeError: the file exists, cannot be written, or a value cannot be written as TOML.
+        """
+        write_new(FilePath(path), self.as_toml())
 
 
 def load_recipe(
@@ -100,11 +131,51 @@ def load_recipe(
     file = FilePath(path)
     document, found = _read(file)
     registry = registry or installed()
-    own: OwnRun | None = None
+    name, home = file.stem, None
     if is_resolved(document):
         own = own_run(file, document["label"])
         document = _as_recipe(document, registry, own, file.parent.resolve())
-        seeds = [own.seed] if own is not None and seeds is None else seeds
+        if own is not None:
+            name, home = own.home.absolute().name, own.home
+            seeds = [own.seed] if seeds is None else seeds
+    recipe = resolve(
+        document, found, file, name, changes=changes, settings=settings, rows=rows, seeds=seeds, registry=registry,
+        folder=file.parent.resolve(),
+    )  # fmt: skip
+    return replace(recipe, home=home, file=file)
+
+
+def resolve(
+    document: dict[str, Any],
+    found: dict[Path, int],
+    source: FilePath | str,
+    name: str,
+    *,
+    changes: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    rows: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    registry: Registry | None = None,
+    folder: FilePath | None = None,
+) -> Recipe:
+    """Resolve the tables of a recipe, which are modified; see `load_recipe`.
+
+    Args:
+        document: the tables, as TOML holds them.
+        found: the lines of their keys, for messages; empty without a file.
+        source: the file, or what else the tables come from, for messages.
+        name: the name of the recipe.
+        changes: see `load_recipe`, as all that follow.
+        settings: applied last.
+        rows: labels.
+        seeds: instead of `run.seeds`.
+        registry: of parts.
+        folder: where relative paths begin; by default the current directory.
+
+    Raises:
+        RecipeError: the recipe is invalid.
+    """
+    registry = registry or installed()
     parsed = [_setting(text) for text in settings]
     mistakes = [
         Mistake(line_of((key,), found), key, f"unknown table '{key}'{did_you_mean(key, _TOP)}")
@@ -113,7 +184,7 @@ def load_recipe(
     ]
     mistakes += wrong_shapes(document, found) + _wrong_settings(parsed)
     if mistakes:  # what follows relies on the shape
-        raise report(file, [(m, []) for m in mistakes])
+        raise report(source, [(m, []) for m in mistakes])
     if seeds is not None:
         parsed.append(("--seeds", {"run": {"seeds": list(seeds)}}))
     labels = _labels(document, found, mistakes)
@@ -124,24 +195,24 @@ def load_recipe(
     chosen = list(labels.values()) if rows is None else _chosen(rows, list(labels.values()), mistakes)
     mistakes += wrong_changes(known_changes, found, {part.name for part in registry.all()})
     if mistakes:
-        raise report(file, [(m, []) for m in mistakes])
+        raise report(source, [(m, []) for m in mistakes])
     plans: list[Plan] = []
     by_row: dict[Mistake, list[str]] = {}
     for index, label in labels.items():
         if label not in chosen:
             continue
         wanted = [*document["row"][index].get("changes", []), *changes]
-        context = {"registry": registry, "written": True, "folder": file.parent.resolve()}
-        plan, wrong = _resolve(document, found, index, label, wanted, parsed, context)
+        context = {"registry": registry, "written": True, "folder": folder}
+        plan, wrong = resolve_row(document, found, index, label, wanted, parsed, context)
         plans += [plan] if plan is not None else []
         for mistake in wrong:
             by_row.setdefault(mistake, []).append(label)
     if by_row:
-        raise report(file, list(by_row.items()))
+        raise report(source, list(by_row.items()))
     counted: dict[str, int] = {}
     plans = [with_steps(plan, counted) for plan in plans]
-    name, home = (file.stem, None) if own is None else (own.home.absolute().name, own.home)
-    return Recipe(name, plans[0].title or name, tuple(plans), tuple(labels.values()), home, file)
+    title = plans[0].title or name
+    return Recipe(name, title, tuple(plans), tuple(labels.values()), changes=tuple(dict.fromkeys(changes)))
 
 
 def _as_recipe(resolved: Mapping[str, Any], registry: Registry, own: OwnRun | None, folder: FilePath) -> dict[str, Any]:
@@ -259,68 +330,3 @@ def _wrong_settings(settings: Sequence[tuple[str, dict[str, Any]]]) -> list[Mist
         shapes = wrong_shapes({key: value for key, value in table.items() if key in _SETTABLE}, {})
         mistakes += [Mistake(None, f"{each.path} ({text})", each.text) for each in shapes]
     return mistakes
-
-
-def _resolve(
-    document: dict[str, Any],
-    found: dict[Path, int],
-    index: int,
-    label: str,
-    changes: Sequence[str],
-    settings: Sequence[tuple[str, dict[str, Any]]],
-    context: Mapping[str, Any],
-) -> tuple[Plan | None, list[Mistake]]:
-    """The validated plan of one row, or its mistakes."""
-    merged: dict[str, Any] = {}
-    origins: dict[Path, Source] = {}
-    base = {key: document[key] for key in ("title", *CHANGEABLE) if key in document}
-    merge(merged, base, Source(), origins)
-    wrong: list[Mistake] = []
-    set_by: dict[Path, tuple[str, Any]] = {}
-    for name, prefix, change in changes_of(document, changes, merged):
-        replaced = {key for key, value in change.items() if replaces(value, merged.get(key))}
-        for path, value in leaves(change):
-            if path[0] in replaced:
-                undone = next(
-                    (by for set_path, (by, _) in set_by.items() if set_path[0] == path[0] and by != name), None
-                )
-                if undone and path[1:] == ("name",):
-                    text = (
-                        f"change '{name}' chooses another {path[0]}, '{value}', and would discard what '{undone}' sets "
-                        f"for the previous one; put '{name}' first among the row's changes"
-                    )
-                    wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
-                # Settings of another model or data set are the base of later changes and cannot conflict with them.
-                if path[1:] != ("name",):
-                    continue
-            unit = next((unit for unit in UNITS if path in UNITS and unit != path and unit in set_by), None)
-            if unit is not None and set_by[unit][0] != name:
-                both = f"{'.'.join(unit)} and {'.'.join(map(str, path))}"
-                text = f"changes '{set_by[unit][0]}' and '{name}' of one row set {both}, of which a row has one"
-                wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
-            other, first = set_by.setdefault(path, (name, value))
-            if first != value and other != name:
-                text = f"changes '{other}' and '{name}' of one row set different values: {first!r} and {value!r}"
-                wrong.append(Mistake(line_of((*prefix, *path), found), ".".join(map(str, path)), text))
-        replace_length(merged, change)
-        merge(merged, change, Source(prefix), origins)
-    for text, table in settings:
-        replace_length(merged, table)
-        merge(merged, table, Source(setting=text), origins)
-    merged["label"] = label
-    optimiser = merged.get("optimiser", {})
-    default = optimiser.get("default", {})
-    merged["optimiser"] = {"default": default} | {
-        name: inherited(default, own, context["registry"]) for name, own in optimiser.items()
-    }
-    if wrong:
-        return None, wrong
-    try:
-        return Plan.model_validate(merged, context=context), []
-    except ValidationError as error:
-        for path, text in explained(error, merged, context["registry"]):
-            source = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), Source())
-            line = None if source.setting else line_of((*source.prefix, *path), found)
-            shown = ".".join(map(str, path))
-            wrong.append(Mistake(line, f"{shown} ({source.setting})" if source.setting else shown, text))
-        return None, wrong

@@ -122,7 +122,7 @@ def _owner(annotation: Any, metadata: tuple[Any, ...], table: Any, key: str, reg
     return annotation
 
 
-def report(file: FilePath, mistakes: list[tuple[Mistake, list[str]]]) -> RecipeError:
+def report(file: FilePath | str, mistakes: list[tuple[Mistake, list[str]]]) -> RecipeError:
     """The error that lists all mistakes, one line each, in the order of the file."""
     ordered = sorted(mistakes, key=lambda m: (m[0].line is None, m[0].line or 0, m[0].path))
     shown = []

@@ -104,21 +104,23 @@ def _rows_of(home: Path) -> list[str]:
     return [row["label"] for row in table["rows"]] if table is not None else []
 
 
-def one_run(path: Path, row: str | None = None) -> Run:
+def one_run(path: Path, row: str | None = None, *, device: str = "cpu") -> Run:
     """The run in a folder, or the only run below it.
 
     Args:
         path: a run's folder, or one above it.
         row: consider only runs with this label.
+        device: where its model computes, see `load_run`.
 
     Raises:
         RunError: there is no run, or there are several.
+        PlanError: there is no such device here.
     """
     path = folder_of(path)
     if not path.is_dir():
         raise RunError(f"there is no folder {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")
     if row is None and RunFolder(path).exists:
-        return load_run(path)
+        return load_run(path, device=device)
     found = run_folders(path)
     chosen = [folder for folder in found if row is None or folder.parent.name == row]
     if not found:
@@ -129,4 +131,4 @@ def one_run(path: Path, row: str | None = None) -> Run:
     if len(chosen) > 1:
         listed = "\n".join(f"  {shlex.quote(str(folder))}" for folder in chosen)
         raise RunError(f"{path} holds {len(chosen)} runs; give one of them, or --row and its label:\n{listed}")
-    return load_run(chosen[0])
+    return load_run(chosen[0], device=device)

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from genprior.engine.build import build_model
+from genprior.engine.device import choose_device
 from genprior.engine.sampling import generate
 from genprior.errors import CheckpointError, PlanError, RunError, did_you_mean, wrong_settings
 from genprior.parts import DataInfo, Embedder, ImageSet, Model, PartConfig
@@ -19,6 +20,7 @@ from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.records import Facts
+from genprior.runs.trained_model import TrainedModel
 from genprior.storage.checkpoint import Checkpoint
 
 __all__ = ["Run", "described_data", "load_run"]
@@ -32,14 +34,15 @@ def described_data(config: PartConfig, files_hash: str | None) -> dict[str, Any]
     return described if files_hash is None else {**described, "hash": files_hash}
 
 
-class Run:
-    """A finished or unfinished run."""
+class Run(TrainedModel):
+    """A finished or unfinished run; see `TrainedModel` for what its model does with images."""
 
-    def __init__(self, folder: Path, plan: Plan, facts: Facts) -> None:
-        """Set the folder, the resolved recipe and the content of run.json; see `load_run`."""
+    def __init__(self, folder: Path, plan: Plan, facts: Facts, device: str = "cpu") -> None:
+        """Set the folder, the resolved recipe, the content of run.json and the device; see `load_run`."""
         self.folder = folder
         self.plan = plan
         self.facts = facts
+        self.device = choose_device(device)
         self._files = RunFolder(folder)
         self._splits: dict[str, ImageSet] = {}
 
@@ -92,16 +95,15 @@ class Run:
     def model(self) -> Model:
         """The model with the weights for evaluation (averaged if the run has them) of the newest checkpoint.
 
+        It is on the run's device.
+
         Raises:
             RunError: there is no checkpoint yet, or its JSON file is damaged.
             CheckpointError: the checkpoint is damaged, or of another model than the recipe.
         """
         saved = self._files.read_checkpoint()
         if saved is None:
-            raise RunError(
-                f"the run {self.folder} has no checkpoint yet; train it further (the first one is written after "
-                f"{self.plan.run.checkpoint_every} steps, or when training is interrupted)"
-            )
+            raise self._without_checkpoint()
         info = self._info(saved)
         with naming_parts(self.label):
             model = build_model(self.plan.model, info, self.seed)
@@ -115,7 +117,7 @@ class Run:
             ) from error
         if model.embedder is not None:
             self._restore(model.embedder)
-        return model.eval()
+        return model.eval().to(self.device)
 
     def _restore(self, embedder: Embedder) -> None:
         state = self._files.embedder()
@@ -150,6 +152,24 @@ class Run:
         """The class names of the run's data, in label order."""
         saved = self._files.read_checkpoint()
         return list(self._info(saved).classes) if saved is not None else []
+
+    @cached_property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of the training images.
+
+        Raises:
+            RunError: there is no checkpoint yet.
+        """
+        saved = self._files.read_checkpoint()
+        if saved is None:
+            raise self._without_checkpoint()
+        return self._info(saved).image
+
+    def _without_checkpoint(self) -> RunError:
+        return RunError(
+            f"the run {self.folder} has no checkpoint yet; train it further (the first one is written after "
+            f"{self.plan.run.checkpoint_every} steps, or when training is interrupted)"
+        )
 
     def _info(self, saved: Checkpoint) -> DataInfo:
         """The form of the training data, as a checkpoint records it.
@@ -206,10 +226,17 @@ class Run:
             return generate(self.model, n, seed=seed, label=index, text=text)
 
 
-def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:
+def load_run(path: str | Path, *, device: str = "cpu", registry: Registry | None = None) -> Run:
     """Read a run's folder, `<out>/<row>/seed-<k>`.
 
+    Args:
+        path: the folder.
+        device: where the model computes: `cpu`, on which the images of a seed are the same on every machine, `cuda`,
+            or `auto`, which is CUDA if it is available.
+        registry: the registry of parts; the installed and registered parts by default.
+
     Raises:
+        PlanError: there is no such device here.
         RunError: it is not a run folder (the message lists the runs below it), or its recipe is damaged or does not
             fit the installed parts, or run.json is damaged.
     """
@@ -219,4 +246,4 @@ def load_run(path: str | Path, *, registry: Registry | None = None) -> Run:
         below = sorted(str(found.parent) for found in files.path.glob("*/**/run.json"))
         listed = f" Runs below it: {', '.join(below)}" if below else " There are no runs below it."
         raise RunError(f"{files.path} is not a run folder (it lacks recipe.toml or run.json).{listed}")
-    return Run(files.path, files.plan(), facts)
+    return Run(files.path, files.plan(), facts, device)
