@@ -189,9 +189,10 @@ def resolve(
         parsed.append(("--seeds", {"run": {"seeds": list(seeds)}}))
     labels = _labels(document, found, mistakes)
     known_changes = document.get("change", {})
-    for name in changes:
-        if name not in known_changes:
-            mistakes.append(Mistake(None, "--with", f"there is no change '{name}'{did_you_mean(name, known_changes)}"))
+    for change in changes:
+        if change not in known_changes:
+            text = f"there is no change '{change}'{did_you_mean(change, known_changes)}"
+            mistakes.append(Mistake(None, "--with", text))
     chosen = list(labels.values()) if rows is None else _chosen(rows, list(labels.values()), mistakes)
     mistakes += wrong_changes(known_changes, found, {part.name for part in registry.all()})
     if mistakes:

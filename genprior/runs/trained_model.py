@@ -144,14 +144,7 @@ class TrainedModel(ABC):
             PlanError: the model decodes no codes, the codes have another shape or dtype, or the model takes no label
                 or no text.
         """
-        z = torch.as_tensor(codes)
-        width = self._code_width(seed)
-        if z.ndim != 2 or not z.is_floating_point() or (width is not None and z.shape[1] != width) or not len(z):
-            needed = f"[n, {width if width is not None else 'd'}]"
-            kind = str(z.dtype).removeprefix("torch.")
-            raise PlanError(f"codes are {kind} {list(z.shape)}; floating point {needed} is needed, n at least 1")
-        if not bool(z.isfinite().all()):
-            raise PlanError("codes hold NaN or infinite numbers; give finite ones")
+        z = self._codes(codes, seed)
         numbers, vectors = self._labels(label, len(z)), self._vectors(text, len(z), label)
         pieces = zip(torch.split(z, CHUNK), _split(numbers), _split(vectors), strict=False)
         chunks = []
@@ -246,10 +239,6 @@ class TrainedModel(ABC):
         with naming_parts(self.label):
             return score_of_model(config, self.model, self.images, device=self.device, seed=self.seed, row=self.label)
 
-    # -----------------------------------------------------------------------------------------------------------------
-    # Steps of these
-    # -----------------------------------------------------------------------------------------------------------------
-
     def _batches(self, images: Pictures, bounds: Any, label: Any, text: Any, *, conditional: bool) -> list[Batch]:
         """The images as batches on the device, scaled to [-1, 1]."""
         x = checked_pictures(images, self.image_shape, bounds)
@@ -284,8 +273,8 @@ class TrainedModel(ABC):
         """The indices int64 [n] of classes that were given for all images or for each."""
         if label is None:
             return None
-        if isinstance(label, str | int):
-            return torch.full((n,), self.label_index(label), dtype=torch.int64)
+        if isinstance(label, str | int | np.integer):
+            return torch.full((n,), self.label_index(_plain(label)), dtype=torch.int64)
         indices = torch.tensor([self.label_index(_plain(each)) for each in label], dtype=torch.int64)
         if len(indices) != n:
             raise PlanError(f"{len(indices)} labels were given for {n} images; give one for all, or one for each")
@@ -304,11 +293,22 @@ class TrainedModel(ABC):
             return self.model.condition_on_text(text.to(self.device))
         return self.model.condition(like, None if y is None else y.to(self.device))
 
-    def _code_width(self, seed: int) -> int | None:
-        """The width of a code; None where the model draws none."""
+    def _codes(self, codes: Tensor | np.ndarray, seed: int) -> Tensor:
+        """The codes as a tensor, if the model decodes them and they are finite numbers [n, d]."""
+        z = torch.as_tensor(codes)
         with naming_parts(self.label), evaluating(self.model), seeded(seed, "width"):
-            drawn = self.model.draw_codes(self._condition(torch.zeros(1, device=self.device), None, None))
-        return None if drawn is None else int(drawn.shape[1])
+            condition = self._condition(torch.zeros(1, device=self.device), None, None)
+            drawn = self.model.draw_codes(condition)
+            width = "d" if drawn is None else drawn.shape[1]
+            if z.ndim != 2 or not z.is_floating_point() or width not in ("d", z.shape[1]) or not len(z):
+                if drawn is not None and self.model.decode(drawn, condition) is None:
+                    raise self._lacks("decoder of codes")
+                kind = str(z.dtype).removeprefix("torch.")
+                needed = f"floating point [n, {width}] is needed, n at least 1"
+                raise PlanError(f"codes are {kind} {list(z.shape)}; {needed}")
+        if not bool(z.isfinite().all()):
+            raise PlanError("codes hold NaN or infinite numbers; give finite ones")
+        return z
 
     def _answers(
         self,
