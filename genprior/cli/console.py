@@ -40,10 +40,10 @@ class _Harmless(Console):
 def console(*, stderr: bool = False) -> Console:
     """A console without markup; 200 columns wide if the output is not a terminal, so that lines are not wrapped.
 
-    FORCE_COLOR colours the output of pipes and logs, and does not make them terminals, on which bars move. In a
-    notebook, whose output is no terminal, rich shows what is printed, and moves bars.
+    FORCE_COLOR colours the output of pipes and logs, and does not make them terminals, on which bars move. A notebook
+    is no terminal either, and shows what rich makes of it.
     """
-    on_terminal = (sys.stderr if stderr else sys.stdout).isatty() or Console().is_jupyter
+    on_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     out = _Harmless(
         stderr=stderr,
         markup=False,
@@ -52,7 +52,7 @@ def console(*, stderr: bool = False) -> Console:
         force_terminal=None if on_terminal else False,
         color_system="256" if os.environ.get("FORCE_COLOR") and not on_terminal else "auto",
     )
-    if not out.is_terminal and "COLUMNS" not in os.environ:
+    if not out.is_terminal and not out.is_jupyter and "COLUMNS" not in os.environ:
         out.width = 200
     return out
 

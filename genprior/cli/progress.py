@@ -26,7 +26,7 @@ EVERY = 10.0
 @contextlib.contextmanager
 def watching(console: Console) -> Iterator[Watcher]:
     """Show the progress of runs inside the block: bars if `console` is a terminal or a notebook, else lines."""
-    watcher = Bars(console) if console.is_terminal and _has_live_output(console) else Lines(console)
+    watcher = Bars(console) if console.is_terminal or _has_widgets(console) else Lines(console)
     try:
         watcher.checking()
         yield watcher
@@ -34,9 +34,9 @@ def watching(console: Console) -> Iterator[Watcher]:
         watcher.close()
 
 
-def _has_live_output(console: Console) -> bool:
-    """Whether bars can be drawn: everywhere but in a notebook without ipywidgets, which rich needs there."""
-    return not console.is_jupyter or importlib.util.find_spec("ipywidgets") is not None
+def _has_widgets(console: Console) -> bool:
+    """Whether the output is a notebook's with ipywidgets, by which rich moves bars there."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
 
 
 class Watcher(Reporter):

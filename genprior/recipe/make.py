@@ -33,7 +33,7 @@ def make_recipe(
 
     Args:
         tables: the keys of a TOML recipe (`title`, `run`, `data`, `scores`, `optimiser`, `model`, `change`, `row`). In
-            the place of a part's table there may be its settings as an object, such as `Gaussian.Config(scale=2)`.
+            the place of a part's table there may be its settings as an object, such as `Gaussian.Config(sigma=2)`.
         name: names the recipe and its default folder, `runs/<name>`.
         changes: named changes to apply to every row (`--with`).
         settings: `PATH=VALUE` with TOML values, applied last (`--set`).

@@ -1,4 +1,4 @@
-"""Methods of a run that use its model: equal to the model's own, in batches, and refusing in words what does not fit."""
+"""Methods of a run that use its model: equal to the model's own, in batches, refusing in words what does not fit."""
 
 from __future__ import annotations
 
@@ -230,7 +230,9 @@ def test_an_interpolation_has_two_ends(runs, images):
 
 def test_a_score_is_the_one_of_training(tmp_path):
     path = tmp_path / "scored.toml"
-    path.write_text('scores = [{ name = "nll", importance_samples = 5 }, { name = "classifier_score", samples = 50 }]\n' + RUN + VAE)
+    path.write_text(
+        'scores = [{ name = "nll", importance_samples = 5 }, { name = "classifier_score", samples = 50 }]\n' + RUN + VAE
+    )
     recipe = genprior.load_recipe(path, settings=["run.hooks.pictures.enabled=false"])
     genprior.train(recipe, out=tmp_path / "runs", progress=False)
     run = genprior.load_run(tmp_path / "runs" / "base" / "seed-0")
