@@ -17,7 +17,7 @@ from genprior_std.datasets.digits import Digits
 from genprior_std.datasets.fashion_mnist import FashionMnist
 from genprior_std.datasets.flowers102 import Flowers102
 from genprior_std.datasets.folder import Folder
-from genprior_std.datasets.in_memory import InMemory
+from genprior_std.datasets.memory import Memory
 from genprior_std.datasets.mnist import Mnist
 from genprior_std.datasets.svhn import Svhn
 from genprior_std.embedders.lsa import LatentSemanticAnalysis
@@ -139,7 +139,7 @@ PARTS: tuple[type[Part], ...] = (
     FashionMnist,
     Flowers102,
     Folder,
-    InMemory,
+    Memory,
     Mnist,
     Svhn,
     LatentSemanticAnalysis,

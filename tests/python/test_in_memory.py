@@ -13,7 +13,7 @@ from genprior import DataError, ImageSet, RecipeError, RunError
 from genprior.data import in_memory as store
 from genprior.runs.trainer import Trainer
 from genprior_std.datasets.arrays import Arrays
-from genprior_std.datasets.in_memory import InMemory
+from genprior_std.datasets.memory import Memory
 
 from .small_tables import tables
 
@@ -186,7 +186,7 @@ def test_another_process_samples_and_says_what_to_do_for_the_rest(images, tmp_pa
 
 def test_images_that_no_process_has_are_missed_by_their_hash():
     with pytest.raises(DataError, match=r"are not in this one \(their hash is 0123456789abcdef\)"):
-        InMemory.Config(content_hash="0123456789abcdef").make().load("train")
+        Memory.Config(content_hash="0123456789abcdef").make().load("train")
 
 
 def test_a_split_that_was_not_passed_is_refused(images):

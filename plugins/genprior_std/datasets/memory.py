@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from genprior import MemoryDataset
 
-__all__ = ["InMemory"]
+__all__ = ["Memory"]
 
 
-class InMemory(MemoryDataset):
+class Memory(MemoryDataset):
     """Images that were passed in Python, with `genprior.in_memory`; only their hash is in the recipe.
 
     Another process cannot train on them, nor measure scores that need real images, unless it passes them again.
     """
 
-    name = "in_memory"
+    name = "memory"
