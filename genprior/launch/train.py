@@ -42,8 +42,8 @@ def train(
     Args:
         recipe: the recipe, from `genprior.load_recipe`.
         rows: labels of the rows to train; all by default.
-        out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>[-<change>...]`, and
-            for the own `recipe.toml` of a run the folder that holds it.
+        out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>[-<change>...]`,
+            and for the own `recipe.toml` of a run the folder that holds it.
         jobs: the number of rows to train in parallel, each in a separate process; see `default_jobs`.
         device: `auto`, `cpu` or `cuda`.
         reporter: receives the progress; `genprior.train` has one that shows it.
@@ -73,15 +73,15 @@ def train(
         )
     folder = Path(out) if out is not None else home_of(recipe, recipe.changes)
     refuse_foreign(folder, TABLE_FILES)
-    if jobs > 1:
+    todo = jobs_of(recipe, folder)
+    workers = min(len(todo), jobs)
+    if workers > 1:
         refuse_workers(recipe)
     preflight(recipe, device)
-    todo = jobs_of(recipe, folder)
     if steps is not None:
         lengthen(todo, folder, last_good=last_good)
     reporter = Safe(reporter or Reporter())
     reporter.planned(todo)
-    workers = min(len(todo), jobs)
     if workers > 1:
         failures = in_processes(todo, workers, device, reporter, last_good=last_good)
     else:

@@ -76,12 +76,15 @@ def _reasons_against(files: RunFolder, plan: Plan, steps: int) -> Iterator[str]:
     by_default = sorted({name.partition(".")[0] for name in saved.under("model")} - own)
     rates: list[tuple[OptimiserConfig, list[str]]] = [(plan.optimiser[name], [name]) for name in sorted(own)]
     rates += [(plan.optimiser["default"], by_default)] if by_default else []
+    if plan.model.part.uses_share:
+        yield f"the losses of model '{plan.model.name}' depend on the share of the run that is done"
     for config, modules in rates:
+        name = config.schedule.name if config.schedule is not None else "constant"
         for step in reversed(range(done)):
             was, would_be = learning_rate(config, step, plan.run.steps), learning_rate(config, step, steps)
             if was != would_be:
                 yield (
-                    f"the learning rate of {', '.join(modules)} depends on run.steps (schedule '{config.schedule.name}'"
+                    f"the learning rate of {', '.join(modules)} depends on run.steps (schedule '{name}'"
                     f"): at step {step:,} it was {was:.4g}, and would have been {would_be:.4g} in a run of {steps:,} "
                     "steps"
                 )
