@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
+from genprior.errors import PluginError
 from genprior.parts.base import ModulePart
 
 __all__ = ["Game"]
@@ -21,6 +24,21 @@ class Game(ModulePart, ABC):
 
     kind = "game"
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a `generator_loss` that would take the real samples for fakes.
+
+        Raises:
+            PluginError: it has the signature `(critic, *fakes)` of version 0.1.
+        """
+        super().__init_subclass__(**kwargs)
+        arguments = list(inspect.signature(cls.generator_loss).parameters.values())[2:3]  # after self and critic
+        if arguments and arguments[0].kind is inspect.Parameter.VAR_POSITIONAL:
+            raise PluginError(
+                f"game '{cls.name}' ({cls.__module__}.{cls.__qualname__}) has generator_loss(critic, *fakes), which "
+                "would take the real samples for fakes: the real samples come first, as in critic_loss. Write "
+                "generator_loss(critic, real, *fakes), and ignore `real` if the loss does not need it"
+            )
+
     @abstractmethod
     def critic_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
@@ -28,8 +46,14 @@ class Game(ModulePart, ABC):
         """The scalar that the critic descends: high on `real`, low on each of `fakes`."""
 
     @abstractmethod
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
-        """The scalar that the module which makes `fakes` descends."""
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """The scalar that the module which makes `fakes` descends: high where `fakes` look unlike `real`.
+
+        Most games ignore `real`; a relativistic one compares the scores of both. `real` and each of `fakes` have the
+        same number of samples.
+        """
 
     def own_loss(
         self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]

@@ -53,8 +53,8 @@ def check_game(part: PartConfig | type[Game], *, known: int = 2) -> None:
 
     Both losses are finite scalars in the dtype of the logits. A step down `critic_loss` raises the critic's score of
     the real samples above that of the fakes; a step down `generator_loss` raises the score of each kind of fake. The
-    critic is called with the tensors of each pair (x, known) themselves. This is tried with one kind of fake and with
-    two, with logits near 0.
+    critic is called with the tensors of each pair (x, known) themselves; `generator_loss` may leave out the real
+    samples. This is tried with one kind of fake and with two, with logits near 0.
 
     For a game that borrows the image critic, and may use its features in place of its score, the checks are weaker: its
     losses have gradients in the critic and in each kind of fake, and the critic or its features are called with each
@@ -121,9 +121,9 @@ def _samples(kinds: int, dtype: torch.dtype, known: int, shape: tuple[int, ...])
     return [real, *fakes]
 
 
-def _called(method: str, samples: list[Pair], dtype: torch.dtype, *, real: bool) -> str:
+def _called(method: str, samples: list[Pair], dtype: torch.dtype) -> str:
     shape = list(samples[0][0].shape)
-    pairs = [f"(real {shape}, known)"] * real + [f"(fake {shape}, known)"] * (len(samples) - 1)
+    pairs = [f"(real {shape}, known)"] + [f"(fake {shape}, known)"] * (len(samples) - 1)
     return f"{method}(critic, {', '.join(pairs)}) in {dtype_name(dtype)}"
 
 
@@ -132,7 +132,7 @@ def _check_losses(
 ) -> None:
     real, *fakes = samples
     critic = _without_record(lent) or _Critic(dtype)
-    called = _called("critic_loss", samples, dtype, real=True)
+    called = _called("critic_loss", samples, dtype)
     with seeded("testing", "loss"):
         loss = contract.call(called, lambda: game.critic_loss(critic, real, *fakes), "critic_loss returns one number")
     if contract.tensor(called, loss, (), dtype, "a scalar, reduced over the batch"):
@@ -150,12 +150,16 @@ def _check_losses(
             "check the signs: real logits go up, the fakes' go down",
         )
     critic = _without_record(lent) or _Critic(dtype)
-    called = _called("generator_loss", samples, dtype, real=False)
+    called = _called("generator_loss", samples, dtype)
     with seeded("testing", "loss"):
-        loss = contract.call(called, lambda: game.generator_loss(critic, *fakes), "generator_loss returns one number")
+        loss = contract.call(
+            called, lambda: game.generator_loss(critic, real, *fakes), "generator_loss returns one number"
+        )
     if not contract.tensor(called, loss, (), dtype, "a scalar, reduced over the batch"):
         return
-    _check_pairs(contract, called, critic, fakes)
+    # A relativistic game scores the real samples too.
+    sees_real = any(x.shape == real[0].shape and torch.equal(x, real[0]) for x, _ in critic.seen)
+    _check_pairs(contract, called, critic, samples, first=0 if sees_real else 1)
     for kind, (x, _) in enumerate(fakes):
         slope = torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True)[0] if loss.requires_grad else None
         # The critic's weights are positive, so its score rises with each coordinate of a sample.
@@ -175,10 +179,12 @@ def _without_record(lent: _ImageCritic | None) -> Any:
     return lent
 
 
-def _check_pairs(contract: Contract, called: str, critic: Any, pairs: list[Pair]) -> None:
-    for number, (x, known) in enumerate(pairs):
+def _check_pairs(contract: Contract, called: str, critic: Any, pairs: list[Pair], first: int = 0) -> None:
+    for number, (x, known) in enumerate(pairs[first:], first):
         conditions = [condition for seen, condition in critic.seen if seen is x]
-        problem = "called with another `known` for" if conditions else "never called with"
+        copied = any(seen.shape == x.shape and torch.equal(seen, x) for seen, _ in critic.seen)
+        problem = "called with a copy of" if copied else "never called with"
+        problem = "called with another `known` for" if conditions else problem
         contract.require(
             bool(conditions) and all(condition is known for condition in conditions),
             called,
@@ -199,7 +205,7 @@ def _check_own(
     """`own_loss` reaches the game's own parameters, and `notes` are finite scalars."""
     real, *fakes = samples
     critic = _without_record(lent) or _Critic(dtype)
-    called = _called("own_loss", samples, dtype, real=True)
+    called = _called("own_loss", samples, dtype)
     with seeded("testing", "own"):
         own = contract.call(called, lambda: game.own_loss(critic, real, *fakes), optional=True)
     learns = any(p.requires_grad for p in game.parameters())
@@ -240,7 +246,7 @@ def _check_state(contract: Contract, fixture: Fixture, samples: list[Pair], lent
         critic = lent.get("image_critic") or _Critic(torch.float64)
         with seeded("testing", "state", seed):
             own = game.own_loss(critic, real, *fakes)
-            both = [game.critic_loss(critic, real, *fakes), game.generator_loss(critic, *fakes)]
+            both = [game.critic_loss(critic, real, *fakes), game.generator_loss(critic, real, *fakes)]
         return [loss.detach() for loss in (both if own is None else [*both, own])]
 
     before = {key: value.clone() for key, value in first.state_dict().items()}

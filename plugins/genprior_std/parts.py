@@ -41,6 +41,7 @@ from genprior_std.games.hinge import Hinge
 from genprior_std.games.least_squares import LeastSquares
 from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating
+from genprior_std.games.relativistic import Relativistic
 from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
 from genprior_std.hooks.pictures import Pictures
 from genprior_std.models.aae import AdversarialAutoencoder
@@ -164,6 +165,7 @@ PARTS: tuple[type[Part], ...] = (
     LeastSquares,
     Minimax,
     NonSaturating,
+    Relativistic,
     WassersteinGradientPenalty,
     AdversarialAutoencoder,
     ClusteringAutoencoder,

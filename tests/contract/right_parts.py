@@ -169,7 +169,7 @@ class Logistic(Game):
         on_fakes = torch.stack([nn.functional.softplus(critic(*fake)).mean() for fake in fakes]).sum()
         return nn.functional.softplus(-critic(*real)).mean() + on_fakes
 
-    def generator_loss(self, critic: Callable[..., Tensor], *fakes: Any) -> Tensor:
+    def generator_loss(self, critic: Callable[..., Tensor], real: Any, *fakes: Any) -> Tensor:
         return torch.stack([nn.functional.softplus(-critic(*fake)).mean() for fake in fakes]).sum()
 
 
@@ -198,8 +198,9 @@ class Auto(Model):
     def regularise(self, batch: Batch) -> Objectives:
         known = batch.x.new_zeros(len(batch.x), 0)
         z, z_prior = self.encoder(batch.x, known).mean, self.prior.sample(known)
-        judge = self.game.critic_loss(self.code_critic, (z_prior, known), (z, known))
-        return Objectives({"code_critic": judge, "encoder": self.game.generator_loss(self.code_critic, (z, known))})
+        samples = (z_prior, known), (z, known)
+        judge = self.game.critic_loss(self.code_critic, *samples)
+        return Objectives({"code_critic": judge, "encoder": self.game.generator_loss(self.code_critic, *samples)})
 
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         if y is not None:

@@ -454,7 +454,7 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
         ["features(", "[n, f]"],
     ),
     # games
-    ("a loss each", Logistic, {"generator_loss": lambda s, c, *f: -c(*f[0])}, ["[16] float64", "a scalar"]),
+    ("a loss each", Logistic, {"generator_loss": lambda s, c, r, *f: -c(*f[0])}, ["[16] float64", "a scalar"]),
     (
         "critic's sign",
         Logistic,
@@ -464,19 +464,19 @@ BROKEN: list[tuple[str, type, dict[str, Any], list[str]]] = [
     (
         "generator's sign",
         Logistic,
-        {"generator_loss": lambda s, c, *f: -Logistic.generator_loss(s, c, *f)},
+        {"generator_loss": lambda s, c, r, *f: -Logistic.generator_loss(s, c, r, *f)},
         ["does not rise"],
     ),
     (
         "one fake of two",
         Logistic,
-        {"generator_loss": lambda s, c, *f: Logistic.generator_loss(s, c, f[0])},
+        {"generator_loss": lambda s, c, r, *f: Logistic.generator_loss(s, c, r, f[0])},
         ["never called with"],
     ),
     (
         "copies of known",
         Logistic,
-        {"generator_loss": lambda s, c, *f: Logistic.generator_loss(s, c, *((x, k.clone()) for x, k in f))},
+        {"generator_loss": lambda s, c, r, *f: Logistic.generator_loss(s, c, r, *((x, k.clone()) for x, k in f))},
         ["called with another `known`"],
     ),
 ]

@@ -90,8 +90,8 @@ class Cold(DenoisingFeatureMatching):
 
     name = "cold"
 
-    def generator_loss(self, critic, *fakes):
-        return super().generator_loss(critic, *[(x.detach(), known) for x, known in fakes])
+    def generator_loss(self, critic, real, *fakes):
+        return super().generator_loss(critic, real, *[(x.detach(), known) for x, known in fakes])
 
 
 class Failing(NonSaturating):
@@ -112,7 +112,7 @@ class Failing(NonSaturating):
         (Hasty, "they changed k"),
         (Forgetful, "all that a game has learned or counted is in its state_dict"),
         (Holding, "a finite scalar without a gradient"),
-        (Cold, "the critic was never called with the samples of pair 0"),
+        (Cold, "the critic was called with a copy of the samples of pair 1"),
         (Failing, "notes() returns scalars by name"),
     ],
 )

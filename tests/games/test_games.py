@@ -48,7 +48,7 @@ def test_who_pushes_logits_where(part, values):
     critic_loss = game.critic_loss(critic, real, fake, other)
     assert (gradient(critic_loss, real) < 0).all()
     assert (gradient(critic_loss, fake) > 0).all()
-    generator_loss = game.generator_loss(critic, fake, other)
+    generator_loss = game.generator_loss(critic, real, fake, other)
     assert (gradient(generator_loss, fake) < 0).all()
     assert (gradient(generator_loss, other) < 0).all()
 
@@ -61,7 +61,7 @@ def test_cross_entropy_signs_hold_for_any_logit(part, values):
     loss = game.critic_loss(critic, real, fake)
     assert (gradient(loss, real) < 0).all()
     assert (gradient(loss, fake) > 0).all()
-    assert (gradient(game.generator_loss(critic, fake), fake) < 0).all()
+    assert (gradient(game.generator_loss(critic, real, fake), fake) < 0).all()
 
 
 @pytest.mark.parametrize("part", [NonSaturating, Minimax])
@@ -75,7 +75,7 @@ def test_cross_entropy_games_are_torchs_cross_entropy(part, values, weight):
     expected = cross_entropy(real[0], ones) + weight * on_fakes
     torch.testing.assert_close(game.critic_loss(critic, real, fake, other), expected)
     fooled = cross_entropy(fake[0], ones) + cross_entropy(other[0], ones) if part is NonSaturating else -on_fakes
-    torch.testing.assert_close(game.generator_loss(critic, fake, other), fooled)
+    torch.testing.assert_close(game.generator_loss(critic, real, fake, other), fooled)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_values_at_given_logits(part, weight, critic_loss, generator_loss):
     game, log3 = make(part, fake_weight=weight), math.log(3)
     real, fakes = sample(0, log3, log3), (sample(-log3, -log3, -log3), sample(0, 0, 0))
     assert game.critic_loss(critic, real, *fakes).item() == pytest.approx(critic_loss)
-    assert game.generator_loss(critic, *fakes).item() == pytest.approx(generator_loss)
+    assert game.generator_loss(critic, real, *fakes).item() == pytest.approx(generator_loss)
 
 
 @pytest.mark.parametrize(
@@ -132,15 +132,15 @@ def test_gradients_are_right(part):
 @pytest.mark.parametrize("part", [NonSaturating, Minimax])
 def test_cross_entropy_is_finite_for_extreme_logits(part):
     game, real, fake = make(part), sample(-1e4, 0, 1e4), sample(1e4, 0, -1e4)
-    loss = game.critic_loss(critic, real, fake) + game.generator_loss(critic, fake)
+    loss = game.critic_loss(critic, real, fake) + game.generator_loss(critic, real, fake)
     assert loss.isfinite()
     assert gradient(loss, fake).isfinite().all()
 
 
 def test_the_generators_gradient_vanishes_in_the_minimax_game_alone_where_the_critic_wins():
-    fake = sample(-20, -20, -20)
-    minimax = gradient(make(Minimax).generator_loss(critic, fake), fake)
-    nonsaturating = gradient(make(NonSaturating).generator_loss(critic, fake), fake)
+    real, fake = sample(20, 20, 20), sample(-20, -20, -20)
+    minimax = gradient(make(Minimax).generator_loss(critic, real, fake), fake)
+    nonsaturating = gradient(make(NonSaturating).generator_loss(critic, real, fake), fake)
     assert minimax.abs().max() < 1e-8
     assert nonsaturating.sum().item() == pytest.approx(-1)
 
@@ -159,7 +159,7 @@ def test_the_critic_is_called_once_on_each_tensor_as_it_is_given(part):
     assert {(id(x), id(known)) for x, known in seen} == {(id(x), id(known)) for x, known in (real, fake, other)}
     assert len(seen) == 3
     seen.clear()
-    game.generator_loss(watching, fake, other)
+    game.generator_loss(watching, real, fake, other)
     assert [(id(x), id(known)) for x, known in seen] == [(id(x), id(known)) for x, known in (fake, other)]
 
 
@@ -167,7 +167,7 @@ def test_the_critic_is_called_once_on_each_tensor_as_it_is_given(part):
 def test_a_kind_of_fake_counts_the_same_however_many_samples_it_has(part):
     game = make(part)
     few, many = sample(0.2, 0.4), sample(0.2, 0.4, 0.2, 0.4)
-    torch.testing.assert_close(game.generator_loss(critic, few), game.generator_loss(critic, many))
+    torch.testing.assert_close(game.generator_loss(critic, many, few), game.generator_loss(critic, few, many))
     torch.testing.assert_close(game.critic_loss(critic, many, few), game.critic_loss(critic, few, many))
 
 

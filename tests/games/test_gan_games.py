@@ -74,7 +74,7 @@ def test_k_follows_the_sequence_worked_out_by_hand_and_stays_in_its_range():
     for on_real, on_fake, k, loss, m, after in by_hand:
         real, fake = errors(on_real + 0.1, on_real - 0.1), errors(on_fake, on_fake)
         assert number(game.critic_loss(minus, real, fake)) == pytest.approx(loss)
-        assert number(game.generator_loss(minus, fake)) == pytest.approx(on_fake)
+        assert number(game.generator_loss(minus, real, fake)) == pytest.approx(on_fake)
         assert number(game.k) == pytest.approx(k)  # the losses alone move nothing
         noted = game.notes()
         game.advance()()
@@ -91,7 +91,7 @@ def test_the_critic_of_began_reconstructs_real_images_and_fails_on_fakes_once_k_
     on_real, on_fake = torch.autograd.grad(game.critic_loss(minus, real, fake), (real[0], fake[0]))
     torch.testing.assert_close(on_real, torch.full_like(on_real, 0.5))
     torch.testing.assert_close(on_fake, torch.full_like(on_fake, -0.3))
-    (fool,) = torch.autograd.grad(game.generator_loss(minus, fake), fake[0])
+    (fool,) = torch.autograd.grad(game.generator_loss(minus, real, fake), fake[0])
     torch.testing.assert_close(fool, torch.full_like(fool, 0.5))
 
 
@@ -165,7 +165,7 @@ def test_the_generator_descends_the_distance_to_a_constant_denoised_feature(laye
     assert game.denoiser[-1].out_features == phi.shape[1]
     constant = game.denoiser(phi).detach()
     expected = 0.7 * ((phi - constant) ** 2).sum() / phi.numel() - 0.2 * critic(*fake).sigmoid().log().mean()
-    loss = game.generator_loss(critic, fake)
+    loss = game.generator_loss(critic, images(1), fake)
     torch.testing.assert_close(loss, expected)
     (slope,), (wanted,) = torch.autograd.grad(loss, fake[0]), torch.autograd.grad(expected, fake[0])
     torch.testing.assert_close(slope, wanted)
@@ -197,7 +197,7 @@ def test_the_losses_of_catgan_are_the_entropies_of_torch():
     (of_mean, mean), *both = (entropies(game, critic, pair) for pair in (real, fake, other))
     loss = game.critic_loss(critic, real, fake, other)
     torch.testing.assert_close(loss, mean - of_mean - (both[0][1] + both[1][1]) / 2)
-    fool = game.generator_loss(critic, fake, other)
+    fool = game.generator_loss(critic, real, fake, other)
     torch.testing.assert_close(fool, sum(mean - of_mean for of_mean, mean in both))
     notes = game.notes()
     torch.testing.assert_close(notes["entropy_of_mean"], of_mean.detach())
@@ -223,8 +223,8 @@ def test_the_best_critic_of_catgan_is_sure_of_real_images_and_unsure_of_fakes():
     sure.view(4, 6)[:, :4] = 1e3 * torch.eye(4)
     real, fake = (sure, KNOWN[:4]), (x, KNOWN[:4])
     assert number(game.critic_loss(critic, real, fake)) == pytest.approx(-2 * math.log(4))
-    assert number(game.generator_loss(critic, real)) == pytest.approx(-math.log(4))
-    assert number(game.generator_loss(critic, fake)) == pytest.approx(0, abs=1e-12)
+    assert number(game.generator_loss(critic, real, real)) == pytest.approx(-math.log(4))
+    assert number(game.generator_loss(critic, real, fake)) == pytest.approx(0, abs=1e-12)
 
 
 def test_catgans_head_descends_the_very_loss_of_the_critic():

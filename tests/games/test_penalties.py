@@ -32,7 +32,7 @@ def test_gradient_penalty_of_a_linear_critic_is_its_norms_distance_to_one(kinds,
     means = [number(critic(*each).mean()) for each in (real, *fakes)]
     expected = sum(means[1:]) / kinds - means[0] + weight * (math.hypot(*w) - 1) ** 2
     assert number(game.critic_loss(critic, real, *fakes)) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert number(game.generator_loss(critic, *fakes)) == pytest.approx(-sum(means[1:]), rel=1e-9, abs=1e-9)
+    assert number(game.generator_loss(critic, real, *fakes)) == pytest.approx(-sum(means[1:]), rel=1e-9, abs=1e-9)
     notes = game.notes()
     assert number(notes["penalty"]) == pytest.approx((math.hypot(*w) - 1) ** 2, rel=1e-9, abs=1e-9)
     assert number(notes["distance"]) == pytest.approx(means[0] - sum(means[1:]) / kinds, rel=1e-9, abs=1e-9)

@@ -232,8 +232,8 @@ def test_a_wrong_label_is_punished(judge):
         for shift in range(1, K):
             wrong = one_hot((y + shift) % K, K + 1).float()
             assert judge.code_critic(z, right).mean() > judge.code_critic(z, wrong).mean() + 2
-            pay = judge.code_game.generator_loss(judge.code_critic, (z, wrong))
-            assert pay > judge.code_game.generator_loss(judge.code_critic, (z, right)) + 1
+            pay = judge.code_game.generator_loss(judge.code_critic, (z, right), (z, wrong))
+            assert pay > judge.code_game.generator_loss(judge.code_critic, (z, right), (z, right)) + 1
             # The critic itself finds it harder to call codes with their own label fakes.
             easy = judge.code_game.critic_loss(judge.code_critic, (z, right), (z, wrong))
             hard = judge.code_game.critic_loss(judge.code_critic, (z, wrong), (z, right))
@@ -248,7 +248,7 @@ def test_the_encoder_is_drawn_to_the_component_of_the_label(judge):
         y = torch.arange(K)
         z = means[(y + shift) % K].clone().requires_grad_()
         told = one_hot(y, K + 1).float()
-        loss = judge.code_game.generator_loss(judge.code_critic, (z, told))
+        loss = judge.code_game.generator_loss(judge.code_critic, (means.detach(), told), (z, told))
         (gradient,) = torch.autograd.grad(loss, z)
         assert (-gradient * (means[y] - z)).sum(1).min() > 0
 

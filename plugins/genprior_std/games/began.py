@@ -59,7 +59,9 @@ class BoundaryEquilibrium(Game):
         self._seen = {"k": self.k.clone(), "M": on_real.detach() + self._balance.abs()}
         return on_real - self.k * on_fakes
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G, a scalar: the critic's error, averaged over each kind of fake, summed over the kinds."""
         return -torch.stack([critic(*fake).mean() for fake in fakes]).sum()
 

@@ -73,7 +73,9 @@ class CategoricalGame(Game):
         self._judged = tuple(weakref.ref(tensor) for tensor in (loss, real[0], *[x for x, _ in fakes]))
         return loss
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G, a scalar in nats, summed over the kinds of fake."""
         both = [self._entropies(*fake) for fake in fakes]
         return torch.stack([mean - of_mean for of_mean, mean in both]).sum()

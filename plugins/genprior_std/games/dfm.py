@@ -89,7 +89,9 @@ class DenoisingFeatureMatching(Game):
         weight: float = self.config.fake_weight
         return softplus(-critic(*real)).mean() + weight * on_fakes + zero_centred(critic, real, self.config.r1)
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G, a scalar, averaged over each kind of fake, summed over the kinds."""
         fool = torch.stack([softplus(-critic(*fake)).mean() for fake in fakes]).sum()
         loss: Tensor = self.config.adversarial_weight * fool

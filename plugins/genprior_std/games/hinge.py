@@ -37,6 +37,8 @@ class Hinge(Game):
         weight: float = self.config.fake_weight
         return relu(1 - critic(*real)).mean() + weight * on_fakes + zero_centred(critic, real, self.config.r1)
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G, a scalar: minus the output, averaged over each kind of fake, summed over the kinds."""
         return -torch.stack([critic(*fake).mean() for fake in fakes]).sum()

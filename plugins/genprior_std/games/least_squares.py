@@ -37,6 +37,8 @@ class LeastSquares(Game):
         loss = 0.5 * ((critic(*real) - 1).square().mean() + weight * on_fakes)
         return loss + zero_centred(critic, real, self.config.r1)
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G >= 0, a scalar: half the squared distance to 1, averaged over each kind of fake, then summed."""
         return 0.5 * torch.stack([(critic(*fake) - 1).square().mean() for fake in fakes]).sum()

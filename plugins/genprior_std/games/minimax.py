@@ -26,6 +26,8 @@ class Minimax(NonSaturating):
 
     name = "minimax"
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G <= 0, a scalar in nats: log(1 - D), averaged over each kind of fake, summed over the kinds."""
         return -torch.stack([softplus(critic(*fake)).mean() for fake in fakes]).sum()

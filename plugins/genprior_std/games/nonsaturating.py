@@ -39,6 +39,8 @@ class NonSaturating(Game):
         weight: float = self.config.fake_weight
         return softplus(-critic(*real)).mean() + weight * on_fakes + zero_centred(critic, real, self.config.r1)
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G, a scalar in nats: -log D, averaged over each kind of fake, summed over the kinds."""
         return torch.stack([softplus(-critic(*fake)).mean() for fake in fakes]).sum()

@@ -59,7 +59,9 @@ class WassersteinGradientPenalty(Game):
         weight: float = self.config.weight
         return weight * penalty - distance
 
-    def generator_loss(self, critic: Callable[[Tensor, Tensor], Tensor], *fakes: tuple[Tensor, Tensor]) -> Tensor:
+    def generator_loss(
+        self, critic: Callable[[Tensor, Tensor], Tensor], real: tuple[Tensor, Tensor], *fakes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """L_G, a scalar: minus the output, averaged over each kind of fake, summed over the kinds."""
         return -torch.stack([critic(*fake).mean() for fake in fakes]).sum()
 

@@ -117,7 +117,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         z = self.encoder(batch.x, known).rsample()
         rec = self.reconstruction(batch.x, self.decoder(z, known), known).mean()  # L_rec
         critic = remember(self.code_critic)
-        fool = self.code_game.generator_loss(critic, (z, known))  # -log D_C(z); with minimax, -L_C
+        fool = self.code_game.generator_loss(critic, (z_c, known), (z, known))  # -log D_C(z); with minimax, -L_C
         # The code game does not depend on the decoder, so one loss and one backward pass serve both.
         autoencoder = self.config.rec_weight * rec + fool
         return Objectives(
@@ -141,10 +141,10 @@ class AdversarialAutoencoder(SingleCodeModel):
                 z = self.encoder(batch.x, known).rsample()
             with torch.set_grad_enabled(improves.decoder):
                 fakes.append((self.decoder(z, known), known))
-        critic = remember(self.image_critic)
+        critic, real = remember(self.image_critic), (batch.x, known)
         info = self.conditioner.consistency(x_new, asked)  # E[-log Q(s | x_new)]
         mismatched = [(batch.x, known.roll(1, 0))] if self.config.mismatched_as_fake else []
-        judge = self.image_game.critic_loss(critic, (batch.x, known), *fakes, *mismatched)  # L_I
+        judge = self.image_game.critic_loss(critic, real, *fakes, *mismatched)  # L_I
         if self.config.info_from != "real":
             judge = judge + self.config.info_weight * info
         if self.config.info_from != "new":
@@ -154,6 +154,6 @@ class AdversarialAutoencoder(SingleCodeModel):
             losses["conditioner"] = judge
         if improves.modules:
             # -log D_I(x_new) - log D_I(x_rec) + L_Q; with minimax, log(1 - D_I(x_new)) + log(1 - D_I(x_rec)) + L_Q
-            fool = self.image_game.generator_loss(critic, *fakes) + self.config.info_weight * info
+            fool = self.image_game.generator_loss(critic, real, *fakes) + self.config.info_weight * info
             losses |= dict.fromkeys(improves.modules, fool)
         return Objectives(losses, note={"info": info})

@@ -124,8 +124,8 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         x_rec = self.decoder(self.representation(y, z), no_condition)
         rec = self.reconstruction(batch.x, x_rec, no_condition).mean()  # L_rec
         category_critic, style_critic = remember(self.category_critic), remember(self.style_critic)
-        fool_y = self.category_game.generator_loss(category_critic, (y, no_condition))
-        fool_z = self.style_game.generator_loss(style_critic, (z, no_condition))
+        fool_y = self.category_game.generator_loss(category_critic, (y_p, no_condition), (y, no_condition))
+        fool_z = self.style_game.generator_loss(style_critic, (z_p, no_condition), (z, no_condition))
         repulsion = self.heads.repulsion(weights.eta)
         autoencoder = weights.rec_weight * rec + weights.category_weight * fool_y + weights.style_weight * fool_z
         loss = autoencoder + weights.repulsion_weight * repulsion  # the games reach only enc, the repulsion only heads
@@ -153,8 +153,8 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
                 code = self.representation(logits.softmax(1), z)
             with torch.set_grad_enabled(improves.decoder):
                 fakes.append((self.decoder(code, no_condition), no_condition))
-        critic = remember(self.image_critic)
-        losses = {"image_critic": self.image_game.critic_loss(critic, (batch.x, no_condition), *fakes)}
+        critic, real = remember(self.image_critic), (batch.x, no_condition)
+        losses = {"image_critic": self.image_game.critic_loss(critic, real, *fakes)}
         if improves.modules:
-            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, *fakes))
+            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, real, *fakes))
         return Objectives(losses)

@@ -133,7 +133,7 @@ class GenerativeAdversarialNetwork(Model):
         """The generator's phase: it learns to make images of fresh codes that the critic takes for real ones."""
         known, asked = self.conditioner(batch)
         x_new = self.decoder(self.prior.sample(asked), known)
-        fool = self.game.generator_loss(remember(self.image_critic), (x_new, known))  # L_G
+        fool = self.game.generator_loss(remember(self.image_critic), (batch.x, known), (x_new, known))  # L_G
         info = self.conditioner.consistency(x_new, asked)  # L_I
         loss = fool + self.config.info_weight * info
         losses = {"decoder": loss}

@@ -111,7 +111,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         z = self.encoder(batch.x, known).rsample()
         rec = -self.decoder.log_prob(batch.x, z, known).mean() / batch.x[0].numel()
         critic = remember(self.code_critic)
-        fool = self.code_game.generator_loss(critic, (z, known))
+        fool = self.code_game.generator_loss(critic, (z_prior, known), (z, known))
         # The code game does not depend on the decoder, so one loss and one backward pass serve both.
         autoencoder = self.config.rec_weight * rec + self.config.adversarial_weight * fool
         return Objectives(

@@ -128,7 +128,7 @@ class VaeGan(SingleCodeModel):
         fakes = [new, rec] if self.config.reconstruction_as_fake else [new]
         critic = remember(self.image_critic)
         judge = self.game.critic_loss(critic, real, *fakes)  # -L_GAN
-        fool = self.game.generator_loss(critic, *fakes)
+        fool = self.game.generator_loss(critic, real, *fakes)
         # The encoder makes x_rec, but gets no gradient of the game.
         autoencoder = self.config.beta * kl + llike
         generator = self.config.gamma * llike + fool
