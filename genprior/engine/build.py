@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
 from torch import nn
 
 from genprior.errors import PlanError
-from genprior.parts import Borrowed, Build, DataInfo, Model, PartConfig, Sizes
+from genprior.parts import Borrowed, Build, DataInfo, Model, Part, PartConfig, Sizes
 from genprior.randomness import seeded
+from genprior.recipe.tables import model_settings
 
-__all__ = ["Builder", "build_model"]
+__all__ = ["Builder", "build_model", "model_config"]
 
 
 class Builder(Build):
@@ -17,10 +21,11 @@ class Builder(Build):
     Each part is built under (run seed, role), so two rows that share a part start from the same weights.
     """
 
-    def __init__(self, model: str, seed: int) -> None:
-        """Build parts for the model of this name under the run's seed."""
+    def __init__(self, model: str, seed: int, classes: int = 0) -> None:
+        """Build parts for the model of this name under the run's seed, for data of so many classes."""
         self._model = model
         self._seed = seed
+        self._classes = classes
         self._made: dict[str, nn.Module] = {}
 
     def __call__(self, role: str, config: PartConfig, sizes: Sizes) -> nn.Module:
@@ -37,16 +42,73 @@ class Builder(Build):
                 f"It lends: {', '.join(self._made) or 'nothing'}. Choose another {part.kind} or another model."
             )
         with seeded(self._seed, role):
-            made: nn.Module = config.make(sizes, **{name: Borrowed(self._made[name]) for name in part.borrows})
+            made: nn.Module = config.make(
+                sizes._replace(classes=self._classes), **{name: Borrowed(self._made[name]) for name in part.borrows}
+            )
         self._made[role] = made
         return made
+
+    def module(self, role: str, make: Callable[[], nn.Module]) -> nn.Module:
+        """Make a module that is no part, under the seed of (run seed, role).
+
+        Raises:
+            PlanError: `make` does not return a module.
+        """
+        with seeded(self._seed, role):
+            made = make()
+        if not isinstance(made, nn.Module):
+            raise PlanError(
+                f"model '{self._model}' calls build.module('{role}', make), and make() returns a "
+                f"{type(made).__name__}. It must return a torch.nn.Module, such as lambda: torch.nn.Embedding(64, 8)"
+            )
+        self._made[role] = made
+        return made
+
+    def check(self, model: Model) -> None:
+        """Refuse parameters that were made outside of `build`: no seed of their own, or no optimiser.
+
+        Raises:
+            PlanError: names the first of them.
+        """
+        own = next((name for name, _ in model.named_parameters(recurse=False)), None)
+        if own is not None:
+            raise PlanError(
+                f"parameter '{own}' of model '{self._model}' belongs to the model itself, and no optimiser would train "
+                f"it: each module of a model has an optimiser of its own. Put it into a module, and make that with "
+                f"build.module('{own}', ...)"
+            )
+        made = {id(parameter) for module in self._made.values() for parameter in module.parameters()}
+        stray = next((name for name, each in model.named_parameters() if id(each) not in made), None)
+        if stray is not None:
+            role = stray.partition(".")[0]
+            raise PlanError(
+                f"model '{self._model}' makes '{role}' ({stray}) itself: its first weights would depend on what was "
+                f"made before it. Write self.{role} = build.module('{role}', lambda: ...), which seeds it, or make a part "
+                f"with build('{role}', config.{role}, sizes)"
+            )
 
 
 def build_model(config: PartConfig, info: DataInfo, seed: int) -> Model:
     """The model that `config` describes, for data of the form `info`, with weights initialised under `seed`.
 
     Raises:
-        PlanError: its parts do not fit each other or the data.
+        PlanError: its parts do not fit each other or the data, or it has parameters that `build` did not make.
     """
-    model: Model = config.make(info, Builder(config.name, seed))
+    build = Builder(config.name, seed, len(info.classes))
+    with seeded(seed, "model"):  # what the model draws beside its parts, such as a buffer
+        model: Model = config.make(info, build)
+    build.check(model)
     return model
+
+
+def model_config(model: PartConfig | Mapping[str, Any], parts: Collection[type[Part]] = ()) -> PartConfig:
+    """A model's settings, or those that the table `[model]` of a recipe describes.
+
+    Args:
+        model: the settings or the table.
+        parts: classes that the table may name, beside those of the installed plugins.
+
+    Raises:
+        PlanError: lists every mistake of the table.
+    """
+    return model if isinstance(model, PartConfig) else model_settings(model, parts)

@@ -24,8 +24,11 @@ class DrawingFiles(NamedTuple):
     """The content of the files of a drawing."""
 
     png: bytes
+    """The picture with 200 pixels per inch."""
     pdf: bytes
+    """The picture as vectors."""
     npz: bytes
+    """The arrays."""
 
 
 class Drawing(NamedTuple):

@@ -26,6 +26,7 @@ class EmbedderState(NamedTuple):
     """What an embedder has learned from captions; a run folder keeps it as `embedder.safetensors`."""
 
     tensors: dict[str, Tensor]
+    """Numbers by name."""
     notes: dict[str, str]
     """Texts, such as a vocabulary in JSON."""
 

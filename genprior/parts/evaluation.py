@@ -93,7 +93,9 @@ class Column(NamedTuple):
     key: str
     """Its name among the results."""
     title: str
+    """Its heading."""
     higher_is_better: bool
+    """Whether the largest value is the best, which is printed in bold."""
 
 
 class Score(Part, ABC):

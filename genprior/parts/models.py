@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -59,7 +59,9 @@ class Phase(NamedTuple):
     """A phase of a training step: which modules descend which losses, and in which steps."""
 
     name: str
+    """Its name, under which its losses are recorded."""
     objectives: Callable[[Batch], Objectives]
+    """The method that computes the losses from a batch."""
     every: int = 1
     """Run in each `every`-th step."""
 
@@ -69,6 +71,19 @@ class Build:
 
     def __call__(self, role: str, config: PartConfig, sizes: Sizes) -> Any:
         """Make the part of `config` for `role`, under its own seed, and lend it the roles that it borrows."""
+        raise PlanError("a model is built by genprior.engine.build")
+
+    def module(self, role: str, make: Callable[[], nn.Module]) -> Any:
+        """Make a module of the model's own that is no part, such as a codebook, under its own seed.
+
+        `self.codebook = build.module("codebook", lambda: nn.Embedding(64, 8))` has the same first weights whatever was
+        made before it. As any module of the model, it has an optimiser of its name, is in checkpoints, and can be
+        borrowed.
+
+        Args:
+            role: the attribute of the model that will hold it.
+            make: returns the module.
+        """
         raise PlanError("a model is built by genprior.engine.build")
 
     def parts(
@@ -107,6 +122,9 @@ class Model(Part, nn.Module, ABC):
     """The modules that make images; `run.ema` averages their weights."""
     makes_images: ClassVar[bool] = True
     """Whether `generate` makes images; if not, it raises a `PlanError`, and no samples are drawn."""
+    uses_share: ClassVar[bool] = False
+    """Whether losses depend on `Batch.share`: then a run of more steps differs from the first step on, and a finished
+    run cannot be lengthened."""
 
     def __init__(self, config: PartConfig) -> None:
         """Hold the settings; a subclass takes `(config, info: DataInfo, build: Build)` and makes its parts."""
@@ -129,10 +147,19 @@ class Model(Part, nn.Module, ABC):
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         """Conditions for new images, one for each row of `like`: drawn, or those of classes y [n].
 
-        The model's `conditioner` makes them; a model without one overrides this method.
+        The model's `conditioner` makes them; without one they have width 0. A model that has no conditioner and takes
+        classes overrides this method.
+
+        Raises:
+            PlanError: classes are given, and the model takes none.
         """
-        conditioner = cast(Conditioner, self.conditioner)
-        return conditioner.draw(like) if y is None else conditioner.of_label(y)
+        conditioner = self.part_for("conditioner")
+        if isinstance(conditioner, Conditioner):
+            return conditioner.draw(like) if y is None else conditioner.of_label(y)
+        if y is not None:
+            raise PlanError(f"model '{self.name}' takes no label; sample without one")
+        nothing = like.new_zeros(len(like), 0)
+        return Condition(nothing, nothing)
 
     @property
     def asks(self) -> Asks:

@@ -22,13 +22,18 @@ class Sizes(NamedTuple):
     """The width of `Condition.asked`; 0 without a condition."""
     one_hot: bool = False
     """Whether `Condition.asked` is a one-hot; see `Widths`."""
+    classes: int = 0
+    """How many classes the data has; 0 without labels. A model's parts get it from the engine, whatever the model
+    writes here."""
 
 
 class Widths(NamedTuple):
-    """The widths of a `Condition`."""
+    """The widths of a `Condition`, which a conditioner announces before any module exists."""
 
     known: int
+    """The number of columns of `known`; 0 where nothing is told about images."""
     asked: int
+    """The number of columns of `asked`; 0 where nothing is asked of new images."""
     one_hot: bool = False
     """Whether each row of `asked` is a one-hot, which a prior that has a component for each number of it needs."""
 
@@ -37,7 +42,9 @@ class Condition(NamedTuple):
     """A condition: `known` [n, k] of given images and `asked` [n, k] of new ones. Width 0 without one, never None."""
 
     known: Tensor
+    """[n, k], which describes each training image: encoders, decoders and critics see it."""
     asked: Tensor
+    """[n, k], which requests a kind of new image: priors see it."""
 
 
 class Asks(NamedTuple):
@@ -57,12 +64,19 @@ class Batch(NamedTuple):
     """
 
     x: Tensor
+    """The images, [n, c, h, w] in [-1, 1]."""
     y: Tensor
+    """Their labels, int64 [n]: all zero where a data set has none, -1 where a label is hidden."""
     labelled: Batch | None = None
     """Labelled images and their labels, [m, c, h, w] and [m]; None where no label is hidden."""
     text: Tensor | None = None
     """The embedded caption of each image, [n, width of the model's embedder]; None without an embedder. An image with
     several captions has one of them, drawn anew in each step."""
+    step: Tensor | None = None
+    """In training, the number of finished steps: int64 [], on the device; 0 in the first step. None elsewhere."""
+    share: Tensor | None = None
+    """In training, `step` / `run.steps`: float32 [], from 0 to below 1, on the device; None elsewhere. A model whose
+    losses depend on it states `uses_share`."""
 
 
 class DataInfo(NamedTuple):
@@ -87,16 +101,22 @@ class Attribute(NamedTuple):
     """
 
     name: str
+    """What varies, such as "colour"."""
     names: tuple[str, ...]
+    """The words for its values."""
     values: Tensor
+    """The index of each image's value in `names`, int64 [n]; -1 where captions leave the attribute out."""
 
 
 class ImageSet(NamedTuple):
     """One split of a data set, decoded: `images` uint8 [n, c, h, w], `labels` int64 [n], class names in label order."""
 
     images: Tensor
+    """uint8 [n, c, h, w]."""
     labels: Tensor
+    """int64 [n]; all zero where there are none."""
     classes: tuple[str, ...]
+    """Class names in label order; empty where there are no labels."""
     captions: tuple[tuple[str, ...], ...] = ()
     """The captions of each image, n times at least one; empty where the data set has none."""
     attributes: tuple[Attribute, ...] = ()

@@ -34,6 +34,7 @@ class Tiles(NamedTuple):
     """A grid of images with its title."""
 
     title: str
+    """Printed above the grid."""
     images: Tensor
     """uint8 [rows, columns, c, h, w]; c is 1 or 3."""
 

@@ -162,8 +162,14 @@ class RowTraining:
             self.recorder.check(self.plan.label, self._explained)
 
     def _begin(self, step: int) -> Batch:
+        """Seed the step, and return its batch, which knows the step and its share of the run."""
         reseed(self.seed, "step", step, rank())
-        return self.data.batch(step)
+        batch = self.data.batch(step)
+        # Filled on the device: a copy from the host would wait for it.
+        done = torch.full((), step, dtype=torch.int64, device=self._device)
+        share = torch.full((), step / self.plan.run.steps, dtype=torch.float32, device=self._device)
+        labelled = None if batch.labelled is None else batch.labelled._replace(step=done, share=share)
+        return batch._replace(labelled=labelled, step=done, share=share)
 
     def _explained(self, step: int, name: str) -> str:
         """What was not finite first in a phase, found by running it again with the same weights."""

@@ -28,7 +28,9 @@ class Features(NamedTuple):
     """The output of an extractor for n images: `features` [n, f] and class `logits` [n, k], float32."""
 
     features: Tensor
+    """[n, f]."""
     logits: Tensor
+    """[n, k], of the classes that the extractor knows."""
 
     def first(self, n: int) -> Features:
         """Features and logits of the first n images."""

@@ -71,7 +71,7 @@ def check_conditioner(
         "return genprior.Widths(known=..., asked=...); 0 without a condition",
     ):
         return contract.finish()
-    sizes = Sizes(data.image, code, *widths)
+    sizes = Sizes(data.image, code, *widths)._replace(classes=len(data.classes))
     contract, fixture = begin(config, sizes, lend)
     if one_hot:
         contract.require(
@@ -221,7 +221,11 @@ def _check_labels(contract: Contract, made: Any, data: DataInfo, labels: bool | 
         "raise genprior.PlanError from of_label",
     )
     check_asks(contract, lambda: made.asks, called, taken=True, labels=len(data.classes))
-    if not _check_condition(contract, called, came, made.sizes, torch.get_default_dtype(), one_hot):
+    # Labels have no dtype to follow: torch's default, or that of the conditioner's own tensors.
+    own = {tensor.dtype for tensor in (*made.parameters(), *made.buffers())}
+    follows = isinstance(came, Condition) and isinstance(came.asked, Tensor) and came.asked.dtype in own
+    dtype = came.asked.dtype if follows else torch.get_default_dtype()
+    if not _check_condition(contract, called, came, made.sizes, dtype, one_hot):
         return
     classes = len(data.classes)
     if one_hot and classes:

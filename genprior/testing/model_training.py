@@ -15,7 +15,7 @@ from genprior.randomness import seeded
 from genprior.testing.report import Contract, describe
 from genprior.testing.tensors import check_unchanged
 
-__all__ = ["check_restored", "check_training"]
+__all__ = ["check_restored", "check_share", "check_training"]
 
 ROUNDS = 2
 RATE = 1e-2
@@ -169,6 +169,31 @@ def check_restored(contract: Contract, config: PartConfig, data: DataInfo, batch
         "a checkpoint holds all that training depends on, so that a resumed run equals one that was never stopped",
         "register_buffer(...) what the model or a part remembers between steps, and draw only with torch",
     )
+
+
+def check_share(contract: Contract, config: PartConfig, data: DataInfo, batch: Batch) -> None:
+    """The losses of a model that does not state `uses_share` are the same at each share of a run."""
+    if contract.failures or config.part.uses_share:  # type: ignore[attr-defined]
+        return
+    losses = [_losses(build_model(config, data, 0).train(), batch, share) for share in (0.1, 0.9)]
+    different = [key for key, value in losses[0].items() if not _same(value, losses[1][key])]
+    contract.require(
+        not different,
+        "the phases, with batch.share = 0.1 and with 0.9",
+        f"{', '.join(different[:4])} differ",
+        "losses that depend on the share of the run are stated, so that no finished run is lengthened with others",
+        "set uses_share = True in the class body, or let the losses depend on batch.step",
+    )
+
+
+def _losses(model: Model, batch: Batch, share: float) -> dict[str, Tensor]:
+    """The losses of each phase, by `phase/module`, at a share of a run."""
+    batch = batch._replace(share=torch.tensor(share))
+    losses: dict[str, Tensor] = {}
+    for phase in model.phases():
+        with seeded("testing", "share"):
+            losses |= {f"{phase.name}/{name}": loss.detach() for name, loss in phase.objectives(batch).items()}
+    return losses
 
 
 def _step(model: Model, batch: Batch, step: int) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 
-from genprior.engine.build import build_model
-from genprior.parts import DataInfo, Model, PartConfig, Phase
+from genprior.engine.build import build_model, model_config
+from genprior.errors import PlanError
+from genprior.parts import DataInfo, Model, Part, PartConfig, Phase
 from genprior.testing.model_draws import check_draws
 from genprior.testing.model_images import check_images
-from genprior.testing.model_training import check_restored, check_training
-from genprior.testing.report import Contract, describe
+from genprior.testing.model_training import check_restored, check_share, check_training
+from genprior.testing.report import Contract, ContractError, describe
 from genprior.testing.settings import check_config, config_of
 from genprior.testing.tensors import batch_of
 
@@ -22,11 +23,12 @@ __all__ = ["check_model"]
 
 
 def check_model(
-    config: PartConfig,
+    config: PartConfig | Mapping[str, Any],
     info: DataInfo | None = None,
     *,
     batch: int = 8,
     frozen: Collection[str] = (),
+    parts: Collection[type[Part]] = (),
 ) -> None:
     """Check that a model keeps its contract; see `genprior.Model`.
 
@@ -34,17 +36,24 @@ def check_model(
     phase, run twice with SGD, changes exactly the modules that it names: no parameter and no buffer of another one. All
     losses are finite scalars. `generate` returns images [n, c, h, w] in [-1, 1], the same ones under the same seed, and
     so does `reconstruct`; for a model that makes no images `generate` raises a PlanError. Two models of one seed start
-    equal; a state_dict saved during training restores a model, and its next step equals the original's.
+    equal; a state_dict saved during training restores a model, and its next step equals the original's. A model whose
+    losses depend on `Batch.share` states `uses_share`.
 
     Args:
-        config: the model's settings, with parts small enough to run a few dozen steps.
+        config: the model's settings, or the table `[model]` of a recipe, such as `{"name": "my_model", "encoder":
+            {"name": "mlp", "hidden": [16]}, ...}`; with parts small enough to run a few dozen steps.
         info: the data's form; grey 16x16 images of three classes if not given.
         batch: images a step.
         frozen: names of modules that no phase trains.
+        parts: classes that the table may name, beside those of the installed plugins.
 
     Raises:
-        ContractError: lists every promise that is broken.
+        ContractError: lists every promise that is broken, or every mistake of the table.
     """
+    try:
+        config = model_config(config, parts)
+    except PlanError as error:
+        raise ContractError(str(error)) from error
     config_of(config, Model)
     data = info or DataInfo((1, 16, 16), ("circle", "square", "star"))
     contract = Contract(config.part, f"{data!r} and {config!r}")
@@ -68,6 +77,7 @@ def check_model(
     if phases is not None and _check_phases(contract, phases):
         check_training(contract, model, images, frozen)
         check_restored(contract, config, data, images)
+        check_share(contract, config, data, images)
         if not contract.failures:
             check_draws(contract, config, data, images)
     check_images(contract, model, data, images)
@@ -77,14 +87,6 @@ def check_model(
 def _check_owners(contract: Contract, model: Model) -> None:
     modules = dict(model.named_children())
     owners = Counter(id(p) for module in modules.values() for p in module.parameters())
-    for name, parameter in model.named_parameters():
-        contract.require(
-            id(parameter) in owners,
-            f"parameter '{name}'",
-            "it belongs to the model itself",
-            "each parameter belongs to one of the model's modules, because each module has an optimiser of its own",
-            "put it in a module: self.something = build('something', config.something, sizes)",
-        )
     shared = sorted(
         name
         for module_name, module in modules.items()
@@ -115,7 +117,7 @@ def _check_start(contract: Contract, config: PartConfig, data: DataInfo, model: 
         "build_model(config, info, seed=0), twice",
         f"{', '.join(different[:4])} differ",
         "two models of one seed start equal",
-        "make every part with build(role, config, sizes), which seeds it; make no module of your own",
+        "draw only with torch's default generators, which build(role, config, sizes) and build.module(role, make) seed",
     )
 
 

@@ -32,7 +32,8 @@ def batch_of(
     with seeded("testing", "batch", *seed):
         x = 2 * torch.rand(n, *data.image, dtype=dtype) - 1
         text = None if embedder is None else torch.randn(n, embedder.config.size, dtype=dtype)
-    return Batch(x, torch.arange(n) % max(len(data.classes), 1), text=text)
+    step, share = torch.tensor(5), torch.tensor(0.5)  # in the middle of a run of ten steps
+    return Batch(x, torch.arange(n) % max(len(data.classes), 1), text=text, step=step, share=share)
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -42,6 +43,12 @@ def own_parameter(self: Any, config: Any, info: Any, build: Any) -> None:
 def unseeded(self: Any, config: Any, info: Any, build: Any) -> None:
     Auto.__init__(self, config, info, build)
     self.encoder = LinearEncoder(LinearEncoder.Config(), self.sizes)
+
+
+def drawn_by_numpy(self: Any, config: Any, info: Any, build: Any) -> None:
+    Auto.__init__(self, config, info, build)
+    with torch.no_grad():
+        self.encoder.layer.weight.mul_(float(np.random.default_rng().random()))
 
 
 def writes_to_another(self: Any, batch: Any) -> Objectives:
@@ -91,7 +98,11 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "shared parameters": ({"__init__": shares}, ["several modules own", "encoder.spare.weight", "owned once"]),
     "orphan": ({"__init__": orphan}, ["no gradient ever reached prior.shift", "frozen=('name',)"]),
     "own parameter": ({"__init__": own_parameter}, ["parameter 'temperature'", "belongs to the model itself"]),
-    "unseeded": ({"__init__": unseeded}, ["encoder.layer.weight", "start equal", "build(role"]),
+    "made by itself": (
+        {"__init__": unseeded},
+        ["makes 'encoder' (encoder.layer.weight) itself", "build.module('encoder', "],
+    ),
+    "unseeded": ({"__init__": drawn_by_numpy}, ["encoder.layer.weight", "start equal", "build.module(role, make)"]),
     "moves another parameter": ({"regularise": writes_to_another}, ["'decoder' changed (layer.bias)", "'regularise'"]),
     "moves another buffer": (
         {"__init__": counts_in_a_buffer, "regularise": counting},

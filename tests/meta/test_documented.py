@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
+import itertools
 import re
 import subprocess
 import sys
+import textwrap
 import types
 from pathlib import Path
 from typing import Any
@@ -73,11 +76,11 @@ def test_the_guides_example_is_about_30_lines() -> None:
 
 
 def part_of_the_guide(name: str) -> Any:
-    """The class `name` of the block that defines it, run as it stands."""
+    """The class `name` of the block that defines it, run as it stands; `name` may be `class Name`."""
     (code,) = [code for code in re.findall(r"```python\n(.*?)```", PLUGIN_GUIDE, flags=re.DOTALL) if name in code]
     module = types.ModuleType("guide")
     exec(compile(code, "docs/writing-a-plugin.md", "exec"), module.__dict__)
-    return getattr(module, name)
+    return getattr(module, name.removeprefix("class "))
 
 
 def test_the_guides_other_parts_keep_their_contracts() -> None:
@@ -95,6 +98,16 @@ def test_the_guides_score_exporter_and_hook_keep_their_contracts() -> None:
 
 def test_the_guides_embedder_keeps_its_contract() -> None:
     testing.check_embedder(part_of_the_guide("FirstWords").Config(size=20))
+
+
+def test_the_guides_conditioner_game_and_model_keep_their_contracts() -> None:
+    testing.check_conditioner(part_of_the_guide("class ClassVectors").Config(width=3), labels=True)
+    testing.check_game(part_of_the_guide("class Pairs"))
+    model = part_of_the_guide("class VectorQuantised")
+    (code,) = re.findall(r"```python\n([^`]*def test_vector_quantised.*?)```", PLUGIN_GUIDE, flags=re.DOTALL)
+    names = {"VectorQuantised": model}
+    exec(compile(code, "docs/writing-a-plugin.md", "exec"), names)
+    names["test_vector_quantised"]()
 
 
 def test_the_guides_figure_keeps_its_contract() -> None:
@@ -164,6 +177,28 @@ def test_the_contract_tests_are_documented(name: str) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # The reference
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def public_tuples() -> list[Any]:
+    named = [getattr(genprior, name) for name in genprior.__all__]
+    return [each for each in named if inspect.isclass(each) and issubclass(each, tuple) and hasattr(each, "_fields")]
+
+
+@pytest.mark.parametrize("named_tuple", public_tuples(), ids=lambda each: each.__name__)
+def test_every_field_of_a_public_named_tuple_has_a_docstring(named_tuple: Any) -> None:
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(named_tuple))).body
+    assert isinstance(node, ast.ClassDef)
+    described = {
+        field.target.id
+        for field, text in itertools.pairwise(node.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
+    assert described == set(named_tuple._fields)
+
+
+def test_the_public_named_tuples_are_found() -> None:
+    assert {*NAMED_TUPLES, "Asks", "Draws", "Phase"} <= {each.__name__ for each in public_tuples()}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -104,7 +104,8 @@ class GenerativeAdversarialNetwork(Model):
                 f"Set run.batch to {steps} times the images of one update, such as {64 * steps}"
             )
         text = None if batch.text is None else batch.text.tensor_split(steps)[i]
-        return Batch(batch.x.tensor_split(steps)[i], batch.y.tensor_split(steps)[i], text=text)
+        x, y = batch.x.tensor_split(steps)[i], batch.y.tensor_split(steps)[i]
+        return batch._replace(x=x, y=y, text=text, labelled=None)
 
     def judge(self, batch: Batch) -> Objectives:
         """The critic's phase: it learns to tell real images from generated ones."""
