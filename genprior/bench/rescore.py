@@ -300,7 +300,7 @@ def _with_channels_of(images: Tensor, real: Tensor, source: Real) -> Tensor:
     """Images with as many channels as the real ones: one channel is repeated, three equal channels are reduced to one.
 
     Raises:
-        ScoreError: the images are in colour and the real ones grey, or their size differs.
+        ScoreError: their size or their number of channels differs.
     """
     (channels, *size), (real_channels, *real_size) = images.shape[1:], real.shape[1:]
     if size != real_size:
@@ -310,11 +310,16 @@ def _with_channels_of(images: Tensor, real: Tensor, source: Real) -> Tensor:
         )
     if channels == real_channels:
         return images
-    if channels == 1:
+    if (channels, real_channels) == (1, 3):
         return images.expand(-1, real_channels, -1, -1)
-    if bool((images == images[:, :1]).all()):
-        return images[:, :1]
-    raise ScoreError(f"its images are in colour, and those of {source.described['name']} are grey; convert them")
+    if (channels, real_channels) == (3, 1):
+        if bool((images == images[:, :1]).all()):
+            return images[:, :1]
+        raise ScoreError(f"its images are in colour, and those of {source.described['name']} are grey; convert them")
+    raise ScoreError(
+        f"its images have {channels} channels, and those of {source.described['name']} have {real_channels}; scores "
+        "compare images of equal channels, and make grey ones colour or colour without colours grey; convert them"
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import struct
 import tokenize
 import zipfile
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -30,18 +30,24 @@ class Archive(NamedTuple):
     """What was read of an .npz."""
 
     images: np.ndarray
-    """[n, c, h, w] with n of at least 1 and c of 1 or 3, in the dtype of the file."""
+    """[n, c, h, w] with n of at least 1, in the dtype of the file."""
     name: str
     """The name of the array of images in the file."""
     others: dict[str, np.ndarray]
     """The other requested arrays that the file has."""
 
 
-def read_archive(path: Path, *others: str) -> Archive:
+def read_archive(path: Path, *others: str, channels: Literal["first", "last"] | None = None) -> Archive:
     """The images of an .npz, from its array `images`, `arr_0` or its only array, and other arrays by name.
 
-    Images may be [n, h, w], [n, h, w, c] or [n, c, h, w]. Pickled content is never read, so a foreign file
-    cannot run code, and memory is asked for only where an array has the size that its header says.
+    Images may be [n, h, w], [n, h, w, c] or [n, c, h, w]. The axis of channels is the one of length 1 or 3; if there is
+    none, the one that is shorter than both sides. Pickled content is never read, so a foreign file cannot run code, and
+    memory is asked for only where an array has the size that its header says.
+
+    Args:
+        path: the .npz.
+        others: names of other arrays to read.
+        channels: which axis of [n, ..., ..., ...] has the channels, where it cannot be told from the lengths.
 
     Raises:
         DataError: the file is missing, no .npz, truncated or pickled; it has no array of images; these have another
@@ -72,7 +78,7 @@ def read_archive(path: Path, *others: str) -> Archive:
     except Exception as problem:  # a broken file makes zipfile, zlib and the tokeniser of headers raise many kinds
         reason = str(problem) or type(problem).__name__
         raise DataError(f"{path}: it cannot be read ({reason}); is it a whole .npz file?") from problem
-    return Archive(_channels_first(read.pop(name), f"{path}: '{name}'"), name, read)
+    return Archive(_channels_first(read.pop(name), f"{path}: '{name}'", channels), name, read)
 
 
 def _array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
@@ -113,14 +119,14 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _channels_first(images: np.ndarray, what: str) -> np.ndarray:
+def _channels_first(images: np.ndarray, what: str, channels: Literal["first", "last"] | None) -> np.ndarray:
     """View [n, h, w], [n, h, w, c] or [n, c, h, w] as [n, c, h, w].
 
     Raises:
         DataError: the shape is none of these or ambiguous, or there are no images.
     """
     shape = list(images.shape)
-    possible = "[n, h, w], [n, h, w, c] and [n, c, h, w] with c of 1 or 3 are possible"
+    possible = "[n, h, w], [n, h, w, c] and [n, c, h, w] are possible"
     if images.ndim not in (3, 4):
         raise DataError(f"{what} has shape {shape}; {possible}")
     if 0 in shape:
@@ -133,9 +139,15 @@ def _channels_first(images: np.ndarray, what: str) -> np.ndarray:
             )
         return images[:, None]
     first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if not (first or last):
+        first, last = shape[1] < min(shape[2:]), shape[3] < min(shape[1:3])
+    if channels is not None:
+        first, last = channels == "first", channels == "last"
     if first == last:
-        why = "could be channels-first or channels-last" if first else "has no axis of channels"
-        raise DataError(f"{what} has shape {shape}, which {why}; {possible}")
+        why = "could be channels-first or channels-last" if first else "has no axis that must be the channels"
+        raise DataError(
+            f'{what} has shape {shape}, which {why}; {possible}, and channels = "first" or "last" says which'
+        )
     return images if first else np.moveaxis(images, 3, 1)
 
 

@@ -30,7 +30,7 @@ class Images:
 
     path: Path
     images: Tensor
-    """uint8 [n, c, h, w], c 1 or 3, in the order of the files' names."""
+    """uint8 [n, c, h, w], in the order of the files' names."""
     left_out: str = ""
     """What is left out of a folder, in words; empty if nothing is."""
 

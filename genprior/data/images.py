@@ -73,9 +73,9 @@ def check_images(image_set: ImageSet, name: str) -> ImageSet:
         The same image set.
 
     Raises:
-        DataError: it is empty, has images that are not uint8 [n, c, h, w] with c of 1 or 3, labels that are not
-            int64 [n] in 0 .. number of classes - 1 (all 0 without class names), captions that do not give every image
-            at least one text, or attributes that are not int64 [n] in -1 .. number of values - 1.
+        DataError: it is empty, has images that are not uint8 [n, c, h, w] or have their channels last, labels that are
+            not int64 [n] in 0 .. number of classes - 1 (all 0 without class names), captions that do not give every
+            image at least one text, or attributes that are not int64 [n] in -1 .. number of values - 1.
     """
     images, labels, classes = image_set.images, image_set.labels, image_set.classes
     if images.dtype != torch.uint8:
@@ -84,10 +84,10 @@ def check_images(image_set: ImageSet, name: str) -> ImageSet:
         raise DataError(f"{name}: images have shape {list(images.shape)}; [n, channels, height, width] is needed")
     if 0 in images.shape:
         raise DataError(f"{name}: there are no images in it (shape {list(images.shape)}); at least one is needed")
-    if images.shape[1] not in (1, 3):
+    if images.shape[3] in (1, 3) and images.shape[1] not in (1, 3) and images.shape[1] > images.shape[3]:
         raise DataError(
-            f"{name}: images have {images.shape[1]} channels (shape {list(images.shape)}); "
-            "1 (grey) or 3 (RGB) are possible"
+            f"{name}: images have shape {list(images.shape)}, with the channels last; [n, channels, height, width] is "
+            "needed, which images.permute(0, 3, 1, 2) gives"
         )
     if labels.dtype != torch.int64:
         raise DataError(f"{name}: labels are {_dtype(labels)}; int64 is needed")

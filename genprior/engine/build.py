@@ -83,8 +83,8 @@ class Builder(Build):
             role = stray.partition(".")[0]
             raise PlanError(
                 f"model '{self._model}' makes '{role}' ({stray}) itself: its first weights would depend on what was "
-                f"made before it. Write self.{role} = build.module('{role}', lambda: ...), which seeds it, or make a part "
-                f"with build('{role}', config.{role}, sizes)"
+                f"made before it. Write self.{role} = build.module('{role}', lambda: ...), which seeds it, or make a "
+                f"part with build('{role}', config.{role}, sizes)"
             )
 
 

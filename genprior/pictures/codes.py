@@ -126,7 +126,7 @@ def draw_walk(images: Tensor, path: str | os.PathLike[str]) -> None:
     """Write images along a walk of the prior as a grid, two pixels apart.
 
     Args:
-        images: uint8 [rows, columns, c, h, w]; c is 1 or 3.
+        images: uint8 [rows, columns, c, h, w].
         path: the PNG to write.
 
     Raises:

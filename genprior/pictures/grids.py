@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_curves", "draw_grid", "is_side_by_side", "side_by_side"]
+__all__ = ["draw_curves", "draw_grid", "is_side_by_side", "printable", "side_by_side"]
 
 PADDING = 2
 """Pixels between the images of a grid, as in the paper's figures."""
@@ -39,12 +39,12 @@ def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10) -
     100 images of 32 x 32 in 10 columns make 342 x 342 pixels, as in the paper's figures.
 
     Args:
-        images: uint8 [n, c, h, w]; c is 1 or 3.
+        images: uint8 [n, c, h, w], shown as `printable` says.
         path: the PNG to write.
         columns: images per row.
 
     Raises:
-        DataError: there are no images, or they are not uint8 [n, c, h, w] with 1 or 3 channels.
+        DataError: there are no images, or they are not uint8 [n, c, h, w].
     """
     _write(path, _png(_tile(images, columns)))
 
@@ -58,7 +58,7 @@ def side_by_side(panels: Mapping[str, Tensor], path: str | os.PathLike[str], col
         columns: images per row of a panel.
 
     Raises:
-        DataError: there is no panel, or the images of one are not uint8 [n, c, h, w] with 1 or 3 channels.
+        DataError: there is no panel, or the images of one are not uint8 [n, c, h, w].
     """
     if not panels:
         raise DataError("a picture side by side needs at least one panel; none was given")
@@ -105,6 +105,18 @@ def draw_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     _write(path, _render(figure))
 
 
+def printable(images: Tensor) -> Tensor:
+    """Images that a picture can show, [..., 1 or 3, h, w']: one channel is grey, three are red, green and blue.
+
+    Any other number of channels has no colours: the channels of an image are shown in grey, from left to right.
+
+    Args:
+        images: [..., c, h, w].
+    """
+    c = images.shape[-3]
+    return images if c in (1, 3) else torch.cat(images.unbind(-3), -1).unsqueeze(-3)
+
+
 def _write(path: str | os.PathLike[str], content: bytes) -> None:
     with whole_file(Path(path)) as partial:
         partial.write_bytes(content)
@@ -112,17 +124,16 @@ def _write(path: str | os.PathLike[str], content: bytes) -> None:
 
 def _tile(images: Tensor, columns: int) -> Tensor:
     """The grid of the images, uint8 [3, H, W]."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+    if images.dtype != torch.uint8 or images.ndim != 4 or not images.numel():
         raise DataError(
-            "a picture needs at least one image, uint8 [n, c, h, w] with c = 1 or 3; "
-            f"got {images.dtype} {list(images.shape)}"
+            f"a picture needs at least one image, uint8 [n, c, h, w]; got {images.dtype} {list(images.shape)}"
         )
     if columns < 1:
         raise DataError(f"a grid needs at least one column; got {columns}")
     # Importing torchvision takes longer than torch; commands that draw nothing should not wait for it.
     from torchvision.utils import make_grid
 
-    images = images.detach().cpu()
+    images = printable(images.detach().cpu())
     if len(images) == 1:
         # make_grid adds no border to a single image; this adds it, so that sizes follow one rule.
         blank = images.new_zeros(1, *images.shape[1:])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import DataError
+from genprior.pictures.grids import printable
 from genprior.pictures.texts import DPI, MARGIN, NAME, TITLE, width_of, wrapped, write
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Tiles(NamedTuple):
     title: str
     """Printed above the grid."""
     images: Tensor
-    """uint8 [rows, columns, c, h, w]; c is 1 or 3."""
+    """uint8 [rows, columns, c, h, w]; channels that are not 1 or 3 are shown side by side."""
 
 
 def tile_panels(
@@ -55,7 +56,7 @@ def tile_panels(
         across: the number of grids in a line.
 
     Raises:
-        DataError: there are no images, they are not uint8 [rows, columns, c, h, w] with 1 or 3 channels, or the numbers
+        DataError: there are no images, they are not uint8 [rows, columns, c, h, w], or the numbers
             of names differ from those of rows and columns.
     """
     _check_tiles(panels, columns, rows)
@@ -101,10 +102,9 @@ def _check_tiles(panels: Sequence[Tiles], columns: Sequence[str], rows: Sequence
     if not panels:
         raise DataError("a figure of images needs at least one panel; none was given")
     for title, images in panels:
-        if images.dtype != torch.uint8 or images.ndim != 5 or images.shape[2] not in (1, 3) or not images.numel():
+        if images.dtype != torch.uint8 or images.ndim != 5 or not images.numel():
             raise DataError(
-                f"panel '{title}' needs images uint8 [rows, columns, c, h, w] with c = 1 or 3; got {images.dtype} "
-                f"{list(images.shape)}"
+                f"panel '{title}' needs images uint8 [rows, columns, c, h, w]; got {images.dtype} {list(images.shape)}"
             )
         for word, given, axis in (("rows", rows, 0), ("columns", columns, 1)):
             if given and len(given) != images.shape[axis]:
@@ -113,6 +113,7 @@ def _check_tiles(panels: Sequence[Tiles], columns: Sequence[str], rows: Sequence
 
 def _enlarged(images: Tensor) -> Tensor:
     """The grid [H, W, 3] of images [rows, columns, c, h, w], each enlarged by one whole number."""
+    images = printable(images)
     n, m, _, h, w = images.shape
     grid = torch.full((n * (h + GAP) - GAP, m * (w + GAP) - GAP, 3), 255, dtype=torch.uint8)
     for i in range(n):

@@ -72,8 +72,9 @@ def _check_generated(contract: Contract, model: Model, data: DataInfo) -> None:
             "draw only with torch, and change no state in evaluation mode",
         )
         contract.require(
-            not torch.equal(x, draw(1)),
-            f"{called}, under two seeds",
+            # A few discrete codes give the same image under some seeds.
+            any(not torch.equal(x, draw(seed)) for seed in range(1, 33)),
+            f"{called}, under 33 seeds",
             "the same images",
             "different seeds give different images",
             "draw the codes inside generate",

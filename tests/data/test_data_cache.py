@@ -175,7 +175,10 @@ def test_an_invalid_set_is_not_written(cache):
         ({"images": torch.zeros(5, 3, 4, 4)}, r"^it: images are float32; uint8 values 0\.\.255 are needed$"),
         ({"images": torch.zeros(5, 4, 4).byte()}, r"images have shape \[5, 4, 4\]; \[n, channels, height, width\]"),
         ({"images": torch.zeros(0, 3, 4, 4).byte()}, r"there are no images in it \(shape \[0, 3, 4, 4\]\)"),
-        ({"images": torch.zeros(5, 4, 4, 3).byte()}, r"images have 4 channels .*; 1 \(grey\) or 3 \(RGB\)"),
+        (
+            {"images": torch.zeros(5, 4, 4, 3).byte()},
+            r"images have shape \[5, 4, 4, 3\], with the channels last; .*permute\(0, 3, 1, 2\) gives",
+        ),
         ({"labels": torch.zeros(5)}, r"labels are float32; int64 is needed"),
         ({"labels": torch.zeros(4).long()}, r"labels have shape \[4\] for 5 images; one label an image"),
         ({"labels": torch.tensor([0, 1, 2, 0, 0])}, r"labels run from 0 to 2; 0\.\.1 \(2 classes\) is possible"),

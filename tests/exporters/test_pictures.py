@@ -46,9 +46,9 @@ def test_any_number_of_images(tmp_path, n, shape):
     assert np.array_equal(picture[2:34, 2:34], images[0].permute(1, 2, 0).expand(-1, -1, 3).numpy())
 
 
-@pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), noise(2, c=4), noise(1)[0], noise(2)[:0]])
+@pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), noise(1)[0], noise(2)[:0]])
 def test_what_is_no_picture_is_refused(tmp_path, images):
-    with pytest.raises(DataError, match=r"uint8 \[n, c, h, w\] with c = 1 or 3; got"):
+    with pytest.raises(DataError, match=r"at least one image, uint8 \[n, c, h, w\]; got"):
         draw_grid(images, tmp_path / "grid.png")
     assert list(tmp_path.iterdir()) == []
 

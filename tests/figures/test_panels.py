@@ -133,8 +133,8 @@ def test_many_groups_have_two_markers_and_different_colours(groups):
     ("panels", "names", "message"),
     [
         ([], {}, "a figure of images needs at least one panel; none was given"),
-        ([Tiles("A", torch.zeros(2, 2, 1, 4, 4))], {}, "panel 'A' needs images uint8 [rows, columns, c, h, w] with c"),
-        ([Tiles("A", random_images(2, 2, 2, 4, 4))], {}, "c = 1 or 3; got torch.uint8 [2, 2, 2, 4, 4]"),
+        ([Tiles("A", torch.zeros(2, 2, 1, 4, 4))], {}, "panel 'A' needs images uint8 [rows, columns, c, h, w]; got"),
+        ([Tiles("A", random_images(2, 2, 4, 4))], {}, "[rows, columns, c, h, w]; got torch.uint8 [2, 2, 4, 4]"),
         ([Tiles("A", random_images(2, 2, 1, 4, 4))], {"columns": ["a"]}, "'A' has 2 columns, and 1 names were given"),
         ([Tiles("A", random_images(2, 2, 1, 4, 4))], {"rows": ["a"]}, "panel 'A' has 2 rows, and 1 names were given"),
     ],

@@ -79,7 +79,8 @@ def part_of_the_guide(name: str) -> Any:
     """The class `name` of the block that defines it, run as it stands; `name` may be `class Name`."""
     (code,) = [code for code in re.findall(r"```python\n(.*?)```", PLUGIN_GUIDE, flags=re.DOTALL) if name in code]
     module = types.ModuleType("guide")
-    exec(compile(code, "docs/writing-a-plugin.md", "exec"), module.__dict__)
+    # This file postpones annotations, and the guide does not.
+    exec(compile(code, "docs/writing-a-plugin.md", "exec", dont_inherit=True), module.__dict__)
     return getattr(module, name.removeprefix("class "))
 
 

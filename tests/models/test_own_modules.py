@@ -90,9 +90,7 @@ def test_its_phase_moves_the_codebook_and_the_networks(recipe):
 
 def test_an_optimiser_of_a_module_that_does_not_exist_is_refused(recipe, tmp_path):
     (tmp_path / "wrong.toml").write_text(RECIPE.replace("codebook = {", "codebok = {"))
-    with pytest.raises(
-        RecipeError, match="optimiser.codebok is not a module .* Possible: default, encoder, decoder, codebook"
-    ):
+    with pytest.raises(RecipeError, match=r"optimiser.codebok is not .*Possible: .*, codebook"):
         genprior.train(genprior.load_recipe(tmp_path / "wrong.toml"), out=tmp_path / "runs", device="cpu")
 
 
@@ -151,9 +149,7 @@ def test_a_parameter_of_the_model_itself_is_refused():
         Auto.__init__(self, config, info, build)
         self.scale = torch.nn.Parameter(torch.ones(()))
 
-    with pytest.raises(
-        PlanError, match=r"parameter 'scale' of model 'made' belongs to the model itself, and no optimis"
-    ):
+    with pytest.raises(PlanError, match=r"parameter 'scale' of model 'made' belongs to the model itself"):
         build_model(built_by(init), INFO, 0)
 
 

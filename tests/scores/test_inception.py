@@ -144,7 +144,9 @@ def test_grey_images_are_repeated_to_three_channels(small, make_context, tmp_pat
     extractor = inception(make_context(), saved(tmp_path / "1.pth", 1))
     grey = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(extractor(grey).features, extractor(grey.repeat(1, 3, 1, 1)).features)
-    with pytest.raises(ScoreError, match="3 channels, or of 1; these have 4"):
+    with pytest.raises(
+        ScoreError, match='3 channels, or grey ones of 1; these have 4. Score with extractor = "classifier"'
+    ):
         extractor(grey.repeat(1, 4, 1, 1))
 
 

@@ -34,10 +34,10 @@ _LABELS_WITHOUT_NAMES = 65_536
 class Arrays(Dataset):
     """Images of an .npz file, made with `numpy.savez(path, images=..., labels=..., classes=...)`.
 
-    `images`, or `arr_0`, or the only array is [n, h, w], [n, h, w, c] or [n, c, h, w] with c of 1 or 3, in uint8, in
-    bool (black and white), or in floating point with `range` giving the values of black and white. `labels` [n]
-    (integers from 0), `classes` (names in label order) and `captions` (strings, [n] or [n, k]) may be left out. Pickled
-    content is never read, so a file from elsewhere cannot run code.
+    `images`, or `arr_0`, or the only array is [n, h, w], [n, h, w, c] or [n, c, h, w] with any number of channels, in
+    uint8, in bool (black and white), or in floating point with `range` giving the values of black and white. `labels`
+    [n] (integers from 0), `classes` (names in label order) and `captions` (strings, [n] or [n, k]) may be left out.
+    Pickled content is never read, so a file from elsewhere cannot run code.
     """
 
     name = "arrays"
@@ -56,6 +56,8 @@ class Arrays(Dataset):
         """How images are fitted to `size`: zero padding, or bilinear scaling."""
         range: tuple[float, float] | None = None
         """The values of black and white in floating-point images: [0, 1] or [-1, 1]. Not for uint8."""
+        channels: Literal["first", "last"] | None = None
+        """Which axis of four has the channels; None finds it: it has length 1 or 3, or is shorter than both sides."""
         test_fraction: float = Field(default=0.1, ge=0, lt=1)
         """The share of images held out for `test`."""
 
@@ -76,7 +78,7 @@ class Arrays(Dataset):
         """
         check_split(self.name, split)
         path = self._file()
-        archive = read_archive(path, "labels", "classes", "captions")
+        archive = read_archive(path, "labels", "classes", "captions", channels=self.config.channels)
         levels = array_to_uint8(archive.images, f"{path}: '{archive.name}'", self.config.range)
         images = fit_images(check_levels(levels, str(path)), self.config.size, self.config.how)
         labels, classes = _labels(archive.others, path, len(images))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from genprior import Column, Extractor, LocalPath, PartConfig, SampleContext, SampleScore, ScoreContext, sample_context
+from genprior import (
+    Column,
+    Extractor,
+    ImageSet,
+    LocalPath,
+    Model,
+    PartConfig,
+    SampleContext,
+    SampleScore,
+    ScoreContext,
+    sample_context,
+)
 from genprior_std.scores.classifier import CAVEAT, classifier
-from genprior_std.scores.inception import describe_network, inception
+from genprior_std.scores.inception import check_channels, describe_network, inception
 
 __all__ = ["DistanceConfig", "DistanceScore"]
 
@@ -71,6 +82,15 @@ class DistanceScore(SampleScore):
         """The protocol in words; the weights are part of the network."""
         words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
         return words if network or self.config.extractor == "classifier" else [describe_network(settings), *words]
+
+    def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
+        """Refuse images that the network does not take.
+
+        Raises:
+            ScoreError: they are neither grey nor in colour.
+        """
+        if self.config.extractor == "inception":
+            check_channels(load("train").images)
 
     @abstractmethod
     def compare(self, generated: Tensor, real: Tensor) -> dict[str, float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from genprior import Features, SampleContext, ScoreError, content_hash, downloading
 from genprior_std.scores.inception_network import FoldedInception
 
-__all__ = ["InceptionExtractor", "describe_network", "inception"]
+__all__ = ["InceptionExtractor", "check_channels", "describe_network", "inception"]
 
 
 class InceptionExtractor:
@@ -83,12 +83,24 @@ class InceptionExtractor:
         Raises:
             ScoreError: the images have neither one channel nor three.
         """
-        channels = images.shape[1]
-        if channels not in (1, 3):
-            raise ScoreError(f"Inception sees images of 3 channels, or of 1; these have {channels}")
+        check_channels(images)
         with torch.autocast(self._device.type, enabled=False):
             features, logits = self._network(images.to(self._device).expand(-1, 3, -1, -1))
         return Features(features, logits)
+
+
+def check_channels(images: Tensor) -> None:
+    """Refuse images uint8 [n, c, h, w] that are neither grey nor in colour.
+
+    Raises:
+        ScoreError: says which network takes them.
+    """
+    channels = images.shape[1]
+    if channels not in (1, 3):
+        raise ScoreError(
+            f"Inception sees colour images of 3 channels, or grey ones of 1; these have {channels}. Score with "
+            "extractor = \"classifier\", or with the score 'classifier_score'"
+        )
 
 
 def inception(context: SampleContext, weights: Path | None) -> InceptionExtractor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field
 
-from genprior import Column, LocalPath, PartConfig, SampleScore, ScoreContext, sample_context
+from genprior import Column, ImageSet, LocalPath, Model, PartConfig, SampleScore, ScoreContext, sample_context
 from genprior_std.scores.entropy import score_samples_and_real
-from genprior_std.scores.inception import describe_network, inception
+from genprior_std.scores.inception import check_channels, describe_network, inception
 
 __all__ = ["InceptionScore"]
 
@@ -49,6 +49,14 @@ class InceptionScore(SampleScore):
         """The protocol in words; the weights are part of the network."""
         words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
         return words if network else [describe_network(settings), *words]
+
+    def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
+        """Refuse images that the network does not take.
+
+        Raises:
+            ScoreError: they are neither grey nor in colour.
+        """
+        check_channels(load("train").images)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The score, its spread, and that of held-out real images.
