@@ -17,7 +17,8 @@ import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.parts import check_adversarial, check_mismatched, check_recognises
 from genprior_std.checks.trainable import learns
-from genprior_std.model_pieces.improves import Improves
+from genprior_std.conditioners.none import NoCondition
+from genprior_std.model_pieces.improves import Improves, has_image_game
 from genprior_std.model_pieces.single_code import SingleCodeModel
 
 __all__ = ["AdversarialAutoencoder"]
@@ -61,15 +62,15 @@ class AdversarialAutoencoder(SingleCodeModel):
         """dec(z)."""
         code_critic: genprior.CriticSpec
         """D_C, which tells codes of the prior from codes of images."""
-        image_critic: genprior.CriticSpec
-        """D_I, which tells images from decoded codes; made only if another part or phase needs it."""
+        image_critic: genprior.CriticSpec | None = None
+        """D_I, which tells images from decoded codes; needed only by `improves` and by parts that borrow it."""
         reconstruction: genprior.ReconstructionSpec
         """L_rec; with B, the error in the image critic's features."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones."""
         code_game: genprior.GameSpec
         """The game of the code critic and the encoder, equation 5."""
-        image_game: genprior.GameSpec
+        image_game: genprior.GameSpec | None = None
         """The game of the image critic, the code generator and the decoder, equation 4."""
         improves: Improves = Improves()
         """Which modules the second phase trains."""
@@ -94,8 +95,7 @@ class AdversarialAutoencoder(SingleCodeModel):
         """
         super().__init__(config)
         widths = config.conditioner.part.widths(config.conditioner, info)
-        borrowed = {*config.reconstruction.part.borrows, *config.conditioner.part.borrows}
-        self.two_phases = bool(config.improves.modules) or "image_critic" in borrowed
+        self.two_phases = has_image_game(self.name, config)
         sizes = Sizes(info.image, config.code_size, *widths)
         build.parts(self, sizes, without=() if self.two_phases else ("image_critic", "image_game"))
         check_adversarial(self)

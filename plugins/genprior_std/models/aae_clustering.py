@@ -15,7 +15,7 @@ import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.parts import check_adversarial, check_category_and_style
 from genprior_std.model_pieces.category_and_style import CategoryBesideStyle
-from genprior_std.model_pieces.improves import Improves
+from genprior_std.model_pieces.improves import Improves, has_image_game
 
 __all__ = ["ClusteringAutoencoder"]
 
@@ -61,15 +61,15 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         """D_y, which tells one-hots of p(y) from the soft categories of images."""
         style_critic: genprior.CriticSpec
         """D_z, which tells codes of the prior from the styles of images."""
-        image_critic: genprior.CriticSpec
-        """D_I, which tells images from decoded codes; made only if another part or phase needs it."""
+        image_critic: genprior.CriticSpec | None = None
+        """D_I, which tells images from decoded codes; needed only by `improves` and by parts that borrow it."""
         reconstruction: genprior.ReconstructionSpec
         """L_rec."""
         category_game: genprior.GameSpec
         """The game of the category critic and the encoder."""
         style_game: genprior.GameSpec
         """The game of the style critic and the encoder."""
-        image_game: genprior.GameSpec
+        image_game: genprior.GameSpec | None = None
         """The game of the image critic, a prior that learns and the decoder."""
         improves: Improves = Improves()
         """Which modules the prior-improvement phase trains."""
@@ -91,7 +91,7 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         super().__init__(config)
         self.categories = config.categories
         check_category_and_style(self.name, config)
-        self.two_phases = bool(config.improves.modules) or "image_critic" in config.reconstruction.part.borrows
+        self.two_phases = has_image_game(self.name, config)
         widths = (self.categories + config.code_size, self.categories, config.code_size)
         code, category, style = (Sizes(info.image, width, 0, 0) for width in widths)
         of = {"category_critic": category, "category_game": category, "style_critic": style, "style_game": style}

@@ -18,6 +18,7 @@ import genprior
 from genprior import Batch, Build, Condition, DataInfo, Model, Objectives, PartConfig, Phase, PlanError, Sizes, remember
 from genprior_std.checks.parts import check_mismatched
 from genprior_std.checks.trainable import learns
+from genprior_std.conditioners.none import NoCondition
 
 __all__ = ["GenerativeAdversarialNetwork"]
 
@@ -62,7 +63,7 @@ class GenerativeAdversarialNetwork(Model):
         """D, which tells images from decoded codes."""
         game: genprior.GameSpec
         """The game of the critic and the generator."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones; `infogan` makes this InfoGAN."""
         info_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """w, the weight of E[-log Q(s | dec(z))], InfoGAN's lambda."""

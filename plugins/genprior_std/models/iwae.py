@@ -15,6 +15,7 @@ import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood
 from genprior_std.checks.trainable import learning
+from genprior_std.conditioners.none import NoCondition
 from genprior_std.model_pieces.latent import LatentModel
 
 __all__ = ["ImportanceWeightedAutoencoder"]
@@ -53,7 +54,7 @@ class ImportanceWeightedAutoencoder(LatentModel):
         """dec(z), the mean of p(x | z)."""
         reconstruction: genprior.ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones."""
         importance_samples: int = Field(5, ge=1)
         """k, the number of codes drawn per image; 1 gives the ELBO."""

@@ -17,6 +17,7 @@ import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_gaussian_posterior, check_likelihood, check_tree
 from genprior_std.checks.trainable import learning
+from genprior_std.conditioners.none import NoCondition
 from genprior_std.model_pieces.latent import LatentModel
 from genprior_std.model_pieces.posterior_draws import gaussian_posterior
 from genprior_std.model_pieces.ring_buffer import filled, overwrite_oldest
@@ -62,7 +63,7 @@ class NestedCrpAutoencoder(LatentModel):
         """dec(z), the mean of p(x | z)."""
         reconstruction: genprior.ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones."""
         memory: int = Field(2048, ge=1)
         """Number of codes, those of the last batches, that the tree is fitted to."""

@@ -13,6 +13,7 @@ from torch import Tensor
 import genprior
 from genprior import Batch, Build, Condition, DataInfo, Model, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_autoregressive
+from genprior_std.conditioners.none import NoCondition
 
 __all__ = ["PixelConvolutionalNetwork"]
 
@@ -37,7 +38,7 @@ class PixelConvolutionalNetwork(Model):
 
         decoder: genprior.DecoderSpec
         """p(x), an autoregressive decoder."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:

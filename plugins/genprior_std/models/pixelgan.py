@@ -18,6 +18,7 @@ from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Size
 from genprior_std.checks.learning import check_learns_nothing
 from genprior_std.checks.likelihoods import check_autoregressive
 from genprior_std.checks.parts import check_enough_images, check_plain
+from genprior_std.conditioners.none import NoCondition
 from genprior_std.model_pieces.autoregressive_autoencoder import AutoregressiveAutoencoder
 
 __all__ = ["PixelGanAutoencoder"]
@@ -66,7 +67,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         """p(x | z), an autoregressive decoder."""
         code_critic: genprior.CriticSpec
         """Tells codes of the prior from codes of images."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones."""
         code_game: genprior.GameSpec
         """The game of the code critic and the encoder."""

@@ -17,6 +17,7 @@ import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
 from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood
 from genprior_std.checks.trainable import learning
+from genprior_std.conditioners.none import NoCondition
 from genprior_std.model_pieces.latent import LatentModel
 from genprior_std.model_pieces.warmup import warmed_up
 
@@ -58,7 +59,7 @@ class VariationalAutoencoder(LatentModel):
         """dec(z), the mean of p(x | z)."""
         reconstruction: genprior.ReconstructionSpec
         """-log p(x | z) of each image, summed over its pixels."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones."""
         beta: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the KL; 1 is the bound."""

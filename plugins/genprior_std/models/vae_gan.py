@@ -17,6 +17,7 @@ from genprior_std.checks.learning import check_cross_entropy, check_knows_its_co
 from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_sum
 from genprior_std.checks.parts import check_plain
 from genprior_std.checks.trainable import learns
+from genprior_std.conditioners.none import NoCondition
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.model_pieces.equilibrium_gate import costs, moves
 from genprior_std.model_pieces.posterior_draws import density_posterior
@@ -75,7 +76,7 @@ class VaeGan(SingleCodeModel):
         """D, which tells images from decoded codes; images are compared in its features."""
         reconstruction: genprior.ReconstructionSpec = LearnedSimilarity.Config(reduction="sum", scale="none")
         """L_llike of each image, summed over features; `layer` names the layer of the image critic."""
-        conditioner: genprior.ConditionerSpec
+        conditioner: genprior.ConditionerSpec = NoCondition.Config()
         """The condition: `known` of images and `asked` of new ones."""
         game: genprior.GameSpec = NonSaturating.Config()
         """The game of the image critic and the decoder; the paper's is `minimax`."""
