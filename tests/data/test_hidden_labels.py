@@ -90,7 +90,7 @@ def test_the_second_stream_has_labelled_images_and_the_first_hides_the_other_lab
 ):
     images = image_set([10, 7, 13])
     data = DeviceData(images, "cpu", batch=8, seed=seed, labels=9, labelled_batch=4, channels_last=channels_last)
-    x, y, labelled, _ = data.batch(step)
+    x, y, labelled, *_ = data.batch(step)
     mine = places(x)
     known = torch.isin(mine, data.labelled)
     assert torch.equal(y, torch.where(known, images.labels[mine], HIDDEN_LABEL))
