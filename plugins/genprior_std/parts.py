@@ -120,6 +120,7 @@ from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
 from genprior_std.scores.kid import KID
 from genprior_std.scores.label_accuracy import LabelAccuracy
+from genprior_std.scores.nearest_distance import NearestDistance
 from genprior_std.scores.nll import NegativeLogLikelihood
 from genprior_std.scores.parzen import Parzen
 from genprior_std.scores.precision_recall import PrecisionRecall
@@ -243,6 +244,7 @@ PARTS: tuple[type[Part], ...] = (
     InceptionScore,
     KID,
     LabelAccuracy,
+    NearestDistance,
     NegativeLogLikelihood,
     Parzen,
     PrecisionRecall,

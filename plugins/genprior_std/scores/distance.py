@@ -1,10 +1,10 @@
-"""The base of FID, KID and precision/recall: two sets of features, by one of two networks."""
+"""The base of FID, KID, precision/recall and nearest distance: two sets of features, by one of three networks."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -21,17 +21,37 @@ from genprior import (
     ScoreContext,
     sample_context,
 )
-from genprior_std.scores.classifier import CAVEAT, classifier
+from genprior_std.scores import classifier, random_features
 from genprior_std.scores.inception import check_channels, describe_network, inception
 
 __all__ = ["DistanceConfig", "DistanceScore"]
+
+Network = Literal["inception", "classifier", "random"]
+
+
+class _Naming(NamedTuple):
+    """How results of a network are told from those of Inception, which papers print."""
+
+    prefix: str
+    """Of their keys."""
+    suffix: str
+    """Of the titles of their columns."""
+    caveat: str
+    """Below a table that shows them."""
+
+
+_NAMING: dict[Network, _Naming] = {
+    "inception": _Naming("", "", ""),
+    "classifier": _Naming("classifier_", " (classifier)", classifier.CAVEAT),
+    "random": _Naming("random_features_", " (random features)", random_features.CAVEAT),
+}
 
 
 class DistanceConfig(PartConfig):
     """Which images are compared, and through which network."""
 
-    extractor: Literal["inception", "classifier"] = "inception"
-    """The network: Inception as in the literature, or a classifier of the data set's own classes."""
+    extractor: Network = "inception"
+    """Inception as in the literature, a classifier of the data's own classes, or untrained with random weights."""
     samples: int = Field(default=50_000, gt=1)
     """How many generated images."""
     reference: Literal["train", "test", "all"] = "train"
@@ -43,17 +63,18 @@ class DistanceConfig(PartConfig):
     def _weights_are_of_inception(self) -> DistanceConfig:
         if self.weights is not None and self.extractor != "inception":
             raise ValueError(
-                f"'weights' are those of the Inception network, and extractor is '{self.extractor}', which is "
-                "trained on the data set; leave 'weights' out, or set extractor = \"inception\""
+                f"'weights' are those of the Inception network, and extractor is '{self.extractor}', which has its "
+                "own; leave 'weights' out, or set extractor = \"inception\""
             )
         return self
 
 
 class DistanceScore(SampleScore):
-    """Generated features against real ones. Keys begin with `classifier_` where the classifier gave the features.
+    """Generated features against real ones.
 
-    Against the training split, the held-out test split is measured in the same way as `real_<key>`: what perfect
-    samples would score.
+    Keys begin with `classifier_` where the classifier gave the features, with `random_features_` where the untrained
+    network did, and the titles of columns say so. Against the training split, the held-out test split is measured in
+    the same way as `real_<key>`: what perfect samples would score.
     """
 
     titles: ClassVar[dict[str, tuple[str, bool]]]
@@ -61,17 +82,22 @@ class DistanceScore(SampleScore):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of tables; those of the classifier are marked as such."""
-        if self.config.extractor == "inception":
-            return tuple(Column(key, title, higher) for key, (title, higher) in self.titles.items())
+        """The columns of tables; those of another network than Inception are marked as such."""
+        naming = self._naming
         return tuple(
-            Column(f"classifier_{key}", f"{title} (classifier)", higher) for key, (title, higher) in self.titles.items()
+            Column(f"{naming.prefix}{key}", f"{title}{naming.suffix}", higher)
+            for key, (title, higher) in self.titles.items()
         )
 
     @property
     def caveat(self) -> str:
-        """The caveat that tables show with scores of the classifier."""
-        return CAVEAT if self.config.extractor == "classifier" else ""
+        """The caveat that tables show with scores of another network than Inception."""
+        return self._naming.caveat
+
+    @property
+    def _naming(self) -> _Naming:
+        network: Network = self.config.extractor
+        return _NAMING[network]
 
     def on_undivided(self) -> PartConfig:
         """Its settings with all real images as the reference, and none held out."""
@@ -81,6 +107,8 @@ class DistanceScore(SampleScore):
     def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:
         """The protocol in words; the weights are part of the network."""
         words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
+        if self.config.extractor == "random":
+            return [random_features.DESCRIPTION, *words]
         return words if network or self.config.extractor == "classifier" else [describe_network(settings), *words]
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
@@ -112,7 +140,9 @@ class DistanceScore(SampleScore):
         """
         if self.config.extractor == "inception":
             return inception(context, self.config.weights)
-        return classifier(context)
+        if self.config.extractor == "random":
+            return random_features.random_features(context)
+        return classifier.classifier(context)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The score, and against the training split that of the test split.
@@ -124,7 +154,7 @@ class DistanceScore(SampleScore):
         extractor = self.extractor(full)
         reference = full.features(extractor, self.config.reference).features
         generated = full.features(extractor, "generated", self.config.samples).features
-        prefix = "" if self.config.extractor == "inception" else "classifier_"
+        prefix = self._naming.prefix
         results = {f"{prefix}{key}": value for key, value in self.compare(generated, reference).items()}
         if self.config.reference == "train":
             held_out = full.features(extractor, "test").features
