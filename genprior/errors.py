@@ -10,11 +10,10 @@ import difflib
 import errno
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydantic import ValidationError
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
     "ScoreError",
     "SystemFailure",
     "did_you_mean",
+    "did_you_mean_path",
     "refuse_newer",
     "system_error",
     "visible",
@@ -174,7 +174,7 @@ def system_error(error: OSError, *, training: bool = False) -> SystemFailure:
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:
-    """The end of an error message: the closest valid name, if one is close, and all valid names.
+    """The end of an error message: a valid name that begins with `name` or is close to it, and all valid names.
 
     Args:
         name: the name that the user gave.
@@ -184,9 +184,36 @@ def did_you_mean(name: str, possible: Iterable[str]) -> str:
         For example `; did you mean 'gaussian'? Possible: gaussian, uniform`.
     """
     names = sorted(possible)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(name) < 100 else []  # of quadratic time
+    close = [each for each in names if len(name) > 2 and each.startswith(name)]
+    if not close and len(name) < 100 and not name.isdecimal():  # of quadratic time; and no number is a slip of another
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     question = f"; did you mean '{close[0]}'?" if close else "."
     return f"{question} Possible: {', '.join(names) or 'none'}"
+
+
+def did_you_mean_path(path: Path, possible: Iterable[Path], what: str) -> str:
+    """The end of an error message about a file or folder that is not there.
+
+    Args:
+        path: what the user gave.
+        possible: what is there and could be meant.
+        what: what `possible` are, such as `recipes`.
+
+    Returns:
+        The paths of the same or nearly the same name, whatever their ending and folder; if there are none, all of
+        them. For example `; did you mean recipes/gans/began.toml?`.
+    """
+    there = sorted(possible)
+    stem = path.stem.lower()
+    near = [each for each in there if each.stem.lower() == stem] if stem else []
+    if not near and len(stem) > 2:
+        near = [each for each in there if each.stem.lower().startswith(stem)]
+    if not near and len(stem) < 100:  # of quadratic time
+        # Recipes have long names with common words in them: only slips of a few letters are near.
+        near = [each for each in there if difflib.SequenceMatcher(None, stem, each.stem.lower()).ratio() >= 0.8]
+    if near:
+        return f"; did you mean {' or '.join(map(str, near[:3]))}?"
+    return f". The {what} there: {', '.join(map(str, there))}" if there else f". There are no {what} there"
 
 
 def wrong_settings(error: ValidationError) -> str:

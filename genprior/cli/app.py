@@ -274,6 +274,7 @@ def show(
     from genprior.cli import console
     from genprior.cli.print_recipe import print_rows
     from genprior.recipe.load import load_recipe
+    from genprior.runs.find import nothing_at
     from genprior.runs.folder import RunFolder
     from genprior.runs.run import load_run
     from genprior.tables.gather import table_below
@@ -282,6 +283,8 @@ def show(
         console.print_run(load_run(path))
     elif path.is_dir():
         console.print_table(table_below([path]))
+    elif path.suffix != ".toml" and not path.exists():
+        raise nothing_at(path)
     else:
         recipe = load_recipe(path, changes=changes or (), settings=settings or (), rows=None if row is None else [row])
         print_rows(recipe.plans)

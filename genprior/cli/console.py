@@ -81,7 +81,8 @@ def print_written(folder: Path, names: Sequence[str]) -> None:
     """Print the paths of the named files that exist."""
     for name in names:
         if (folder / name).exists():
-            print_line(str(folder / name), style="cyan")
+            needs = r" (needs \usepackage{booktabs})" if name.endswith(".tex") else ""
+            print_line(f"{folder / name}{needs}", style="cyan")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

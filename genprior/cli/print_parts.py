@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,7 @@ def print_parts(registry: Any, kind: str | None, *, verbose: bool = False, disab
     Raises:
         PluginError: the kind does not exist.
     """
-    _check_kind(kind)
+    _check_kind(registry, kind)
     out = console()
     grid = Grid()
     for heading in ("kind", "name", "plugin", "what it is"):
@@ -55,11 +56,20 @@ def print_parts(registry: Any, kind: str | None, *, verbose: bool = False, disab
         out.print(Text("--verbose shows the tracebacks", style="dim"))
 
 
-def _check_kind(kind: str | None) -> None:
+def _check_kind(registry: Any, kind: str | None) -> None:
     from genprior.registry import KINDS
 
-    if kind is not None and kind not in KINDS:
-        raise PluginError(f"there is no kind of part '{kind}'{did_you_mean(kind, KINDS)}")
+    if kind is None or kind in KINDS:
+        return
+    text = f"there is no kind of part '{kind}'"
+    named = [part for part in registry.all() if part.name == kind]
+    if not named and not difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5):
+        close = difflib.get_close_matches(kind, {part.name for part in registry.all()}, n=1, cutoff=0.8)
+        named = [part for part in registry.all() if part.name in close]
+    if named:
+        commands = " or ".join(f"`genprior parts {part.kind} {part.name}`" for part in named)
+        raise PluginError(f"{text}; did you mean {commands}? Kinds: {', '.join(sorted(KINDS))}")
+    raise PluginError(f"{text}{did_you_mean(kind, KINDS)}")
 
 
 def _summary(part: Any) -> str:
@@ -72,7 +82,7 @@ def print_part(registry: Any, kind: str, name: str) -> None:
     Raises:
         PluginError: the kind or the name does not exist.
     """
-    _check_kind(kind)
+    _check_kind(registry, kind)
     part = registry.find(kind, name)
     out = console()
     out.print(Text.assemble((f"{kind} '{name}'", "bold"), f" of {registry.origin(part)}: {_summary(part)}"))

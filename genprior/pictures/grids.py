@@ -30,6 +30,8 @@ PADDING = 2
 PANELS_A_LINE = 4
 _SOFTWARE = "genprior"
 """The metadata `Software` of pictures side by side."""
+_NO_CURVE = ("step", "seconds")
+"""What a record holds beside numbers of the training: its place, and the time it took."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -77,7 +79,7 @@ def is_side_by_side(content: bytes) -> bool:
 
 
 def draw_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write the metrics of a run as one PNG: a panel for each recorded number, against the step.
+    """Write the metrics of a run as one PNG: a panel for each recorded number but the seconds, against the step.
 
     Args:
         metrics: rows of `metrics.jsonl`: `step`, and numbers by name. A name may be missing from a row; values
@@ -90,7 +92,12 @@ def draw_curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     series: dict[str, list[tuple[float, float]]] = {}
     for row in metrics:
         for key, value in row.items():
-            if key != "step" and "step" in row and isinstance(value, int | float) and not isinstance(value, bool):
+            if (
+                key not in _NO_CURVE
+                and "step" in row
+                and isinstance(value, int | float)
+                and not isinstance(value, bool)
+            ):
                 series.setdefault(key, []).append((float(row["step"]), float(value)))
     if not series:
         raise RunError("no curves to draw: no row of the metrics has a 'step' and a number; train a few steps first")

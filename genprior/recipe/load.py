@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from genprior.errors import RecipeError, did_you_mean, refuse_newer
+from genprior.errors import RecipeError, did_you_mean, did_you_mean_path, refuse_newer
 from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, wrong_changes
 from genprior.recipe.length import with_steps
@@ -241,15 +241,29 @@ def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
         refuse_newer(document if is_resolved(document) else None, file)
         return document, lines(text)
     except FileNotFoundError:
-        near = [p.name for p in sorted(file.parent.glob("*.toml"))] if file.parent.is_dir() else []
-        folder = f" in {file.parent}" if near else ""
-        raise RecipeError(f"there is no recipe file {file}{did_you_mean(file.name, near)}{folder}") from None
+        raise _no_file(file) from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {file} is not UTF-8 text ({error}); save it as UTF-8") from error
+    except IsADirectoryError:
+        raise RecipeError(
+            f"{file} is a folder, and a recipe is a file{did_you_mean_path(file, file.rglob('*.toml'), 'recipes')}"
+        ) from None
     except OSError as error:
         raise RecipeError(f"the recipe {file} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
         raise RecipeError(f"{file} is not valid TOML: {error}") from error
+
+
+def _no_file(file: FilePath) -> RecipeError:
+    """The error that there is no such recipe; it names similar ones in its folder and those below, else all of them."""
+    home = file.parent
+    if home.is_dir():
+        # Of the current folder only the folder `recipes` is searched: it may be large.
+        below = [home / "recipes"] if home == FilePath() else [home]
+        found = {*home.glob("*.toml"), *(each for folder in below for each in folder.rglob("*.toml"))}
+        found -= {home / "pyproject.toml"}
+        return RecipeError(f"there is no recipe file {file}{did_you_mean_path(file, found, 'recipes')}")
+    return RecipeError(f"there is no recipe file {file}, nor a folder {home}; give the path of a .toml file")
 
 
 def _labels(document: dict[str, Any], found: dict[Path, int], mistakes: list[Mistake]) -> dict[int, str]:

@@ -73,7 +73,7 @@ class RunFiles:
         try:
             with to_file("write", self.path / ".lock"):
                 self.path.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=0.2)  # `in_use` holds it for a moment
         except Timeout:
             raise RunError(
                 f"the run folder {self.path} is in use by another process. Wait for it, or give another --out."

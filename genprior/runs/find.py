@@ -8,13 +8,25 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from genprior.errors import GenpriorWarning, RunError, did_you_mean
+from filelock import FileLock, Timeout
+
+from genprior.errors import GenpriorWarning, RunError, did_you_mean, did_you_mean_path
 from genprior.recipe.plan import Plan
 from genprior.runs.folder import RunFolder
 from genprior.runs.records import TABLE, Facts, read_json
 from genprior.runs.run import Run, load_run
 
-__all__ = ["Pending", "find_runs", "folder_of", "look_at", "nothing_finished", "one_run", "run_folders"]
+__all__ = [
+    "Pending",
+    "find_runs",
+    "folder_of",
+    "in_use",
+    "look_at",
+    "nothing_at",
+    "nothing_finished",
+    "one_run",
+    "run_folders",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +50,40 @@ def nothing_finished(paths: Sequence[object], missing: Sequence[str]) -> RunErro
     return RunError(f"there is no finished run in {given}; train one with `genprior train RECIPE`.{listed}")
 
 
+def nothing_at(path: Path) -> RunError:
+    """The error that neither a run, a table nor a recipe is at a path; it names what is beside it."""
+    return RunError(f"there is nothing at {path}: no folder of runs and no recipe{_beside(path)}")
+
+
+def _no_folder(path: Path, remedy: str) -> RunError:
+    return RunError(f"there is no folder {path}{_beside(path) or f'; {remedy}'}")
+
+
+def _beside(path: Path) -> str:
+    """The end of the message that nothing is at a path: folders and recipes of similar names beside it, else all."""
+    home = path.parent
+    while not home.is_dir():
+        path, home = home, home.parent
+    if home == Path() and not (near := [each for each in (Path("runs"), Path("recipes")) if each.is_dir()]):
+        return ""
+    found = near if home == Path() else [each for each in home.iterdir() if each.is_dir() or each.suffix == ".toml"]
+    found = [each for each in found if not each.name.startswith(".")]
+    return did_you_mean_path(path, found, "folders and recipes")
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process trains or scores the run in a folder."""
+    if not (folder / ".lock").exists():
+        return False
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
 def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
     """All runs in and below the given folders, each once, in table order; unreadable runs are added to `notes`.
 
@@ -47,7 +93,7 @@ def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
     found: dict[Path, Run | Pending] = {}
     for path in map(folder_of, paths):
         if not path.is_dir():
-            raise RunError(f"there is no folder {path}; give folders of runs, or folders above them")
+            raise _no_folder(path, "give folders of runs, or folders above them")
         for folder in run_folders(path):
             if folder not in found:
                 found[folder] = look_at(folder, notes)
@@ -118,7 +164,7 @@ def one_run(path: Path, row: str | None = None, *, device: str = "cpu") -> Run:
     """
     path = folder_of(path)
     if not path.is_dir():
-        raise RunError(f"there is no folder {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")
+        raise _no_folder(path, "give a run's folder, such as runs/<recipe>/<row>/seed-0")
     if row is None and RunFolder(path).exists:
         return load_run(path, device=device)
     found = run_folders(path)

@@ -145,7 +145,8 @@ class Run(TrainedModel):
                 f"the model of the run {self.folder} is asked by a sentence, and by no label such as '{label}'; give a "
                 "text, in Python as text=..., on the command line as --text"
             )
-        raise PlanError(f"there is no class '{label}' in this run's data{did_you_mean(str(label), classes)}")
+        indices = f"; indices are 0 to {len(classes) - 1}" if classes else ""
+        raise PlanError(f"there is no class '{label}' in this run's data{did_you_mean(str(label), classes)}{indices}")
 
     @cached_property
     def classes(self) -> list[str]:

@@ -93,6 +93,7 @@ def as_latex(table: Table) -> str:
     below = [table.footnote(), *table.numbered(notes), *table.protocol()]
     return "\n".join(
         [
+            r"% Needs \usepackage{booktabs} in the preamble of the document.",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escaped(table.title)}}}",

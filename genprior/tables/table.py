@@ -225,11 +225,16 @@ class Table:
         return [f"{c.title}: {self.protocols[c.key]}" for c in self.columns if c.key in self.protocols]
 
     def footnote(self) -> str:
-        """The number of seeds, the direction of the scores, caveats, the meaning of bold, and unfinished runs."""
+        """The number of seeds, the rows that are images, the direction of the scores, caveats, the meaning of bold, and unfinished runs."""
         seeds = sorted({len(row.seeds) for row in self.rows if row.seeds}) or [1]
         several = f"{seeds[0]} to {seeds[-1]}" if seeds[0] < seeds[-1] else f"{seeds[-1]}"
-        over = f"mean ± standard deviation over {several} seeds" if seeds[-1] > 1 else "one seed"
-        text = f"{over.capitalize()}. ↑ higher is better, ↓ lower is better."
+        over = f"Mean ± standard deviation over {several} seeds." if seeds[-1] > 1 else "One seed."
+        images = [row.label for row in self.rows if row.scores and not row.seeds]
+        if images and len(images) == sum(bool(row.scores) for row in self.rows):
+            over = "Each row is one set of images."
+        elif images:
+            over += f" One set of images: {', '.join(images)}."
+        text = f"{over} ↑ higher is better, ↓ lower is better."
         caveats = dict.fromkeys(self.caveats[column.key] for column in self.columns if column.key in self.caveats)
         text += "".join(f" {caveat}" for caveat in caveats)
         if any(self.bold(column) for column in self.columns) and seeds[-1] > 1:
