@@ -22,13 +22,13 @@ from genprior.errors import DataError, RunError, ScoreError, did_you_mean
 from genprior.parts import PartConfig
 from genprior.recipe.load import load_recipe
 from genprior.registry import installed
-from genprior.runs.find import Pending, find_runs, nothing_finished, run_folders
+from genprior.runs.find import Pending, find_runs, in_use, nothing_finished, run_folders
 from genprior.runs.jobs import Job, home_of, jobs_of
 from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
 from genprior.storage.cache import cache_folder
 from genprior.tables.columns import Entry, Measured, Missed, settings_of, tabulate
-from genprior.tables.gather import entry_of, run_of_job, sorted_by_row, title_of, unique_labels
+from genprior.tables.gather import entry_of, run_of_job, sorted_by_row, title_of, unique_labels, unread_among
 from genprior.tables.published import of_plugins, read_published
 from genprior.tables.table import Table, best_first
 
@@ -41,6 +41,8 @@ class Benched:
 
     table: Table
     complete: bool
+    abandoned: tuple[str, ...] = ()
+    """The runs that were begun and are not finished, while no process trains any of the unfinished runs."""
 
 
 class Bench:
@@ -158,7 +160,8 @@ class Bench:
                 table = best_first(table)
         if (wanted or self._images) and not (watching and pending):
             _check_any_measured(entries)
-        return Benched(table, not pending)
+        table = dataclasses.replace(table, unread=unread_among(found))
+        return Benched(table, not pending, _abandoned(pending) if watching else ())
 
     def _find_runs(self, notes: list[str]) -> list[Run | Pending]:
         """The runs of the recipes, in the order of their rows, then the other runs in the folders."""
@@ -271,6 +274,13 @@ class Bench:
                 "parts dataset` lists them), a recipe, or a folder or .npz file of images"
             )
         return self._real_of(datas[0])
+
+
+def _abandoned(pending: Sequence[Pending]) -> tuple[str, ...]:
+    """The runs that were begun, each with its state; none while a process trains one of the unfinished runs."""
+    if any(in_use(each.folder) for each in pending):
+        return ()
+    return tuple(f"{each.folder} ({each.state})" for each in pending if (each.folder / ".lock").exists() or each.facts)
 
 
 def _has_images(path: Path) -> bool:

@@ -28,6 +28,7 @@ from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run, described_data
 from genprior.scoring.context import Extractor, Features, SampleContext, Source
 from genprior.scoring.measure import measure_all
+from genprior.scoring.samples import too_few_images
 from genprior.storage.cache import content_hash, made_once
 from genprior.storage.checkpoint import recorded_checksum
 from genprior.storage.files import write_json
@@ -215,10 +216,13 @@ class Scorer:
         if images.left_out:
             self._notes[f"{images.path}: {available:,} images are read; left out: {images.left_out}."] = None
         places: dict[int, list[int]] = {}
+        outcomes: dict[int, Measured | Missed] = {}
         for place, config in enumerate(configs):
             score: Score = config.make()
-            places.setdefault(min(score.samples or available, available), []).append(place)
-        outcomes: dict[int, Measured | Missed] = {}
+            if score.samples is not None and score.samples > available:
+                outcomes[place] = Missed(config, real.described, too_few_images(score, available))
+            else:
+                places.setdefault(score.samples or available, []).append(place)
         for n, some in places.items():
             drawn, subject = images.images, ("images", images.key)
             if n < available:

@@ -204,8 +204,8 @@ def sample(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A file, samples.png in the run folder by default; its ending selects the exporter (.png, .npz, or a "
-            "plugin's).",
+            help="A file, by default samples[-seed-1 ...].png in the run folder; its ending selects the exporter (.png, "
+            ".npz, or a plugin's).",
         ),
     ] = None,
     layout: Annotated[
@@ -221,8 +221,9 @@ def sample(
     from genprior.runs.find import one_run
 
     found = one_run(run, row, device=device.value)
-    path = to if to is not None else found.folder / "samples.png"
-    name = exporter or export.exporter_for(path, by_label=layout is Layout.LABELS)
+    by_label = layout is Layout.LABELS
+    path = to or export.default_file(found.folder, seed=seed, label=label, text=text or (), by_label=by_label)
+    name = exporter or export.exporter_for(path, by_label=by_label)
     export.export(found, name, path, n=n, seed=seed, label=label, text=text or None, force=force)
     console.print_line(f"{n} images of {found.label}, seed {seed}: {path}")
 
@@ -282,7 +283,9 @@ def show(
     if RunFolder(path).exists:
         console.print_run(load_run(path))
     elif path.is_dir():
-        console.print_table(table_below([path]))
+        table = table_below([path])
+        console.print_table(table)
+        console.refuse_unread(table)
     elif path.suffix != ".toml" and not path.exists():
         raise nothing_at(path)
     else:

@@ -14,7 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table as Grid
 from rich.text import Text
 
-from genprior.errors import visible
+from genprior.errors import SystemFailure, visible
 
 __all__ = [
     "console",
@@ -24,6 +24,7 @@ __all__ = [
     "print_table",
     "print_toml",
     "print_written",
+    "refuse_unread",
     "show_bench",
 ]
 
@@ -98,6 +99,19 @@ def print_table(table: Any) -> None:
     out.print(render_table(table, out.encoding))
 
 
+def refuse_unread(table: Any) -> None:
+    """End the command if the operating system could not read runs of a table, which has been printed without them.
+
+    Raises:
+        SystemFailure: names them.
+    """
+    if table.unread:
+        raise SystemFailure(
+            f"the table lacks {len(table.unread)} {'run' if len(table.unread) == 1 else 'runs'} that could not be read: "
+            f"{'; '.join(table.unread)}. Check the disk and the permissions, and give the same command again"
+        )
+
+
 def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] | None) -> None:
     """Print the table of a `Bench` once, or update it every `seconds`; each table is also passed to `write`."""
     from genprior.cli.table_screen import watch
@@ -111,7 +125,9 @@ def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] |
     if seconds is not None:
         watch(read, seconds, console())
     else:
-        print_table(read().table)
+        table = read().table
+        print_table(table)
+        refuse_unread(table)
 
 
 def print_run(run: Any) -> None:

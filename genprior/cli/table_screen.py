@@ -12,12 +12,16 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from genprior.cli.encoding import encodable
+from genprior.errors import RunError
 from genprior.tables.table import REAL, Table, is_bold
 
 if TYPE_CHECKING:
     from genprior.bench.bench import Benched
 
-__all__ = ["render_table", "watch"]
+__all__ = ["PATIENCE", "render_table", "watch"]
+
+PATIENCE = 60.0
+"""Seconds after which runs that no process trains are given up: a training reads data between two rows."""
 
 
 def render_table(table: Table, encoding: str = "utf-8") -> Group:
@@ -57,14 +61,19 @@ def _cell(text: str, *, bold: bool) -> Text:
 def watch(read: Callable[[], Benched], seconds: float, out: Console) -> None:
     """Show the table and update it on changes, until all its runs are finished or the user presses Ctrl-C.
 
-    A terminal updates the table in place; otherwise each changed table is printed.
+    A terminal updates the table in place; otherwise each changed table is printed. Where runs were begun and none is
+    trained for a minute, watching ends: their process has ended.
 
     Args:
         read: reads the runs and builds the table.
         seconds: the time between two reads.
         out: the console to print to.
+
+    Raises:
+        RunError: no process trains the unfinished runs.
     """
     last: Benched | None = None
+    abandoned_for = 0.0
     live = Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else None
     try:
         if live is not None:
@@ -76,8 +85,9 @@ def watch(read: Callable[[], Benched], seconds: float, out: Console) -> None:
             elif current != last:
                 out.print(render_table(current.table, out.encoding))
             last = current
-            if current.complete:
+            if current.complete or abandoned_for >= PATIENCE:
                 break
+            abandoned_for = abandoned_for + seconds if current.abandoned else 0.0
             time.sleep(seconds)
     except KeyboardInterrupt:
         pass  # Ctrl-C ends watching
@@ -86,3 +96,10 @@ def watch(read: Callable[[], Benched], seconds: float, out: Console) -> None:
             live.stop()
     if live is not None and last is not None:
         out.print(render_table(last.table, out.encoding))
+    if last is not None and last.abandoned and abandoned_for >= PATIENCE:
+        error = RunError(
+            f"no process trains the runs that are not finished: {', '.join(last.abandoned)}. Watching has ended; give "
+            "their training command again, which resumes them"
+        )
+        error.exit_code = 1
+        raise error

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table as Grid
 from rich.text import Text
 
-from genprior.cli.console import console, print_error, print_line, print_table, print_written
+from genprior.cli.console import console, print_error, print_line, print_table, print_written, refuse_unread
 from genprior.cli.tracebacks import print_traceback
 from genprior.errors import GenpriorError, Interrupted, RunError, system_error
 
@@ -77,6 +77,7 @@ def train(
         else:
             print_written(folder, ("table.md", "table.html", "rows.png"))
     if not watcher.failures:
+        refuse_unread(table)
         return 0
     failed = "\n".join(
         f"  {job.name}: {_text(error).replace(chr(10), chr(10) + '    ')}" for job, error in watcher.failures

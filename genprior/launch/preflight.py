@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from genprior.errors import GenpriorError, PartFailed, PlanError, RecipeError, ScoreError
-from genprior.parts import ImageSet
+from genprior.parts import ImageSet, TextConditioner
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
 from genprior.runs.part_errors import naming_parts
@@ -62,6 +62,12 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
 def _check_batches(plan: Plan, trainer: Trainer) -> None:
     """Refuse batches that are larger than the data set; a step on a few images does not find this."""
     images, labelled = len(trainer.images("train").labels), trainer.data.info.labelled
+    conditioner = trainer.model.part_for("conditioner")
+    if plan.run.labels is not None and isinstance(conditioner, TextConditioner):
+        raise PlanError(
+            f"run.labels = {plan.run.labels} has no effect: conditioner '{conditioner.name}' tells the model captions, "
+            "and no labels. Leave run.labels out, or use conditioner 'partial_label'"
+        )
     labelled_batch = plan.run.labelled_batch
     if plan.run.batch > images:
         raise PlanError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -213,8 +214,15 @@ class SampleScore(Score):
                 raise ScoreError(
                     f"score '{self.name}' is asked of {samples} samples with {name} = {settings[name]}, which "
                     f"needs at least {settings[name] + more}; raise --samples, or lower it: "
-                    f"--score '{{ name = \"{self.name}\", samples = {samples}, {name} = ... }}'"
+                    + _as_option(self.config, samples=samples, **{name: max(1, samples - more)})
                 )
+
+
+def _as_option(config: PartConfig, **changed: object) -> str:
+    """The option of `genprior bench` that asks for a score with these settings, but for those `changed`."""
+    given = config.model_dump(mode="json", exclude_defaults=True) | changed
+    settings = "".join(f", {key} = {json.dumps(value)}" for key, value in given.items() if key != "name")
+    return f"--score '{{ name = \"{config.name}\"{settings} }}'"
 
 
 class Exporter(Part, ABC):

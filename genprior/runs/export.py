@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -13,7 +14,7 @@ from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
 from genprior.storage.files import to_file
 
-__all__ = ["export", "exporter_for"]
+__all__ = ["default_file", "export", "exporter_for"]
 
 
 def exporter_for(path: Path, *, by_label: bool) -> str:
@@ -52,6 +53,23 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
         names = ", ".join(part.name for part in chosen)
         raise PlanError(f"several exporters write {ending}: {names}; name one of them with --exporter")
     return chosen[0].name
+
+
+def default_file(folder: Path, *, seed: int, label: str | None, text: Sequence[str], by_label: bool) -> Path:
+    """The file of samples if none is named: its name tells what was asked for, other than seed 0.
+
+    For example `samples-label-7-seed-1.png`; a text is shortened to 40 letters and digits.
+    """
+    words = ["samples"]
+    words += ["labels"] if by_label else []
+    words += [f"label-{_plain(label)}"] if label is not None else []
+    words += [_plain(each) for each in text]
+    words += [f"seed-{seed}"] if seed else []
+    return folder / f"{'-'.join(words)[:120]}.png"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w]+", "-", text).strip("-")[:40]
 
 
 def export(

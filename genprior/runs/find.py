@@ -41,6 +41,8 @@ class Pending:
     """Its resolved recipe; None if it cannot be read."""
     facts: Facts | None = None
     """The content of its run.json; None if it cannot be read, or before its training began."""
+    system_error: str = ""
+    """What the operating system said when it could not read the run; empty for a run that is damaged or unfinished."""
 
 
 def nothing_finished(paths: Sequence[object], missing: Sequence[str]) -> RunError:
@@ -56,7 +58,7 @@ def nothing_at(path: Path) -> RunError:
 
 
 def _no_folder(path: Path, remedy: str) -> RunError:
-    return RunError(f"there is no folder {path}{_beside(path) or f'; {remedy}'}")
+    return RunError(f"there is no folder {path}; {remedy}{_beside(path)}")
 
 
 def _beside(path: Path) -> str:
@@ -117,7 +119,8 @@ def look_at(folder: Path, notes: list[str]) -> Run | Pending:
         return Pending(run.label, folder, state, run.plan, run.facts)
     except Exception as error:  # a damaged run, or one of a removed plugin, must not hide the others
         notes.append(f"{folder} cannot be read: {error}")
-        return Pending(folder.parent.name, folder, "cannot be read")
+        of_system = str(error) if isinstance(error, OSError) else ""
+        return Pending(folder.parent.name, folder, "cannot be read", system_error=of_system)
 
 
 def run_folders(path: Path, pattern: str = "**/run.json") -> list[Path]:

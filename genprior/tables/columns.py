@@ -272,6 +272,9 @@ def _why_empty(
     key = column_key.partition("@")[0]
     if any(other.partition("@")[0] == key for each in scores for other in each):
         return "measured with another protocol, in another column"
+    for part in (each for entry in group for each in entry.measured):
+        if key in columns_of([part.config.make()]):
+            return f"score '{part.config.name}' has no such number for these images"
     return "not measured"
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "table_below",
     "table_of_jobs",
     "title_of",
+    "unread_among",
     "write_table_of_jobs",
 ]
 
@@ -58,7 +59,7 @@ def table_below(paths: Sequence[Path]) -> Table:
     missing = [str(each.folder) for each in found if isinstance(each, Pending)]
     if not runs:
         raise nothing_finished(paths, missing)
-    return _table(title_of(runs), runs, missing, notes)
+    return dataclasses.replace(_table(title_of(runs), runs, missing, notes), unread=unread_among(found))
 
 
 def table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
@@ -131,7 +132,12 @@ def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Ru
     if len(steps) > 1:
         named = "; ".join(f"{n:,}: {', '.join(dict.fromkeys(steps[n]))}" for n in sorted(steps))
         notes.append(f"The rows were trained for different numbers of steps ({named}).")
-    return runs, _table(recipe.title, runs, missing, notes)
+    return runs, dataclasses.replace(_table(recipe.title, runs, missing, notes), unread=unread_among(found))
+
+
+def unread_among(found: Sequence[Run | Pending]) -> tuple[str, ...]:
+    """The runs that the operating system could not read, each with what it said."""
+    return tuple(f"{e.folder}: {e.system_error}" for e in found if isinstance(e, Pending) and e.system_error)
 
 
 def _seed_of(folder: Path) -> tuple[int, str]:

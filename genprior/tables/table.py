@@ -92,6 +92,8 @@ class Table:
     """Why a column cannot be compared with published numbers, by the column's key."""
     notes: tuple[str, ...] = ()
     """Notes on rows and columns."""
+    unread: tuple[str, ...] = ()
+    """Runs that the operating system could not read, each with what it said; a note tells of each."""
 
     def row(self, label: str) -> Row:
         """The row of this label."""
@@ -221,8 +223,12 @@ class Table:
         return [f"[{place}] {note}" for place, note in enumerate(notes, 1)]
 
     def protocol(self) -> list[str]:
-        """The protocol of each column, one line per column."""
-        return [f"{c.title}: {self.protocols[c.key]}" for c in self.columns if c.key in self.protocols]
+        """The protocol of each column; columns of one protocol, as those of one score, share a line."""
+        titles: dict[str, list[str]] = {}
+        for c in self.columns:
+            if c.key in self.protocols:
+                titles.setdefault(self.protocols[c.key], []).append(c.title)
+        return [f"{', '.join(columns)}: {protocol}" for protocol, columns in titles.items()]
 
     def footnote(self) -> str:
         """The number of seeds, the rows that are images, the direction of the scores, caveats, the meaning of bold, and unfinished runs."""

@@ -36,7 +36,7 @@ def test_why_a_cell_is_empty_stands_below_the_table(small, copy, call, tmp_path)
     unfinished(copy / "AAE" / "seed-0")
     table, shown = table_of(call, tmp_path, copy / "AAE" / "seed-0", small / "runs", few, large, vivid, *scores)
     reasons = {row["label"]: row["empty"] for row in table["rows"]}
-    assert reasons["few"]["parzen"] == "has 50 images, 60 are needed"
+    assert reasons["few"]["parzen"] == "there are 50 images, and it takes 60; give it more, or --samples 50"
     assert reasons["large"]["parzen"].startswith("its images are 16x16 and those of digits 8x8")
     assert reasons["vivid"]["parzen"] == "its images are in colour, and those of digits are grey; convert them"
     assert reasons["few"]["elbo"] == "this score needs the model, but there are only images"
@@ -44,7 +44,7 @@ def test_why_a_cell_is_empty_stands_below_the_table(small, copy, call, tmp_path)
         ["parzen", "elbo", "mutual_information", "aggregated_kl"], "trained 2 of 4 steps"
     )
     assert "does not know these densities" in reasons[f"{small / 'runs'}: AAE"]["elbo"]
-    for text in ("[1] ", "has 50 images, 60 are needed", "trained 2 of 4 steps"):
+    for text in ("[1] ", "there are 50 images, and it takes 60; give it more, or --samples 50", "trained 2 of 4 steps"):
         assert text in shown
 
 

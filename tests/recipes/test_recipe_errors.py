@@ -207,7 +207,7 @@ def test_settings_without_effect_are_refused(setting, text, tiny):
 
 def test_a_missing_or_broken_file_says_so(tiny):
     assert "there is no recipe file" in message(tiny.with_name("tinny.toml"))
-    assert "did you mean 'tiny.toml'?" in message(tiny.with_name("tinny.toml"))
+    assert f"did you mean {tiny}?" in message(tiny.with_name("tinny.toml"))
     edited(tiny, ("steps = 6", "steps = = 6"))
     assert "is not valid TOML: Invalid value (at line 4" in message(tiny)
 
