@@ -1,7 +1,7 @@
 """Trains jobs in parallel, in processes of this machine.
 
-A worker receives one job at a time through its pipe and answers with messages: its progress, then the scores or the
-error. Anything that arrives while it trains stops it with a checkpoint: the request to stop, and the end of the pipe
+A worker receives one job at a time through its pipe and answers with messages: its progress and warnings, then the
+scores or the error. Anything that arrives while it trains stops it with a checkpoint: the request to stop, and the end of the pipe
 when the parent is gone.
 """
 
@@ -15,8 +15,9 @@ import signal
 import threading
 import tomllib
 import traceback
+import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 
-from genprior.errors import GenpriorError, Interrupted
+from genprior.errors import GenpriorError, GenpriorWarning, Interrupted
 from genprior.launch.reporter import Reporter, default_jobs, failure_of, signals_to_stop, stop_on_interrupt
 from genprior.recipe.plan import Plan
 from genprior.registry import installed
@@ -45,6 +46,7 @@ def _work(pipe: connection.Connection, threads: int, device: str, last_good: boo
     """Train the jobs that arrive, one after another, until the pipe ends or None arrives."""
     stop = _stop_of_worker()
     torch.set_num_threads(threads)
+    warnings.showwarning = _to_parent(pipe)
     with contextlib.suppress(EOFError, OSError):  # the parent is gone: the checkpoint is written, nobody wants more
         while not stop.is_set() and (job := pipe.recv()) is not None:
             pipe.send(_trained(job, device, pipe, stop, last_good))
@@ -82,6 +84,17 @@ def _trained(
         return "finished", trainer.run()
     except Exception as error:  # even a bug of a plugin fails only its row
         return "failed", _portable(error), traceback.format_exc()
+
+
+def _to_parent(pipe: connection.Connection) -> Callable[..., None]:
+    """A `warnings.showwarning` that lets the parent show the warning, as it shows its own."""
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+        # Classes of plugins may not be there to be read by the parent.
+        known = next(each for each in category.__mro__ if each is GenpriorWarning or each.__module__ == "builtins")
+        _tell(pipe, ("warning", str(message), known, filename, lineno))
+
+    return show
 
 
 def _tell(pipe: connection.Connection, message: Any) -> None:
@@ -151,6 +164,7 @@ class _Team:
         self._workers: list[_Worker] = []
         self._failures: list[Exception] = []
         self._stopping = False
+        self._warned: set[tuple[Any, ...]] = set()
         # Started later, it would unblock the signals between the starts of two workers.
         resource_tracker.ensure_running()
 
@@ -200,6 +214,12 @@ class _Team:
             return
         if kind == "progress":
             self._reporter.progress(worker.job, *content)
+            return
+        if kind == "warning":
+            if tuple(content) not in self._warned:
+                self._warned.add(tuple(content))
+                text, category, filename, lineno = content
+                warnings.showwarning(category(text), category, filename, lineno)
             return
         if kind == "finished":
             self._reporter.finished(worker.job, *content)

@@ -238,6 +238,8 @@ class Exporter(Part, ABC):
     """Whether it lays a picture out by label; it may share an ending with an exporter that does not."""
     writes: ClassVar[str] = "a picture of independent images"
     """A description of its files, for messages."""
+    class_names: Sequence[str] = ()
+    """The classes of the run's data in label order, set before `write`; empty if they have no names."""
 
     @classmethod
     def for_classes(cls, classes: int) -> PartConfig:

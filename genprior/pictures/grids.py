@@ -28,6 +28,8 @@ __all__ = ["draw_curves", "draw_grid", "is_side_by_side", "printable", "side_by_
 PADDING = 2
 """Pixels between the images of a grid, as in the paper's figures."""
 PANELS_A_LINE = 4
+_HEADING = 10
+"""Height of the names of columns in pixels."""
 _SOFTWARE = "genprior"
 """The metadata `Software` of pictures side by side."""
 _NO_CURVE = ("step", "seconds")
@@ -35,7 +37,7 @@ _NO_CURVE = ("step", "seconds")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10) -> None:
+def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10, names: Sequence[str] = ()) -> None:
     """Write images as one PNG, row by row, with two black pixels between them.
 
     100 images of 32 x 32 in 10 columns make 342 x 342 pixels, as in the paper's figures.
@@ -44,11 +46,17 @@ def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10) -
         images: uint8 [n, c, h, w], shown as `printable` says.
         path: the PNG to write.
         columns: images per row.
+        names: a name above each column, upright if one is wider than the images; none by default.
 
     Raises:
-        DataError: there are no images, or they are not uint8 [n, c, h, w].
+        DataError: there are no images, they are not uint8 [n, c, h, w], or the numbers of names and columns differ.
     """
-    _write(path, _png(_tile(images, columns)))
+    if names and len(names) != columns:
+        raise DataError(f"a grid of {columns} columns needs as many names; {len(names)} were given")
+    tile = _tile(images, columns)
+    if names:
+        tile = torch.cat([_headings(names, images.shape[3] + PADDING, tile.shape[2]), tile], dim=1)
+    _write(path, _png(tile))
 
 
 def side_by_side(panels: Mapping[str, Tensor], path: str | os.PathLike[str], columns: int = 10) -> None:
@@ -149,6 +157,28 @@ def _tile(images: Tensor, columns: int) -> Tensor:
         return tiled[:, : height + 2 * PADDING, : width + 2 * PADDING]
     tiled = make_grid(images, nrow=columns, padding=PADDING)
     return tiled
+
+
+def _headings(names: Sequence[str], step: int, width: int) -> Tensor:
+    """White names on black, the i-th above column i of a grid whose columns are `step` pixels apart, uint8 [3, H, W]."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(_HEADING)
+    shown = [" ".join(name.split())[:40] for name in names]
+    widths = [math.ceil(font.getlength(name)) for name in shown]
+    high = _HEADING + 4
+    upright = max(widths) > step - PADDING
+    picture = Image.new("RGB", (width, (max(widths) + PADDING if upright else high)))
+    for place, (name, wide) in enumerate(zip(shown, widths, strict=True)):
+        text = Image.new("RGB", (max(1, wide), high))
+        ImageDraw.Draw(text).text((0, 0), name, font=font, fill="white")
+        if upright:
+            text = text.rotate(90, expand=True)
+        middle = PADDING + place * step + (step - PADDING) // 2
+        picture.paste(text, (middle - text.width // 2, picture.height - text.height))
+    return (
+        torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(*picture.size[::-1], 3).permute(2, 0, 1)
+    )
 
 
 def _aspect(tile: Tensor) -> float:

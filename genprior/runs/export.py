@@ -97,6 +97,7 @@ def export(
     part = cast(type[Exporter], installed().find(Exporter.kind, name))
     model = run.model
     exporter: Exporter = part.for_classes(len(run.classes)).make()
+    exporter.class_names = tuple(run.classes)
     index = None if label is None else run.label_index(label)
     if text is not None and not isinstance(exporter, TextExporter):
         able = [part.name for part in installed().all() if issubclass(part, TextExporter)]

@@ -171,7 +171,8 @@ def test_samples_are_those_of_the_library(trained, call, tmp_path):
         (["{table}", "--row", "AAF"], "there is no row 'AAF' in {table}; did you mean 'AAE'? Possible: AAE, [A]\n"),
         (
             ["{table}/none"],
-            "there is no folder {table}/none; give a run's folder, such as runs/<recipe>/<row>/seed-0\n",
+            "there is no folder {table}/none; give a run's folder, such as runs/<recipe>/<row>/seed-0. The folders and "
+            "recipes there: {table}/AAE, {table}/[A]\n",
         ),
         (
             ["{table}/AAE", "--to", "x.gif"],
@@ -203,7 +204,7 @@ def test_a_grid_of_labels_has_a_column_for_each_class(recipe, call):
     result = call("sample", out, "--grid", "labels", "--n", 30, "--to", picture)
     assert result.exit_code == 0, result.output
     with Image.open(picture) as image:
-        assert image.size == (10 * 10 + 2, 3 * 10 + 2)
+        assert image.size == (10 * 10 + 2, 14 + 3 * 10 + 2)  # below the names of the classes
     one = call("sample", out, "--label", "3", "--n", 4, "--to", recipe.parent / "three.npz")
     assert one.exit_code == 0, one.output
     with np.load(recipe.parent / "three.npz") as arrays:

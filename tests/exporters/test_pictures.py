@@ -101,7 +101,7 @@ def test_curves_are_the_rows(tmp_path, monkeypatch):
     real = pictures._render
     monkeypatch.setattr(pictures, "_render", lambda figure: drawn.append(figure) or real(figure))
     rows = [
-        {"step": 1, "loss": 2.0, "phase": "a", "done": False},
+        {"step": 1, "seconds": 0.5, "loss": 2.0, "phase": "a", "done": False},
         {"step": 2, "loss": math.nan, "critic": 0.5},
         {"step": 3, "loss": math.inf, "critic": 0.25},
         {"loss": 9.0},
@@ -116,7 +116,29 @@ def test_curves_are_the_rows(tmp_path, monkeypatch):
     assert picture_of(tmp_path / "curves.png").std() > 0
 
 
-@pytest.mark.parametrize("rows", [[], [{"step": 1}], [{"loss": 1.0}], [{"step": 1, "phase": "a"}]])
+@pytest.mark.parametrize(("names", "upright"), [(("a", "b", "c"), False), (("a", "automobile", "c"), True)])
+def test_names_stand_above_their_columns(tmp_path, names, upright):
+    draw_grid(noise(6, size=16), tmp_path / "plain.png", columns=3)
+    draw_grid(noise(6, size=16), tmp_path / "named.png", columns=3, names=names)
+    plain, named = picture_of(tmp_path / "plain.png"), picture_of(tmp_path / "named.png")
+    high = len(named) - len(plain)
+    assert np.array_equal(named[high:], plain)  # the images themselves are as without names
+    assert high == 14 if not upright else high > 40
+    for place in range(3):
+        assert named[:high, 2 + 18 * place : 18 + 18 * place].any(), f"no name above column {place}"
+    gaps = [named[:high, :2], named[:high, 18:20], named[:high, 36:38], named[:high, 54:]]
+    assert not any(gap.any() for gap in gaps)
+
+
+def test_as_many_names_as_columns(tmp_path):
+    with pytest.raises(DataError, match="a grid of 10 columns needs as many names; 2 were given"):
+        draw_grid(noise(4), tmp_path / "grid.png", names=("a", "b"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [{"step": 1}], [{"loss": 1.0}], [{"step": 1, "phase": "a"}], [{"step": 1, "seconds": 1}]]
+)
 def test_nothing_to_draw_is_refused(tmp_path, rows):
     with pytest.raises(RunError, match="no curves to draw"):
         draw_curves(rows, tmp_path / "curves.png")

@@ -113,7 +113,10 @@ def read_captions(folders: Sequence[Path], pictures: Collection[Path], wanted: s
             "set caption_column to the column of the captions"
         )
     for table in without:
-        notice(f"{table.path}: no captions are read from it: {table.lacks(wanted)}")
+        remedy = "set caption_column to the column of the captions, if there is one"
+        if _FILE_NAME not in table.columns:
+            remedy = f"if it has captions, call the column of the images' paths {_FILE_NAME}"
+        notice(f"{table.path}: no captions are read from it: {table.lacks(wanted)}; {remedy}")
     if not used:
         return None
     paths = tuple(table.path for table, _ in used)

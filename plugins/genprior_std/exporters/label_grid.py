@@ -16,6 +16,8 @@ __all__ = ["LabelGrid"]
 class LabelGrid(Exporter):
     """A PNG with one label per column and one noise vector per row, the same for all labels.
 
+    The name of its class stands above each column, where the data names classes.
+
     As in "Learning priors for adversarial autoencoders", figures of the supervised models: column = label s, row =
     noise z, two pixels apart.
     """
@@ -52,4 +54,5 @@ class LabelGrid(Exporter):
         labels = torch.arange(self.config.labels)[:, None].expand(-1, rows)
         # The same seed and stream for all columns, so that a row has one noise.
         columns = [generate_labels(model, y, seed=seed, stream=self.name) for y in labels]
-        draw_grid(torch.stack(columns, dim=1).flatten(0, 1), path, columns=self.config.labels)
+        names = self.class_names if len(self.class_names) == len(columns) else ()
+        draw_grid(torch.stack(columns, dim=1).flatten(0, 1), path, columns=len(columns), names=names)

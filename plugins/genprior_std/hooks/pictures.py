@@ -93,7 +93,7 @@ class Pictures(Hook):
             x_rec = run.model.reconstruct(as_batch(run.model, some, next(run.model.parameters()).device))
         if x_rec is not None:
             pairs = torch.stack([some.images, to_uint8(x_rec).cpu()], dim=1).flatten(0, 1)
-            draw_grid(pairs, folder / "reconstructions.png")
+            draw_grid(pairs, folder / "reconstructions.png", names=("held out", "reconstruction") * 5)
         with run.trained() as model:
             with seeded(run.seed, "codes"):
                 _draw_codes(model, test, self.config.images, folder / "codes.png", run.seed)
