@@ -204,8 +204,8 @@ def sample(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A file, by default samples[-seed-1 ...].png in the run folder; its ending selects the exporter (.png, "
-            ".npz, or a plugin's).",
+            help="A file, by default samples[-seed-1 ...].png in the run folder; its ending selects the exporter "
+            "(.png, .npz, or a plugin's).",
         ),
     ] = None,
     layout: Annotated[

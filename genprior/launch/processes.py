@@ -1,8 +1,8 @@
 """Trains jobs in parallel, in processes of this machine.
 
 A worker receives one job at a time through its pipe and answers with messages: its progress and warnings, then the
-scores or the error. Anything that arrives while it trains stops it with a checkpoint: the request to stop, and the end of the pipe
-when the parent is gone.
+scores or the error. Anything that arrives while it trains stops it with a checkpoint: the request to stop, and the end
+of the pipe when the parent is gone.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _tile(images: Tensor, columns: int) -> Tensor:
 
 
 def _headings(names: Sequence[str], step: int, width: int) -> Tensor:
-    """White names on black, the i-th above column i of a grid whose columns are `step` pixels apart, uint8 [3, H, W]."""
+    """White names on black, name i above column i of a grid whose columns are `step` pixels apart, uint8 [3, H, W]."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(_HEADING)

@@ -24,10 +24,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def digits():
     """Handwritten digits uint8 [1797, 1, 16, 16] in a random order, and their labels."""
-    images, labels = (
-        torch.cat(parts)
-        for parts in zip(*((s.images, s.labels) for s in map(Digits.Config(size=16).make().load, ("train", "test"))))
-    )
+    splits = [Digits.Config(size=16).make().load(split) for split in ("train", "test")]
+    images, labels = torch.cat([s.images for s in splits]), torch.cat([s.labels for s in splits])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     return images[order], labels[order]
 

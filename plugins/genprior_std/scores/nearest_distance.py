@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -25,7 +27,7 @@ def nearest_distances(generated: Tensor, real: Tensor) -> Tensor:
     # By differences, not by |x|^2 - 2 x.y + |y|^2, whose rounding would keep the distance to a copy from being 0.
     mode = "donot_use_mm_for_euclid_dist"
     nearest = [torch.cdist(block, y, compute_mode=mode).amin(1) for block in torch.split(x, ROWS)]
-    return torch.cat(nearest) / x.shape[1] ** 0.5
+    return torch.cat(nearest) / math.sqrt(x.shape[1])
 
 
 class NearestDistance(DistanceScore):
