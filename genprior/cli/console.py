@@ -108,7 +108,8 @@ def refuse_unread(table: Any) -> None:
     if table.unread:
         count = "1 run" if len(table.unread) == 1 else f"{len(table.unread)} runs"
         raise SystemFailure(
-            f"the table lacks {count} that could not be read: {'; '.join(table.unread)}. Check the disk and the permissions, and give the same command again"
+            f"the table lacks {count} that could not be read: {'; '.join(table.unread)}. "
+            "Check the disk and the permissions, and give the same command again"
         )
 
 

@@ -231,7 +231,7 @@ class Table:
         return [f"{', '.join(columns)}: {protocol}" for protocol, columns in titles.items()]
 
     def footnote(self) -> str:
-        """The number of seeds, rows of images, the direction of the scores, caveats, what bold means, unfinished runs."""
+        """The number of seeds, rows of images, direction of the scores, caveats, what bold means, unfinished runs."""
         seeds = sorted({len(row.seeds) for row in self.rows if row.seeds}) or [1]
         several = f"{seeds[0]} to {seeds[-1]}" if seeds[0] < seeds[-1] else f"{seeds[-1]}"
         over = f"Mean ± standard deviation over {several} seeds." if seeds[-1] > 1 else "One seed."

@@ -42,10 +42,8 @@ def test_a_score_without_a_number_of_samples_has_none_to_change(small, call):
 def test_fewer_images_than_samples_are_refused_where_nothing_else_is_measured(call, tmp_path):
     few = png_folder(tmp_path / "few", noise(50))
     said = refused(call, few, "--score", PARZEN, "--data", DIGITS)
-    assert (
-        "nothing could be measured:\n  few: score 'parzen': there are 50 images, and it takes 60; give it more, or --samples 50"
-        in said
-    )
+    few = "few: score 'parzen': there are 50 images, and it takes 60; give it more, or --samples 50"
+    assert f"nothing could be measured:\n  {few}" in said
 
 
 def test_runs_without_a_checkpoint_or_an_end(copy, call):

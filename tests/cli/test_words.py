@@ -45,14 +45,14 @@ FILES = {
     "no ending": ("check recipes/vae_gan", "no recipe file recipes/vae_gan; did you mean recipes/vae_gan.toml?\n"),
     "no folder": ("check vae_gan.toml", "no recipe file vae_gan.toml; did you mean recipes/vae_gan.toml?\n"),
     "a folder too few": ("check recipes/began.toml", "did you mean recipes/gans/began.toml?\n"),
-    "a folder": ("check recipes/gans", "recipes/gans is a folder, and a recipe is a file. The recipes there: recipes/gans/"),
-    "another folder": ("check recipe/a.toml", "there is no recipe file recipe/a.toml, nor a folder recipe; give the path"),
+    "a folder": ("check recipes/gans", "recipes/gans is a folder, and a recipe is a file. The recipes there: rec"),
+    "another folder": ("check recipe/a.toml", "there is no recipe file recipe/a.toml, nor a folder recipe; give"),
     "a run that is not there": (
         "show runs/nope",
         "there is nothing at runs/nope: no folder of runs and no recipe. The folders and recipes there: runs/vae_gan-",
     ),
-    "a run by its recipe": ("show runs/vae_gan", "at runs/vae_gan: no folder of runs and no recipe; did you mean runs/"),
-    "a row below no run": ("sample runs/vae_gan/AAE", "no folder runs/vae_gan/AAE; give a run's folder, such as runs/<"),
+    "a run by its recipe": ("show runs/vae_gan", "at runs/vae_gan: no folder of runs and no recipe; did you mean run"),
+    "a row below no run": ("sample runs/vae_gan/AAE", "no folder runs/vae_gan/AAE; give a run's folder, such as runs"),
     "runs to compare": ("bench runs/vae_gan_quick", "or folders above them; did you mean runs/vae_gan-quick?\n"),
     "the folder of runs": ("show nope", "there is nothing at nope: no folder of runs and no recipe. The folders and"),
 }  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_missing_file_or_folder(case, call, folder):
 
 
 KINDS = {
-    "gaussian": "there is no kind of part 'gaussian'; did you mean `genprior parts prior gaussian`? Kinds: conditioner,",
+    "gaussian": "there is no kind of part 'gaussian'; did you mean `genprior parts prior gaussian`? Kinds: condition",
     "mlp": "did you mean `genprior parts decoder mlp` or `genprior parts encoder mlp`? Kinds: ",
     "gausian": "did you mean `genprior parts prior gaussian`? Kinds: ",
     "priors": "there is no kind of part 'priors'; did you mean 'prior'? Possible: ",

@@ -180,6 +180,20 @@ def test_nearest_distance_shows_copies_and_noise(digits, measure):
     assert found[key] > 1.2 * found[f"real_{key}"]
 
 
+def test_nearest_distance_to_all_images_and_under_the_classifier(make_context):
+    context = make_context()
+    found = {
+        reference: NearestDistance.Config(samples=30, reference=reference).make().measure(context)
+        for reference in ("train", "test")
+    }
+    found["all"] = NearestDistance.Config(samples=30, reference="all").make().measure(context)
+    key = "random_features_nearest_distance"
+    assert found["all"].keys() == found["test"].keys() == {key}
+    assert found["all"][key] < min(found["train"][key], found["test"][key])
+    under_classifier = NearestDistance.Config(samples=30, extractor="classifier").make().measure(context)
+    assert under_classifier.keys() == {"classifier_nearest_distance", "real_classifier_nearest_distance"}
+
+
 @pytest.mark.parametrize("part", [FID, KID, PrecisionRecall, NearestDistance])
 def test_columns_and_protocol_name_the_features(part):
     score = part.Config(extractor="random", samples=1000).make()

@@ -165,8 +165,8 @@ def check_classes(train: ImageSet) -> None:
     if len(train.classes) < 2:
         raise ScoreError(
             f"the classifier learns the classes of the data set, and this one has {len(train.classes)} "
-            "(images without labels cannot be scored this way); give it labels, or score with another network: 'fid' with "
-            'extractor = "random", which needs nothing, or with extractor = "inception", or \'inception_score\''
+            "(images without labels cannot be scored this way); give it labels, or score with another network: 'fid' "
+            'with extractor = "random", which needs nothing, or with extractor = "inception", or \'inception_score\''
         )
     low, high = int(train.labels.min()), int(train.labels.max())
     if low < 0 or high >= len(train.classes):

@@ -141,6 +141,6 @@ def _advice() -> str:
 
     return (
         f"either connect this machine once, so that they are downloaded from {URL_INCEPTION_V3}, or fetch that file "
-        "elsewhere and name it in the score's 'weights'. Without them, score with the setting extractor = \"classifier\" "
+        "elsewhere and name it in the score's 'weights'. Without them, score with extractor = \"classifier\" "
         "(for data with labels) or extractor = \"random\" (for any images), or the score 'classifier_score'"
     )

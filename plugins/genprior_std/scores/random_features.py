@@ -1,4 +1,4 @@
-"""Features of a network that is never trained, for images without labels where the Inception weights are not at hand."""
+"""Features of a network that is never trained, for images without labels and machines without Inception weights."""
 
 from __future__ import annotations
 
