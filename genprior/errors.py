@@ -174,7 +174,7 @@ def system_error(error: OSError, *, training: bool = False) -> SystemFailure:
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:
-    """The end of an error message: a valid name that begins with `name` or is close to it, and all valid names.
+    """The end of an error message: a valid name that begins with `name` or is close to it, in any case, and all valid names.
 
     Args:
         name: the name that the user gave.
@@ -184,7 +184,8 @@ def did_you_mean(name: str, possible: Iterable[str]) -> str:
         For example `; did you mean 'gaussian'? Possible: gaussian, uniform`.
     """
     names = sorted(possible)
-    close = [each for each in names if len(name) > 2 and each.startswith(name)]
+    close = [each for each in names if each.lower() == name.lower()]
+    close = close or [each for each in names if len(name) > 2 and each.startswith(name)]
     if not close and len(name) < 100 and not name.isdecimal():  # of quadratic time; and no number is a slip of another
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     question = f"; did you mean '{close[0]}'?" if close else "."

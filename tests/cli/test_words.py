@@ -78,6 +78,12 @@ def test_the_name_of_a_part_in_place_of_its_kind(name, call):
     assert KINDS[name] in error_of(call("parts", name))
 
 
+def test_a_name_in_other_letters_is_meant(call, recipe):
+    assert "there is no row 'aae'; did you mean 'AAE'? Possible: AAE, [A]" in error_of(
+        call("check", recipe, "--rows", "aae")
+    )
+
+
 def test_a_name_that_begins_so_is_meant(call):
     said = error_of(call("figure", "fig10"))
     assert "there is no figure named 'fig10'; did you mean 'fig10_supervised'?" in said

@@ -85,7 +85,7 @@ def test_the_python_lines_train_and_sample(monkeypatch, tmp_path):
 def test_the_prior_of_the_readme_keeps_the_contract():
     (code,) = [text for kind, text in BLOCKS if kind == "python" and "class Laplace" in text]
     names: dict = {"__name__": "readme_prior"}
-    exec(compile(code, "README.md", "exec"), names)  # noqa: S102
+    exec(compile(code, "<README.md>", "exec"), names)  # noqa: S102
     check_prior(names["Laplace"])
     sizes = genprior.Sizes((1, 8, 8), 2, 0, 0)
     z = names["Laplace"].Config(scale=1.5).make(sizes).sample(torch.zeros(20_000, 0, dtype=torch.float64))
