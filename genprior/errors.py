@@ -174,7 +174,7 @@ def system_error(error: OSError, *, training: bool = False) -> SystemFailure:
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:
-    """The end of an error message: a valid name that begins with `name` or is close to it, in any case, and all valid names.
+    """The end of an error message: a valid name that begins with `name` or is close to it, and all valid names.
 
     Args:
         name: the name that the user gave.

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from genprior.errors import GenpriorError
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
-__all__ = ["load_entry", "package_of", "stdout_to_stderr", "what_was_raised"]
+from genprior.errors import GenpriorError
+from genprior.version import __version__
+
+__all__ = ["load_entry", "package_of", "refused_version", "stdout_to_stderr", "what_was_raised"]
 
 
 def load_entry(entry: metadata.EntryPoint) -> Any:
@@ -29,6 +35,29 @@ def package_of(entry: metadata.EntryPoint) -> str:
     with contextlib.suppress(TypeError, KeyError):
         name, version = entry.dist.metadata["Name"], entry.dist.metadata["Version"]
     return f"{name or 'a package without a name'}{f' {version}' if version else ', version unknown'}"
+
+
+def refused_version(entry: metadata.EntryPoint) -> str | None:
+    """Why the plugin's metadata excludes this version of genprior; None if it does not."""
+    try:
+        lines = (entry.dist.requires if entry.dist is not None else None) or []
+    except TypeError:  # no METADATA file
+        return None
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        except (InvalidRequirement, UndefinedEnvironmentName, UndefinedComparison) as error:
+            # Requirements of other packages do not concern genprior, even if they cannot be read.
+            if re.match(r"\s*genprior(?![\w.-])", line, re.IGNORECASE):
+                return (
+                    f"its metadata has a requirement that cannot be read, '{line}': {str(error).partition(chr(10))[0]}"
+                )
+            continue
+        included = requirement.specifier.contains(__version__, prereleases=True)
+        if canonicalize_name(requirement.name) == "genprior" and applies and not included:
+            return f"it requires genprior{requirement.specifier}, and this is genprior {__version__}"
+    return None
 
 
 def what_was_raised(error: BaseException) -> str:

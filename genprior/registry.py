@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pluggy
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from genprior import hookspecs, parts
 from genprior.errors import NameTaken, PluginError, did_you_mean
@@ -314,29 +310,6 @@ def _check_offer(hooks: Sequence[pluggy.HookCaller] | None, origin: Origin, offe
         )
 
 
-def _refused_version(entry: importlib.metadata.EntryPoint) -> str | None:
-    """Why the plugin's metadata excludes this version of genprior; None if it does not."""
-    try:
-        lines = (entry.dist.requires if entry.dist is not None else None) or []
-    except TypeError:  # no METADATA file
-        return None
-    for line in lines:
-        try:
-            requirement = Requirement(line)
-            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        except (InvalidRequirement, UndefinedEnvironmentName, UndefinedComparison) as error:
-            # Requirements of other packages do not concern genprior, even if they cannot be read.
-            if re.match(r"\s*genprior(?![\w.-])", line, re.IGNORECASE):
-                return (
-                    f"its metadata has a requirement that cannot be read, '{line}': {str(error).partition(chr(10))[0]}"
-                )
-            continue
-        included = requirement.specifier.contains(__version__, prereleases=True)
-        if canonicalize_name(requirement.name) == "genprior" and applies and not included:
-            return f"it requires genprior{requirement.specifier}, and this is genprior {__version__}"
-    return None
-
-
 def load(entries: list[importlib.metadata.EntryPoint] | None = None) -> Registry:
     """A registry of every installed plugin; a plugin that cannot be loaded is isolated and recorded.
 
@@ -349,7 +322,7 @@ def load(entries: list[importlib.metadata.EntryPoint] | None = None) -> Registry
     plugins = entries if entries is not None else list(importlib.metadata.entry_points(group=GROUP))
     for entry in sorted(plugins, key=lambda e: (e.name != "std", e.name)):
         origin = Origin(entry.name, package_of(entry))
-        reason = _refused_version(entry)
+        reason = refused_version(entry)
         if reason:
             registry.broken.append(Broken(origin, reason))
             continue

@@ -196,4 +196,4 @@ def array_images(images: np.ndarray, what: str, bounds: tuple[float, float] | No
     Raises:
         DataError: their shape, dtype or range is another one.
     """
-    return array_to_uint8(_channels_first(images, what), what, bounds)
+    return array_to_uint8(_channels_first(images, what, None), what, bounds)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genprior.engine.optimise import learning_rate
 from genprior.errors import RunError
-from genprior.parts import OptimiserConfig
+from genprior.parts import Model, OptimiserConfig
 from genprior.recipe.plan import Plan
 from genprior.runs.changed_runs import refuse_changed
 from genprior.runs.divergence import warn_of_damaged
@@ -76,7 +76,8 @@ def _reasons_against(files: RunFolder, plan: Plan, steps: int) -> Iterator[str]:
     by_default = sorted({name.partition(".")[0] for name in saved.under("model")} - own)
     rates: list[tuple[OptimiserConfig, list[str]]] = [(plan.optimiser[name], [name]) for name in sorted(own)]
     rates += [(plan.optimiser["default"], by_default)] if by_default else []
-    if plan.model.part.uses_share:
+    model = plan.model.part
+    if issubclass(model, Model) and model.uses_share:
         yield f"the losses of model '{plan.model.name}' depend on the share of the run that is done"
     for config, modules in rates:
         name = config.schedule.name if config.schedule is not None else "constant"
