@@ -18,7 +18,7 @@ import pluggy
 
 from genprior import hookspecs, parts
 from genprior.errors import NameTaken, PluginError, did_you_mean
-from genprior.loading import load_entry, package_of, stdout_to_stderr, what_was_raised
+from genprior.loading import load_entry, package_of, refused_version, stdout_to_stderr, what_was_raised
 from genprior.parts.base import a_kind
 from genprior.version import __version__
 
