@@ -12,7 +12,6 @@ import functools
 import inspect
 import json
 import sys
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
 from pydantic import BaseModel  # noqa: E402
 
-from genprior.recipe.optimiser import OptimiserConfig, ScheduleConfig  # noqa: E402
 from genprior.recipe.plan import RunConfig  # noqa: E402
 from genprior.recipe.settings import settings_of  # noqa: E402
 from genprior.registry import GROUP, KINDS, Registry, load  # noqa: E402
@@ -34,6 +32,8 @@ FORMS = {
     "score": '`scores = [{ name = "NAME", ... }, ...]`. A change replaces the whole list.',
     "model": '`[model]`: `model = { name = "NAME", ... }`. Its parts are tables in it, such as `[model.prior]`.',
     "hook": "`[run.hooks.NAME]`, without `name`.",
+    "optimiser": "`[optimiser.default]`, and `[optimiser.MODULE]` with what differs for a module.",
+    "schedule": "`schedule` of an optimiser.",
 }
 """Where a recipe has parts of a kind that stand in no other part."""
 
@@ -47,7 +47,7 @@ def reference(registry: Registry) -> str:
     """The whole reference as Markdown."""
     kinds = [kind for kind in KINDS if registry.names(kind) and kind in FORMS.keys() | places(registry).keys()]
     first = [kind for kind in FORMS if kind in kinds]
-    sections = [run(), *methods()]
+    sections = [run()]
     sections += [section(kind, registry) for kind in (*first, *(kind for kind in kinds if kind not in first))]
     headings = [each.partition("\n")[0].removeprefix("## ") for each in sections]
     contents = ", ".join(f"[{each}](#{each.lower().replace(' ', '-')})" for each in headings)
@@ -59,28 +59,14 @@ def run() -> str:
     return f"## Run\n\n`[run]`. {sentence(RunConfig)}\n\n{table(RunConfig)}"
 
 
-def methods() -> Iterator[str]:
-    """The sections on optimisers and schedules."""
-    for heading, form, family in (
-        (
-            "Optimiser",
-            "`[optimiser.default]`, and `[optimiser.MODULE]` with what differs for a module",
-            OptimiserConfig,
-        ),
-        ("Schedule", "`schedule` of an optimiser", ScheduleConfig),
-    ):
-        lines = [f"## {heading}", f"{form}. {sentence(family)} Without a name it is `{family.default}`."]
-        for name, config in family.methods.items():
-            lines += [f"### {heading.lower()} `{name}`", sentence(config), table(config)]
-        yield "\n\n".join(lines)
-
-
 def section(kind: str, registry: Registry) -> str:
     """The section on a kind of parts, with all its parts."""
     taken = places(registry).get(kind, {})
     where = "; ".join(f"`{field}` of {owner} {', '.join(names)}" for (field, owner), names in sorted(taken.items()))
     lines = [f"## {kind.capitalize()}", sentence(KINDS[kind])]
-    lines.append(FORMS.get(kind) or f"Where it stands: {where}.")
+    form = FORMS.get(kind) or f"Where it stands: {where}."
+    default_name = registry.default_name(kind)
+    lines.append(form if default_name is None else f"{form} Without a name it is `{default_name}`.")
     for name in registry.names(kind):
         part = registry.find(kind, name)
         default = " On by default." if name in registry.hooks_by_default() and kind == "hook" else ""
