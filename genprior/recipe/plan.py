@@ -99,6 +99,8 @@ class RunConfig(BaseModel):
     """Steps between sample grids."""
     hooks: dict[str, HookSpec] = {}
     """Settings of hooks, by their names; hooks that are on by default need not be named."""
+    skip_hook_functions: tuple[str, ...] = ()
+    """Plugins whose hook functions, such as `genprior_step_done`, are not called, by the names of their entry points."""
 
     @field_validator("steps", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 from types import FrameType
+from typing import NamedTuple
 
 from genprior.engine.build import Builder
 from genprior.errors import GenpriorError, PartFailed
@@ -16,7 +17,7 @@ from genprior.loading import what_was_raised
 from genprior.parts import Model, Part, PartConfig
 from genprior.registry import Registry, installed
 
-__all__ = ["naming_parts", "part_failed", "place_of"]
+__all__ = ["Culprit", "culprit_of", "naming_parts", "part_failed", "place_of"]
 
 
 @contextlib.contextmanager
@@ -45,6 +46,27 @@ def naming_parts(row: str | None = None, registry: Registry | None = None) -> It
 
 def part_failed(error: BaseException, row: str | None = None, registry: Registry | None = None) -> PartFailed | None:
     """The error that names the part which raised `error`; None if no part did."""
+    culprit = culprit_of(error, registry)
+    if culprit is None:
+        return None
+    return PartFailed(f"row '{row}': {culprit.text}" if row is not None else culprit.text)
+
+
+class Culprit(NamedTuple):
+    """The part that raised an exception."""
+
+    part: type[Part]
+    text: str
+    """The part, its role and plugin, what it raised, and where in its plugin."""
+
+
+def culprit_of(error: BaseException, registry: Registry | None = None) -> Culprit | None:
+    """The registered part which raised `error`; None if no part did.
+
+    Args:
+        error: an exception that was raised and caught.
+        registry: the registry of the parts; the installed plugins by default.
+    """
     registry = registry or installed()
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
@@ -55,9 +77,8 @@ def part_failed(error: BaseException, row: str | None = None, registry: Registry
         if registry.offers(part):
             role = _role(owner, frames)
             named = f"{part.kind} '{part.name}'" + (f" ({role})" if role and role != part.kind else "")
-            where = f"row '{row}': " if row is not None else ""
             place = place_of(error, part.__module__)
-            return PartFailed(f"{where}{named} of {registry.origin(part)} raised {what_was_raised(error)}, at {place}")
+            return Culprit(part, f"{named} of {registry.origin(part)} raised {what_was_raised(error)}, at {place}")
     return None
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from genprior.engine.ranks import rank
-from genprior.errors import Interrupted, PartFailed
+from genprior.errors import GenpriorError, Interrupted, PartFailed
 from genprior.parts import ImageSet
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
@@ -18,7 +19,7 @@ from genprior.runs.clock import Clock
 from genprior.runs.divergence import warn_of_damaged, warn_of_skipped
 from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
-from genprior.runs.part_errors import naming_parts
+from genprior.runs.part_errors import naming_parts, part_failed
 from genprior.runs.row_training import RowTraining
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all
@@ -97,16 +98,31 @@ class Trainer(RowTraining):
             self._files.write_facts(self._facts(finished=False))
             if self.data.labelled is not None:
                 self._files.write_labelled(self.data.labelled.tolist())
-            self._listeners.started(self)
-            self._train(min(until or self.plan.run.steps, self.plan.run.steps))
-            if self.step < self.plan.run.steps:
-                return {}
-            warn_of_skipped(self.plan.label, self.guard.skipped, self.plan.run.steps)
-            scores = self.score()
-            self._files.write_scores(scores)
-            self._listeners.finished(self, scores)
-            self._files.write_facts(self._facts(finished=True))
-            return scores
+            with self._telling_of_ends():
+                self._listeners.started(self)
+                self._train(min(until or self.plan.run.steps, self.plan.run.steps))
+                return self._finish() if self.step == self.plan.run.steps else {}
+
+    @contextlib.contextmanager
+    def _telling_of_ends(self) -> Iterator[None]:
+        """Call the hooks if the `with` block is interrupted or fails."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # of a part too, which may call sys.exit()
+            named = error if isinstance(error, GenpriorError) else part_failed(error, self.plan.label, self._registry)
+            self._listeners.ended(self, named or error, interrupted=isinstance(error, Interrupted))
+            raise
+
+    def _finish(self) -> dict[str, float]:
+        """Score the trained row and complete its records."""
+        warn_of_skipped(self.plan.label, self.guard.skipped, self.plan.run.steps)
+        scores = self.score()
+        self._files.write_scores(scores)
+        if self.plan.scores:
+            self._listeners.evaluated(self, scores)
+        self._listeners.finished(self, scores)
+        self._files.write_facts(self._facts(finished=True))
+        return scores
 
     def score(self) -> dict[str, float]:
         """Measure all scores of the plan on samples drawn under the run's seed."""
@@ -144,7 +160,7 @@ class Trainer(RowTraining):
             failed = None
             with clock.paused():
                 try:
-                    self._listeners.step_done(self, self.step, record)
+                    self._tell_of_step(record)
                 except PartFailed as error:  # what is trained is kept
                     failed = error
             stopping = self._stop()
@@ -152,10 +168,25 @@ class Trainer(RowTraining):
                 self.check()
                 self.seconds = clock.total
                 self._write_checkpoint()
+                with clock.paused():
+                    self._tell_of_checkpoint(failed)
             if failed is not None:
                 raise failed
             if stopping and self.step < run.steps:
                 raise Interrupted(f"row '{self.plan.label}' stopped after {self.step} of {run.steps} steps")
+
+    def _tell_of_step(self, record: dict[str, Any] | None) -> None:
+        self._listeners.step_done(self, self.step, record)
+        if self.step % self.data.batches_per_epoch == 0:
+            self._listeners.epoch_done(self, self.step // self.data.batches_per_epoch)
+        if self.step % self.plan.run.sample_every == 0 or self.step == self.plan.run.steps:
+            self._listeners.sampled(self, self.step)
+
+    def _tell_of_checkpoint(self, failed: PartFailed | None) -> None:
+        """Call the hooks after a checkpoint, unless a hook has failed already, which ends the run."""
+        path = self._files.newest_checkpoint
+        if path is not None and failed is None and rank() == 0:
+            self._listeners.checkpoint_written(self, path)
 
     def _record(self, *, complete: bool) -> dict[str, Any]:
         """Write a line of metrics.jsonl; the last line of a run may be of fewer steps, and its sums are then kept."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from genprior import (
     Condition,
@@ -62,22 +63,24 @@ class Pictures(Hook):
         path = run.folder / "samples" / "real.png"
         if not path.exists():
             draw_grid(run.images("train").images[: self.config.samples], path)
-        if run.step and not (run.folder / "samples" / f"step-{run.step:08d}.png").exists():
+        drawn = run.step and run.model.makes_images and (not run.step % run.plan.run.sample_every or _at_end(run))
+        if drawn and not (run.folder / "samples" / f"step-{run.step:08d}.png").exists():
             self.step_done(run, run.step, None)
+            self.sampled(run, run.step, run.sample(self.config.samples))
 
     def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
-        """Draw a grid of samples every `run.sample_every` steps and at the end, always of the same codes.
+        """Draw the first pseudo-inputs of a VampPrior every `run.sample_every` steps and at the end, in one file."""
+        if step % run.plan.run.sample_every and not _at_end(run):
+            return
+        with run.trained() as model:
+            prior = model.part_for("prior")
+            if isinstance(prior, VampPrior):
+                shown = to_uint8(prior.first_pseudo_inputs(self.config.samples)).cpu()
+                draw_grid(shown, run.folder / "samples" / "pseudo_inputs.png")
 
-        A VampPrior also shows its first pseudo-inputs, in one file that is always of the latest of these steps.
-        """
-        plan, folder, n = run.plan.run, run.folder / "samples", self.config.samples
-        if step % plan.sample_every == 0 or step == plan.steps:
-            if run.model.makes_images:
-                draw_grid(run.sample(n), folder / f"step-{step:08d}.png")
-            with run.trained() as model:
-                prior = model.part_for("prior")
-                if isinstance(prior, VampPrior):
-                    draw_grid(to_uint8(prior.first_pseudo_inputs(n)).cpu(), folder / "pseudo_inputs.png")
+    def sampled(self, run: TrainingRun, step: int, images: Tensor) -> None:
+        """Draw a grid of samples, always of the same codes."""
+        draw_grid(images, run.folder / "samples" / f"step-{step:08d}.png")
 
     def finished(self, run: TrainingRun, scores: Mapping[str, float]) -> None:
         """Draw the curves, held-out images beside their reconstructions, and what the model has of the following.
@@ -101,6 +104,10 @@ class Pictures(Hook):
                 _draw_walk(model, self.config.columns, folder / "walk.png")
             with seeded(run.seed, "clusters"):
                 _draw_clusters(model, test, self.config, folder / "clusters.png", run.seed)
+
+
+def _at_end(run: TrainingRun) -> bool:
+    return bool(run.step == run.plan.run.steps)
 
 
 def _draw_codes(model: Model, test: ImageSet, n: int, path: Path, seed: int) -> None:
