@@ -1,4 +1,4 @@
-"""Checks each row with one training step on a few images, before training starts."""
+"""Checks each row with one training step on a few images, and what follows it, before training starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from genprior.errors import GenpriorError, PartFailed, PlanError, RecipeError, ScoreError
+from genprior.launch.rehearsal import rehearse
 from genprior.parts import ImageSet, TextConditioner
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
@@ -22,7 +23,9 @@ PREFLIGHT_BATCH = 12
 
 
 def preflight(recipe: Recipe, device: str = "auto") -> None:
-    """Take one step of each row on a few images, without writing, to find mistakes before training starts.
+    """Take one step of each row on a few images and rehearse what follows, to find mistakes before training starts.
+
+    Nothing is written but into a temporary folder.
 
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
@@ -31,7 +34,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     failed: list[Exception] = []
     with tempfile.TemporaryDirectory() as folder:
         read: dict[str, dict[str, ImageSet]] = {}
-        for plan in recipe.plans:
+        for place, plan in enumerate(recipe.plans):
             few = {
                 "batch": min(PREFLIGHT_BATCH, plan.run.batch),
                 "labelled_batch": None,
@@ -40,7 +43,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
             }
             small = plan.model_copy(update={"run": plan.run.model_copy(update=few)})
             splits = read.setdefault(plan.data.model_dump_json(), {})
-            trainer = Trainer(small, plan.run.seeds[0], Path(folder), device=device, splits=splits)
+            trainer = Trainer(small, plan.run.seeds[0], Path(folder, str(place)), device=device, splits=splits)
             try:
                 with naming_parts(), torch.random.fork_rng():
                     trainer.prepare()
@@ -48,7 +51,8 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                     _check_scores(plan, trainer)
                     trainer.one_step()
                     trainer.check()
-                    trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means()})
+                    trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means(reset=False)})
+                    rehearse(plan, trainer)
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(plan.label)
                 failed += [error] if isinstance(error, PartFailed) else []

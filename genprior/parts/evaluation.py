@@ -106,6 +106,11 @@ class Score(Part, ABC):
     higher_is_better: ClassVar[bool]
     needs_generated: ClassVar[bool] = False
     """Whether it needs generated images, so that a model that makes none is refused before training."""
+    rehearsed: ClassVar[bool] = True
+    """Whether a recipe's check measures it on 24 images, so that its mistakes show before training.
+
+    State False for a score that takes long on few images too, or that loads a network. A `ScoreError` is no mistake.
+    """
 
     def __init__(self, config: PartConfig) -> None:
         """Hold the settings."""

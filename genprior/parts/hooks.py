@@ -86,7 +86,7 @@ class Hook(Part):
         """A run is trained and scored."""
 
     def interrupted(self, run: TrainingRun) -> None:
-        """The user stopped the run after `run.step` steps; the checkpoint is written. An exception is only a warning."""
+        """The user stopped the run after `run.step` steps, with a checkpoint. An exception is only a warning."""
 
     def failed(self, run: TrainingRun, error: BaseException) -> None:
         """An error ended the run: a loss that is not finite, or what a part raised. An exception is only a warning."""

@@ -100,7 +100,7 @@ class RunConfig(BaseModel):
     hooks: dict[str, HookSpec] = {}
     """Settings of hooks, by their names; hooks that are on by default need not be named."""
     skip_hook_functions: tuple[str, ...] = ()
-    """Plugins whose hook functions, such as `genprior_step_done`, are not called, by the names of their entry points."""
+    """Plugins, by the names of their entry points, whose hook functions such as `genprior_step_done` are not called."""
 
     @field_validator("steps", mode="before")
     @classmethod

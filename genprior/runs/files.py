@@ -237,10 +237,10 @@ class RunFiles:
 
     def write_checkpoint(
         self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: KeepConfig
-    ) -> None:
-        """Write a checkpoint, and remove those that `keep` does not name.
+    ) -> Path:
+        """Write a checkpoint, remove those that `keep` does not name, and return its path.
 
         Raises:
             CheckpointError: it cannot be written; older checkpoints are kept.
         """
-        checkpoint.write(self.path / "checkpoints", step, tensors, facts, last=keep.last, every=keep.every)
+        return checkpoint.write(self.path / "checkpoints", step, tensors, facts, last=keep.last, every=keep.every)

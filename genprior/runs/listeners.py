@@ -124,7 +124,7 @@ class Listeners:
                     each.function.__module__,
                     None,
                     True,
-                    f'{RESUMES}; with [run] skip_hook_functions = ["{plugin}"] the run goes on without those of the plugin',
+                    f"{RESUMES}; with [run] skip_hook_functions = ['{plugin}'] the run goes on without the plugin's",
                     DEFAULT_SAMPLES,
                 )
             )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from genprior.engine.ranks import rank
 from genprior.errors import GenpriorError, Interrupted, PartFailed
 from genprior.parts import ImageSet
-from genprior.recipe.plan import Plan
+from genprior.recipe.plan import KeepConfig, Plan
 from genprior.registry import Registry
 from genprior.runs import records
 from genprior.runs.clock import Clock
@@ -138,6 +141,23 @@ class Trainer(RowTraining):
         )
         return measure_all([config.make() for config in self.plan.scores], context, self.plan.label)
 
+    def write_and_restore(self) -> tuple[Path, list[str]]:
+        """Write a checkpoint into the folder of a run that is not trained there, and resume from it.
+
+        Returns:
+            Its path, and the names of the tensors and facts that are not as they were.
+
+        Raises:
+            CheckpointError: it cannot be written, or not be read.
+        """
+        before = {name: tensor.detach().clone() for name, tensor in self._state.tensors().items()}
+        facts = json.loads(json.dumps(self._state.facts()))
+        path = self._files.write_checkpoint(self.step, self._state.tensors(), self._checkpoint_facts(), KeepConfig())
+        saved = self._state.restore(path, self._device)
+        after = self._state.tensors()
+        kept = {name for name, tensor in before.items() if name in after and _same(tensor, after[name])}
+        return path, [*(name for name in before if name not in kept), *(k for k in facts if saved.facts[k] != facts[k])]
+
     def _train(self, until: int) -> None:
         run = self.plan.run
         self.model.train()
@@ -167,9 +187,10 @@ class Trainer(RowTraining):
             if self.step % run.checkpoint_every == 0 or self.step == until or stopping or failed is not None:
                 self.check()
                 self.seconds = clock.total
-                self._write_checkpoint()
-                with clock.paused():
-                    self._tell_of_checkpoint(failed)
+                path = self._write_checkpoint()
+                if path is not None and failed is None:
+                    with clock.paused():
+                        self._listeners.checkpoint_written(self, path)
             if failed is not None:
                 raise failed
             if stopping and self.step < run.steps:
@@ -181,12 +202,6 @@ class Trainer(RowTraining):
             self._listeners.epoch_done(self, self.step // self.data.batches_per_epoch)
         if self.step % self.plan.run.sample_every == 0 or self.step == self.plan.run.steps:
             self._listeners.sampled(self, self.step)
-
-    def _tell_of_checkpoint(self, failed: PartFailed | None) -> None:
-        """Call the hooks after a checkpoint, unless a hook has failed already, which ends the run."""
-        path = self._files.newest_checkpoint
-        if path is not None and failed is None and rank() == 0:
-            self._listeners.checkpoint_written(self, path)
 
     def _record(self, *, complete: bool) -> dict[str, Any]:
         """Write a line of metrics.jsonl; the last line of a run may be of fewer steps, and its sums are then kept."""
@@ -214,10 +229,16 @@ class Trainer(RowTraining):
         shorter = self.recorder.pending and self.step < self.plan.run.steps
         self.metrics = self._files.cut_metrics(self.step - 1 if shorter else self.step)
 
-    def _write_checkpoint(self) -> None:
-        if rank() == 0:
-            facts = {"seconds": self.seconds, "data": self._info._asdict(), **self._state.facts()}
-            self._files.write_checkpoint(self.step, self._state.tensors(), facts, self.plan.run.keep)
+    def _write_checkpoint(self) -> Path | None:
+        """Write a checkpoint and return its path; None in a process of another rank than the first."""
+        if rank() != 0:
+            return None
+        return self._files.write_checkpoint(
+            self.step, self._state.tensors(), self._checkpoint_facts(), self.plan.run.keep
+        )
+
+    def _checkpoint_facts(self) -> dict[str, Any]:
+        return {"seconds": self.seconds, "data": self._info._asdict(), **self._state.facts()}
 
     def _facts(self, *, finished: bool) -> dict[str, Any]:
         """The content of run.json."""
@@ -238,3 +259,12 @@ class Trainer(RowTraining):
             **({} if self.model.embedder is None else {"embedder": embedder_hash(self.model.embedder.state())}),
             **surroundings(self._device, self.precision),
         }
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, NaN included."""
+    return (
+        one.shape == other.shape
+        and one.dtype == other.dtype
+        and bool(((one == other) | ((one != one) & (other != other))).all())
+    )

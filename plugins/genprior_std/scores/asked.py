@@ -85,6 +85,8 @@ class AskedScore(Score):
 class ClassifiedScore(AskedScore):
     """A score of `samples` images, of each label or category in turn, which the classifier of the classes judges."""
 
+    rehearsed = False
+
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
         """Refuse a model of another kind, fewer samples than labels or categories, and images without classes.
 

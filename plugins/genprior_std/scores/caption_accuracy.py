@@ -46,6 +46,7 @@ class CaptionAccuracy(AskedScore):
     section 4.3.
     """
 
+    rehearsed = False
     name = "caption_accuracy"
     higher_is_better = True
     caveat = CAVEAT

@@ -23,6 +23,7 @@ class ClassifierScore(SampleScore):
         https://arxiv.org/abs/1606.03498
     """
 
+    rehearsed = False
     name = "classifier_score"
     title = "classifier score"
     higher_is_better = True

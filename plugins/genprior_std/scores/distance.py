@@ -77,6 +77,7 @@ class DistanceScore(SampleScore):
     the same way as `real_<key>`: what perfect samples would score.
     """
 
+    rehearsed = False
     titles: ClassVar[dict[str, tuple[str, bool]]]
     """Key under Inception -> title in tables, and whether higher is better."""
 

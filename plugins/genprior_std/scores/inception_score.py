@@ -25,6 +25,7 @@ class InceptionScore(SampleScore):
         Salimans et al., Improved Techniques for Training GANs, 2016, section 4, https://arxiv.org/abs/1606.03498
     """
 
+    rehearsed = False
     name = "inception_score"
     title = "Inception score"
     higher_is_better = True
