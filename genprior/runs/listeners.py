@@ -121,7 +121,7 @@ class Listeners:
                 _Listener(
                     call,
                     f"the hook function {name} of {each.plugin_name}",
-                    each.function.__module__,
+                    each.function.__module__ or "",
                     None,
                     True,
                     f"{RESUMES}; with [run] skip_hook_functions = ['{plugin}'] the run goes on without the plugin's",
