@@ -55,6 +55,7 @@ _HOMES = {
     "genprior.randomness": ["seeded"],
     "genprior.recipe.load": ["Recipe", "load_recipe"],
     "genprior.recipe.make": ["make_recipe"],
+    "genprior.runs.export": ["export"],
     "genprior.runs.in_memory": ["in_memory"],
     "genprior.runs.run": ["Run", "load_run"],
     "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from genprior.recipe.load import Recipe as Recipe
     from genprior.recipe.load import load_recipe as load_recipe
     from genprior.recipe.make import make_recipe as make_recipe
+    from genprior.runs.export import export as export
     from genprior.runs.in_memory import in_memory as in_memory
     from genprior.runs.run import Run as Run
     from genprior.runs.run import load_run as load_run

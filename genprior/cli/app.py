@@ -203,15 +203,21 @@ def sample(
     to: Annotated[
         Path | None,
         typer.Option(
+            "--to",
+            "--out",
             metavar="FILE",
-            help="A file, by default samples[-seed-1 ...].png in the run folder; its ending selects the exporter "
-            "(.png, .npz, or a plugin's).",
+            help="A file, by default samples[-seed-1 ...].png (or the exporter's ending) in the run folder; its ending "
+            "selects the exporter (.png, .npz, or a plugin's).",
         ),
     ] = None,
     layout: Annotated[
         Layout, typer.Option("--grid", help="Layout of a PNG: plain, or one class per column and one noise per row.")
     ] = Layout.PLAIN,
     exporter: ExporterName = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the exporter, as in columns=5; may be repeated."),
+    ] = None,
     device: OnDevice = Device.CPU,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
 ) -> None:
@@ -219,12 +225,17 @@ def sample(
     from genprior.cli import console
     from genprior.runs import export
     from genprior.runs.find import one_run
+    from genprior.runs.part_settings import settings_table
 
     found = one_run(run, row, device=device.value)
     by_label = layout is Layout.LABELS
-    path = to or export.default_file(found.folder, seed=seed, label=label, text=text or (), by_label=by_label)
-    name = exporter or export.exporter_for(path, by_label=by_label)
-    export.export(found, name, path, n=n, seed=seed, label=label, text=text or None, force=force)
+    path = to or export.default_file(
+        found.folder, exporter, seed=seed, label=label, text=text or (), by_label=by_label
+    )  # fmt: skip
+    export.export(
+        found, path, exporter=exporter, settings=settings_table(settings or (), "columns=5"), n=n, seed=seed,
+        label=label, text=text or None, by_label=by_label, force=force,
+    )  # fmt: skip
     console.print_line(f"{n} images of {found.label}, seed {seed}: {path}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,9 +21,10 @@ from genprior.randomness import seeded
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs.listeners import Listeners
+from genprior.runs.part_errors import part_failed
 from genprior.runs.trainer import Trainer
 from genprior.scoring.context import SampleContext
-from genprior.scoring.measure import columns_of, measure_all
+from genprior.scoring.measure import columns_of, measure_all, undeclared
 from genprior.tables.columns import Entry, Measured, tabulate
 
 __all__ = ["FEW", "rehearse"]
@@ -150,6 +152,7 @@ def _scores(plan: Plan, run: _Few) -> dict[str, float]:
         ScoreError: its columns are wrong.
     """
     values: dict[str, float] = {}
+    wrong: str | None = None
     context = SampleContext(
         sampler=run.sample,
         load=run.images,
@@ -166,8 +169,13 @@ def _scores(plan: Plan, run: _Few) -> dict[str, float]:
         if small is None:
             continue
         # Too few images, or a network of one step, are no mistake of the recipe.
-        with contextlib.suppress(ScoreError), _naming_rehearsal(score):
-            values |= measure_all([small.make()], context, plan.label)
+        with contextlib.suppress(ScoreError), _naming_rehearsal(score), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            measured = measure_all([small.make()], context, plan.label)
+            values |= measured
+            wrong = undeclared(score, measured) or wrong
+    if wrong is not None:
+        raise ScoreError(wrong)
     return values
 
 
@@ -187,8 +195,6 @@ def _smaller(score: Score) -> PartConfig | None:
 @contextlib.contextmanager
 def _naming_rehearsal(score: Score) -> Iterator[None]:
     """Say of what a score raises that it was measured on few images."""
-    from genprior.runs.part_errors import part_failed
-
     try:
         yield
     except (GenpriorError, KeyboardInterrupt):

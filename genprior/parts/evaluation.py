@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from genprior.errors import ScoreError
+from genprior.errors import PluginError, ScoreError
 from genprior.parts.base import Part, PartConfig
 from genprior.parts.models import Model
 from genprior.parts.values import ImageSet
@@ -89,14 +90,16 @@ class ScoreContext(ABC):
 
 
 class Column(NamedTuple):
-    """How a table shows a score."""
+    """A column of tables: one of the numbers that a score returns."""
 
     key: str
-    """Its name among the results."""
+    """The number's name among what `Score.measure` returns."""
     title: str
-    """Its heading."""
+    """The heading, with the unit, such as `NLL (nats)`."""
     higher_is_better: bool
-    """Whether the largest value is the best, which is printed in bold."""
+    """The direction, from which arrows, bold numbers and the order of rows follow."""
+    absent: str = ""
+    """Why the score may leave this number out, for the note of an empty cell; empty if it always returns it."""
 
 
 class Score(Part, ABC):
@@ -118,7 +121,10 @@ class Score(Part, ABC):
 
     @cached_property
     def columns(self) -> Sequence[Column]:
-        """The columns of its results in tables, without spreads and `real_` values; by default one of its name."""
+        """The columns of its results in tables, without spreads and `real_` values; by default one of its name.
+
+        Numbers that `measure` returns beside these have no column; they are kept with the scores of the run.
+        """
         return (Column(self.name, self.name, self.higher_is_better),)
 
     @cached_property
@@ -245,6 +251,20 @@ class Exporter(Part, ABC):
     """A description of its files, for messages."""
     class_names: Sequence[str] = ()
     """The classes of the run's data in label order, set before `write`; empty if they have no names."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse endings that no file name could have.
+
+        Raises:
+            PluginError: `suffixes` is no tuple of endings.
+        """
+        super().__init_subclass__(**kwargs)
+        endings: Any = cls.suffixes
+        if not isinstance(endings, tuple) or not all(isinstance(e, str) and re.fullmatch(r"\.\S+", e) for e in endings):
+            raise PluginError(
+                f"exporter '{cls.name}' ({cls.__module__}.{cls.__qualname__}) has suffixes = {endings!r}: write a "
+                'tuple of endings with their dots, such as (".pt",)'
+            )
 
     @classmethod
     def for_classes(cls, classes: int) -> PartConfig:

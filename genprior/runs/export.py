@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from genprior.errors import PlanError, RunError, system_error
 from genprior.parts import Exporter, TextExporter
 from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts
+from genprior.runs.part_settings import configured
 from genprior.runs.run import Run
 from genprior.storage.files import to_file
 
 __all__ = ["default_file", "export", "exporter_for"]
+
+
+def _exporter(name: str) -> type[Exporter]:
+    """The installed exporter of this name.
+
+    Raises:
+        PluginError: there is none.
+    """
+    return cast(type[Exporter], installed().find(Exporter.kind, name))
+
+
+def _has_ending(path: Path, part: type[Exporter]) -> int:
+    """The length of the exporter's longest ending that a file name has, such as `.tar.gz`; 0 if it has none."""
+    name = path.name.lower()
+    return max(
+        (len(each) for each in part.suffixes if name.endswith(each.lower()) and len(name) > len(each)), default=0
+    )
 
 
 def exporter_for(path: Path, *, by_label: bool) -> str:
@@ -32,8 +50,10 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
     """
     registry = installed()
     parts = [part for part in registry.all() if issubclass(part, Exporter)]
-    ending = path.suffix.lower()
-    for_ending = [part for part in parts if ending in part.suffixes]
+    lengths = {part: _has_ending(path, part) for part in parts}
+    longest = max(lengths.values(), default=0)
+    for_ending = [part for part in parts if longest and lengths[part] == longest]
+    ending = path.name[-longest:].lower() if longest else path.suffix
     if not for_ending:
         possible = dict.fromkeys(suffix for part in parts for suffix in part.suffixes)
         raise PlanError(
@@ -55,17 +75,24 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
     return chosen[0].name
 
 
-def default_file(folder: Path, *, seed: int, label: str | None, text: Sequence[str], by_label: bool) -> Path:
+def default_file(
+    folder: Path, exporter: str | None, *, seed: int, label: str | None, text: Sequence[str], by_label: bool
+) -> Path:
     """The file of samples if none is named: its name tells what was asked for, other than seed 0.
 
-    For example `samples-label-7-seed-1.png`; a text is shortened to 40 letters and digits.
+    For example `samples-label-7-seed-1.png`; a text is shortened to 40 letters and digits. The ending is the first one
+    of the exporter; `.png` if it states none, or if none is named.
+
+    Raises:
+        PluginError: the exporter does not exist.
     """
+    endings = _exporter(exporter).suffixes if exporter is not None else ()
     words = ["samples"]
     words += ["labels"] if by_label else []
     words += [f"label-{_plain(label)}"] if label is not None else []
     words += [_plain(each) for each in text]
     words += [f"seed-{seed}"] if seed else []
-    return folder / f"{'-'.join(words)[:120]}.png"
+    return folder / f"{'-'.join(words)[:120]}{endings[0] if endings else '.png'}"
 
 
 def _plain(text: str) -> str:
@@ -74,42 +101,65 @@ def _plain(text: str) -> str:
 
 def export(
     run: Run,
-    name: str,
-    path: Path,
+    path: str | Path,
     *,
-    n: int,
-    seed: int,
-    label: str | None,
-    text: Sequence[str] | None = None,
+    exporter: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    n: int = 100,
+    seed: int = 0,
+    label: str | int | None = None,
+    text: str | Sequence[str] | None = None,
+    by_label: bool = False,
     force: bool = False,
 ) -> None:
-    """Write n images of a run with an installed exporter.
+    """Write n images of a run to a file with an installed exporter.
+
+    Args:
+        run: a run, see `genprior.load_run`.
+        path: the file.
+        exporter: its name; by default it is chosen by the ending of the file.
+        settings: settings of the exporter, as `genprior parts exporter NAME` shows them.
+        n: the number of images.
+        seed: draws codes and conditions.
+        label: a class's name or index, for models that are conditioned on labels.
+        text: sentences, for models that are conditioned on text.
+        by_label: whether the exporter that the ending chooses is one that lays images out by label.
+        force: whether a file that exists is overwritten.
 
     Raises:
         RunError: the file exists already, or the run has no checkpoint.
         PluginError: the exporter does not exist.
-        PlanError: the class does not exist, the model is not conditioned on labels or not on text, or the exporter
-            writes no images of sentences.
+        PlanError: the exporter has no such setting or ending, the class does not exist, the model is not conditioned on
+            labels or not on text, or the exporter writes no images of sentences.
         SystemFailure: the file cannot be written.
+        PartFailed: the exporter or the model raised another exception.
     """
+    path = Path(path)
+    part = _exporter(exporter if exporter is not None else exporter_for(path, by_label=by_label))
+    if part.suffixes and not _has_ending(path, part):
+        raise PlanError(
+            f"exporter '{part.name}' writes {part.writes}, in files that end in {' or '.join(part.suffixes)}, and "
+            f"{path} does not; give {path.with_suffix(part.suffixes[0])}, or another exporter"
+        )
+    with naming_parts(run.label):
+        made: Exporter = configured(part, settings or {}, part.for_classes(len(run.classes))).make()
     if path.exists() and not force:
         raise RunError(f"{path} exists already; give another --to, or --force to overwrite it")
-    part = cast(type[Exporter], installed().find(Exporter.kind, name))
     model = run.model
-    exporter: Exporter = part.for_classes(len(run.classes)).make()
-    exporter.class_names = tuple(run.classes)
+    made.class_names = tuple(run.classes)
     index = None if label is None else run.label_index(label)
-    if text is not None and not isinstance(exporter, TextExporter):
+    if text is not None and not isinstance(made, TextExporter):
         able = [part.name for part in installed().all() if issubclass(part, TextExporter)]
         raise PlanError(
-            f"exporter '{name}' writes no images of a text; leave --text out, or use one of: {', '.join(able)}"
+            f"exporter '{part.name}' writes no images of a text; leave --text out, or use one of: {', '.join(able)}"
         )
+    sentences = [text] if isinstance(text, str) else text
     with naming_parts(run.label):
         try:
             with to_file("write", path):
-                if isinstance(exporter, TextExporter):
-                    exporter.write(model, path, n=n, seed=seed, label=index, text=text)
+                if isinstance(made, TextExporter):
+                    made.write(model, path, n=n, seed=seed, label=index, text=sentences)
                 else:
-                    exporter.write(model, path, n=n, seed=seed, label=index)
+                    made.write(model, path, n=n, seed=seed, label=index)
         except OSError as error:
             raise system_error(error) from error

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from pydantic import ValidationError
-
-from genprior.errors import PlanError, PluginError, RunError, did_you_mean, wrong_settings
+from genprior.errors import PlanError, PluginError, RunError
 from genprior.parts import Drawing, Figure, PartConfig
 from genprior.registry import installed
 from genprior.runs.figure_runs import RunsWanted, figure_runs
 from genprior.runs.part_errors import naming_parts
+from genprior.runs.part_settings import configured, settings_table
 from genprior.runs.run import Run
 from genprior.storage.files import write_files
 
@@ -100,47 +98,13 @@ def _configured(figure: type[Figure], settings: Sequence[str], text: Sequence[st
     Raises:
         PlanError: one cannot be read, does not exist, or has a wrong value, or sentences are given twice.
     """
-    table: dict[str, Any] = {}
-    for each in settings:
-        table |= _setting(each)
+    table = settings_table(settings, "noises=5")
     if text and "text" in table:
         raise PlanError(
             f"--text and --set text=... both give the sentences of figure '{figure.name}'; use one of them (--text may "
             "be repeated)"
         )
-    table |= {"text": list(text)} if text else {}
-    possible = [key for key in figure.Config.model_fields if key != "name"]
-    for key in table:
-        if key not in possible:
-            raise PlanError(f"figure '{figure.name}' has no setting '{key}'{did_you_mean(key, possible)}")
-    try:
-        return figure.Config.model_validate(table, context={"registry": installed()})
-    except ValidationError as error:
-        raise PlanError(
-            f"figure '{figure.name}' refuses its settings: {wrong_settings(error)}; "
-            f"`genprior parts figure {figure.name}` shows them"
-        ) from error
-
-
-def _setting(text: str) -> dict[str, Any]:
-    """The table of a `KEY=VALUE`.
-
-    Raises:
-        PlanError: it is none, or the value is not TOML.
-    """
-    key, equals, value = text.partition("=")
-    try:
-        if not equals or not key.strip():
-            raise ValueError
-        table = tomllib.loads(f"{key} = {value}")
-        if not table:  # a comment
-            raise ValueError
-        return table
-    except (ValueError, RecursionError):
-        raise PlanError(
-            f'--set {text}: needs KEY=VALUE with a TOML value, such as noises=5 or \'words=["red", "blue"]\' '
-            "(strings need double quotes, so put single quotes around the whole)"
-        ) from None
+    return configured(figure, table | ({"text": list(text)} if text else {}))
 
 
 def _files(name: str, out: Path | None) -> tuple[Path, ...]:

@@ -3,21 +3,67 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from genprior.errors import DataError, ScoreError
+from genprior.errors import DataError, GenpriorWarning, ScoreError
 from genprior.parts import Column, ImageSet, Score, ScoreContext
 
-__all__ = ["columns_of", "measure_all", "needed_split"]
+__all__ = ["absent_numbers", "columns_of", "measure_all", "needed_split", "undeclared", "why_absent"]
 
 
 def columns_of(scores: Sequence[Score]) -> dict[str, Column]:
-    """The table columns of these scores, by result key; `real_` values and spreads have no columns."""
-    return {column.key: column for score in scores for column in score.columns or _own_column(score)}
+    """The table columns of these scores, by result key; `real_` values and spreads have no columns.
+
+    Raises:
+        ScoreError: a score declares something else than columns.
+    """
+    return {column.key: column for score in scores for column in _checked_columns(score)}
 
 
-def _own_column(score: Score) -> tuple[Column, ...]:
-    return (Column(score.name, score.name, score.higher_is_better),)
+def _checked_columns(score: Score) -> Sequence[Column]:
+    columns: Any = score.columns or (Column(score.name, score.name, score.higher_is_better),)
+    wrong: Any = None if isinstance(columns, Sequence) else columns
+    for column in columns if wrong is None else ():
+        if not isinstance(column, Column) or not (isinstance(column.key, str) and isinstance(column.title, str)):
+            wrong = column
+    if wrong is not None:
+        raise ScoreError(
+            f"score '{score.name}' declares the column {wrong!r}; `columns` is a tuple of "
+            'genprior.Column(key, title, higher_is_better), such as Column("recall", "recall", True)'
+        )
+    checked: Sequence[Column] = columns
+    return checked
+
+
+def why_absent(score: Score, column: Column) -> str:
+    """Why a score that was measured has no number in one of its columns."""
+    reason = f": {column.absent}" if column.absent else ""
+    return f"score '{score.name}' was measured, and gave no '{column.key}' here{reason}"
+
+
+def absent_numbers(scores: Sequence[Score], values: Mapping[str, float]) -> dict[str, str]:
+    """Why the results of measured scores lack columns, by their keys."""
+    return {
+        column.key: why_absent(score, column)
+        for score in scores
+        for column in _checked_columns(score)
+        if column.key not in values
+    }
+
+
+def undeclared(score: Score, values: Mapping[str, float]) -> str | None:
+    """What is wrong with results that are in none of the columns of a score; None if one is in a column."""
+    keys = list(columns_of([score]))
+    if not values or any(key in values for key in keys):
+        return None
+    example = ", ".join(f'Column("{key}", "{key}", True)' for key in list(values)[:2])
+    return (
+        f"score '{score.name}' returned {', '.join(values)}, and none of the columns that it declares: "
+        f"{', '.join(keys)}. So a table would not show it: declare columns = ({example},) in the class, from "
+        "genprior.Column"
+    )
 
 
 def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> ImageSet:
@@ -66,6 +112,8 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
             values = score.measure(context)
         except ScoreError as error:
             raise ScoreError(f"{label}: score '{score.name}': {error}") from error
+        if (text := undeclared(score, values)) is not None:
+            warnings.warn(GenpriorWarning(f"{label}: {text}"), stacklevel=1)
         for key, value in values.items():
             if key in written_by:
                 raise ScoreError(

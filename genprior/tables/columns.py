@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genprior.parts import Column, PartConfig, Score
-from genprior.scoring.measure import columns_of
+from genprior.scoring.measure import columns_of, why_absent
 from genprior.tables.published import Published, matching
 from genprior.tables.table import Cell, Row, Table
 
@@ -147,7 +147,7 @@ class _Columns:
             protocols[place] = protocol
         column_key = _column_key(key, place)
         title = column.title if not place else f"{column.title} ({place + 1})"
-        self.columns.setdefault(column_key, Column(column_key, title, column.higher_is_better))
+        self.columns.setdefault(column_key, column._replace(key=column_key, title=title))
         self.protocol_of[column_key] = protocols[place]
         self.score_of[column_key] = part.config.make()
         return column_key
@@ -231,7 +231,9 @@ def tabulate(
         for column_key in columns.columns:
             protocol, key = columns.protocol_of[column_key], column_key.partition("@")[0]
             if column_key not in cells:
-                empty[column_key] = _why_empty(column_key, group, group_scores, [reasons[place] for place in places])
+                empty[column_key] = _why_empty(
+                    columns, column_key, group, group_scores, [reasons[place] for place in places]
+                )
             if matches := matching(numbers, group[0].name, json.loads(protocol.data), key):
                 row_published[column_key] = matches
         seeds = tuple(entry.seed for entry in group if entry.seed is not None and not entry.state)
@@ -257,6 +259,7 @@ def tabulate(
 
 
 def _why_empty(
+    columns: _Columns,
     column_key: str,
     group: Sequence[Entry],
     scores: Sequence[Mapping[str, float]],
@@ -272,10 +275,12 @@ def _why_empty(
     key = column_key.partition("@")[0]
     if any(other.partition("@")[0] == key for each in scores for other in each):
         return "measured with another protocol, in another column"
-    for part in (each for entry in group for each in entry.measured):
-        if key in columns_of([part.config.make()]):
-            return f"score '{part.config.name}' has no such number for these images"
-    return "not measured"
+    score, column = columns.score_of[column_key], columns.columns[column_key]
+    if any(type(score) is part.config.part for entry in group for part in entry.measured):
+        return why_absent(score, column._replace(key=key))
+    if any(type(score) is missed.config.part for entry in group for missed in entry.missed):
+        return "not measured with these settings"
+    return f"not measured: score '{score.name}' is not among the scores of this row"
 
 
 def _cell_of(values: Sequence[float | None]) -> Cell | None:

@@ -175,7 +175,7 @@ class Table:
         return {
             "format": FORMAT,
             "title": self.title,
-            "columns": [column._asdict() for column in self.columns],
+            "columns": [{"key": c.key, "title": c.title, "higher_is_better": c.higher_is_better} for c in self.columns],
             "rows": [
                 {
                     "label": row.label,

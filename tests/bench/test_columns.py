@@ -49,6 +49,6 @@ def test_settings_with_which_nothing_was_measured_have_a_column_that_says_why():
     assert [column.key for column in table.columns] == ["parzen", "parzen@2"]
     assert [row.empty for row in table.rows] == [
         {"parzen@2": "measured with another protocol, in another column"},
-        {"parzen": "not measured", "parzen@2": "b cannot"},
-        {"parzen": "not measured", "parzen@2": "c cannot"},
+        {"parzen": "not measured with these settings", "parzen@2": "b cannot"},
+        {"parzen": "not measured with these settings", "parzen@2": "c cannot"},
     ]

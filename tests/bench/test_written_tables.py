@@ -10,6 +10,8 @@ from genprior.tables.formats import FILES
 
 from .tables import PARZEN, ROWS, csv_lines, noise, png_folder, refused, table_of, unfinished, unscored, values
 
+NOT_LISTED = "not measured: score 'parzen' is not among the scores of this row"
+
 
 def test_the_table_is_written_in_five_formats(small, call, tmp_path):
     result = call("bench", small / "runs", "--out", tmp_path / "out")
@@ -51,7 +53,7 @@ def test_why_a_cell_is_empty_stands_below_the_table(small, copy, call, tmp_path)
 def test_runs_that_were_never_asked_say_not_measured(small, copy, call, tmp_path):
     table, _ = table_of(call, tmp_path, small / "runs", unscored(copy))
     assert {row["label"]: row["empty"] for row in table["rows"]} == {
-        f"{home}: {label}": {} if home == small / "runs" else {"parzen": "not measured"}
+        f"{home}: {label}": {} if home == small / "runs" else {"parzen": NOT_LISTED}
         for home in (small / "runs", copy)
         for label in ROWS
     }

@@ -58,8 +58,13 @@ class BitsPerDimension(Score):
     def columns(self) -> tuple[Column, ...]:
         """The columns of tables."""
         return (
-            Column("bits_per_dim", "bits/dim", False),
-            Column("bits_per_dim_given_code", "bits/dim given the code (no bound)", False),
+            Column("bits_per_dim", "bits/dim", False, "the model does not give p(x), or only up to a constant"),
+            Column(
+                "bits_per_dim_given_code",
+                "bits/dim given the code (no bound)",
+                False,
+                "the model does not give p(x | z) of an autoregressive decoder",
+            ),
         )
 
     def measure(self, context: ScoreContext) -> dict[str, float]:

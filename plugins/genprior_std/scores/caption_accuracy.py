@@ -63,7 +63,12 @@ class CaptionAccuracy(AskedScore):
         """The columns of tables."""
         return (
             Column("caption_accuracy", "captions right %", True),
-            Column("caption_accuracy_unseen", "captions right % (unseen pairs)", True),
+            Column(
+                "caption_accuracy_unseen",
+                "captions right % (unseen pairs)",
+                True,
+                "every pair of values in the test captions is also in a training caption",
+            ),
         )
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:

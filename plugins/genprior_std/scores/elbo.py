@@ -65,7 +65,9 @@ class EvidenceLowerBound(Score):
     def columns(self) -> tuple[Column, ...]:
         """The columns of tables."""
         return (
-            Column("elbo", "ELBO (nats)", True),
+            Column(
+                "elbo", "ELBO (nats)", True, "the reconstruction is -log p(x | z) only up to a constant or a factor"
+            ),
             Column("mutual_information", "I(x; z) (nats)", True),
             Column("aggregated_kl", "KL(q(z) || p(z)) (nats)", False),
         )
