@@ -104,6 +104,8 @@ RowOfTable = Annotated[
 ExporterName = Annotated[
     str | None,
     typer.Option(
+        "--exporter",
+        "--export",
         metavar="NAME",
         help="An installed exporter; by default chosen by FILE's extension.",
         autocompletion=completion.parts_of("exporter"),
