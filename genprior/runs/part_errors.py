@@ -53,15 +53,18 @@ def part_failed(error: BaseException, row: str | None = None, registry: Registry
 
 
 class Culprit(NamedTuple):
-    """The part that raised an exception."""
+    """What raised an exception: a part, or other code of a plugin."""
 
-    part: type[Part]
+    part: type[Part] | None
     text: str
-    """The part, its role and plugin, what it raised, and where in its plugin."""
+    """The part and its role, or the function; the plugin; what it raised, and where in its plugin."""
 
 
 def culprit_of(error: BaseException, registry: Registry | None = None) -> Culprit | None:
-    """The registered part which raised `error`; None if no part did.
+    """What raised `error`: the innermost part, or code of a plugin that no part of the same package calls.
+
+    Such code is a class that a part returned, for example a posterior, or a function that it handed over. The standard
+    parts are not blamed for what they do with the values of others. None if neither is in the traceback.
 
     Args:
         error: an exception that was raised and caught.
@@ -69,17 +72,29 @@ def culprit_of(error: BaseException, registry: Registry | None = None) -> Culpri
     """
     registry = registry or installed()
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    plugins = {_package(part.__module__): registry.origin(part) for part in registry.all()}
+    alone: FrameType | None = None
     for frame in reversed(frames):
-        owner = _owner(frame)
-        if owner is None:
-            continue
-        part = owner if isinstance(owner, type) else type(owner)
-        if registry.offers(part):
-            role = _role(owner, frames)
+        owner, package = _owner(frame), _package(str(frame.f_globals.get("__name__", "")))
+        part = owner if owner is None or isinstance(owner, type) else type(owner)
+        if part is not None and registry.offers(part):
+            if alone is not None and _package(part.__module__) != _package(alone.f_globals["__name__"]):
+                break
+            role = _role(owner, frames) if owner is not None else None
             named = f"{part.kind} '{part.name}'" + (f" ({role})" if role and role != part.kind else "")
             place = place_of(error, part.__module__)
             return Culprit(part, f"{named} of {registry.origin(part)} raised {what_was_raised(error)}, at {place}")
-    return None
+        if alone is None and package in plugins and plugins[package] != registry.plugins[0]:
+            alone = frame
+    if alone is None:
+        return None
+    module = alone.f_globals["__name__"]
+    named = f"{alone.f_code.co_qualname} of {plugins[_package(module)]}"
+    return Culprit(None, f"{named} raised {what_was_raised(error)}, at {place_of(error, module)}")
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _owner(frame: FrameType) -> Part | type[Part] | None:
@@ -112,11 +127,11 @@ def _role(owner: Part | type[Part], frames: list[FrameType]) -> str | None:
 
 def place_of(error: BaseException, module: str) -> str:
     """The last line of `error`'s traceback in the package of a module, `file:line`; else its very last line."""
-    package = module.partition(".")[0]
+    package = _package(module)
     last = ""
     inside = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         last = f"{frame.f_code.co_filename}:{line}"
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+        if _package(str(frame.f_globals.get("__name__", ""))) == package:
             inside = last
     return inside or last
