@@ -128,14 +128,26 @@ def _refuse_stored_twice(model: Model) -> None:
         first = seen.setdefault(place, name)
         if first == name:
             continue
-        owner, holder = sorted((first, name), key=lambda each: each.count("."))
+        roles = first.partition(".")[0], name.partition(".")[0]
+        holder, owner = (first, name) if roles[1] in _borrows(model, first) else (name, first)
         part = _part_at(model, holder)
         named = f"{part.kind} '{part.name}'" if part is not None else f"module '{holder.partition('.')[0]}'"
+        advice = (
+            "A part that borrows a module keeps the Borrowed object that its __init__ gets, and neither the module in "
+            "it nor a module or parameter read from it"
+            if roles[0] in _borrows(model, name) or roles[1] in _borrows(model, first)
+            else "Keep it under one name only"
+        )
         raise PlanError(
             f"{named} stores '{holder}', which is also '{owner}' of the model, so a checkpoint would hold it twice. "
-            "A part that borrows a module keeps the Borrowed object that its __init__ gets, and neither the module "
-            "in it nor a module or parameter read from it"
+            f"{advice}"
         )
+
+
+def _borrows(model: Model, name: str) -> tuple[str, ...]:
+    """The roles that the part of this state borrows."""
+    part = _part_at(model, name)
+    return () if part is None else part.borrows
 
 
 def _part_at(model: Model, name: str) -> Part | None:

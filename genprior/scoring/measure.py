@@ -28,6 +28,7 @@ def _checked_columns(score: Score) -> Sequence[Column]:
     for column in columns if wrong is None else ():
         if not isinstance(column, Column) or not (isinstance(column.key, str) and isinstance(column.title, str)):
             wrong = column
+            break
     if wrong is not None:
         raise ScoreError(
             f"score '{score.name}' declares the column {wrong!r}; `columns` is a tuple of "
