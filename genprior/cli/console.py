@@ -134,7 +134,6 @@ def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] |
 def print_run(run: Any) -> None:
     """Print the state, facts, last record and scores of a run."""
     from genprior.cli.progress import clock
-    from genprior.scoring.measure import absent_numbers
 
     facts = run.facts
     grid = Grid(title=Text(f"{run.plan.title or 'run'}: {run.label}, seed {run.seed}"), show_header=False)
@@ -156,8 +155,8 @@ def print_run(run: Any) -> None:
         "last record": ", ".join(f"{name} {_number(value)}" for name, value in last.items()) or "-",
         "scores": ", ".join(f"{name} {_number(value)}" for name, value in run.scores.items()) or "-",
     }
-    if run.finished and (absent := absent_numbers([config.make() for config in run.plan.scores], run.scores)):
-        lines["no number"] = "; ".join(dict.fromkeys(absent.values()))
+    if run.absent:
+        lines["no number"] = "; ".join(dict.fromkeys(run.absent.values()))
     for name, text in lines.items():
         grid.add_row(Text(name, style="cyan"), Text(visible(text)))
     console().print(grid)

@@ -6,20 +6,16 @@ import contextlib
 import json
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import nn
 
-from genprior.data.images import to_uint8
 from genprior.errors import CheckpointError, GenpriorError, PartFailed, PlanError, ScoreError
-from genprior.parts import ImageSet, Model, Part, PartConfig, Score
-from genprior.randomness import seeded
+from genprior.parts import Model, Part, PartConfig, Score
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
+from genprior.runs.few_images import FEW, FewImages
 from genprior.runs.listeners import Listeners
 from genprior.runs.part_errors import part_failed
 from genprior.runs.trainer import Trainer
@@ -27,10 +23,7 @@ from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import columns_of, measure_all, undeclared
 from genprior.tables.columns import Entry, Measured, tabulate
 
-__all__ = ["FEW", "rehearse"]
-
-FEW = 24
-"""Images of a rehearsal, generated and real ones."""
+__all__ = ["rehearse"]
 
 
 def rehearse(plan: Plan, trainer: Trainer, registry: Registry | None = None) -> None:
@@ -45,7 +38,7 @@ def rehearse(plan: Plan, trainer: Trainer, registry: Registry | None = None) -> 
     if plan.scores:
         trainer.images("test")
     path = _checkpoint(trainer)
-    run = _Few(trainer)
+    run = FewImages(trainer)
     scores = _scores(plan, run)
     _table(plan, scores)
     listeners = Listeners(plan, registry or installed(), rehearsal=True)
@@ -59,37 +52,6 @@ def rehearse(plan: Plan, trainer: Trainer, registry: Registry | None = None) -> 
     if plan.scores:
         listeners.evaluated(run, scores)
     listeners.finished(run, scores)
-
-
-class _Few:
-    """A `TrainingRun` of few images, real and generated, which costs little."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        """Stand for a trainer that is prepared."""
-        self._trainer = trainer
-        self.plan = trainer.plan
-        self.seed = trainer.seed
-        self.folder = trainer.folder
-        self.step = trainer.step
-        self.metrics: list[dict[str, Any]] = []
-        self.model: Model = trainer.model
-        self._drawn: Tensor | None = None
-
-    def images(self, split: str) -> ImageSet:
-        """The first images of a split."""
-        return self._trainer.images(split).take(slice(FEW))
-
-    def sample(self, n: int, *, seed: int | None = None, label: int | None = None) -> Tensor:
-        """A few images of the model, uint8 [n, c, h, w], repeated to n."""
-        if self._drawn is None:
-            like = next(self.model.parameters()).new_zeros(FEW)
-            with self._trainer.trained() as model, seeded(self.seed, "rehearsal"):
-                self._drawn = to_uint8(model.generate(model.condition(like))).cpu()
-        return self._drawn[torch.arange(n) % len(self._drawn)]
-
-    def trained(self) -> AbstractContextManager[Model]:
-        """The model inside a `with` block, see `TrainingRun`."""
-        return self._trainer.trained()
 
 
 def _checkpoint(trainer: Trainer) -> Path:
@@ -156,7 +118,7 @@ def _part_at(model: Model, name: str) -> Part | None:
     return child if isinstance(child, Part) else None
 
 
-def _scores(plan: Plan, run: _Few) -> dict[str, float]:
+def _scores(plan: Plan, run: FewImages) -> dict[str, float]:
     """Values of the scores, measured on few images where a score states `rehearsed`; 0 for others.
 
     Raises:

@@ -21,6 +21,7 @@ from genprior.runs.folder import RunFolder
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.records import Facts
 from genprior.runs.trained_model import TrainedModel
+from genprior.scoring.measure import absent_numbers
 from genprior.storage.checkpoint import Checkpoint
 
 __all__ = ["Run", "described_data", "load_run"]
@@ -74,6 +75,12 @@ class Run(TrainedModel):
     def scores(self) -> dict[str, float]:
         """The scores by name; empty for an unfinished run, whose folder may hold those of a shorter one."""
         return self._files.scores() if self.facts["finished"] else {}
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why columns of tables have no number of this finished run, by their keys; empty for an unfinished run."""
+        scores = [config.make() for config in self.plan.scores] if self.finished else []
+        return absent_numbers(scores, self.scores)
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:

@@ -91,17 +91,44 @@ class Plugin:
             register(part)
 
 
-def function(name, arguments):
-    scope = {"heard": heard}
-    exec(f"def {name}(self, {', '.join(arguments)}):\n    heard('{name}')", scope)
-    return hookimpl(scope[name])
+class Functions:
+    """All hook functions; each may leave out arguments."""
 
+    @hookimpl
+    def genprior_run_started(self, trainer):
+        heard("genprior_run_started")
 
-Functions = type(
-    "Functions",
-    (),
-    {name: function(name, ("trainer", *arguments)) for name, *arguments in listeners.FUNCTIONS.values()},
-)
+    @hookimpl
+    def genprior_step_done(self, trainer, step, metrics):
+        heard("genprior_step_done")
+
+    @hookimpl
+    def genprior_epoch_done(self, epoch):
+        heard("genprior_epoch_done")
+
+    @hookimpl
+    def genprior_sampled(self, images):
+        heard("genprior_sampled")
+
+    @hookimpl
+    def genprior_checkpoint_written(self, path):
+        heard("genprior_checkpoint_written")
+
+    @hookimpl
+    def genprior_evaluated(self, scores):
+        heard("genprior_evaluated")
+
+    @hookimpl
+    def genprior_run_finished(self, trainer, scores):
+        heard("genprior_run_finished")
+
+    @hookimpl
+    def genprior_run_interrupted(self, trainer):
+        heard("genprior_run_interrupted")
+
+    @hookimpl
+    def genprior_run_failed(self, error):
+        heard("genprior_run_failed")
 
 
 @pytest.fixture
