@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,23 @@ def test_the_number_of_a_score_in_no_column_is_a_warning_after_training(tiny, tm
     with pytest.warns(genprior.GenpriorWarning, match=r"AAE: score 'two' returned low, high, and none of the columns"):
         genprior.train(recipe, out=tmp_path / "out", device="cpu")
     assert Path(tmp_path, "out", "AAE", "seed-0", "scores.json").exists()
+
+
+def test_the_score_of_several_numbers_of_the_guide(tiny, tmp_path):
+    guide = (Path(genprior.__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n([^`]*class Levels.*?)```", guide, flags=re.DOTALL)
+    scope: dict = {}
+    exec(compile(code, "docs/writing-a-plugin.md", "exec"), scope)
+
+    class Guide:
+        @hookimpl
+        def genprior_parts(self, register):
+            register(scope["Levels"])
+
+    installed().add(Guide(), Origin("guide", "tests 1"))
+    recipe = genprior.load_recipe(tiny, rows=["AAE"], settings=['scores=[{name="levels", samples=30}]'])
+    table = genprior.train(recipe, out=tmp_path / "out", device="cpu")
+    images = genprior.load_run(tmp_path / "out" / "AAE" / "seed-0").sample(30).double().mean((1, 2, 3))
+    assert [column.title for column in table.columns] == ["mean level", "range of levels"]
+    assert table.rows[0].scores["level"].mean == pytest.approx(float(images.mean()))
+    assert table.rows[0].scores["level_range"].mean == pytest.approx(float(images.max() - images.min()))
