@@ -208,7 +208,7 @@ class Listeners:
     def _reason(self, listener: _Listener, error: BaseException) -> str:
         """What was raised and where; if another part raised it, such as a decoder that a hook samples, which one."""
         culprit = None if isinstance(error, GenpriorError) else culprit_of(error, self._registry)
-        if culprit is not None and culprit.part is not listener.part:
+        if culprit is not None and culprit.part not in (None, listener.part):
             return culprit.text
         return f"{what_was_raised(error)}, at {place_of(error, listener.module)}"
 
