@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ def train(
     progress: bool = True,
     reporter: Reporter | None = None,
     last_good: bool = False,
+    steps: int | None = None,
 ) -> Table:
     """Train and score every row of a recipe under every seed, and write the table.
 
@@ -46,6 +48,8 @@ def train(
         reporter: receives the progress instead, and nothing is shown.
         last_good: resume unfinished rows from their newest undamaged checkpoint; damaged ones that are newer are moved
             to `checkpoints/damaged`.
+        steps: the number of steps of every row, instead of `run.steps`. Runs in the folder, finished or not, are
+            trained to that number if their steps so far are those of a run of that length from the beginning.
 
     Returns:
         The table, which is also written to `<out>/table.json`, `.md` and `.html`.
@@ -61,10 +65,10 @@ def train(
         config = as_data(data)
         plans = tuple(plan.model_copy(update={"data": config}) for plan in recipe.plans)
         recipe = dataclasses.replace(recipe, plans=plans)
-    if reporter is not None or not progress:
-        return launch(recipe, rows=rows, out=out, jobs=jobs, device=device, reporter=reporter, last_good=last_good)
-    with watching(console(stderr=True)) as watcher:
-        return launch(recipe, rows=rows, out=out, jobs=jobs, device=device, reporter=watcher, last_good=last_good)
+    with contextlib.nullcontext(reporter) if reporter or not progress else watching(console(stderr=True)) as watcher:
+        return launch(
+            recipe, rows=rows, out=out, jobs=jobs, device=device, reporter=watcher, last_good=last_good, steps=steps
+        )
 
 
 def check(recipe: Recipe, *, device: str = "auto") -> None:

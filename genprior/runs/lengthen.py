@@ -80,13 +80,13 @@ def _reasons_against(files: RunFolder, plan: Plan, steps: int) -> Iterator[str]:
     if issubclass(model, Model) and model.uses_share:
         yield f"the losses of model '{plan.model.name}' depend on the share of the run that is done"
     for config, modules in rates:
-        name = config.schedule.name if config.schedule is not None else "constant"
+        named = "" if config.schedule is None else f" (schedule '{config.schedule.name}')"
         for step in reversed(range(done)):
             was, would_be = learning_rate(config, step, plan.run.steps), learning_rate(config, step, steps)
             if was != would_be:
                 yield (
-                    f"the learning rate of {', '.join(modules)} depends on run.steps (schedule '{name}'"
-                    f"): at step {step:,} it was {was:.4g}, and would have been {would_be:.4g} in a run of {steps:,} "
+                    f"the learning rate of {', '.join(modules)} depends on run.steps{named}"
+                    f": at step {step:,} it was {was:.4g}, and would have been {would_be:.4g} in a run of {steps:,} "
                     "steps"
                 )
                 break

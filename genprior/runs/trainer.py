@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from genprior.engine.ranks import rank
-from genprior.errors import GenpriorError, Interrupted, PartFailed
-from genprior.parts import ImageSet
+from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, PartFailed
+from genprior.parts import ImageSet, Score
 from genprior.recipe.plan import KeepConfig, Plan
 from genprior.registry import Registry
 from genprior.runs import records
@@ -25,7 +26,7 @@ from genprior.runs.environment import surroundings
 from genprior.runs.part_errors import naming_parts, part_failed
 from genprior.runs.row_training import RowTraining
 from genprior.scoring.context import SampleContext
-from genprior.scoring.measure import measure_all
+from genprior.scoring.measure import measure_all, undeclared
 from genprior.storage import checkpoint
 from genprior.storage.cache import cache_folder
 
@@ -139,7 +140,11 @@ class Trainer(RowTraining):
             cache=cache_folder(),
             trained=self.trained,
         )
-        return measure_all([config.make() for config in self.plan.scores], context, self.plan.label)
+        scores: list[Score] = [config.make() for config in self.plan.scores]
+        results = measure_all(scores, context, self.plan.label)
+        for text in filter(None, (undeclared(score, results) for score in scores)):
+            warnings.warn(GenpriorWarning(f"{self.plan.label}: {text}"), stacklevel=1)
+        return results
 
     def write_and_restore(self) -> tuple[Path, list[str]]:
         """Write a checkpoint into the folder of a run that is not trained there, and resume from it.

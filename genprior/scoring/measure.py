@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genprior.errors import DataError, GenpriorWarning, ScoreError
+from genprior.errors import DataError, ScoreError
 from genprior.parts import Column, ImageSet, Score, ScoreContext
 
 __all__ = ["absent_numbers", "columns_of", "measure_all", "needed_split", "undeclared", "why_absent"]
@@ -113,8 +112,6 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
             values = score.measure(context)
         except ScoreError as error:
             raise ScoreError(f"{label}: score '{score.name}': {error}") from error
-        if (text := undeclared(score, values)) is not None:
-            warnings.warn(GenpriorWarning(f"{label}: {text}"), stacklevel=1)
         for key, value in values.items():
             if key in written_by:
                 raise ScoreError(
