@@ -229,9 +229,7 @@ def sample(
 
     found = one_run(run, row, device=device.value)
     by_label = layout is Layout.LABELS
-    path = to or export.default_file(
-        found.folder, exporter, seed=seed, label=label, text=text or (), by_label=by_label
-    )  # fmt: skip
+    path = to or export.default_file(found.folder, exporter, seed=seed, label=label, text=text or (), by_label=by_label)
     export.export(
         found, path, exporter=exporter, settings=settings_table(settings or (), "columns=5"), n=n, seed=seed,
         label=label, text=text or None, by_label=by_label, force=force,

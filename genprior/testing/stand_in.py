@@ -9,7 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import DataError, PlanError
-from genprior.parts import Asks, Batch, Condition, DataInfo, Dataset, ImageSet, Model, Objectives, PartConfig, Phase
+from genprior.parts import (
+    Asks,
+    Batch,
+    Build,
+    Condition,
+    DataInfo,
+    Dataset,
+    ImageSet,
+    Model,
+    Objectives,
+    PartConfig,
+    Phase,
+)
 from genprior.randomness import seeded
 
 __all__ = ["Autoencoder", "Shapes", "stand_ins"]
@@ -48,14 +60,13 @@ class Autoencoder(Model):
 
     name = "test_autoencoder"
 
-    def __init__(self, config: Any, info: DataInfo, build: Any) -> None:
+    def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Draw the weights."""
         super().__init__(config)
         self.info = info
         pixels, width = math.prod(info.image), len(info.classes)
-        with seeded("testing", "stand-in"):
-            self.encoder = nn.Linear(pixels, CODE)
-            self.decoder = nn.Linear(CODE + width, pixels)
+        self.encoder = build.module("encoder", lambda: nn.Linear(pixels, CODE))
+        self.decoder = build.module("decoder", lambda: nn.Linear(CODE + width, pixels))
 
     def phases(self) -> tuple[Phase, ...]:
         """One."""

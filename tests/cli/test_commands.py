@@ -80,7 +80,7 @@ def test_ctrl_c_outside_of_training_exits_130(call, monkeypatch):
 def test_a_missing_recipe_is_a_users_mistake(call, tmp_path):
     result = call("check", tmp_path / "none.toml")
     assert result.exit_code == 2
-    assert result.stderr == f"error: there is no recipe file {tmp_path / 'none.toml'}. Possible: none\n"
+    assert result.stderr == f"error: there is no recipe file {tmp_path / 'none.toml'}. There are no recipes there\n"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

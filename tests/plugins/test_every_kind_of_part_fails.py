@@ -24,8 +24,10 @@ from genprior_std.models.aae import AdversarialAutoencoder
 from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.optimisers.sgd import Sgd
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.reconstruction.pixel import Pixel
+from genprior_std.schedules.step import Step
 
 BROKEN = []
 
@@ -128,6 +130,8 @@ PARTS = [
     broken(Digits, "__init__", "load", "files_hash"),
     broken(Grey, "__init__", "measure", "check_row", "columns", "needs", "protocol"),
     broken(Grid, "__init__", "write", "for_classes"),
+    broken(Sgd, "__init__", "build"),
+    broken(Step, "__init__", "factor"),
     broken(Lengths, "__init__", "fit", "embed", "state", "restore"),
     broken(Picture, "draw", "__init__"),
     broken(Listener, "__init__", "started", "step_done", "finished"),
@@ -145,7 +149,7 @@ RECIPE = """
 title = "all bad"
 scores = [{ name = "bad" }]
 data = { name = "bad", size = 8 }
-optimiser.default = { name = "sgd", lr = 0.01 }
+optimiser.default = { name = "bad", lr = 0.01, schedule = { name = "bad" } }
 [run]
 steps = 1
 batch = 8
@@ -186,6 +190,8 @@ CHECKED = {
     "conditioner": ["widths", "forward", "draw"],
     "game": ["critic_loss", "generator_loss"],
     "model": ["__init__", "phases", "regularise", "generate"],
+    "optimiser": ["__init__", "build"],
+    "schedule": ["__init__", "factor"],
     "dataset": ["__init__", "load"],
     "score": ["__init__", "check_row", "measure", "columns", "needs", "protocol"],
     "hook": ["__init__", "started", "step_done", "finished"],
