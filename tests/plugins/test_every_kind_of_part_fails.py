@@ -320,7 +320,8 @@ def test_sample(bad, runs, broken, call, tmp_path, kind, method, recipe, options
 @pytest.mark.parametrize(
     ("kind", "method"), [("score", "measure"), ("dataset", "load"), ("model", "generate"), ("score", "columns")]
 )
-def test_bench(bad, runs, broken, call, kind, method):
+def test_bench(bad, runs, broken, call, tmp_path, monkeypatch, kind, method):
+    monkeypatch.setenv("GENPRIOR_DATA", str(tmp_path))  # where no score is known yet
     broken.append((kind, method))
     result = call("bench", runs / "unscored", "--score", "bad")
     assert result.exit_code in (1, 2) and isinstance(result.exception, SystemExit), result.exception
