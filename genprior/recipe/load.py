@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -47,9 +47,9 @@ class Recipe:
     """The labels of all rows of the file, chosen or not, in order."""
     changes: tuple[str, ...] = ()
     """The named changes that were applied to every row (`--with`)."""
-    home: FilePath | None = None
+    home: FilePath | None = field(default=None, compare=False)
     """The folder of the table of the run whose own `recipe.toml` this is; None for other recipes."""
-    file: FilePath | None = None
+    file: FilePath | None = field(default=None, compare=False)
     """The file that was read."""
 
     def row(self, label: str) -> Plan:
@@ -74,7 +74,7 @@ class Recipe:
         return replace(self, plans=tuple(plan.lasting(steps) for plan in self.plans))
 
     def __str__(self) -> str:
-        """The resolved rows as TOML, each below a comment with its label, as `genprior show` prints them."""
+        """The resolved rows as TOML, each below a comment with its label, as `genprior show --row` prints one."""
         return "\n".join(f"# row {plan.label}\n{plan.as_toml()}" for plan in self.plans)
 
     def as_toml(self) -> str:

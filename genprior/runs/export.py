@@ -76,7 +76,13 @@ def exporter_for(path: Path, *, by_label: bool) -> str:
 
 
 def default_file(
-    folder: Path, exporter: str | None, *, seed: int, label: str | None, text: Sequence[str], by_label: bool
+    folder: Path,
+    exporter: str | None = None,
+    *,
+    seed: int = 0,
+    label: str | None = None,
+    text: Sequence[str] = (),
+    by_label: bool = False,
 ) -> Path:
     """The file of samples if none is named: its name tells what was asked for, other than seed 0.
 

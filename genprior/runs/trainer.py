@@ -93,12 +93,12 @@ class Trainer(RowTraining):
             self.prepare()
             self._data_hash = self.plan.data.make().files_hash()
             self._files.check_data(self._data_hash)
-            if self.model.embedder is not None:
-                self._files.write_embedder(self.model.embedder.state())
             if finished:
+                self._write_embedder()
                 return self._files.scores()
             self._resume()
-            self._files.write_recipe(self.plan)
+            self._files.write_recipe(self.plan)  # before all other files, without which they are of no run
+            self._write_embedder()
             self._files.write_facts(self._facts(finished=False))
             if self.data.labelled is not None:
                 self._files.write_labelled(self.data.labelled.tolist())
@@ -106,6 +106,10 @@ class Trainer(RowTraining):
                 self._listeners.started(self)
                 self._train(min(until or self.plan.run.steps, self.plan.run.steps))
                 return self._finish() if self.step == self.plan.run.steps else {}
+
+    def _write_embedder(self) -> None:
+        if self.model.embedder is not None:
+            self._files.write_embedder(self.model.embedder.state())
 
     @contextlib.contextmanager
     def _telling_of_ends(self) -> Iterator[None]:

@@ -108,8 +108,6 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     ("nothing", {"write": lambda s, *args, **settings: None}, ["no file, or an empty one"]),
     ("refuses late", {"write": refuses_late}, ["label=1", "label.pt is left"]),
     ("raises", {"write": lambda s, model, *args, **settings: model.no_such_thing}, ["AttributeError", "look at"]),
-    ("an ending without a tuple", {"suffixes": ".pt"}, ["suffixes", "'.pt'", "the comma of a tuple of one"]),
-    ("an ending without a dot", {"suffixes": ("pt",)}, ["suffixes", "with their dots"]),
     (
         "settings of another",
         {"for_classes": classmethod(lambda cls, n: Plain.Config())},

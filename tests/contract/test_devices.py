@@ -115,9 +115,9 @@ def drawn_on_the_cpu(self: Any, like: Any) -> Any:
     return OneHot.rows(self, torch.randint(3, (len(like),)), like.dtype)
 
 
-def scaled_loss(self: Any, critic: Any, *fakes: Any) -> Any:
+def scaled_loss(self: Any, critic: Any, real: Any, *fakes: Any) -> Any:
     return (
-        Logistic.generator_loss(self, critic, *fakes) * torch.ones(1)[0:1].sum()
+        Logistic.generator_loss(self, critic, real, *fakes) * torch.ones(1)[0:1].sum()
         + 0 * (torch.ones(3) * fakes[0][0]).sum()
     )
 

@@ -40,7 +40,7 @@ def test_the_contract_of_a_model(changes):
 
 def test_the_decoder_is_made_for_no_code_and_moves_alone():
     model = build_model(config(), INFO, 0)
-    assert model.decoder.sizes == Sizes(INFO.image, 0, 0, 0)
+    assert model.decoder.sizes == Sizes(INFO.image, 0, 0, 0, classes=len(INFO.classes))
     assert [phase.name for phase in model.phases()] == ["likelihood"]
     assert moved_by(model, phase_of(model, "likelihood"), batch_of()) == {"decoder"}
 

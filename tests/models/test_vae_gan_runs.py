@@ -13,6 +13,7 @@ from genprior.engine.build import build_model
 from genprior.errors import PlanError
 from genprior.parts import Batch, Critic
 from genprior.recipe.plan import Plan, RunConfig
+from genprior.registry import installed
 from genprior.runs.trainer import Trainer
 from genprior.testing import check_model
 from genprior_std.conditioners.infogan import InfoGAN
@@ -73,7 +74,8 @@ def plan(prior, steps=6, optimiser=None, **changes):
     model = config(**{**parts, **changes})
     run = RunConfig(steps=steps, batch=16, checkpoint_every=3, log_every=3, sample_every=3, ema=0.9)
     given = {"default": optimiser or {"name": "rmsprop", "lr": 1e-3}}
-    return Plan(label="VAE/GAN", run=run, data=Digits.Config(size=8), optimiser=given, model=model)
+    row = {"label": "VAE/GAN", "run": run, "data": Digits.Config(size=8), "optimiser": given, "model": model}
+    return Plan.model_validate(row, context={"registry": installed()})
 
 
 @pytest.mark.parametrize("prior", [Gaussian.Config(), VampPrior.Config(components=3, std=0.5)], ids=lambda p: p.name)

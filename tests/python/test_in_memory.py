@@ -126,7 +126,7 @@ class Endless(IterableDataset):
         (lambda x: {"train": x // 255}, "'train': its values are 0 and 1, but 255 is white"),
         (lambda x: {"train": x.long()}, "'train' is int64; uint8 or floating point with a range is needed"),
         (lambda x: {"train": x[0, 0]}, r"'train' has shape \[8, 8\]"),
-        (lambda x: {"train": x.repeat(1, 5, 1, 1)}, r"'train' has shape \[40, 5, 8, 8\]"),
+        (lambda x: {"train": x.repeat(1, 8, 1, 1)}, r"'train' has shape \[40, 8, 8, 8\]"),
         (lambda x: {"train": x[:0]}, "there are no images in it"),
         (lambda x: {"train": "images/"}, "'train' is a str; .* Files are the data sets 'folder' and 'arrays'"),
         (lambda x: {"train": Endless()}, "'train' is a Endless; an array or tensor of images"),

@@ -108,8 +108,8 @@ def test_a_mistake_is_shown_with_its_line_and_what_is_possible(name, tiny):
 
 
 def test_a_missing_part_is_named(tiny):
-    edited(tiny, ('image_game = { name = "nonsaturating" }\n', ""))
-    assert f"{tiny}:{line_with(tiny, '[model]')}: model.image_game: is missing [row AAE, A+B+C]" in message(tiny)
+    edited(tiny, ('code_game = { name = "nonsaturating" }\n', ""))
+    assert f"{tiny}:{line_with(tiny, '[model]')}: model.code_game: is missing [row AAE, A+B+C]" in message(tiny)
 
 
 def test_all_mistakes_of_all_rows_come_together(tiny):

@@ -112,7 +112,7 @@ def test_data_without_labels_are_refused(make_context, load_shapes):
         whole = load_shapes(split)
         return whole._replace(labels=torch.zeros_like(whole.labels), classes=())
 
-    with pytest.raises(ScoreError, match="this one has 0 .* give it labels, or score with the Inception network"):
+    with pytest.raises(ScoreError, match=r"this one has 0 .* give it labels, or .*extractor = \"random\""):
         classifier(make_context(load=unlabelled))
 
 
