@@ -458,15 +458,15 @@ def _sizes_table(case: str, found: dict[int, dict[str, float]]) -> str:
     sizes = list(found)
     shown = [name for name in found[sizes[0]] if name != "wall_s"]
     header = " | ".join(f"{n:,} {UNITS[case]}" for n in sizes)
-    lines = [f"| {case} | {header} | exponent |", "|---" * (2 + len(sizes)) + "|"]
+    lines = [f"| {case} | {header} | each more | exponent |", "|---" * (3 + len(sizes)) + "|"]
     for name in shown:
         values = [found[n][name] for n in sizes]
         digits = 0 if name.endswith("MB") else 2
         cells = " | ".join(f"{value:,.{digits}f}" for value in values)
-        # Memory has a part that does not depend on the size, so that its exponent says little; see the numbers.
-        lines.append(f"| {name} | {cells} | {exponent(sizes, values):.2f} |")
+        each, unit = 1000 * slope(sizes, values)[0], "kB" if name.endswith("MB") else "ms"
+        lines.append(f"| {name} | {cells} | {each:,.2f} {unit} | {exponent(sizes, values):.2f} |")
     walls = " | ".join(f"{found[n]['wall_s']:.0f}" for n in sizes)
-    return "\n".join([*lines, f"| wall, s, with the preparation | {walls} | |"])
+    return "\n".join([*lines, f"| wall, s, with the preparation | {walls} | | |"])
 
 
 if __name__ == "__main__":

@@ -178,8 +178,10 @@ class Scorer:
             reason = f"the finished run {run.folder} has no checkpoint to sample from; train it again"
             return [Missed(config, real.described, reason) for config in configs]
 
+        measured = run.unread()
+
         def model() -> Model:
-            return run.model.to(self.device)
+            return measured.model.to(self.device)
 
         @contextlib.contextmanager
         def trained() -> Iterator[Model]:

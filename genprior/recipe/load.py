@@ -23,7 +23,7 @@ from genprior.recipe.plan import Plan, upgraded
 from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
 from genprior.recipe.row import resolve_row
 from genprior.recipe.save import as_toml, lost_in_toml, write_new
-from genprior.recipe.structure import excess, wrong_label, wrong_shapes
+from genprior.recipe.structure import excess, folded, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
 
@@ -270,12 +270,13 @@ def _labels(document: dict[str, Any], found: dict[Path, int], mistakes: list[Mis
     """The labels of the rows by index; a recipe without rows has one row without changes."""
     rows = document.setdefault("row", [{"label": "base", "changes": []}])
     labels: dict[int, str] = {}
+    taken: dict[str, str] = {}
     for index, row in enumerate(rows):
         label = row.get("label")
-        if text := wrong_label(label, labels.values()):
+        if text := wrong_label(label, taken):
             mistakes.append(Mistake(line_of(("row", index, "label"), found), f"row.{index}.label", text))
         else:
-            labels[index] = label
+            labels[index] = taken[folded(label)] = label
         for key in row:
             if key not in ("label", "changes"):
                 text = f"unknown key '{key}' of a row{did_you_mean(key, ('label', 'changes'))}"

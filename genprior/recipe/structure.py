@@ -10,7 +10,7 @@ from typing import Any
 from genprior.recipe.mistakes import Mistake
 from genprior.recipe.toml_lines import Path, line_of
 
-__all__ = ["MAX_DEPTH", "TAKEN", "excess", "wrong_label", "wrong_shapes"]
+__all__ = ["MAX_DEPTH", "TAKEN", "excess", "folded", "wrong_label", "wrong_shapes"]
 
 MAX_DEPTH = 32
 """Levels of tables and lists in a recipe; the deepest setting of the standard parts has 7."""
@@ -141,38 +141,38 @@ def _of_rows(rows: Any) -> _Wrong:
             yield (*at, "changes"), _needs(what, f"changes = {named}", changes)
 
 
-def wrong_label(label: Any, others: Iterable[str]) -> str | None:
+def wrong_label(label: Any, others: Mapping[str, str]) -> str | None:
     """What is wrong with the label of a row, which names its folder; None if nothing is.
 
     Args:
         label: the label.
-        others: the labels of the rows before it.
+        others: the labels of the rows before it, by their `folded` names.
     """
     if not isinstance(label, str) or not label.strip() or label.startswith("."):
         return f"a row needs a label that can name a folder; this one has {label!r}"
     if "/" in label or not label.isprintable() or FilePath(label).name != label:
         return f"a row needs a label that can name a folder, without '/' and line breaks; this one has {label!r}"
     # A recipe is moved between machines, and names no other folder on any of them.
-    if "\\" in label or label.endswith((".", " ")) or _folded(label).partition(".")[0].rstrip() in _DEVICES:
+    if "\\" in label or label.endswith((".", " ")) or folded(label).partition(".")[0].rstrip() in _DEVICES:
         return (
             f"a row needs a label that names the same folder on every system, without '\\' and without a dot or a "
             f"space at its end, and that is no device of Windows; this one has {label!r}"
         )
     if len(label.encode()) > 255:
         return f"a row needs a label that can name a folder, of at most 255 bytes; this one has {len(label.encode())}"
-    if _folded(label) in TAKEN:
+    if folded(label) in TAKEN:
         return f"'{label}' is a file of the table, beside the folders of the rows; give the row another label"
-    for other in others:
-        if other == label:
-            return f"two rows have the label '{label}'"
-        if _folded(other) == _folded(label):
-            return (
-                f"the labels '{other}' and '{label}' name one folder where file names ignore case; "
-                "give one of the rows another label"
-            )
+    other = others.get(folded(label))
+    if other == label:
+        return f"two rows have the label '{label}'"
+    if other is not None:
+        return (
+            f"the labels '{other}' and '{label}' name one folder where file names ignore case; "
+            "give one of the rows another label"
+        )
     return None
 
 
-def _folded(label: str) -> str:
+def folded(label: str) -> str:
     """The name that a file system sees which ignores case and the composition of accents."""
     return unicodedata.normalize("NFC", label).casefold()

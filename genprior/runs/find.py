@@ -130,14 +130,14 @@ def run_folders(path: Path, pattern: str = "**/run.json") -> list[Path]:
         path: the folder.
         pattern: the files that show a run, from `path`.
     """
-    orders: dict[Path, list[str]] = {}
+    orders: dict[Path, dict[str, int]] = {}
 
     def order(folder: Path) -> tuple[str, int, str, str]:
         home = folder.parent.parent
         if home not in orders:
-            orders[home] = _rows_of(home)
+            orders[home] = {label: place for place, label in reversed(list(enumerate(_rows_of(home))))}
         label = folder.parent.name
-        place = orders[home].index(label) if label in orders[home] else len(orders[home])
+        place = orders[home].get(label, len(orders[home]))
         return str(home), place, label, f"{folder.name.removeprefix('seed-'):0>9}"
 
     return sorted({found.parent for found in path.glob(pattern)}, key=order)

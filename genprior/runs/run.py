@@ -47,6 +47,10 @@ class Run(TrainedModel):
         self._files = RunFolder(folder)
         self._splits: dict[str, ImageSet] = {}
 
+    def unread(self) -> Run:
+        """The same run, of which nothing has been read: its model is freed with it, where there are many runs."""
+        return Run(self.folder, self.plan, self.facts)
+
     @property
     def label(self) -> str:
         """The row's name."""

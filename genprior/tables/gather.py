@@ -97,7 +97,7 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
     images: dict[str, Tensor] = {}
     for label, run in first.items():
         try:
-            images[label] = run.sample(60)
+            images[label] = run.unread().sample(60)
         except (CheckpointError, RunError) as error:  # checkpoints may be removed to save space
             table = dataclasses.replace(table, notes=(*table.notes, f"rows.png lacks '{label}': {error}"))
     refuse_foreign(folder, TABLE_FILES)
@@ -121,8 +121,9 @@ def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Ru
     of_recipe = {job.folder: job for job in jobs}
     others = [each for each in run_folders(folder, "*/*/run.json") if each not in of_recipe]
     # The recipe's order of rows, then the order of the table so far; seeds in order within a row.
-    rows = list(dict.fromkeys([*recipe.order, *(job.plan.label for job in jobs), *(o.parent.name for o in others)]))
-    folders = sorted([*of_recipe, *others], key=lambda each: (rows.index(each.parent.name), _seed_of(each)))
+    rows = dict.fromkeys([*recipe.order, *(job.plan.label for job in jobs), *(o.parent.name for o in others)])
+    places = {label: place for place, label in enumerate(rows)}
+    folders = sorted([*of_recipe, *others], key=lambda each: (places[each.parent.name], _seed_of(each)))
     found = [run_of_job(of_recipe[each], notes) if each in of_recipe else look_at(each, notes) for each in folders]
     runs = [each for each in found if isinstance(each, Run)]
     missing = [str(each.folder.relative_to(folder)) for each in found if isinstance(each, Pending)]

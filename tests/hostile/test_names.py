@@ -20,12 +20,12 @@ LEADING_OUT = (
 
 @pytest.mark.parametrize("label", LEADING_OUT)
 def test_a_label_that_is_no_name_of_a_folder_is_refused(label):
-    assert wrong_label(label, [])
+    assert wrong_label(label, {})
 
 
 @given(st.text(max_size=12))
 def test_every_label_that_is_accepted_names_a_folder_below(label):
-    if wrong_label(label, []) is None:
+    if wrong_label(label, {}) is None:
         joined = os.path.normpath(os.path.join("/out", label, "seed-0"))
         assert os.path.dirname(os.path.dirname(joined)) == "/out"
 
