@@ -1,8 +1,8 @@
 """Long trainings and large numbers of rows, images and runs: `python benchmarks/large.py --help`.
 
-What must not grow with the number of steps (memory, open files, the time of a step) is fitted over the steps; what may
-grow in proportion (time and memory over rows, images or runs) is measured at three sizes, and the slope of its logarithm
-over that of the size is its exponent. Each measurement has a process of its own, and time is its processor time.
+What must not grow with the number of steps (memory, open files, the time of a step) is fitted over the steps. What may
+grow in proportion (time and memory over rows, images or runs) is measured at three sizes, and the slope of its
+logarithm over that of the size is its exponent. Each measurement has a process of its own; time is processor time.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """p of value ~ size^p: the slope of log value over log size; NaN if a value is not positive."""
+    """The p of value ~ size^p: the slope of log value over log size; NaN if a value is not positive."""
     if min(values) <= 0:
         return math.nan
     return slope([math.log(size) for size in sizes], [math.log(value) for value in values])[0]
@@ -441,7 +441,8 @@ def _steps_table(found: dict[str, dict[str, float]], steps: int) -> str:
     lines = [
         f"{steps:,} steps",
         "",
-        "| training | memory, kB per 1,000 steps | peak, MB | open files, per 1,000 steps | ms a step, begin | end | wall, s |",
+        "| training | memory, kB per 1,000 steps | peak, MB | open files per 1,000 steps | ms a step: begin | end "
+        "| wall, s |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, one in found.items():
