@@ -28,7 +28,6 @@ __all__ = ["draw_curves", "draw_grid", "is_side_by_side", "printable", "side_by_
 PADDING = 2
 """Pixels between the images of a grid, as in the paper's figures."""
 PANELS_A_LINE = 4
-"""Of up to 64 panels; of more, see `_panels_a_line`."""
 _HEADING = 10
 """Height of the names of columns in pixels."""
 _SOFTWARE = "genprior"
@@ -61,7 +60,7 @@ def draw_grid(images: Tensor, path: str | os.PathLike[str], columns: int = 10, n
 
 
 def side_by_side(panels: Mapping[str, Tensor], path: str | os.PathLike[str], columns: int = 10) -> None:
-    """Write the grids of several models as one PNG, each under its label, four per line and, of more than 64, more.
+    """Write the grids of several models as one PNG, each under its label, four per line.
 
     Args:
         panels: label -> images uint8 [n, c, h, w]; sizes may differ.
@@ -195,19 +194,14 @@ def _png(tile: Tensor) -> bytes:
 
 
 def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of n axes, line by line; sizes in inches. Without pyplot, so that no global state changes."""
+    """A figure of n axes, four per line; sizes in inches. Without pyplot, so that no global state changes."""
     from matplotlib.figure import Figure
 
-    across = _panels_a_line(n)
+    across = min(n, PANELS_A_LINE)
     down = math.ceil(n / across)
     figure = Figure(figsize=(width * across, height * down), dpi=120, layout="constrained")
     axes = [figure.add_subplot(down, across, place + 1) for place in range(n)]
     return figure, axes
-
-
-def _panels_a_line(n: int) -> int:
-    """Four, or as many as make four times as many lines: no side of a picture may have 2^16 pixels."""
-    return max(min(n, PANELS_A_LINE), math.ceil(math.sqrt(n / PANELS_A_LINE)))
 
 
 def _render(figure: Figure, metadata: Mapping[str, str] | None = None) -> bytes:
