@@ -164,6 +164,9 @@ def _serve(order: dict[str, Any]) -> None:
     import torch
 
     torch.set_num_threads(order["threads"])
+    if order["condition"] == "two jobs" and hasattr(os, "sched_setaffinity"):
+        # A worker takes its share of the cores, here one thread as in the other conditions.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     train, settings = CONDITIONS[order["condition"]][order["part"]]
     for choice, out in order["rows"]:
         train(tuple(choice), Path(out), **settings)
@@ -180,7 +183,6 @@ def _run(condition: str, rows: Sequence[Choice], home: Path, cache: Path) -> Non
             "threads": 2 if condition == "two threads" else 1,
             "rows": [(choice, str(_out(home, condition, choice))) for choice in order],
         }
-        # One thread in the workers of two jobs as well, whatever the number of cores.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "GENPRIOR_DATA": str(cache), "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, __file__, "--serve", json.dumps(listed)]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)

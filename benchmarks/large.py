@@ -8,6 +8,7 @@ logarithm over that of the size is its exponent. Each measurement has a process 
 from __future__ import annotations
 
 import argparse
+import array
 import contextlib
 import io
 import json
@@ -64,6 +65,9 @@ code_game = { name = "nonsaturating" }
 image_game = { name = "nonsaturating" }
 rec_weight = 10.0
 
+[change.seldom.run]
+log_every = 1_000
+
 [change.learned.run]
 on_divergence = "skip"
 
@@ -81,7 +85,12 @@ decoder = { name = "mlp", hidden = [64, 64] }
 reconstruction = { name = "pixel", metric = "bernoulli", reduction = "sum" }
 conditioner = { name = "none" }
 """
-VARIANTS = {"AAE": (), "infogan, code generator, skip": ("learned",), "VAE, VampPrior": ("vampprior",)}
+VARIANTS = {
+    "AAE": (),
+    "AAE, a record each 1,000 steps": ("seldom",),
+    "infogan, code generator, skip": ("learned",),
+    "VAE, VampPrior": ("vampprior",),
+}
 """The trainings of many steps, with their changes of the recipe."""
 SIZES = {
     "sweep": (50, 100, 200),
@@ -191,15 +200,15 @@ def _steps(order: dict[str, Any], home: Path) -> dict[str, Any]:
     path.write_text(RECIPE, encoding="utf-8")
     settings = [f"run.steps={order['n']}"]
     (job,) = jobs_of(load_recipe(path, changes=VARIANTS[order["variant"]], settings=settings), home / "out")
-    samples: list[tuple[int, float, int, float]] = []
+    samples = array.array("d")  # a list of tuples would itself grow by about 150 bytes a sample
 
     def sample(step: int, rate: float) -> None:
-        samples.append((step, _rss_mb(), len(os.listdir("/proc/self/fd")), time.process_time()))
-        if len(samples) % 100 == 0:
+        samples.extend((step, _rss_mb(), len(os.listdir("/proc/self/fd")), time.process_time()))
+        if len(samples) % 400 == 0:
             print(f"{order['variant']}: step {step:,} of {order['n']:,}", file=sys.stderr, flush=True)
 
     Trainer(job.plan, job.seed, job.folder, device="cpu", progress=sample).run()
-    return {"samples": samples, "peak_mb": _peak_mb()}
+    return {"samples": [list(samples[k : k + 4]) for k in range(0, len(samples), 4)], "peak_mb": _peak_mb()}
 
 
 def _sweep(order: dict[str, Any], home: Path) -> dict[str, float]:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genprior.engine.ranks import rank
-from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, PartFailed
+from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, PartFailed, RunError
 from genprior.parts import ImageSet, Score
 from genprior.recipe.plan import KeepConfig, Plan
 from genprior.registry import Registry
@@ -85,7 +86,7 @@ class Trainer(RowTraining):
             Interrupted: `stop` returned True.
             PartFailed: a part or a hook raised an exception; the message names it and its plugin.
         """
-        with naming_parts(self.plan.label, self._registry), self._files.locked():
+        with naming_parts(self.plan.label, self._registry), self._files.locked(), self._same_threads():
             self._files.claim(self.plan)
             finished = self._files.finished(self.plan)
             if finished and not self._files.lacks_embedder:
@@ -131,6 +132,25 @@ class Trainer(RowTraining):
         self._listeners.finished(self, scores)
         self._files.write_facts(self._facts(finished=True))
         return scores
+
+    @contextlib.contextmanager
+    def _same_threads(self) -> Iterator[None]:
+        """Compute with as many threads as the interrupted run, where there are as many cores.
+
+        Their number depends on how many rows are trained at once, and sums of other threads round differently.
+        """
+        before = torch.get_num_threads()
+        try:
+            facts = self._files.facts()
+        except RunError:  # training writes a damaged run.json anew
+            facts = None
+        threads = facts.get("hardware", {}).get("threads") if facts is not None else None
+        if self._device.type == "cpu" and type(threads) is int and 1 <= threads <= max(_cores(), before):
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def score(self) -> dict[str, float]:
         """Measure all scores of the plan on samples drawn under the run's seed."""

@@ -222,3 +222,27 @@ def test_samples_that_could_not_be_written_are_drawn_when_the_run_resumes(tiny_p
     for name in ("step-00000010.png", "step-00000020.png"):
         whole, lost = (tmp_path / folder / "samples" / name for folder in ("whole", "lost"))
         assert whole.read_bytes() == lost.read_bytes()
+
+
+def test_a_resumed_run_computes_with_the_threads_that_it_had(tiny_plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("genprior.runs.trainer._cores", lambda: 2)
+    plan, used = tiny_plan("A+B+C", "run.steps=2"), []
+    torch.set_num_threads(2)
+    Trainer(plan, 0, tmp_path, device="cpu").run(until=1)
+    torch.set_num_threads(1)
+    Trainer(plan, 0, tmp_path, device="cpu", stop=lambda: used.append(torch.get_num_threads()) is not None).run()
+    assert used == [2]
+    assert torch.get_num_threads() == 1
+    assert json.loads((tmp_path / "run.json").read_text())["hardware"]["threads"] == 2
+
+
+@pytest.mark.parametrize("threads", [64, 0, True, "2", None])
+def test_threads_that_the_machine_does_not_have_are_not_used(threads, tiny_plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("genprior.runs.trainer._cores", lambda: 2)
+    plan = tiny_plan("A+B+C", "run.steps=2")
+    Trainer(plan, 0, tmp_path, device="cpu").run(until=1)
+    facts = json.loads((tmp_path / "run.json").read_text())
+    facts["hardware"] = {} if threads is None else facts["hardware"] | {"threads": threads}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    Trainer(plan, 0, tmp_path, device="cpu").run()
+    assert json.loads((tmp_path / "run.json").read_text())["hardware"]["threads"] == 1
