@@ -297,3 +297,8 @@ def _same(one: Tensor, other: Tensor) -> bool:
         and one.dtype == other.dtype
         and bool(((one == other) | ((one != one) & (other != other))).all())
     )
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
