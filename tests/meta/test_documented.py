@@ -10,18 +10,15 @@ import re
 import subprocess
 import sys
 import textwrap
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pydantic import BaseModel
 
 import genprior
 from genprior import errors, hookspecs, parts, testing
 from genprior.registry import KINDS
-from genprior.testing import check_prior
 from genprior_std.parts import PARTS
 
 from .documented import signature_of, table_row
@@ -53,120 +50,6 @@ def test_every_hook_is_documented_with_its_signature(hook: str) -> None:
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_used_by_a_test(hook: str) -> None:
     assert re.search(rf"@hookimpl\s+def {hook}\(", TESTS)
-
-
-def example() -> str:
-    (code,) = re.findall(r"<!-- example -->\n```python\n(.*?)```", PLUGIN_GUIDE, flags=re.DOTALL)
-    return code
-
-
-def test_the_guides_example_keeps_its_contract() -> None:
-    module = types.ModuleType("genprior_cross")
-    exec(compile(example(), "docs/writing-a-plugin.md", "exec"), module.__dict__)
-    offered: list[Any] = []
-    module.genprior_parts(offered.append)  # type: ignore[attr-defined]
-    assert offered == [module.Cross]  # type: ignore[attr-defined]
-    for code in (2, 8):
-        check_prior(offered[0], code=code)
-    check_prior(offered[0].Config(length=1.0), code=8, asked=3)
-
-
-def test_the_guides_example_is_about_30_lines() -> None:
-    assert sum(1 for line in example().splitlines() if line.strip()) <= 30
-
-
-def part_of_the_guide(name: str) -> Any:
-    """The class `name` of the block that defines it, run as it stands; `name` may be `class Name`."""
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", PLUGIN_GUIDE, flags=re.DOTALL) if name in code]
-    module = types.ModuleType("guide")
-    # This file postpones annotations, and the guide does not.
-    exec(compile(code, "docs/writing-a-plugin.md", "exec", dont_inherit=True), module.__dict__)
-    return getattr(module, name.removeprefix("class "))
-
-
-def test_the_guides_other_parts_keep_their_contracts() -> None:
-    check_prior(part_of_the_guide("NearCodes"), code=3, asked=2)
-    absolute = part_of_the_guide("Absolute")
-    for average in (False, True):
-        testing.check_reconstruction(absolute.Config(average=average))
-
-
-def test_the_guides_score_exporter_and_hook_keep_their_contracts() -> None:
-    testing.check_score(part_of_the_guide("Brightness").Config(samples=24))
-    testing.check_exporter(part_of_the_guide("TorchFile"))
-    testing.check_hook(part_of_the_guide("Diary"))
-
-
-def test_the_guides_embedder_keeps_its_contract() -> None:
-    testing.check_embedder(part_of_the_guide("FirstWords").Config(size=20))
-
-
-def test_the_guides_conditioner_game_and_model_keep_their_contracts() -> None:
-    testing.check_conditioner(part_of_the_guide("class ClassVectors").Config(width=3), labels=True)
-    testing.check_game(part_of_the_guide("class Pairs"))
-    model = part_of_the_guide("class VectorQuantised")
-    (code,) = re.findall(r"```python\n([^`]*def test_vector_quantised.*?)```", PLUGIN_GUIDE, flags=re.DOTALL)
-    names = {"VectorQuantised": model}
-    exec(compile(code, "docs/writing-a-plugin.md", "exec"), names)
-    names["test_vector_quantised"]()
-
-
-def test_the_guides_figure_keeps_its_contract() -> None:
-    testing.check_figure(part_of_the_guide("Faces"))
-
-
-def test_the_guides_optimiser_and_schedule_keep_their_contracts() -> None:
-    testing.check_optimiser(part_of_the_guide("ScheduleFreeSgd").Config(lr=0.1))
-    schedule = part_of_the_guide("InverseRoot")
-    testing.check_schedule(schedule)
-    assert schedule.Config(scale=10.0).make().factor(30, 100) == 0.5
-
-
-def test_the_guides_hook_writes_what_is_recorded(tmp_path: Path) -> None:
-    diary = part_of_the_guide("Diary")
-    run = types.SimpleNamespace(folder=tmp_path, plan=types.SimpleNamespace(label="A"))
-    for step, metrics in ((1, None), (2, {"loss": 0.5})):
-        diary(diary.Config(file="notes.txt")).step_done(run, step, metrics)
-    assert (tmp_path / "diary" / "notes.txt").read_text() == "A, step 2: {'loss': 0.5}\n"
-
-
-def test_the_guides_score_measures_a_known_value() -> None:
-    score = part_of_the_guide("Brightness")
-    generated = torch.full((5, 1, 2, 2), 100, dtype=torch.uint8)
-    real = genprior.ImageSet(torch.full((3, 1, 2, 2), 90, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), ())
-    splits = {"test": real}
-    context = types.SimpleNamespace(generated=lambda n: generated[:n], real=splits.__getitem__)
-    measured = score(score.Config(samples=5))
-    assert measured.measure(context) == {"brightness": 10.0}
-    assert [column.key for column in measured.columns] == ["brightness"]
-
-
-def test_the_guides_exporter_writes_the_images_of_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exporter = part_of_the_guide("TorchFile")
-    images = torch.randint(256, (4, 1, 3, 3), dtype=torch.uint8)
-    called = {}
-
-    def generate(model: Any, n: int, *, seed: int, label: int | None) -> torch.Tensor:
-        called.update(model=model, seed=seed, label=label)
-        return images[:n]
-
-    monkeypatch.setitem(exporter.write.__globals__, "generate", generate)
-    exporter(exporter.Config()).write("model", tmp_path / "a.pt", n=2, seed=7, label=1)
-    assert torch.equal(torch.load(tmp_path / "a.pt"), images[:2])
-    assert called == {"model": "model", "seed": 7, "label": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
-
-
-def test_the_guides_figure_draws_what_its_runs_give() -> None:
-    figure = part_of_the_guide("Faces")
-    images = torch.randint(256, (2, 3, 1, 4, 4), dtype=torch.uint8)
-    runs = [
-        types.SimpleNamespace(label=label, sample=lambda n, seed, own=own: own[:n])
-        for label, own in zip(figure.recipes[0].rows, images, strict=True)
-    ]
-    drawing = figure(figure.Config(columns=3)).draw(runs, 0)
-    assert drawing.arrays["images"].tolist() == images.tolist()
-    assert [text.get_text() for text in drawing.picture.texts] == ["fixed prior", "learned prior"]
 
 
 @pytest.mark.parametrize("name", testing.__all__)

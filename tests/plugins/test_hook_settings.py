@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-import types
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -279,10 +278,16 @@ def test_the_settings_of_pictures_are_what_they_show(tiny, tmp_path, monkeypatch
 def test_the_hook_of_the_guide_works(tiny, tmp_path):
     guide = (Path(genprior.__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n([^`]*class Diary.*?)```", guide, flags=re.DOTALL)
-    module = types.ModuleType("genprior_diary")
-    exec(compile(code, "docs/writing-a-plugin.md", "exec"), module.__dict__)
+    scope: dict = {}
+    exec(compile(code, "docs/writing-a-plugin.md", "exec"), scope)
+
+    class Guide:
+        @hookimpl
+        def genprior_parts(self, register):
+            register(scope["Diary"])
+
     registry = load()
-    registry.add(module, Origin("diary", "tests 1"))
+    registry.add(Guide(), Origin("diary", "tests 1"))
     Trainer(resolved(tiny, registry, '\n[run.hooks.diary]\nfile = "notes.txt"\n'), 0, tmp_path, registry=registry).run()
     lines = (tmp_path / "diary" / "notes.txt").read_text().splitlines()
     assert [line.partition(":")[0] for line in lines] == ["AAE, step 2", "AAE, step 4", "AAE, step 6"]
