@@ -60,7 +60,8 @@ ours = [part for part in parts if registry.origin(registry.find(*part)).plugin =
 trained = {part for run in runs if run.finished for part in parts_of(run.plan)}
 Path("seen.json").write_text(json.dumps({
     "ours": ours, "trained": sorted(trained), "rows": [run.label for run in runs],
-    "failed": failed, "broken": [str(each) for each in registry.broken], "origin": str(registry.origin(registry.find("prior", "cross"))),
+    "failed": failed, "broken": [str(each) for each in registry.broken],
+    "origin": str(registry.origin(registry.find("prior", "cross"))),
 }))
 """
 
