@@ -28,7 +28,15 @@ from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
 from genprior.storage.cache import cache_folder
 from genprior.tables.columns import Entry, Measured, Missed, settings_of, tabulate
-from genprior.tables.gather import entry_of, run_of_job, sorted_by_row, title_of, unique_labels, unread_among
+from genprior.tables.gather import (
+    entry_of,
+    notes_of_early_stopping,
+    run_of_job,
+    sorted_by_row,
+    title_of,
+    unique_labels,
+    unread_among,
+)
 from genprior.tables.published import of_plugins, read_published
 from genprior.tables.table import Table, best_first
 
@@ -147,6 +155,7 @@ class Bench:
             configs = _unique(config for _, each in wanted for config in each) or known
             entries += self._entries_of_images(configs, [plan.data for plan in plans], set(labels))
             notes += self._scorer.notes
+        notes += notes_of_early_stopping(found, labels)
         missing = [f"{each.folder} ({each.state})" for each in pending]
         title = title_of(runs) if runs else plans[0].title if plans else "images"
         table = tabulate(title, entries, missing=missing, published=self._published, notes=notes)

@@ -144,6 +144,7 @@ def print_run(run: Any) -> None:
         "folder": str(run.folder),
         "state": "finished" if run.finished else "not finished; give the same command again to resume",
         "step": f"{run.step:,} of {run.plan.run.steps:,}",
+        **_of_early_stopping(run),
         "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
         "speed": f"{speed:,.0f} images/s" if speed else "-",
         "parameters": ", ".join(f"{name} {count:,}" for name, count in facts.get("parameters", {}).items() if count),
@@ -160,6 +161,17 @@ def print_run(run: Any) -> None:
     for name, text in lines.items():
         grid.add_row(Text(name, style="cyan"), Text(visible(text)))
     console().print(grid)
+
+
+def _of_early_stopping(run: Any) -> dict[str, str]:
+    """Lines on early stopping: where it stopped, and the best checkpoint."""
+    facts, lines = run.facts, {}
+    if run.stopped_early:
+        lines["stopped early"] = run.stopped_early
+    if run.finished and facts.get("best_step") is not None:
+        lines["best"] = f"{facts['best_of']} {_number(facts['best_value'])} on validation images, at step "
+        lines["best"] += f"{facts['best_step']:,}; the scores are of this checkpoint"
+    return lines
 
 
 def _with_unit(name: str, value: Any) -> str:

@@ -94,6 +94,9 @@ class Watcher(Reporter):
             took = "was finished before"
         else:
             took = f"finished in {clock(time.monotonic() - self._began.get(key, self._start))}"
+            stopped = RunFolder(job.folder).fact("stopped_step")
+            if stopped is not None:
+                took += f", stopped early after {stopped:,} of {job.plan.run.steps:,} steps"
         self.console.print(
             Text.assemble((job.name, "bold green"), f": {took}", *([f"; {', '.join(shown)}"] if shown else [])),
             soft_wrap=True,

@@ -6,7 +6,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-__all__ = ["average_over_ranks", "rank", "world"]
+__all__ = ["average_over_ranks", "of_first_rank", "rank", "world"]
 
 
 def rank() -> int:
@@ -29,3 +29,12 @@ def average_over_ranks(gradients: list[Tensor]) -> None:
         torch.distributed.all_reduce(flat)
         for g, piece in zip(mine, torch.split(flat, [g.numel() for g in mine]), strict=True):
             g.copy_(piece.view_as(g))
+
+
+def of_first_rank(value: float) -> float:
+    """The value that the first rank passes, on every rank, so that all decide alike."""
+    if not torch.distributed.is_initialized():
+        return value
+    values = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]

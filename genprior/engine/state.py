@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,22 @@ class TrainingState:
         facts = {"recorder": self._recorder.facts(), "skipped": self._guard.skipped}
         return {**facts, **({"optimisers": optimisers} if optimisers else {})}
 
+    def restore_weights(self, path: Path, device: torch.device) -> None:
+        """Take the weights from a checkpoint, live and averaged, and those of optimisers; counts stay as they are.
+
+        Raises:
+            CheckpointError: it is damaged, or of another model.
+        """
+        saved = checkpoint.read(path, device)
+        with _fitting(path):
+            self._restore_weights(saved)
+
+    def _restore_weights(self, saved: checkpoint.Checkpoint) -> None:
+        self._model.load_state_dict(saved.under("model"))
+        self._optimisers.restore(saved.under, saved.facts.get("optimisers", {}))
+        if self._average is not None:
+            self._average.load(saved.under("average"))
+
     def restore(self, path: Path, device: torch.device) -> checkpoint.Checkpoint:
         """Take everything from a checkpoint, and return it.
 
@@ -61,17 +79,21 @@ class TrainingState:
             CheckpointError: it is damaged, or of another model.
         """
         saved = checkpoint.read(path, device)
-        try:
-            self._model.load_state_dict(saved.under("model"))
-            self._optimisers.restore(saved.under, saved.facts.get("optimisers", {}))
-            if self._average is not None:
-                self._average.load(saved.under("average"))
+        with _fitting(path):
+            self._restore_weights(saved)
             # Checkpoints of older versions do not hold these.
             self._recorder.restore(saved.under("recorder"), saved.facts.get("recorder", {}))
             self._guard.restore(saved.facts.get("skipped", ()))
-        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(
-                f"the checkpoint {path} does not fit the model of this recipe: {error}. "
-                "It was written by other code or another plugin version; give another --out to train anew."
-            ) from error
         return saved
+
+
+@contextlib.contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Say of a checkpoint whose content does not fit that it does not."""
+    try:
+        yield
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"the checkpoint {path} does not fit the model of this recipe: {error}. "
+            "It was written by other code or another plugin version; give another --out to train anew."
+        ) from error

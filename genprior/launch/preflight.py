@@ -10,8 +10,10 @@ import torch
 from genprior.errors import GenpriorError, PartFailed, PlanError, RecipeError, ScoreError
 from genprior.launch.rehearsal import rehearse
 from genprior.parts import ImageSet, TextConditioner
+from genprior.recipe.length import with_steps
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
+from genprior.runs.early_stopping import refuse_unmeasurable
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.trainer import Trainer
 from genprior.scoring.measure import needed_split
@@ -49,6 +51,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                     trainer.prepare()
                     _check_batches(plan, trainer)
                     _check_scores(plan, trainer)
+                    refuse_unmeasurable(with_steps(plan), trainer)
                     trainer.one_step()
                     trainer.check()
                     trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means(reset=False)})

@@ -62,7 +62,10 @@ class Hook(Part):
         """A run starts or resumes, after `run.step` steps."""
 
     def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
-        """`step` steps are done; `metrics` is None, or every `run.log_every` steps the line of metrics.jsonl."""
+        """`step` steps are done; `metrics` is None, or what was written to metrics.jsonl after this step.
+
+        That is every `run.log_every` steps, and every `run.stop.every` steps the measurement of early stopping.
+        """
 
     def epoch_done(self, run: TrainingRun, epoch: int) -> None:
         """`epoch` epochs are done: each visits every training image once, without the last batch if it is partial."""

@@ -24,7 +24,9 @@ class TrainingRun(Protocol):
     folder: Path
     """The run folder; a hook writes its files into its own folder below it."""
     step: int
-    """The number of finished steps."""
+    """The number of finished steps; after early stopping it is that of the stop, and `model` is the best one."""
+    ended: bool
+    """Whether training is over: after the last step, or after the one at which it stopped early."""
     metrics: list[dict[str, Any]]
     """The lines of metrics.jsonl so far: `step`, `seconds`, and the means of losses, gradient norms and notes."""
     model: Model

@@ -31,6 +31,7 @@ from genprior.parts import (
     Part,
     ScoreSpec,
 )
+from genprior.recipe.early_stopping import StopConfig
 from genprior.recipe.optimiser import without_foreign
 from genprior.registry import Registry, installed
 
@@ -38,7 +39,7 @@ __all__ = ["KeepConfig", "Plan", "RunConfig", "upgraded"]
 
 _OF_TRAINING = (
     "steps", "batch", "labels", "labelled_batch", "shift", "rotate", "zoom", "ema", "clip_norm", "clip_value",
-    "precision",
+    "precision", "stop",
 )  # fmt: skip
 """The settings of `run` that training depends on."""
 
@@ -93,6 +94,8 @@ class RunConfig(BaseModel):
     """Which checkpoints stay: the newest `last`, and those at multiples of `every` steps."""
     on_divergence: Literal["stop", "skip"] = "stop"
     """After a loss or gradient that is not finite: `stop`, or `skip` the updates of that phase and go on."""
+    stop: StopConfig | None = None
+    """Early stopping; `steps` are then the most that are trained. None if not given."""
     log_every: int = Field(50, gt=0)
     """Steps between lines of metrics.jsonl."""
     sample_every: int = Field(1000, gt=0)

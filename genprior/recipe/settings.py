@@ -46,7 +46,9 @@ def _walk(table: Mapping[str, Any], at: str, given: Any, definitions: Mapping[st
             continue
         default = given[key] if isinstance(given, Mapping) and key in given else field.get("default", ...)
         path = f"{at}{key}"
-        inner = definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+        # A table that may be left out is a choice between its definition and null.
+        choices = [each for each in field.get("anyOf", [field]) if each.get("type") != "null"]
+        inner = definitions.get(choices[0].get("$ref", "").rpartition("/")[2], {}) if len(choices) == 1 else {}
         if inner.get("properties"):
             yield from _walk(inner, f"{path}.", default, definitions)
         else:

@@ -29,6 +29,7 @@ class FewImages:
         self.seed = trainer.seed
         self.folder = trainer.folder
         self.step = trainer.step
+        self.ended = False
         self.metrics: list[dict[str, Any]] = []
         self.model: Model = trainer.model
         self._drawn: Tensor | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +188,12 @@ class RunFiles:
         """Append a record to `metrics.jsonl`."""
         append_line(self.path / "metrics.jsonl", record)
 
-    def cut_metrics(self, step: int) -> list[dict[str, Any]]:
-        """Remove the records after a step, which the resumed training writes again; returns the others."""
+    def cut_metrics(self, stays: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Remove the records that do not stay, which the resumed training writes again; returns the others."""
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        kept = [record for record in self.metrics() if record["step"] <= step]
+        kept = [record for record in self.metrics() if stays(record)]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
         return kept
 
@@ -222,13 +222,18 @@ class RunFiles:
         path = self.newest_checkpoint
         return checkpoint.step_of(path) if path is not None else 0
 
-    def read_checkpoint(self) -> checkpoint.Checkpoint | None:
-        """The newest complete checkpoint, on the host; None if there is none yet.
+    @property
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint that is sampled and scored: the best so far with early stopping, else the newest."""
+        return checkpoint.best(self.path / "checkpoints")
+
+    def read_checkpoint(self, *, best: bool = False) -> checkpoint.Checkpoint | None:
+        """The newest complete checkpoint, or the best, on the host; None if there is none yet.
 
         Raises:
             CheckpointError: it is damaged.
         """
-        path = self.newest_checkpoint
+        path = self.best_checkpoint if best else self.newest_checkpoint
         return checkpoint.read(path) if path is not None else None
 
     def set_aside_damaged(self) -> list[Path]:

@@ -12,6 +12,7 @@ from genprior.parts import Model, OptimiserConfig
 from genprior.recipe.plan import Plan
 from genprior.runs.changed_runs import refuse_changed
 from genprior.runs.divergence import warn_of_damaged
+from genprior.runs.early_stopping import ran_out_of_patience
 from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
 
@@ -71,6 +72,12 @@ def _reasons_against(files: RunFolder, plan: Plan, steps: int) -> Iterator[str]:
     done = saved.step
     if steps < done:
         yield f"{done:,} steps are done already, and a run cannot be shortened"
+        return
+    if ran_out_of_patience(plan.run.stop, saved.facts):
+        yield (
+            f"early stopping ended it after {done:,} steps, whatever their number; to train further, give another "
+            "run.stop.patience and another --out"
+        )
         return
     own = plan.optimiser.keys() - {"default"}
     by_default = sorted({name.partition(".")[0] for name in saved.under("model")} - own)

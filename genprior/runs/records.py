@@ -59,6 +59,10 @@ class Facts(TypedDict):
     data_hash: NotRequired[str | None]
     skipped_steps: NotRequired[int]
     scored_step: NotRequired[int]
+    stopped_step: NotRequired[int | None]
+    best_step: NotRequired[int | None]
+    best_value: NotRequired[float | None]
+    best_of: NotRequired[str]
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
@@ -104,11 +108,22 @@ class CheckpointData(TypedDict):
 
 
 @with_config(_EXACT)
+class CheckpointStopping(TypedDict):
+    """The state of early stopping in the JSON file of a checkpoint."""
+
+    waited: int
+    improved: float | None
+
+
+@with_config(_EXACT)
 class CheckpointFacts(TypedDict):
     """The JSON file of a checkpoint, beside what `genprior.storage.checkpoint` reads of it."""
 
     data: CheckpointData
     seconds: float
+    best_step: NotRequired[int]
+    best_value: NotRequired[float]
+    early_stopping: NotRequired[CheckpointStopping]
 
 
 CHECKPOINT: TypeAdapter[CheckpointFacts] = TypeAdapter(CheckpointFacts)

@@ -98,21 +98,30 @@ class Run(TrainedModel):
         return max(self.facts["step"], int(self.metrics[-1]["step"]) if self.metrics else 0)
 
     @property
+    def stopped_early(self) -> str:
+        """Where early stopping ended the run, such as `step 120 of 400, best at step 60`; empty if it did not."""
+        stopped = self.facts.get("stopped_step")
+        if stopped is None:
+            return ""
+        best = self.facts.get("best_step")
+        return f"step {stopped:,} of {self.plan.run.steps:,}" + (f", best at step {best:,}" if best else "")
+
+    @property
     def checkpoint(self) -> Path | None:
-        """The newest complete checkpoint."""
-        return self._files.newest_checkpoint
+        """The checkpoint of the run's model: the best so far with early stopping, else the newest complete one."""
+        return self._files.best_checkpoint
 
     @cached_property
     def model(self) -> Model:
-        """The model with the weights for evaluation (averaged if the run has them) of the newest checkpoint.
+        """The model with the weights for evaluation (averaged if the run has them) of the run's checkpoint.
 
-        It is on the run's device.
+        That is the best so far with early stopping, else the newest. The model is on the run's device.
 
         Raises:
             RunError: there is no checkpoint yet, or its JSON file is damaged.
             CheckpointError: the checkpoint is damaged, or of another model than the recipe.
         """
-        saved = self._files.read_checkpoint()
+        saved = self._files.read_checkpoint(best=True)
         if saved is None:
             raise self._without_checkpoint()
         info = self._info(saved)
@@ -162,7 +171,7 @@ class Run(TrainedModel):
     @cached_property
     def classes(self) -> list[str]:
         """The class names of the run's data, in label order."""
-        saved = self._files.read_checkpoint()
+        saved = self._files.read_checkpoint(best=True)
         return list(self._info(saved).classes) if saved is not None else []
 
     @cached_property
@@ -172,7 +181,7 @@ class Run(TrainedModel):
         Raises:
             RunError: there is no checkpoint yet.
         """
-        saved = self._files.read_checkpoint()
+        saved = self._files.read_checkpoint(best=True)
         if saved is None:
             raise self._without_checkpoint()
         return self._info(saved).image

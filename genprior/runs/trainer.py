@@ -23,6 +23,7 @@ from genprior.registry import Registry
 from genprior.runs import records
 from genprior.runs.clock import Clock
 from genprior.runs.divergence import warn_of_damaged, warn_of_skipped
+from genprior.runs.early_stopping import EarlyStopping, is_measurement
 from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
 from genprior.runs.part_errors import naming_parts, part_failed
@@ -71,6 +72,12 @@ class Trainer(RowTraining):
         self._progress = progress
         self._last_good = last_good
         self._data_hash: str | None = None
+        self._stopping = EarlyStopping(self.plan.run.stop, seed)
+
+    @property
+    def ended(self) -> bool:
+        """Whether training is over: after the last step, or after the one at which it stopped early."""
+        return self.step == self.plan.run.steps or self._stopping.over
 
     def run(self, until: int | None = None) -> dict[str, float]:
         """Train to the end, resuming an unfinished run, and score.
@@ -107,7 +114,7 @@ class Trainer(RowTraining):
             with self._telling_of_ends():
                 self._listeners.started(self)
                 self._train(min(until or self.plan.run.steps, self.plan.run.steps))
-                return self._finish() if self.step == self.plan.run.steps else {}
+                return self._finish() if self.ended else {}
 
     def _write_embedder(self) -> None:
         if self.model.embedder is not None:
@@ -124,8 +131,9 @@ class Trainer(RowTraining):
             raise
 
     def _finish(self) -> dict[str, float]:
-        """Score the trained row and complete its records."""
-        warn_of_skipped(self.plan.label, self.guard.skipped, self.plan.run.steps)
+        """Score the trained row, with early stopping at its best checkpoint, and complete its records."""
+        warn_of_skipped(self.plan.label, self.guard.skipped, self.step)
+        self._take_best()
         scores = self.score()
         self._files.write_scores(scores)
         if self.plan.scores:
@@ -152,6 +160,15 @@ class Trainer(RowTraining):
             yield
         finally:
             torch.set_num_threads(before)
+
+    def _take_best(self) -> None:
+        """Restore the best weights, if early stopping has measured some."""
+        path = self._files.best_checkpoint
+        if self._stopping.best_step is not None and path is not None:
+            self._state.restore_weights(path, self._device)
+        elif self.plan.run.stop is not None:
+            text = "no measurement of run.stop.score was finite, so the last weights are scored"
+            warnings.warn(GenpriorWarning(f"{self.plan.label}: {text}"), stacklevel=1)
 
     def score(self) -> dict[str, float]:
         """Measure all scores of the plan on samples drawn under the run's seed."""
@@ -193,20 +210,23 @@ class Trainer(RowTraining):
         self.model.train()
         first, shown = self.step, 0.0
         clock = Clock(self.seconds)
-        recorded = self.metrics[-1]["step"] if self.metrics else 0
-        if recorded < self.step == run.steps and self.recorder.pending:  # its last step was not the last one then
+        recorded = max((line["step"] for line in self.metrics if not is_measurement(line)), default=0)
+        if self.ended and recorded < self.step and self.recorder.pending:  # its last step was not the last one then
             self._record(complete=False)
-        while self.step < until:
+        while self.step < until and not self._stopping.over:
             self.one_step()
+            with clock.paused():
+                measured, best = self._measure(clock)
             if time.perf_counter() - shown > 0.1 or self.step == until:
                 self._progress(self.step, (self.step - first) * run.batch / clock.running)
                 shown = time.perf_counter()
-            record = None
-            if self.step % run.log_every == 0 or self.step == run.steps:
+            record = measured
+            if self.step % run.log_every == 0 or self.ended:
                 self.check()
                 self.seconds = clock.total
-                record = self._record(complete=self.step % run.log_every == 0)
-                self.recorded(record)
+                line = self._record(complete=self.step % run.log_every == 0)
+                self.recorded(line)
+                record = {**line, **(measured or {})}
             failed = None
             with clock.paused():
                 try:
@@ -214,7 +234,8 @@ class Trainer(RowTraining):
                 except PartFailed as error:  # what is trained is kept
                     failed = error
             stopping = self._stop()
-            if self.step % run.checkpoint_every == 0 or self.step == until or stopping or failed is not None:
+            due = self.step % run.checkpoint_every == 0 or self.step == until or self.ended or best
+            if due or stopping or failed is not None:
                 self.check()
                 self.seconds = clock.total
                 path = self._write_checkpoint()
@@ -223,14 +244,28 @@ class Trainer(RowTraining):
                         self._listeners.checkpoint_written(self, path)
             if failed is not None:
                 raise failed
-            if stopping and self.step < run.steps:
+            if stopping and not self.ended:
                 raise Interrupted(f"row '{self.plan.label}' stopped after {self.step} of {run.steps} steps")
+
+    def _measure(self, clock: Clock) -> tuple[dict[str, Any] | None, bool]:
+        """Measure for early stopping if it is due, and write the measurement into metrics.jsonl.
+
+        Returns:
+            The line, or None; and whether it is the best so far.
+        """
+        if not self._stopping.due(self.step):
+            return None, False
+        self.check()
+        line = {"step": self.step, "seconds": round(clock.total, 3), **self._stopping.measure(self)}
+        self.metrics.append(line)
+        self._files.append_metrics(line)
+        return line, self._stopping.best_step == self.step
 
     def _tell_of_step(self, record: dict[str, Any] | None) -> None:
         self._listeners.step_done(self, self.step, record)
         if self.step % self.data.batches_per_epoch == 0:
             self._listeners.epoch_done(self, self.step // self.data.batches_per_epoch)
-        if self.step % self.plan.run.sample_every == 0 or self.step == self.plan.run.steps:
+        if self.step % self.plan.run.sample_every == 0 or self.ended:
             self._listeners.sampled(self, self.step)
 
     def _record(self, *, complete: bool) -> dict[str, Any]:
@@ -253,11 +288,14 @@ class Trainer(RowTraining):
             remedy = "delete this checkpoint to resume from the previous one"
             facts = records.checked(saved.facts, records.CHECKPOINT, path.with_suffix(".json"), remedy)
             self.step, self.seconds = saved.step, float(facts["seconds"])
+            self._stopping.restore(saved.facts)
             # A process that ended between writing a checkpoint and removing older ones left them.
             checkpoint.prune(path.parent, last=self.plan.run.keep.last, every=self.plan.run.keep.every)
         # Sums at the end of a shorter run: its last line was of these steps alone, and the next one includes them.
-        shorter = self.recorder.pending and self.step < self.plan.run.steps
-        self.metrics = self._files.cut_metrics(self.step - 1 if shorter else self.step)
+        last = self.step - 1 if self.recorder.pending and not self.ended else self.step
+        self.metrics = self._files.cut_metrics(
+            lambda line: line["step"] <= (self.step if is_measurement(line) else last)
+        )
 
     def _write_checkpoint(self) -> Path | None:
         """Write a checkpoint and return its path; None in a process of another rank than the first."""
@@ -268,7 +306,8 @@ class Trainer(RowTraining):
         )
 
     def _checkpoint_facts(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "data": self._info._asdict(), **self._state.facts()}
+        facts = {"seconds": self.seconds, "data": self._info._asdict(), **self._state.facts()}
+        return {**facts, **self._stopping.facts()}
 
     def _facts(self, *, finished: bool) -> dict[str, Any]:
         """The content of run.json."""
@@ -280,6 +319,7 @@ class Trainer(RowTraining):
             "step": self.step,
             "seconds": round(self.seconds, 3),
             "skipped_steps": self.guard.skipped.total,
+            **self._stopping.outcome(self.step, self.plan.run.steps),
             "images_per_second": round(rate, 1) if rate is not None else None,
             "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
             "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},

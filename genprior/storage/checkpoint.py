@@ -3,7 +3,8 @@
 A checkpoint is two files, `step-00000800.safetensors` and `step-00000800.json`. The JSON is written last and names the
 SHA-256 of the tensors, whose file in turn names that of the other facts, so a checkpoint without JSON, or with another
 checksum, is not valid; older versions did not write the checksum of the facts. Damaged checkpoints that `set_aside`
-moved are in the folder `damaged` beside them.
+moved are in the folder `damaged` beside them. The fact `best_step` of a checkpoint names another one, or itself, that
+was the best one then; it is kept as long as one of the newest checkpoints names it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from genprior.storage.files import to_file, whole_file, write_json
 
 __all__ = [
     "Checkpoint",
+    "best",
     "latest",
     "optimiser_scalars",
     "optimiser_tensors",
@@ -63,7 +65,7 @@ def write(
     last: int = 2,
     every: int | None = None,
 ) -> Path:
-    """Write a checkpoint atomically, then remove all but the newest `last` and those at multiples of `every` steps.
+    """Write a checkpoint atomically, then remove those that `prune` does not keep.
 
     Raises:
         CheckpointError: it cannot be written; older checkpoints are kept.
@@ -89,9 +91,11 @@ def write(
 
 
 def prune(folder: Path, *, last: int, every: int | None) -> None:
-    """Remove all checkpoints but the newest `last` and those at multiples of `every` steps."""
-    for old in _complete(folder)[:-last]:
-        if every is not None and step_of(old) % every == 0:
+    """Remove all checkpoints but the newest `last`, the best ones that these name, and multiples of `every` steps."""
+    complete = _complete(folder)
+    named = {_best_of(path) for path in complete[-last:]}
+    for old in complete[:-last]:
+        if old in named or (every is not None and step_of(old) % every == 0):
             continue
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
@@ -103,6 +107,21 @@ def latest(folder: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
+def best(folder: Path) -> Path | None:
+    """The checkpoint that the newest complete one names as the best so far; the newest if it names none."""
+    newest = latest(folder)
+    return None if newest is None else _best_of(newest) or newest
+
+
+def _best_of(path: Path) -> Path | None:
+    """The checkpoint that a checkpoint names as the best, whether or not it is there; None if it names none."""
+    try:
+        step = json.loads(path.with_suffix(".json").read_text(encoding="utf-8")).get("best_step")
+        return None if step is None else path.with_name(f"step-{step:08d}.safetensors")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None  # `read` says what is damaged
+
+
 def step_of(path: Path) -> int:
     """The step in the name of a checkpoint."""
     return int(path.stem.removeprefix("step-"))
@@ -110,6 +129,8 @@ def step_of(path: Path) -> int:
 
 def set_aside(folder: Path) -> list[Path]:
     """Move the checkpoints that are newer than the newest undamaged one into the folder `damaged`.
+
+    A checkpoint that names a best one which is damaged or missing counts as damaged.
 
     Returns:
         The moved tensor files at their new places, the newest first.
@@ -123,7 +144,7 @@ def set_aside(folder: Path) -> list[Path]:
     bad: list[Path] = []
     for path in reversed(complete):
         try:
-            _verified(path)
+            _usable(path)
         except (ValueError, KeyError, TypeError, SafetensorError, CheckpointError):
             bad.append(path)
         else:
@@ -153,6 +174,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     try:
         with to_file("read", path):
             facts = _verified(path)
+            _refuse_without_best(path)
             return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
     except CheckpointError as error:
         raise CheckpointError(f"{error}. {_remedy(path)}") from None
@@ -173,6 +195,21 @@ def _verified(path: Path) -> dict[str, Any]:
     return facts
 
 
+def _usable(path: Path) -> None:
+    """Verify a checkpoint and the best one that it names."""
+    _verified(path)
+    _refuse_without_best(path)
+    named = _best_of(path)
+    if named is not None and named != path:
+        _verified(named)
+
+
+def _refuse_without_best(path: Path) -> None:
+    named = _best_of(path)
+    if named is not None and not (named.exists() and named.with_suffix(".json").exists()):
+        raise CheckpointError(f"the checkpoint {path} names {named.name} as the best so far, which is not there")
+
+
 def _facts_checksum(facts: Mapping[str, Any]) -> str:
     """The SHA-256 of the facts of training: not of the time, which differs between equal runs."""
     known = {key: value for key, value in facts.items() if key not in ("format", "sha256", "seconds")}
@@ -182,7 +219,7 @@ def _facts_checksum(facts: Mapping[str, Any]) -> str:
 def _remedy(damaged: Path) -> str:
     for path in reversed([each for each in _complete(damaged.parent) if each.stem < damaged.stem]):
         try:
-            _verified(path)
+            _usable(path)
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError, GenpriorError):
             continue
         return (

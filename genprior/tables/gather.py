@@ -29,6 +29,7 @@ __all__ = [
     "TABLE_FILES",
     "being_lengthened",
     "entry_of",
+    "notes_of_early_stopping",
     "sorted_by_row",
     "unique_labels",
     "run_of_job",
@@ -147,8 +148,20 @@ def _seed_of(folder: Path) -> tuple[int, str]:
 
 
 def _table(title: str, runs: Sequence[Run], missing: Sequence[str], notes: list[str]) -> Table:
-    entries = [entry_of(run, label) for run, label in zip(runs, unique_labels(runs, notes), strict=True)]
+    labels = unique_labels(runs, notes)
+    entries = [entry_of(run, label) for run, label in zip(runs, labels, strict=True)]
+    notes += notes_of_early_stopping(runs, labels)
     return tabulate(title, entries, missing=missing, published=_published(notes), notes=notes)
+
+
+def notes_of_early_stopping(found: Sequence[Run | Pending], labels: Sequence[str]) -> list[str]:
+    """The note on finished runs that stopped early, with their steps; empty if none did."""
+    stopped = [
+        f"{label}, seed {each.seed}: {each.stopped_early}"
+        for each, label in zip(found, labels, strict=True)
+        if isinstance(each, Run) and each.stopped_early
+    ]
+    return [f"Stopped early, and scored at their best checkpoint ({'; '.join(stopped)})."] if stopped else []
 
 
 def _published(notes: list[str]) -> tuple[Published, ...]:

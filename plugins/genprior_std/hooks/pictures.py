@@ -63,14 +63,14 @@ class Pictures(Hook):
         path = run.folder / "samples" / "real.png"
         if not path.exists():
             draw_grid(run.images("train").images[: self.config.samples], path)
-        drawn = run.step and run.model.makes_images and (not run.step % run.plan.run.sample_every or _at_end(run))
+        drawn = run.step and run.model.makes_images and (not run.step % run.plan.run.sample_every or run.ended)
         if drawn and not (run.folder / "samples" / f"step-{run.step:08d}.png").exists():
             self.step_done(run, run.step, None)
             self.sampled(run, run.step, run.sample(self.config.samples))
 
     def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
         """Draw the first pseudo-inputs of a VampPrior every `run.sample_every` steps and at the end, in one file."""
-        if step % run.plan.run.sample_every and not _at_end(run):
+        if step % run.plan.run.sample_every and not run.ended:
             return
         with run.trained() as model:
             prior = model.part_for("prior")
@@ -104,10 +104,6 @@ class Pictures(Hook):
                 _draw_walk(model, self.config.columns, folder / "walk.png")
             with seeded(run.seed, "clusters"):
                 _draw_clusters(model, test, self.config, folder / "clusters.png", run.seed)
-
-
-def _at_end(run: TrainingRun) -> bool:
-    return bool(run.step == run.plan.run.steps)
 
 
 def _draw_codes(model: Model, test: ImageSet, n: int, path: Path, seed: int) -> None:
