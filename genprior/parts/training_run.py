@@ -25,12 +25,14 @@ class TrainingRun(Protocol):
     """The run folder; a hook writes its files into its own folder below it."""
     step: int
     """The number of finished steps; after early stopping it is that of the stop, and `model` is the best one."""
-    ended: bool
-    """Whether training is over: after the last step, or after the one at which it stopped early."""
     metrics: list[dict[str, Any]]
     """The lines of metrics.jsonl so far: `step`, `seconds`, and the means of losses, gradient norms and notes."""
     model: Model
     """The model with its live weights."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether training is over: after the last step, or after the one at which it stopped early."""
 
     def images(self, split: str) -> ImageSet:
         """A split of the run's data set, cached after the first read.
