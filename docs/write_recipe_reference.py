@@ -29,7 +29,7 @@ PAGE = Path("docs", "recipe.md")
 BEGIN, END = "<!-- written by docs/write_recipe_reference.py -->", "<!-- end of what is written -->"
 FORMS = {
     "dataset": '`[data]`: `data = { name = "NAME", ... }`.',
-    "score": '`scores = [{ name = "NAME", ... }, ...]`. A change replaces the whole list.',
+    "score": '`scores = [{ name = "NAME", ... }, ...]`. A change replaces the whole list. Also `run.stop.score`.',
     "model": '`[model]`: `model = { name = "NAME", ... }`. Its parts are tables in it, such as `[model.prior]`.',
     "hook": "`[run.hooks.NAME]`, without `name`.",
     "optimiser": "`[optimiser.default]`, and `[optimiser.MODULE]` with what differs for a module.",

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from genprior import Column, Hook, HookConfig, PartConfig, Score, ScoreError, hookimpl
+from genprior.runs.trainer import Trainer
 
 from .core.test_optimiser_parts import Free
 
@@ -94,6 +95,8 @@ class Lone(Score):
 
 
 SEEN: list = []
+SPLITS: dict = {}
+"""The images, which are read once."""
 
 
 class Watches(Hook):
@@ -128,6 +131,11 @@ def scripted(*values, patience=2, column="gain", **more):
     text = ", ".join(f'"{each}"' if isinstance(each, str) else str(each) for each in values)
     given = [f'run.stop.score={{name="scripted",values=[{text}]}}', "run.stop.every=2", f"run.stop.patience={patience}"]
     return (*given, f'run.stop.column="{column}"', *(f"run.stop.{key}={value}" for key, value in more.items()))
+
+
+def small_trainer(plan, seed, folder, **given):
+    """A trainer of a row of the small recipe, on the CPU."""
+    return Trainer(plan, seed, folder, device="cpu", splits=SPLITS, **given)
 
 
 def steps_kept(folder: Path) -> list[int]:

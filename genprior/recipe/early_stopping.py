@@ -16,11 +16,11 @@ class StopConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     score: ScoreSpec
-    """The score; it reads validation images where it would read test images after training."""
+    """The score, if there is to be early stopping; it reads validation images in place of test images."""
     column: str | None = None
     """Which of its columns counts; by default its only one, or the one of its name."""
     every: int = Field(gt=0)
-    """Steps between measurements."""
+    """Steps between measurements, if there is to be early stopping."""
     patience: int = Field(10, ge=1)
     """Training stops after so many measurements in a row without an improvement."""
     min_delta: float = Field(0.0, ge=0, allow_inf_nan=False)

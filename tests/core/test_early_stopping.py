@@ -23,11 +23,12 @@ from genprior.runs.folder import RunFolder
 from genprior.runs.run import load_run
 from genprior.runs.trainer import Trainer
 
-from ..small_stopping import ELBO, RECIPE, SEEN, Plugin, facts, outcome, records, scripted, steps_kept
+from ..small_stopping import ELBO, RECIPE, SEEN, Plugin, facts, outcome, records, scripted, small_trainer, steps_kept
 
 
 @pytest.fixture(autouse=True)
-def _installed():
+def _installed(monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda file: None)  # most of the time of so many small runs
     SEEN.clear()
     installed.cache_clear()
     installed().add(Plugin(), Origin("mine", "genprior-mine 1.2"))
@@ -82,7 +83,7 @@ def assert_same(one: Path, other: Path) -> None:
     ],
 )
 def test_it_stops_when_patience_runs_out(given, stopped, best, value, plan, tmp_path):
-    Trainer(plan(*given, "scores=[]"), 0, tmp_path / "run", device="cpu").run()
+    small_trainer(plan(*given, "scores=[]"), 0, tmp_path / "run").run()
     assert outcome(tmp_path / "run") == (stopped, best, value, stopped or 16, True)
     last = stopped or 16
     name = "validation/loss" if 'run.stop.column="loss"' in given else "validation/gain"
@@ -99,7 +100,7 @@ def test_it_stops_when_patience_runs_out(given, stopped, best, value, plan, tmp_
 
 def test_without_a_finite_measurement_the_last_weights_are_kept_and_said(plan, tmp_path):
     with pytest.warns(GenpriorWarning, match=r"no measurement of run\.stop\.score was finite, so the last weights"):
-        Trainer(plan(*scripted("nan", "nan", "nan")), 0, tmp_path / "run", device="cpu").run()
+        small_trainer(plan(*scripted("nan", "nan", "nan")), 0, tmp_path / "run").run()
     assert outcome(tmp_path / "run") == (4, None, None, 4, True)
     assert records(tmp_path / "run")[0] == {"step": 2, "validation/gain": None}
     assert int(load_run(tmp_path / "run").model.steps_seen) == 4
@@ -160,8 +161,8 @@ def test_random_measurements_against_the_definition(values, patience, delta, hig
 )
 def test_a_run_that_never_stops_is_the_run_without(given, plan, tmp_path):
     plain = [each for each in given if "run.stop" not in each]
-    Trainer(plan(*plain), 0, tmp_path / "without", device="cpu").run()
-    Trainer(plan(*ELBO, *given, "run.stop.patience=100"), 0, tmp_path / "with", device="cpu").run()
+    small_trainer(plan(*plain), 0, tmp_path / "without").run()
+    small_trainer(plan(*ELBO, *given, "run.stop.patience=100"), 0, tmp_path / "with").run()
     one, other = (load_file(RunFolder(tmp_path / each).newest_checkpoint) for each in ("without", "with"))
     assert one.keys() == other.keys()
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
@@ -175,11 +176,11 @@ def test_a_run_that_never_stops_is_the_run_without(given, plan, tmp_path):
 )
 def test_it_resumes_at_every_step(given, plan, tmp_path):
     row = plan(*given)
-    Trainer(row, 1, tmp_path / "once", device="cpu").run()
+    small_trainer(row, 1, tmp_path / "once").run()
     for done in range(1, 1 + facts(tmp_path / "once")["step"]):
         folder = tmp_path / str(done)
-        Trainer(row, 1, folder, device="cpu").run(until=done)
-        Trainer(row, 1, folder, device="cpu").run()
+        small_trainer(row, 1, folder).run(until=done)
+        small_trainer(row, 1, folder).run()
         kept = set(steps_kept(folder)) | set(steps_kept(tmp_path / "once"))  # other checkpoints were written
         for each in (folder, tmp_path / "once"):
             assert {outcome(each)[1], outcome(each)[3]} <= set(steps_kept(each)) <= kept
@@ -197,8 +198,8 @@ class Killed(KeyboardInterrupt):
 @pytest.mark.parametrize("place", ["write_checkpoint", "append_metrics", "write_scores", "write_facts"])
 @pytest.mark.parametrize("after", [False, True])
 def test_it_resumes_when_killed_before_and_after_any_write(place, after, plan, tmp_path, monkeypatch):
-    row = plan(*scripted(1, 3, 2, 4, 3, 3), "run.keep.last=1")
-    Trainer(row, 0, tmp_path / "once", device="cpu").run()
+    row = plan(*scripted(1, 3, 2, 2), "run.keep.last=1")
+    small_trainer(row, 0, tmp_path / "once").run()
     whole, count = getattr(RunFiles, place), 0
     number = 0
     while True:
@@ -216,12 +217,12 @@ def test_it_resumes_when_killed_before_and_after_any_write(place, after, plan, t
 
         monkeypatch.setattr(RunFiles, place, write)
         try:
-            Trainer(row, 0, folder, device="cpu").run()
+            small_trainer(row, 0, folder).run()
             break
         except Killed:
             pass
         monkeypatch.setattr(RunFiles, place, whole)
-        Trainer(row, 0, folder, device="cpu").run()
+        small_trainer(row, 0, folder).run()
         assert_same(folder, tmp_path / "once")
         number += 1
     assert number >= (1 if place == "write_scores" else 2)
@@ -230,9 +231,9 @@ def test_it_resumes_when_killed_before_and_after_any_write(place, after, plan, t
 def test_it_stops_with_ctrl_c_and_resumes(plan, tmp_path):
     row = plan(*scripted(1, 2, 3, 2, 2, 9))
     with pytest.raises(Interrupted, match="stopped after 1 of 16 steps"):
-        Trainer(row, 0, tmp_path / "run", device="cpu", stop=lambda: True).run()
+        small_trainer(row, 0, tmp_path / "run", stop=lambda: True).run()
     # Asked to stop in the very step after which training ends early: it is over, and nothing is interrupted.
-    trainer = Trainer(row, 0, tmp_path / "run", device="cpu", stop=lambda: trainer.step == 10)
+    trainer = small_trainer(row, 0, tmp_path / "run", stop=lambda: trainer.step == 10)
     trainer.run()
     assert outcome(tmp_path / "run") == (10, 6, 3.0, 10, True)
 
@@ -255,11 +256,11 @@ def test_training_that_diverges(policy, plan, tmp_path):
     row = plan(*ELBO, "run.stop.patience=2", f'run.on_divergence="{policy}"', "run.keep.last=1")
     if policy == "stop":
         with pytest.raises(NotFinite, match="step 7"):
-            Spoiled(row, 0, tmp_path / "run", device="cpu").run()
+            Spoiled(row, 0, tmp_path / "run").run()
         assert load_run(tmp_path / "run").checkpoint.name == "step-00000006.safetensors"
         return
     with pytest.warns(GenpriorWarning, match="of 10 steps"):
-        Spoiled(row, 0, tmp_path / "run", device="cpu").run()
+        Spoiled(row, 0, tmp_path / "run").run()
     assert outcome(tmp_path / "run")[:2] == (10, 6)
     assert [
         line["validation/elbo"] for line in records(tmp_path / "run") if line["step"] in (8, 10) and len(line) == 2

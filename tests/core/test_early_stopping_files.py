@@ -20,7 +20,7 @@ from genprior.runs.folder import RunFolder
 from genprior.runs.run import load_run
 from genprior.runs.trainer import Trainer
 
-from ..small_stopping import ELBO, RECIPE, SEEN, Plugin, facts, outcome, records, scripted, steps_kept
+from ..small_stopping import ELBO, RECIPE, SEEN, Plugin, facts, outcome, records, scripted, small_trainer, steps_kept
 
 STOPS = scripted(1, 2, 3, 2, 2, 9)
 
@@ -72,11 +72,11 @@ def test_the_best_checkpoint_is_scored_sampled_loaded_and_shown_to_hooks(plan, t
     folder, other = tmp_path / "run", tmp_path / "six"
     watched = "run.hooks.watches.enabled=true"
     row = plan(*STOPS, watched, 'scores=[{name="elbo"},{name="nll",importance_samples=4}]')
-    Trainer(row, 0, folder, device="cpu").run()
+    small_trainer(row, 0, folder).run()
     assert outcome(folder) == (10, 6, 3.0, 10, True)
     # The same training until step 6, without early stopping, is scored and samples the same.
     short = 'scores=[{name="elbo"},{name="nll",importance_samples=4}]'
-    Trainer(plan("run.steps=6", short), 0, other, device="cpu").run()
+    small_trainer(plan("run.steps=6", short), 0, other).run()
     assert RunFolder(folder).scores() == RunFolder(other).scores()
     ours, theirs = load_run(folder), load_run(other)
     assert torch.equal(ours.sample(9, seed=3), theirs.sample(9, seed=3))
@@ -93,12 +93,12 @@ def test_the_best_checkpoint_is_scored_sampled_loaded_and_shown_to_hooks(plan, t
 
 def test_averaged_weights_are_measured_and_restored(plan, tmp_path):
     """The number of metrics.jsonl is the score of the run's averaged model on the validation images."""
-    Trainer(plan(*ELBO, "run.stop.patience=50", "run.ema=0.9", "run.stop.images=20"), 0, tmp_path / "run").run()
+    small_trainer(plan(*ELBO, "run.stop.patience=50", "run.ema=0.9", "run.stop.images=20"), 0, tmp_path / "run").run()
     run = load_run(tmp_path / "run")
     stopping = genprior.load_run(tmp_path / "run").facts
     measured = {line["step"]: line["validation/elbo"] for line in records(tmp_path / "run") if len(line) == 2}
     assert stopping["best_value"] == max(measured.values()) == measured[stopping["best_step"]]
-    again = Trainer(run.plan, 0, tmp_path / "other")
+    again = small_trainer(run.plan, 0, tmp_path / "other")
     again.prepare()
     again._state.restore(run.checkpoint, torch.device("cpu"))
     again.step = stopping["best_step"]
@@ -107,7 +107,7 @@ def test_averaged_weights_are_measured_and_restored(plan, tmp_path):
 
 
 def test_the_best_checkpoint_stays_beside_the_newest_ones(plan, tmp_path):
-    Trainer(plan(*scripted(1, 9, 2, 2, 2, 2, 2, 2, patience=9), "run.keep.last=1"), 0, tmp_path / "one").run()
+    small_trainer(plan(*scripted(1, 9, 2, 2, 2, 2, 2, 2, patience=9), "run.keep.last=1"), 0, tmp_path / "one").run()
     assert steps_kept(tmp_path / "one") == [4, 16]
     Trainer(
         plan(*scripted(1, 9, 2, 2, 10, 2, 2, 2, patience=9), "run.keep={last=1,every=15}"), 0, tmp_path / "two"
@@ -116,7 +116,7 @@ def test_the_best_checkpoint_stays_beside_the_newest_ones(plan, tmp_path):
 
 
 def test_the_best_of_a_run_in_training_is_the_best_so_far(plan, tmp_path):
-    Trainer(plan(*scripted(1, 9, 2, 2, 2, 10, 2, 2, patience=9)), 0, tmp_path / "run").run(until=9)
+    small_trainer(plan(*scripted(1, 9, 2, 2, 2, 10, 2, 2, patience=9)), 0, tmp_path / "run").run(until=9)
     assert not load_run(tmp_path / "run").finished
     assert load_run(tmp_path / "run").checkpoint.name == "step-00000004.safetensors"
     assert RunFolder(tmp_path / "run").checkpoint_step == 9
@@ -136,14 +136,14 @@ def damage(folder: Path, step: int) -> None:
 def test_last_good_goes_back_to_a_checkpoint_whose_best_is_still_there(plan, tmp_path):
     """The newest one, at step 8, was the best; the one before it, at step 5, was trained when that of step 2 was."""
     row, folder = plan(*scripted(9, 1, 2, 10, 2, 2, 2, patience=3)), tmp_path / "run"
-    Trainer(row, 0, tmp_path / "once").run()
-    Trainer(row, 0, folder).run(until=8)
+    small_trainer(row, 0, tmp_path / "once").run()
+    small_trainer(row, 0, folder).run(until=8)
     assert steps_kept(folder) == [2, 5, 8]
     damage(folder, 8)
     with pytest.raises(CheckpointError, match="step-00000005.safetensors, is undamaged: genprior train .* last-good"):
-        Trainer(row, 0, folder).run()
+        small_trainer(row, 0, folder).run()
     with pytest.warns(GenpriorWarning, match="damaged"):
-        Trainer(row, 0, folder, last_good=True).run()
+        small_trainer(row, 0, folder, last_good=True).run()
     assert outcome(folder) == outcome(tmp_path / "once")
     assert records(folder) == records(tmp_path / "once")
     assert RunFolder(folder).scores() == RunFolder(tmp_path / "once").scores()
@@ -151,7 +151,7 @@ def test_last_good_goes_back_to_a_checkpoint_whose_best_is_still_there(plan, tmp
 
 def test_a_damaged_or_missing_best_checkpoint_is_said(plan, tmp_path):
     row, folder = plan(*STOPS, "run.keep={last=1,every=5}"), tmp_path / "run"
-    Trainer(row, 0, folder).run(until=9)
+    small_trainer(row, 0, folder).run(until=9)
     assert steps_kept(folder) == [5, 6, 9]
     damage(folder, 6)
     with pytest.raises(CheckpointError, match="step-00000006.safetensors was truncated or altered"):
@@ -159,21 +159,21 @@ def test_a_damaged_or_missing_best_checkpoint_is_said(plan, tmp_path):
     (folder / "checkpoints" / "step-00000006.json").unlink()
     text = "step-00000009.safetensors names step-00000006.safetensors as the best so far, which is not there"
     with pytest.raises(CheckpointError, match=text):
-        Trainer(row, 0, folder).run()
+        small_trainer(row, 0, folder).run()
     with pytest.raises(CheckpointError, match="no checkpoint in .* is undamaged"):  # that of step 4 was the best then
-        Trainer(row, 0, folder, last_good=True).run()
+        small_trainer(row, 0, folder, last_good=True).run()
 
 
 def test_the_state_in_a_checkpoint_is_protected_by_its_checksum(plan, tmp_path):
     row, folder = plan(*STOPS), tmp_path / "run"
-    Trainer(row, 0, folder).run(until=9)
+    small_trainer(row, 0, folder).run(until=9)
     place = folder / "checkpoints" / "step-00000009.json"
     kept = json.loads(place.read_text())
     assert kept["early_stopping"] == {"waited": 1, "improved": 3.0}
     kept["early_stopping"]["waited"] = 0
     place.write_text(json.dumps(kept))
     with pytest.raises(CheckpointError, match="its .json is not the one that was written with it"):
-        Trainer(row, 0, folder).run()
+        small_trainer(row, 0, folder).run()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -268,7 +268,10 @@ def by(score: str) -> tuple[str, ...]:
         ((*by('name="scripted",reads=["test","validation"]'), 'run.stop.column="gain"'), "it chooses something with"),
         (by('name="error_rate"'), "run.stop.score 'error_rate': model 'vae' does not classify images"),
         (by('name="lone",least=61'), "run.stop.score 'lone': 60 images are too few"),
-        ((*ELBO, 'model.reconstruction={name="pixel",metric="squared"}'), "it returned no 'elbo': the reconstruction is"),
+        (
+            (*ELBO, 'model.reconstruction={name="pixel",metric="squared"}'),
+            "it returned no 'elbo': the reconstruction is",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_training(given, text, path):
@@ -294,7 +297,7 @@ def test_a_score_that_needs_more_images_than_a_check_takes_is_allowed(path):
 @pytest.mark.parametrize(("images", "count"), [("25", 25), ("0.5", 30), ("0.001", 1)])
 def test_a_number_or_a_share_of_the_validation_images_is_measured(images, count, plan, tmp_path):
     row = plan(*by('name="lone",least=1'), f"run.stop.images={images}")
-    Trainer(row, 0, tmp_path / "run").run(until=2)
+    small_trainer(row, 0, tmp_path / "run").run(until=2)
     assert records(tmp_path / "run") == [{"step": 2, "validation/only": float(count)}]
 
 
@@ -303,7 +306,7 @@ def test_a_score_that_cannot_be_measured_in_training_is_named(plan, tmp_path):
     with pytest.raises(
         genprior.ScoreError, match=r"row 'base', step 2: run\.stop\.score 'lone': 60 images are too few"
     ):
-        Trainer(row, 0, tmp_path / "run").run()
+        small_trainer(row, 0, tmp_path / "run").run()
 
 
 @pytest.mark.parametrize(
@@ -318,7 +321,7 @@ def test_wrong_values_name_their_setting(setting, text, path):
 def test_curves_show_the_measurements(plan, tmp_path, monkeypatch):
     drawn: list = []
     monkeypatch.setattr("genprior_std.hooks.pictures.draw_curves", lambda metrics, path: drawn.extend(metrics))
-    Trainer(plan(*STOPS, "run.hooks.pictures.enabled=true"), 0, tmp_path / "run").run()
+    small_trainer(plan(*STOPS, "run.hooks.pictures.enabled=true"), 0, tmp_path / "run").run()
     assert [line["validation/gain"] for line in drawn if "validation/gain" in line] == [1, 2, 3, 2, 2]
     assert (tmp_path / "run" / "samples" / "step-00000010.png").exists()
     assert math.isfinite(facts(tmp_path / "run")["seconds"])
