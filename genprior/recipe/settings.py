@@ -49,6 +49,8 @@ def _walk(table: Mapping[str, Any], at: str, given: Any, definitions: Mapping[st
         # A table that may be left out is a choice between its definition and null.
         choices = [each for each in field.get("anyOf", [field]) if each.get("type") != "null"]
         inner = definitions.get(choices[0].get("$ref", "").rpartition("/")[2], {}) if len(choices) == 1 else {}
+        if inner.get("properties") and "anyOf" in field:
+            yield Setting(path, "table", "unset", " ".join(field.get("description", "").split()))
         if inner.get("properties"):
             yield from _walk(inner, f"{path}.", default, definitions)
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from genprior import PartConfig
+from genprior.recipe.early_stopping import StopConfig
 from genprior.recipe.load import _TOP, load_recipe
 from genprior.recipe.plan import KeepConfig, RunConfig
 from genprior.registry import installed
@@ -45,7 +46,9 @@ def section(heading: str) -> str:
 
 
 def test_it_names_every_setting_of_training() -> None:
-    for key in (set(RunConfig.model_fields) - {"keep"}) | {f"keep.{key}" for key in KeepConfig.model_fields}:
+    nested = {"keep": KeepConfig, "stop": StopConfig}
+    inner = {f"{name}.{key}" for name, config in nested.items() for key in config.model_fields}
+    for key in (set(RunConfig.model_fields) - {"keep"}) | inner:
         assert f"\n| `{key}` |" in section("## Run"), key
 
 
