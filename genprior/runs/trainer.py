@@ -226,7 +226,7 @@ class Trainer(RowTraining):
                 self.seconds = clock.total
                 line = self._record(complete=self.step % run.log_every == 0)
                 self.recorded(line)
-                record = {**line, **(measured or {})}
+                record = line if measured is None else {**line, **measured}
             failed = None
             with clock.paused():
                 try:
