@@ -215,8 +215,7 @@ class Trainer(RowTraining):
             self._record(complete=False)
         while self.step < until and not self._stopping.over:
             self.one_step()
-            with clock.paused():
-                measured, best = self._measure(clock)
+            measured, best = self._measure(clock)
             if time.perf_counter() - shown > 0.1 or self.step == until:
                 self._progress(self.step, (self.step - first) * run.batch / clock.running)
                 shown = time.perf_counter()
@@ -255,8 +254,10 @@ class Trainer(RowTraining):
         """
         if not self._stopping.due(self.step):
             return None, False
-        self.check()
-        line = {"step": self.step, "seconds": round(clock.total, 3), **self._stopping.measure(self)}
+        self.check()  # waits for the device, so that the steps before are in the time of training
+        seconds = round(clock.total, 3)
+        with clock.paused():
+            line = {"step": self.step, "seconds": seconds, **self._stopping.measure(self)}
         self.metrics.append(line)
         self._files.append_metrics(line)
         return line, self._stopping.best_step == self.step
