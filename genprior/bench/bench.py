@@ -134,7 +134,7 @@ class Bench:
         runs = [each for each in found if isinstance(each, Run)]
         pending = [each for each in found if isinstance(each, Pending)]
         if not runs and not self._images and not watching:
-            raise nothing_finished(self._paths, [f"{each.folder} ({each.state})" for each in pending])
+            raise nothing_finished(self._paths, pending)
         plans = [run.plan for run in runs] + [job.plan for jobs in self._jobs.values() for job in jobs]
         known = _unique(config for plan in plans for config in plan.scores)
         wanted = [(request, self._configs_for(request, known)) for request in self._requests]
@@ -156,7 +156,8 @@ class Bench:
             entries += self._entries_of_images(configs, [plan.data for plan in plans], set(labels))
             notes += self._scorer.notes
         notes += notes_of_early_stopping(found, labels)
-        missing = [f"{each.folder} ({each.state})" for each in pending]
+        unreadable = tuple(str(each.folder) for each in pending if each.reason)
+        missing = [str(each.folder) if each.reason else f"{each.folder} ({each.state})" for each in pending]
         title = title_of(runs) if runs else plans[0].title if plans else "images"
         table = tabulate(title, entries, missing=missing, published=self._published, notes=notes)
         if wanted:
@@ -169,7 +170,7 @@ class Bench:
                 table = best_first(table)
         if (wanted or self._images) and not (watching and pending):
             _check_any_measured(entries)
-        table = dataclasses.replace(table, unread=unread_among(found))
+        table = dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)
         return Benched(table, not pending, _abandoned(pending) if watching else ())
 
     def _find_runs(self, notes: list[str]) -> list[Run | Pending]:

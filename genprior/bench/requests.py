@@ -5,11 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
 from genprior.errors import ScoreError, wrong_settings
 from genprior.parts import PartConfig, Score
+from genprior.recipe.mistakes import explained_settings
 from genprior.registry import Registry
 from genprior.scoring.measure import columns_of
 from genprior.tables.columns import Entry
@@ -59,15 +61,17 @@ def read_table(text: str, kind: str, registry: Registry, option: str) -> PartCon
     Raises:
         ScoreError: the text is not a TOML table, or its settings are invalid.
     """
+    table: Any = None
     try:
-        return registry.configure(kind, tomllib.loads(f"table = {text}")["table"])
+        table = tomllib.loads(f"table = {text}")["table"]
+        return registry.configure(kind, table)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ScoreError(
             f"{option} {text}: this is not a TOML table ({error}); give a name, or name and settings in one line, "
             f"such as '{{ name = \"fid\", samples = 1000 }}' (strings in double quotes, the whole in single quotes)"
         ) from None
     except ValidationError as error:
-        raise ScoreError(f"{option} {text}: {wrong_settings(error)}") from None
+        raise ScoreError(f"{option} {text}: {explained_settings(error, kind, table, registry)}") from None
     except ValueError as error:
         raise ScoreError(f"{option} {text}: {error}") from None
 

@@ -156,6 +156,8 @@ def print_run(run: Any) -> None:
         "last record": ", ".join(f"{name} {_number(value)}" for name, value in last.items()) or "-",
         "scores": ", ".join(f"{name} {_number(value)}" for name, value in run.scores.items()) or "-",
     }
+    if failures := facts.get("hook_failures"):
+        lines["hook failures"] = ", ".join(f"{name} {_number(count)}" for name, count in failures.items())
     if run.absent:
         lines["no number"] = "; ".join(dict.fromkeys(run.absent.values()))
     for name, text in lines.items():

@@ -1,7 +1,7 @@
 """The names of the installed parts in a file of the cache folder, so that completion need not import the plugins.
 
-`genprior --install-completion` writes the file. Every later command that loads the plugins writes it again if they have
-changed.
+`genprior --install-completion` and `--show-completion` write the file. Where a shell completes and there is no file, as
+with another cache folder, the next command that loads the plugins writes it; every later one, if they have changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from genprior.storage.cache_folder import cache_folder
 from genprior.storage.files import write_json
 
-__all__ = ["keep_part_names", "part_names", "recipes_of_figure"]
+__all__ = ["keep_part_names", "part_names", "recipes_of_figure", "want_part_names"]
 
 
 def part_names() -> dict[str, dict[str, str]]:
@@ -30,6 +30,12 @@ def recipes_of_figure(name: str) -> list[str]:
     """The recipes that train the runs of a figure, such as `recipes/table1_priors.toml`."""
     found = _kept().get("figures", {}).get(name, [])
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+
+def want_part_names() -> None:
+    """Let the next command that loads the plugins write the names, as a shell completes here."""
+    with contextlib.suppress(OSError):
+        _file().parent.mkdir(parents=True, exist_ok=True)
 
 
 def keep_part_names(*, first: bool = False) -> None:

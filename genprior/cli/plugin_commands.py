@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from genprior.cli.completion import completing, silent
-from genprior.cli.part_names import keep_part_names, part_names
+from genprior.cli.part_names import keep_part_names, part_names, want_part_names
 from genprior.cli.tracebacks import OPTION, print_traceback, showing
 from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error, visible
 from genprior.loading import load_entry, package_of, what_was_raised
@@ -45,6 +45,7 @@ class Commands(TyperGroup):
         """
         if completing():
             with silent():
+                want_part_names()
                 return super().main(*args, **kwargs)
         with warnings.catch_warnings():
             warnings.simplefilter("default", GenpriorWarning)

@@ -18,7 +18,7 @@ from genprior.recipe.plan import Plan
 from genprior.recipe.toml_lines import Path
 from genprior.registry import Registry
 
-__all__ = ["MOST", "Mistake", "explained", "report"]
+__all__ = ["MOST", "Mistake", "explained", "explained_settings", "report"]
 
 MOST = 200
 """Mistakes that are listed; a file that is no recipe may have any number."""
@@ -38,24 +38,34 @@ class Mistake:
     """What is wrong, and what is possible."""
 
 
-def explained(error: ValidationError, table: Mapping[str, Any], registry: Registry) -> Iterable[tuple[Path, str]]:
-    """The path of each mistake of a plan, of the first ones, with what is wrong and what is possible.
+def explained(
+    error: ValidationError, table: Mapping[str, Any], registry: Registry, validated: type[BaseModel] = Plan
+) -> Iterable[tuple[Path, str]]:
+    """The path of each mistake of a table, of the first ones, with what is wrong and what is possible.
 
     Args:
-        error: the error that `Plan.model_validate` raised.
+        error: the error that `model_validate` raised.
         table: the table that was validated.
         registry: the registry of possible parts.
+        validated: the class that validated it, of a plan or of a part's settings.
     """
     for each in error.errors()[: MOST + 1]:
         path = tuple(each["loc"])
-        yield path, _text(each, path, table, registry)
+        yield path, _text(each, path, table, registry, validated)
 
 
-def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry) -> str:
+def explained_settings(error: ValidationError, kind: str, table: Mapping[str, Any], registry: Registry) -> str:
+    """The mistakes in the settings of one part, which `Registry.configure` refused, in a line."""
+    config = registry.find(kind, table.get("name", registry.default_name(kind))).Config
+    found = explained(error, table, registry, config)
+    return "; ".join(f"{'.'.join(map(str, path)) or 'it'}: {text}" for path, text in found)
+
+
+def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry, validated: type[BaseModel]) -> str:
     """What is wrong and what is possible, for one of pydantic's errors."""
     kind = error["type"]
     if kind == "extra_forbidden":
-        owner, key = _owner_of(path[:-1], merged, registry), str(path[-1])
+        owner, key = _owner_of(path[:-1], merged, registry, validated), str(path[-1])
         possible = [each for each in (owner.model_fields if owner is not None else ()) if each != "name"]
         others = _others_having(owner, key, registry)
         if others:
@@ -87,9 +97,11 @@ def _all_of(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _owner_of(path: Path, merged: Mapping[str, Any], registry: Registry) -> type[BaseModel] | None:
-    """The class of the settings that the table at `path` of a plan holds."""
-    owner: Any = Plan
+def _owner_of(
+    path: Path, merged: Mapping[str, Any], registry: Registry, validated: type[BaseModel]
+) -> type[BaseModel] | None:
+    """The class of the settings that the table at `path` of the validated one holds."""
+    owner: Any = validated
     table: Any = merged
     for key in path:
         annotation: Any = Any

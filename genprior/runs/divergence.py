@@ -44,7 +44,7 @@ def warn_of_skipped(row: str, skipped: Skipped, steps: int) -> None:
     """Warn of a run that left out updates."""
     if skipped.total:
         warnings.warn(
-            f"row '{row}': updates were left out in {skipped.total} of {steps} steps, the last in step {skipped.last}, "
+            f"{row}: updates were left out in {skipped.total} of {steps} steps, the last in step {skipped.last}, "
             "because losses or gradients were not finite (run.on_divergence); see skipped_steps in its metrics.jsonl",
             GenpriorWarning,
             stacklevel=2,

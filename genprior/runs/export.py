@@ -12,7 +12,7 @@ from genprior.parts import Exporter, TextExporter
 from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.part_settings import configured
-from genprior.runs.run import Run
+from genprior.runs.run import Run, load_run
 from genprior.storage.files import to_file
 
 __all__ = ["default_file", "export", "exporter_for"]
@@ -105,8 +105,24 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w]+", "-", text).strip("-")[:40]
 
 
+def _run_of(run: object) -> Run:
+    """The run itself, or the run in a folder.
+
+    Raises:
+        RunError: it is neither.
+    """
+    if isinstance(run, str | Path):
+        return load_run(run)
+    if isinstance(run, Run):
+        return run
+    raise RunError(
+        f"run is a {type(run).__name__}, and no run; give genprior.load_run(path), or the path of a run's folder, such "
+        "as runs/<recipe>/<row>/seed-0"
+    )
+
+
 def export(
-    run: Run,
+    run: Run | str | Path,
     path: str | Path,
     *,
     exporter: str | None = None,
@@ -121,7 +137,7 @@ def export(
     """Write n images of a run to a file with an installed exporter.
 
     Args:
-        run: a run, see `genprior.load_run`.
+        run: a run, from `genprior.load_run`, or its folder, `<out>/<row>/seed-<k>`.
         path: the file.
         exporter: its name; by default it is chosen by the ending of the file.
         settings: settings of the exporter, as `genprior parts exporter NAME` shows them.
@@ -133,14 +149,14 @@ def export(
         force: whether a file that exists is overwritten.
 
     Raises:
-        RunError: the file exists already, or the run has no checkpoint.
+        RunError: the file exists already, the run has no checkpoint, or `run` is neither a run nor a run's folder.
         PluginError: the exporter does not exist.
         PlanError: the exporter has no such setting or ending, the class does not exist, the model is not conditioned on
             labels or not on text, or the exporter writes no images of sentences.
         SystemFailure: the file cannot be written.
         PartFailed: the exporter or the model raised another exception.
     """
-    path = Path(path)
+    run, path = _run_of(run), Path(path)
     part = _exporter(exporter if exporter is not None else exporter_for(path, by_label=by_label))
     if part.suffixes and not _has_ending(path, part):
         raise PlanError(

@@ -41,15 +41,26 @@ class Pending:
     """Its resolved recipe; None if it cannot be read."""
     facts: Facts | None = None
     """The content of its run.json; None if it cannot be read, or before its training began."""
+    reason: str = ""
+    """Why it cannot be read; empty for an unfinished run."""
     system_error: str = ""
     """What the operating system said when it could not read the run; empty for a run that is damaged or unfinished."""
 
 
-def nothing_finished(paths: Sequence[object], missing: Sequence[str]) -> RunError:
-    """The error that there is no finished run; it lists the unfinished ones."""
-    listed = f" Unfinished: {', '.join(missing)}" if missing else ""
+def nothing_finished(paths: Sequence[object], pending: Sequence[Pending]) -> RunError:
+    """The error that there is no finished run; it lists the unfinished ones, and why others cannot be read."""
     given = ", ".join(str(path) for path in paths)
-    return RunError(f"there is no finished run in {given}; train one with `genprior train RECIPE`.{listed}")
+    unread = [f"{each.folder} cannot be read: {each.reason}" for each in pending if each.reason]
+    unfinished = [f"{each.folder} ({each.state})" for each in pending if not each.reason]
+    if unread and not unfinished:
+        return RunError(f"there is no run in {given} that can be read:\n" + _lines(unread))
+    text = f"there is no finished run in {given}; train one with `genprior train RECIPE`."
+    text += f" Unfinished: {', '.join(unfinished)}" if unfinished else ""
+    return RunError(text + (f"\n{_lines(unread)}" if unread else ""))
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return "\n".join(f"  {text}" for text in texts)
 
 
 def nothing_at(path: Path) -> RunError:
@@ -120,7 +131,8 @@ def look_at(folder: Path, notes: list[str]) -> Run | Pending:
     except Exception as error:  # a damaged run, or one of a removed plugin, must not hide the others
         notes.append(f"{folder} cannot be read: {error}")
         of_system = str(error) if isinstance(error, OSError) else ""
-        return Pending(folder.parent.name, folder, "cannot be read", system_error=of_system)
+        reason = str(error) or type(error).__name__
+        return Pending(folder.parent.name, folder, "cannot be read", reason=reason, system_error=of_system)
 
 
 def run_folders(path: Path, pattern: str = "**/run.json") -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from genprior.errors import GenpriorError, PartFailed, PlanError, did_you_mean
+from genprior.errors import GenpriorError, GenpriorWarning, PartFailed, PlanError, did_you_mean
 from genprior.loading import what_was_raised
 from genprior.parts import Hook, TrainingRun
 from genprior.parts.hooks import DEFAULT_SAMPLES
@@ -39,6 +39,7 @@ class _Listener(NamedTuple):
     """A hook's method, or the hook function of a plugin."""
 
     call: Callable[..., object]
+    name: str
     named: str
     module: str
     part: type[Hook] | None
@@ -47,6 +48,8 @@ class _Listener(NamedTuple):
     remedy: str
     """How the run goes on without it."""
     samples: int
+    goes_on: str = "the run goes on"
+    """The end of the warning that it failed."""
 
 
 class Listeners:
@@ -70,7 +73,9 @@ class Listeners:
         settings = {**registry.hooks_by_default(), **plan.run.hooks}
         hooks: list[Hook] = [config.make() for config in settings.values() if config.enabled]
         self._registry = registry
-        self._row = plan.label
+        self._row, self._several = plan.label, len(plan.run.seeds) > 1
+        self.failures: dict[str, int] = {}
+        """How often each hook failed without ending the run, by its name."""
         self._rehearsal = rehearsal
         self._warned: set[str] = set()
         skipped = _skipped(plan, registry)
@@ -92,6 +97,7 @@ class Listeners:
         source = str(self._registry.origin(part)) if self._registry.offers(part) else part.__module__
         return _Listener(
             getattr(hook, event),
+            hook.name,
             f"hook '{hook.name}' of {source}",
             part.__module__,
             part,
@@ -120,6 +126,7 @@ class Listeners:
             functions.append(
                 _Listener(
                     call,
+                    name,
                     f"the hook function {name} of {each.plugin_name}",
                     each.function.__module__ or "",
                     None,
@@ -129,6 +136,14 @@ class Listeners:
                 )
             )
         return functions
+
+    def facts(self) -> dict[str, Any]:
+        """The failures that did not end the run, for `run.json` and checkpoints; empty without any."""
+        return {"hook_failures": dict(self.failures)} if self.failures else {}
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Count on from the failures of a checkpoint's facts."""
+        self.failures = dict(facts.get("hook_failures", {}))
 
     def started(self, run: TrainingRun) -> None:
         """Call when the run starts or resumes."""
@@ -175,7 +190,13 @@ class Listeners:
         """Call when an error or the user ends the run early; what hooks raise is a warning, as the run ends anyway."""
         event, values = ("interrupted", ()) if interrupted else ("failed", (error,))
         for each in self._listening[event]:
-            self._call(each._replace(stops=False), each.call, f"as the run ended after step {run.step}", run, *values)
+            self._call(
+                each._replace(stops=False, goes_on="the run has ended anyway"),
+                each.call,
+                f"as the run ended after step {run.step}",
+                run,
+                *values,
+            )
 
     def _tell(self, event: str, when: str, *values: Any) -> None:
         """Call all hooks that listen to an event.
@@ -198,12 +219,14 @@ class Listeners:
             raise
         except BaseException as error:  # a hook may raise anything, also what sys.exit() raises
             reason = self._reason(listener, error)
-            told = f"row '{self._row}': {listener.named} failed {when}: {reason}"
+            row = f"row '{self._row}'" + (f", seed {values[0].seed}" if self._several else "")
+            told = f"{row}: {listener.named} failed {when}: {reason}"
             if listener.stops:
                 raise PartFailed(f"{told}{listener.remedy}") from error
+            self.failures[listener.name] = self.failures.get(listener.name, 0) + 1
             if reason not in self._warned:
                 self._warned.add(reason)
-                warnings.warn(f"{told}; the run goes on", stacklevel=1)
+                warnings.warn(GenpriorWarning(f"{told}; {listener.goes_on}"), stacklevel=1)
 
     def _reason(self, listener: _Listener, error: BaseException) -> str:
         """What was raised and where; if another part raised it, such as a decoder that a hook samples, which one."""

@@ -12,13 +12,14 @@ from genprior.errors import DataError
 __all__ = ["Pictures", "checked_pictures", "scaled"]
 
 Pictures = Tensor | np.ndarray
-"""Images [n, c, h, w]: uint8, as `Run.sample` returns them, or floating point with `range`."""
+"""Images in a form that `genprior.in_memory` takes: [n, c, h, w], [n, h, w, c], or grey [n, h, w]; uint8 as `Run.sample`
+returns them, bool, or floating point with `range`."""
 
 _RANGES = ((0, 1), (-1, 1))
 
 
 def checked_pictures(images: Pictures, shape: tuple[int, int, int], bounds: tuple[float, float] | None) -> Tensor:
-    """The images as a tensor, if their shape, dtype and range are right.
+    """The images as a tensor [n, c, h, w], if their shape, dtype and range are right.
 
     Args:
         images: n images.
@@ -29,13 +30,20 @@ def checked_pictures(images: Pictures, shape: tuple[int, int, int], bounds: tupl
         DataError: says what is possible.
     """
     c, h, w = shape
+    forms = f"[n, {h}, {w}, {c}]" + (f" and [n, {h}, {w}]" if c == 1 else "")
     needed = f"this run's images are [n, {c}, {h}, {w}]"
     if not isinstance(images, Tensor | np.ndarray):
         raise DataError(f"images are a {type(images).__name__}; give a tensor or NumPy array: {needed}")
     x = torch.as_tensor(images)
+    if x.dtype == torch.bool:
+        x = x.to(torch.uint8) * 255
+    if tuple(x.shape) != shape:  # one image, refused below
+        x = _channels_first(x, shape)
     if x.ndim != 4 or tuple(x.shape[1:]) != shape or not len(x):
         single = "; one image is images[None]" if tuple(x.shape) == shape else ""
-        raise DataError(f"images have shape {list(x.shape)}, but {needed}, n at least 1{single}")
+        raise DataError(
+            f"images have shape {list(x.shape)}, but {needed}, n at least 1{single}; also possible: {forms}"
+        )
     kind = str(x.dtype).removeprefix("torch.")
     if x.dtype == torch.uint8:
         if bounds is not None:
@@ -55,6 +63,15 @@ def checked_pictures(images: Pictures, shape: tuple[int, int, int], bounds: tupl
     if not (bounds[0] - rounding <= low and high <= bounds[1] + rounding):
         raise DataError(f"images run from {low:.9g} to {high:.9g}, but range = {tuple(bounds)}; correct the range")
     return x
+
+
+def _channels_first(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """View [n, h, w] of grey images, or [n, h, w, c], as [n, c, h, w]; others as they are."""
+    c, h, w = shape
+    given = tuple(x.shape[1:])
+    if given == (h, w) and c == 1:
+        return x[:, None]
+    return x.permute(0, 3, 1, 2) if given == (h, w, c) and given != shape else x
 
 
 def scaled(x: Tensor, bounds: tuple[float, float] | None) -> Tensor:

@@ -63,6 +63,7 @@ class Facts(TypedDict):
     best_step: NotRequired[int | None]
     best_value: NotRequired[float | None]
     best_of: NotRequired[str]
+    hook_failures: NotRequired[dict[str, int]]
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
@@ -124,6 +125,7 @@ class CheckpointFacts(TypedDict):
     best_step: NotRequired[int]
     best_value: NotRequired[float]
     early_stopping: NotRequired[CheckpointStopping]
+    hook_failures: NotRequired[dict[str, int]]
 
 
 CHECKPOINT: TypeAdapter[CheckpointFacts] = TypeAdapter(CheckpointFacts)

@@ -71,6 +71,11 @@ class RowTraining:
         self._files = RunFolder(folder, self._registry)
         self._splits = {} if splits is None else splits
 
+    @property
+    def named(self) -> str:
+        """The row, and the seed if there are several, for warnings."""
+        return f"row '{self.plan.label}'" + (f", seed {self.seed}" if len(self.plan.run.seeds) > 1 else "")
+
     def prepare(self) -> None:
         """Read the data and build the model and its optimisers; nothing is written.
 

@@ -30,9 +30,9 @@ _INFO: TypeAdapter[DataInfo] = TypeAdapter(DataInfo)
 
 
 def described_data(config: PartConfig, files_hash: str | None) -> dict[str, Any]:
-    """A data set's name and settings for tables, with the hash of the user's own files if there are any."""
+    """A data set's name and settings for tables, with the hash of the user's own files if no setting is that hash."""
     described: dict[str, Any] = config.model_dump(mode="json")
-    return described if files_hash is None else {**described, "hash": files_hash}
+    return described if files_hash is None or files_hash in described.values() else {**described, "hash": files_hash}
 
 
 class Run(TrainedModel):

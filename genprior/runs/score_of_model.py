@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from genprior.engine.sampling import evaluating, generate
 from genprior.errors import ScoreError, wrong_settings
 from genprior.parts import ImageSet, Model, PartConfig, Score
+from genprior.recipe.mistakes import explained_settings
 from genprior.registry import installed
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all, needed_split
@@ -26,8 +27,14 @@ def score_settings(name: str, samples: int | None, settings: Mapping[str, Any]) 
     Raises:
         ScoreError: there is no such score or setting, or it has no number of samples.
     """
+    table = {**settings, "name": name}
     try:
-        config = installed().configure("score", {**settings, "name": name})
+        config = installed().configure("score", table)
+    except ValidationError as error:
+        raise ScoreError(f"score '{name}': {explained_settings(error, 'score', table, installed())}") from None
+    except ValueError as error:
+        raise ScoreError(str(error)) from None
+    try:
         score: Score = config.make()
         if samples is not None and score.samples is None:
             raise ScoreError(f"score '{name}' has no number of samples; leave samples out")

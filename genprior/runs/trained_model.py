@@ -30,8 +30,8 @@ Label = str | int
 class TrainedModel(ABC):
     """What a run's model does with images: a base of `Run`.
 
-    Images are uint8 [n, c, h, w] with the size of the run's data, as `Run.sample` returns them, or floating point with
-    `range`, the values of black and white: (0, 1) or (-1, 1). Results are on the host.
+    Images have the run's size: uint8 [n, c, h, w], as `Run.sample` returns them, [n, h, w, c], or grey [n, h, w]; bool,
+    or floating point with `range`, the values of black and white: (0, 1) or (-1, 1). Results are on the host.
     """
 
     folder: Path

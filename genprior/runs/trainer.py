@@ -132,7 +132,7 @@ class Trainer(RowTraining):
 
     def _finish(self) -> dict[str, float]:
         """Score the trained row, with early stopping at its best checkpoint, and complete its records."""
-        warn_of_skipped(self.plan.label, self.guard.skipped, self.step)
+        warn_of_skipped(self.named, self.guard.skipped, self.step)
         self._take_best()
         scores = self.score()
         self._files.write_scores(scores)
@@ -290,6 +290,7 @@ class Trainer(RowTraining):
             facts = records.checked(saved.facts, records.CHECKPOINT, path.with_suffix(".json"), remedy)
             self.step, self.seconds = saved.step, float(facts["seconds"])
             self._stopping.restore(saved.facts)
+            self._listeners.restore(saved.facts)
             # A process that ended between writing a checkpoint and removing older ones left them.
             checkpoint.prune(path.parent, last=self.plan.run.keep.last, every=self.plan.run.keep.every)
         # Sums at the end of a shorter run: its last line was of these steps alone, and the next one includes them.
@@ -308,7 +309,7 @@ class Trainer(RowTraining):
 
     def _checkpoint_facts(self) -> dict[str, Any]:
         facts = {"seconds": self.seconds, "data": self._info._asdict(), **self._state.facts()}
-        return {**facts, **self._stopping.facts()}
+        return {**facts, **self._stopping.facts(), **self._listeners.facts()}
 
     def _facts(self, *, finished: bool) -> dict[str, Any]:
         """The content of run.json."""
@@ -321,6 +322,7 @@ class Trainer(RowTraining):
             "seconds": round(self.seconds, 3),
             "skipped_steps": self.guard.skipped.total,
             **self._stopping.outcome(self.step, self.plan.run.steps),
+            **self._listeners.facts(),
             "images_per_second": round(rate, 1) if rate is not None else None,
             "parameters": {n: sum(p.numel() for p in module.parameters()) for n, module in self.modules.items()},
             "plugins": {origin.plugin: origin.distribution for origin in self._registry.plugins},

@@ -137,8 +137,7 @@ class _Columns:
         return {key: self._add_column(key, column, part) for key, column in columns_of([part.config.make()]).items()}
 
     def _add_column(self, key: str, column: Column, part: Measured | Missed) -> str:
-        extractor = part.extractor if isinstance(part, Measured) else ""
-        protocol = _Protocol(_json(part.data), _json(settings_of(part.config)), extractor)
+        protocol = _protocol_of(part)
         protocols = self.protocols.setdefault(key, [])
         place = next((n for n, other in enumerate(protocols) if protocol.matches(other)), len(protocols))
         if place == len(protocols):
@@ -165,6 +164,11 @@ class _Columns:
             for key, protocols in self.protocols.items()
             if len(protocols) > 1
         ]
+
+
+def _protocol_of(part: Measured | Missed) -> _Protocol:
+    extractor = part.extractor if isinstance(part, Measured) else ""
+    return _Protocol(_json(part.data), _json(settings_of(part.config)), extractor)
 
 
 def _column_key(key: str, place: int) -> str:
@@ -273,11 +277,12 @@ def _why_empty(
     if count := sum(column_key in each for each in scores):
         return f"measured for {count} of {len(scores)} seeds"
     key = column_key.partition("@")[0]
-    if any(other.partition("@")[0] == key for each in scores for other in each):
-        return "measured with another protocol, in another column"
     score, column = columns.score_of[column_key], columns.columns[column_key]
-    if any(type(score) is part.config.part for entry in group for part in entry.measured):
+    measured = [part for entry in group for part in entry.measured if type(score) is part.config.part]
+    if any(_protocol_of(part).matches(columns.protocol_of[column_key]) for part in measured):
         return why_absent(score, column._replace(key=key))
+    if measured or any(other.partition("@")[0] == key for each in scores for other in each):
+        return "measured with another protocol, in another column"
     if any(type(score) is missed.config.part for entry in group for missed in entry.missed):
         return "not measured with these settings"
     return f"not measured: score '{score.name}' is not among the scores of this row"

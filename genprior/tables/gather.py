@@ -57,10 +57,12 @@ def table_below(paths: Sequence[Path]) -> Table:
     notes: list[str] = []
     found = find_runs(paths, notes)
     runs = [each for each in found if isinstance(each, Run)]
-    missing = [str(each.folder) for each in found if isinstance(each, Pending)]
+    pending = [each for each in found if isinstance(each, Pending)]
     if not runs:
-        raise nothing_finished(paths, missing)
-    return dataclasses.replace(_table(title_of(runs), runs, missing, notes), unread=unread_among(found))
+        raise nothing_finished(paths, pending)
+    table = _table(title_of(runs), runs, [str(each.folder) for each in pending], notes)
+    unreadable = tuple(str(each.folder) for each in pending if each.reason)
+    return dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)
 
 
 def table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
@@ -120,21 +122,27 @@ def being_lengthened(folder: Path) -> list[Path]:
 def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Run], Table]:
     notes: list[str] = []
     of_recipe = {job.folder: job for job in jobs}
-    others = [each for each in run_folders(folder, "*/*/run.json") if each not in of_recipe]
-    # The recipe's order of rows, then the order of the table so far; seeds in order within a row.
-    rows = dict.fromkeys([*recipe.order, *(job.plan.label for job in jobs), *(o.parent.name for o in others)])
+    begun = run_folders(folder, "*/*/run.json")
+    others = [each for each in begun if each not in of_recipe]
+    # The recipe's order of rows, then the order of the table so far; seeds in order within a row. The own recipe of a
+    # run has one row, and no order of the table's.
+    of_table, own = [each.parent.name for each in begun], [*recipe.order, *(job.plan.label for job in jobs)]
+    rows = dict.fromkeys([*own, *of_table] if recipe.home is None else [*of_table, *own])
     places = {label: place for place, label in enumerate(rows)}
     folders = sorted([*of_recipe, *others], key=lambda each: (places[each.parent.name], _seed_of(each)))
     found = [run_of_job(of_recipe[each], notes) if each in of_recipe else look_at(each, notes) for each in folders]
     runs = [each for each in found if isinstance(each, Run)]
-    missing = [str(each.folder.relative_to(folder)) for each in found if isinstance(each, Pending)]
+    pending = [each for each in found if isinstance(each, Pending)]
+    missing = [str(each.folder.relative_to(folder)) for each in pending]
+    unreadable = tuple(str(each.folder.relative_to(folder)) for each in pending if each.reason)
     steps: dict[int, list[str]] = {}
     for run in runs:
         steps.setdefault(run.plan.run.steps, []).append(run.label)
     if len(steps) > 1:
         named = "; ".join(f"{n:,}: {', '.join(dict.fromkeys(steps[n]))}" for n in sorted(steps))
         notes.append(f"The rows were trained for different numbers of steps ({named}).")
-    return runs, dataclasses.replace(_table(recipe.title, runs, missing, notes), unread=unread_among(found))
+    table = _table(recipe.title, runs, missing, notes)
+    return runs, dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)
 
 
 def unread_among(found: Sequence[Run | Pending]) -> tuple[str, ...]:

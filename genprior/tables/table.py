@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from genprior.errors import FORMAT
 from genprior.parts import Column
 from genprior.tables.escape import in_markdown, line_in_markdown
+from genprior.tables.plain_text import plain_text
 from genprior.tables.published import Published
 
 __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold"]
@@ -85,7 +86,7 @@ class Table:
     rows: tuple[Row, ...]
     real: dict[str, float]
     missing: tuple[str, ...] = field(default=())
-    """Runs that are not finished."""
+    """Runs that are not finished or cannot be read."""
     protocols: dict[str, str] = field(default_factory=dict)
     """The protocol of each column: how it was measured, by the column's key."""
     caveats: dict[str, str] = field(default_factory=dict)
@@ -94,6 +95,8 @@ class Table:
     """Notes on rows and columns."""
     unread: tuple[str, ...] = ()
     """Runs that the operating system could not read, each with what it said; a note tells of each."""
+    unreadable: tuple[str, ...] = ()
+    """The runs among `missing` that cannot be read, such as one whose recipe names an unknown part; a note says why."""
 
     def row(self, label: str) -> Row:
         """The row of this label."""
@@ -201,6 +204,10 @@ class Table:
             "notes": list(self.notes),
         }
 
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows of a table that a cell ends with."""
+        return self.as_markdown()
+
     def as_markdown(self) -> str:
         """The table in Markdown."""
         header, lines, notes = self.layout()
@@ -245,9 +252,21 @@ class Table:
         text += "".join(f" {caveat}" for caveat in caveats)
         if any(self.bold(column) for column in self.columns) and seeds[-1] > 1:
             text += " Bold: better than every other row by more than the combined standard deviation."
-        if self.missing:
-            text += f" Not finished: {', '.join(self.missing)}."
+        if unfinished := [each for each in self.missing if each not in self.unreadable]:
+            text += f" Not finished: {', '.join(unfinished)}."
+        if self.unreadable:
+            text += f" Cannot be read, see the notes: {', '.join(self.unreadable)}."
         return text
+
+    def __str__(self) -> str:
+        """The table as plain text, with what is below it."""
+        header, lines, notes = self.layout()
+        return plain_text(
+            self.title,
+            [header, *([cell[2:-2] if is_bold(cell) else cell for cell in line] for line in lines)],
+            [self.footnote(), *self.numbered(notes), *(f"Protocol of {text}" for text in self.protocol())],
+            [f"Note: {note}" for note in self.notes],
+        )
 
     def as_html(self, picture: str | None = None) -> str:
         """The table as an HTML page."""

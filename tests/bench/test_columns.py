@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genprior import Column
 from genprior.tables.columns import Entry, Measured, Missed, tabulate
 from genprior_std.scores.parzen import Parzen
 
@@ -52,3 +53,36 @@ def test_settings_with_which_nothing_was_measured_have_a_column_that_says_why():
         {"parzen": "not measured with these settings", "parzen@2": "b cannot"},
         {"parzen": "not measured with these settings", "parzen@2": "c cannot"},
     ]
+
+
+class Two(Parzen):
+    """A score whose second number may be left out."""
+
+    name = "two"
+    columns = (Column("parzen", "parzen", True), Column("gap", "gap", True, "every image is the same"))
+
+
+class TwoConfig(Two.Config):
+    """Its settings."""
+
+    part = Two
+
+
+def test_a_number_is_left_out_only_where_its_score_was_measured_with_the_column_s_protocol():
+    few, many = TwoConfig(samples=60), TwoConfig(samples=70)
+    table = tabulate(
+        "",
+        [
+            Entry("a", "a", 0, [Measured(few, TEXTS, {"parzen": 1.0, "gap": 2.0})]),
+            Entry("b", "b", 0, [Measured(few, TEXTS, {"parzen": 1.0})]),
+            Entry("c", "c", 0, [Measured(many, TEXTS, {"parzen": 1.0})]),
+            Entry("d", "d", 0, [Measured(few, LABELS, {"parzen": 1.0})]),
+        ],
+    )
+    rows = {row.label: row.empty for row in table.rows}
+    other = "measured with another protocol, in another column"
+    absent = "score 'two' was measured, and gave no 'gap' here: every image is the same"
+    assert rows["a"] == dict.fromkeys(("parzen@2", "gap@2", "parzen@3", "gap@3"), other)
+    assert rows["b"] == {**rows["a"], "gap": absent}
+    assert rows["c"] == {"parzen": other, "gap": other, "gap@2": absent, "parzen@3": other, "gap@3": other}
+    assert rows["d"] == {"parzen": other, "gap": other, "parzen@2": other, "gap@2": other, "gap@3": absent}

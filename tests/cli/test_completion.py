@@ -74,6 +74,9 @@ def asked(words, shell):
     return {**own, "_GENPRIOR_COMPLETE": f"complete_{shell}"}
 
 
+ASKED = asked
+
+
 def complete(home, cases, program=PROGRAM):
     """What shells are offered, for each (words, shell); all in one process, so that this is quick."""
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), "GENPRIOR_DATA": str(home / "cache")}
@@ -194,6 +197,17 @@ def test_names_of_parts_are_kept_up_to_date_only_for_who_uses_completion(call, c
     assert part_names() == {}
     assert call("parts", "prior").exit_code == 0
     assert part_names() == whole
+
+
+def test_who_completes_without_the_names_of_parts_gets_them_from_the_next_command(home, call, cache, monkeypatch):
+    words = (["parts", "prior", "gauss"], "bash")
+    monkeypatch.setattr(sys.modules[__name__], "asked", lambda *given: {**ASKED(*given), "GENPRIOR_DATA": str(cache)})
+    assert complete(home, [words]) == [[]]
+    assert call("parts", "prior").exit_code == 0
+    assert complete(home, [words]) == [["gaussian"]]
+    shutil.rmtree(cache)
+    cache.write_text("a file")
+    assert complete(home, [words]) == [[]]
 
 
 def test_a_cache_that_cannot_be_written_does_not_end_a_command(call, cache):

@@ -279,12 +279,14 @@ def test_unfinished_and_damaged_runs_are_listed_as_missing(trained, call, tmp_pa
     facts.write_text("{")
     damaged = table_below([one])
     assert damaged.missing == found.missing and len(damaged.notes) == 1
+    assert f"Not finished: {one / 'AAE' / 'seed-0'}." in found.footnote()
     shutil.rmtree(one / "[A]")
-    result = call("bench", one)
-    assert result.exit_code == 2
-    assert result.stderr.startswith(
-        f"error: there is no finished run in {one}; train one with `genprior train RECIPE`."
-    )
+    for command in ("bench", "show"):
+        result = call(command, one)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(
+            f"error: there is no run in {one} that can be read:\n  {one / 'AAE' / 'seed-0'} cannot be read: {facts} is "
+        )
     with pytest.raises(RunError, match="there is no folder"):
         table_below([tmp_path / "none"])
 
@@ -298,3 +300,25 @@ def test_a_score_alone_ranks_the_rows(trained, call, tmp_path):
     with pytest.raises(ScoreError, match=r"no run here has the score 'classifier'; did you mean 'classifier_score'\?"):
         Bench([one], scores=["classifier"]).table()
     assert call("bench", one, "--score", "fidd").exit_code == 2
+
+
+def test_a_finished_run_of_a_part_that_is_not_here_is_not_called_unfinished(trained, call, tmp_path):
+    one = copied(trained, tmp_path / "one")
+    recipe = one / "AAE" / "seed-0" / "recipe.toml"
+    text = recipe.read_text()
+    assert text.count('name = "gaussian"') == 1
+    recipe.write_text(text.replace('name = "gaussian"', 'name = "of_a_notebook"'))
+    for command in ("show", "bench"):
+        result = call(command, one)
+        assert result.exit_code == 0, result.output
+        shown = " ".join(result.stdout.split())
+        assert "Not finished" not in shown and f"Cannot be read, see the notes: {one / 'AAE' / 'seed-0'}." in shown
+        assert "there is no prior named 'of_a_notebook'" in shown and "genprior.register it" in shown
+    unfinished = one / "[A]" / "seed-0" / "run.json"
+    unfinished.write_text(json.dumps(json.loads(unfinished.read_text()) | {"finished": False}))
+    for command in ("show", "bench"):
+        result = call(command, one)
+        assert result.exit_code == 2
+        assert f"Unfinished: {one / '[A]' / 'seed-0'} (trained 4 of 4 steps)\n" in result.stderr
+        assert f"  {one / 'AAE' / 'seed-0'} cannot be read: " in result.stderr
+        assert "there is no prior named 'of_a_notebook'" in result.stderr

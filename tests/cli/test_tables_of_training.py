@@ -43,6 +43,15 @@ def test_rows_stand_in_the_order_of_the_recipe_whichever_was_trained_first(train
     assert [label for label, _ in rows_of(tmp_path / "out")] == ["AAE", "[A]"]
 
 
+def test_the_own_recipe_of_a_run_leaves_the_order_of_the_rows(table, call, monkeypatch):
+    before = {name: (table / name).read_bytes() for name in TABLE_FILES}
+    assert rows_of(table) == [("AAE", [0]), ("[A]", [0])]
+    for label in ("[A]", "AAE"):
+        result = call("train", table / label / "seed-0" / "recipe.toml", "--jobs", 1)
+        assert result.exit_code == 0 and "was finished before" in result.stderr
+        assert {name: (table / name).read_bytes() for name in TABLE_FILES} == before
+
+
 def test_another_row_that_is_unfinished_or_without_checkpoint_is_told(trained, table, call):
     (table / "AAE" / "seed-0" / "run.json").write_text("")
     shutil.copytree(table / "[A]", table / "old")

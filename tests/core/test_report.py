@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -193,3 +194,20 @@ def test_json_holds_every_value_of_every_seed():
     (row,) = read["rows"]
     assert (row["label"], row["seeds"]) == ("a", [0, 1])
     assert row["scores"]["up"] == {"mean": 2.0, "std": pytest.approx(math.sqrt(0.5)), "values": [1.5, 2.5]}
+
+
+def test_a_printed_table_is_text_in_columns_with_its_notes():
+    made = table({"a": {"up": [1, 2, 3]}, "a long label": {"up": [11, 12, 13]}}, (UP, DOWN), missing=("c/seed-0",))
+    shown = str(dataclasses.replace(made, notes=("x" * 30 + " " + "y" * 90, "\x1b[31m")))
+    title, grid, below, notes = shown.split("\n\n")
+    header, rule, *lines = grid.splitlines()
+    assert title == made.title and set(rule) == {"-"} and len(rule) == max(map(len, [header, *lines]))
+    assert [line.split() for line in lines] == [
+        ["a", "2.00", "±", "1.00", "-"],
+        ["a", "long", "label", "12.00", "±", "1.00", "-"],
+    ]
+    # Columns of numbers end at the same place, and bold is of Markdown alone.
+    assert len({line.index("±") for line in lines}) == 1 and "**" not in shown
+    assert made.footnote() == " ".join(below.split()) and "Not finished: c/seed-0." in below
+    assert notes.splitlines() == ["Note: " + "x" * 30, "y" * 90, "Note: \\x1b[31m"]
+    assert made._repr_markdown_() == made.as_markdown()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import genprior
-from genprior import Hook, PartFailed, hookimpl
+from genprior import GenpriorWarning, Hook, PartFailed, hookimpl
 from genprior.recipe.plan import Plan
 from genprior.registry import Origin, Registry, load
 from genprior.runs.folder import RunFolder
@@ -34,6 +34,15 @@ class Tracker(Hook):
     def finished(self, run, scores):
         FAILS.get("finished", lambda step: None)(run.step)
 
+    def failed(self, run, error):
+        FAILS.get("failed", lambda step: None)(run.step)
+
+
+class Silent(Hook):
+    """A hook that hears of nothing."""
+
+    name = "silent"
+
 
 class Functions:
     """The hook functions of another tracker."""
@@ -41,6 +50,7 @@ class Functions:
     @hookimpl
     def genprior_parts(self, register):
         register(Tracker)
+        register(Silent)
 
     @hookimpl
     def genprior_run_started(self, trainer):
@@ -158,7 +168,36 @@ def test_on_error_warn_goes_on_and_warns_once(tiny, registry, tmp_path):
         "row 'AAE': hook 'tracker' of plugin 'mine' (genprior-mine 1.2) failed after step 1: ConnectionError: the "
         f"tracker is down, at {__file__}:{LAST}; the run goes on"
     ]
+    assert all(each.category is GenpriorWarning for each in caught)
     assert genprior.load_run(tmp_path).finished
+
+
+def test_failures_that_do_not_end_a_run_are_counted_in_run_json_and_shown(tiny, registry, tmp_path, call):
+    plan = plan_of(tiny, registry, 'run.hooks.tracker.on_error="warn"', "run.seeds=[0, 1]", "run.hooks.silent={}")
+    FAILS.update(step_done=down, finished=down)
+    for seed in plan.run.seeds:
+        with pytest.warns(GenpriorWarning, match=f"row 'AAE', seed {seed}: hook 'tracker' .* failed after step 1: "):
+            Trainer(plan, seed, tmp_path / str(seed), registry=registry).run(until=3)
+        with pytest.warns(GenpriorWarning, match=f"row 'AAE', seed {seed}: hook 'tracker' .* failed after step 4: "):
+            Trainer(plan, seed, tmp_path / str(seed), registry=registry).run()
+        run = genprior.load_run(tmp_path / str(seed))
+        # Each of the 6 steps and the end, also of the part before the run was resumed.
+        assert run.finished and run.facts["hook_failures"] == {"tracker": 7}
+    assert "hook failures" in (shown := call("show", tmp_path / "0").stdout) and "tracker 7" in shown
+    FAILS.clear()
+    Trainer(plan, 0, tmp_path / "none", registry=registry).run()
+    assert "hook_failures" not in genprior.load_run(tmp_path / "none").facts
+
+
+def test_a_hook_that_fails_as_the_run_ends_does_not_say_that_it_goes_on(tiny, registry, tmp_path):
+    FAILS.update(failed=down, genprior_step_done=down_at(2))
+    with pytest.raises(PartFailed), pytest.warns(GenpriorWarning) as caught:
+        Trainer(plan_of(tiny, registry), 0, tmp_path, registry=registry).run()
+    (text,) = {str(each.message) for each in caught}
+    assert text.startswith(
+        "row 'AAE': hook 'tracker' of plugin 'mine' (genprior-mine 1.2) failed as the run ended after "
+    )
+    assert text.endswith("; the run has ended anyway")
 
 
 def test_on_error_of_another_value(tiny, registry):

@@ -200,3 +200,12 @@ def test_several_processes_are_refused(images, tmp_path):
     with pytest.raises(RecipeError, match="only this one has the images, which are in its memory; use jobs=1"):
         genprior.train(recipe, data=images, jobs=2, out=tmp_path / "runs", progress=False)
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_hash_of_the_images_stands_once_in_a_printed_table(images, tmp_path):
+    content = {**tables(), "scores": [{"name": "parzen", "samples": 20, "validation": 10}]}
+    data = genprior.in_memory(images, validation=images[:12])
+    table = genprior.train(genprior.make_recipe({**content, "data": data}), out=tmp_path, progress=False)
+    shown = str(table)
+    assert shown.startswith(table.title) and "Table(" not in shown
+    assert shown.count(data.content_hash[:12]) == 1 and "Protocol of" in shown

@@ -7,7 +7,19 @@ import pytest
 import torch
 
 import genprior
-from genprior import DataError, ImageSet, PlanError, ScoreError, as_batch, evaluating, images_to_float, to_uint8
+from genprior import (
+    DataError,
+    ImageSet,
+    PlanError,
+    RunError,
+    ScoreError,
+    as_batch,
+    evaluating,
+    images_to_float,
+    to_uint8,
+)
+from genprior.bench.bench import Bench
+from genprior.runs.pictures_given import checked_pictures
 
 from ..small import aae
 
@@ -245,7 +257,7 @@ def test_a_score_that_is_not_there_or_does_not_fit_is_refused(runs):
         runs["vae"].score("fidd")
     with pytest.raises(ScoreError, match="score 'nll' has no number of samples; leave samples out"):
         runs["vae"].score("nll", samples=5)
-    with pytest.raises(ScoreError, match="score 'nll': important_samples: Extra inputs"):
+    with pytest.raises(ScoreError, match="'important_samples'; did you mean 'importance_samples'.*Possible: "):
         runs["vae"].score("nll", important_samples=5)
     with pytest.raises(ScoreError, match="score 'nll'"):
         runs["gan"].score("nll")
@@ -266,3 +278,56 @@ def test_the_command_samples_on_a_device(runs, call, tmp_path):
         assert done.exit_code == 0, done.output
     with np.load(tmp_path / "cpu.npz") as written:
         assert np.array_equal(written["images"].transpose(0, 3, 1, 2), runs["vae"].sample(3).numpy())
+
+
+def test_images_in_the_forms_of_in_memory(runs, images):
+    run, expected = runs["aae"], runs["aae"].encode(images)
+    grey, last = images[:, 0], images.permute(0, 2, 3, 1)
+    for form in (grey, last, grey.numpy(), last.numpy()):
+        assert torch.equal(run.encode(form), expected)
+        assert torch.equal(run.reconstruct(form), run.reconstruct(images))
+        assert torch.equal(run.encode(form / 255, range=(0, 1)), run.encode(images / 255, range=(0, 1)))
+    black_and_white = images > 100
+    assert torch.equal(run.encode(black_and_white[:, 0]), run.encode(black_and_white.to(torch.uint8) * 255))
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "right"),
+    [
+        ((3, 4, 5), (2, 4, 5, 3), True),
+        ((3, 4, 5), (2, 4, 5), False),
+        ((1, 4, 5), (2, 5, 4), False),
+        ((1, 4, 5), (2, 1, 4, 5), True),
+        ((3, 3, 3), (2, 3, 3, 3), True),
+    ],
+)
+def test_the_channels_are_those_of_the_run(shape, given, right):
+    x = torch.arange(int(np.prod(given))).to(torch.uint8).reshape(given)
+    if not right:
+        with pytest.raises(DataError, match=r"this run's images are \[n, .*; also possible: \[n, 4, 5, "):
+            checked_pictures(x, shape, None)
+        return
+    expected = x if given[1:] == shape else torch.from_numpy(np.moveaxis(x.numpy(), -1, 1))
+    assert torch.equal(checked_pictures(x, shape, None), expected)
+
+
+def test_images_are_exported_of_a_run_or_of_its_folder(runs, tmp_path):
+    run = runs["aae"]
+    for name, given in (("a", run), ("b", run.folder), ("c", str(run.folder))):
+        genprior.export(given, tmp_path / f"{name}.npz", n=3)
+    written = [np.load(tmp_path / f"{name}.npz")["images"] for name in "abc"]
+    assert all(np.array_equal(each, written[0]) for each in written)
+    with pytest.raises(RunError, match="run is a Recipe, and no run; give genprior.load_run"):
+        genprior.export(genprior.load_recipe(run.folder / "recipe.toml"), tmp_path / "d.npz")
+    with pytest.raises(RunError, match="is not a run folder"):
+        genprior.export(tmp_path, tmp_path / "d.npz")
+    assert not (tmp_path / "d.npz").exists()
+
+
+def test_a_wrong_setting_of_a_score_is_told_as_in_a_recipe(runs, tmp_path):
+    with pytest.raises(ScoreError, match=r"score 'parzen': sample: unknown key 'sample'; did you mean 'samples'\? "):
+        runs["vae"].score("parzen", sample=3)
+    with pytest.raises(ScoreError, match=r"score 'parzen': validation: input should be .*; got 'many'"):
+        runs["vae"].score("parzen", validation="many")
+    with pytest.raises(ScoreError, match=r"unknown key 'sample'; did you mean 'samples'\? Possible: "):
+        Bench([runs["vae"].folder], scores=['{ name = "parzen", sample = 3 }'])
