@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
 
-from genprior.errors import GenpriorError, PartFailed, PlanError, RecipeError, ScoreError
+from genprior.errors import GenpriorError, GenpriorWarning, PartFailed, PlanError, RecipeError, ScoreError
 from genprior.launch.rehearsal import rehearse
+from genprior.launch.returned import checking_returns
+from genprior.launch.untrained import Trained
 from genprior.parts import ImageSet, TextConditioner
 from genprior.recipe.length import with_steps
 from genprior.recipe.load import Recipe
@@ -27,13 +30,14 @@ PREFLIGHT_BATCH = 12
 def preflight(recipe: Recipe, device: str = "auto") -> None:
     """Take one step of each row on a few images and rehearse what follows, to find mistakes before training starts.
 
-    Nothing is written but into a temporary folder.
+    Nothing is written but into a temporary folder. Parameters that no phase of the model trains are a warning.
 
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
     """
     wrong: dict[str, list[str]] = {}
     failed: list[Exception] = []
+    warned: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         read: dict[str, dict[str, ImageSet]] = {}
         for place, plan in enumerate(recipe.plans):
@@ -52,10 +56,15 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                     _check_batches(plan, trainer)
                     _check_scores(plan, trainer)
                     refuse_unmeasurable(with_steps(plan), trainer)
-                    trainer.one_step()
-                    trainer.check()
-                    trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means(reset=False)})
-                    rehearse(plan, trainer)
+                    trained = Trained()
+                    with checking_returns(trainer.model):
+                        with trained.recording(trainer):
+                            trainer.one_step()
+                        trainer.check()
+                        trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means(reset=False)})
+                        rehearse(plan, trainer)
+                    for text in trained.warnings(trainer):
+                        warned.setdefault(text, []).append(plan.label)
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(plan.label)
                 failed += [error] if isinstance(error, PartFailed) else []
@@ -64,6 +73,8 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
         raise RecipeError(f"the recipe '{recipe.name}' cannot be trained:\n" + "\n".join(lines)) from (
             ExceptionGroup("parts that raised exceptions", failed) if failed else None
         )
+    for text, rows in warned.items():
+        warnings.warn(GenpriorWarning(f"row {', '.join(rows)}: {text}"), stacklevel=2)
 
 
 def _check_batches(plan: Plan, trainer: Trainer) -> None:
