@@ -65,13 +65,13 @@ class Trained:
         further.
         """
         model, texts = trainer.model, []
-        for role, module in ((None, model), *model.named_children()):
-            named = dict(module.named_parameters(role or "", recurse=role is not None))
+        for role, module in model.named_children():
+            named = dict(module.named_parameters(role))
             trainable = {name: each for name, each in named.items() if each.requires_grad and each.numel()}
             missing = {name: each for name, each in trainable.items() if id(each) not in self._reached}
             if not missing or role in self._updated:
                 continue
-            every = role is not None and len(missing) == len(trainable)
+            every = len(missing) == len(trainable)
             used = list(missing) if every else [name for name, each in missing.items() if self._uses(trainer, each)]
             if used:
                 texts.append(_warning(model, role, module, used, every, registry or installed()))
@@ -99,11 +99,9 @@ class Trained:
 
 
 def _warning(
-    model: Model, role: str | None, module: nn.Module, missing: list[str], every: bool, registry: Registry
+    model: Model, role: str, module: nn.Module, missing: list[str], every: bool, registry: Registry
 ) -> str:
-    if role is None:
-        named, remedy = f"model '{model.name}'", "hold them in a module, which gets an optimiser: build.module(...)"
-    elif isinstance(module, Part):
+    if isinstance(module, Part):
         origin = f" of {registry.origin(type(module))}" if registry.offers(type(module)) else ""
         named = f"{module.kind} '{module.name}'{origin}"
         remedy = f"use another {module.kind} or model, or let a loss of the model reach them"

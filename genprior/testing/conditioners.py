@@ -37,8 +37,8 @@ def check_conditioner(
     `forward`, `draw` and `of_label` return conditions of the widths that `widths` announces; dtype and device follow
     the images; draws differ, and are a function of torch's seed; `of_label` gives different classes different
     conditions and refuses an unknown class with a PlanError, or refuses all, and `asks` states which; `asked` is
-    one-hot where `widths` says so; `consistency` is one finite number, differentiable in all parameters of the
-    conditioner.
+    one-hot where `widths` says so; `consistency` is one finite number; every parameter of the conditioner has a gradient
+    from it or from the condition that `forward` returns; a `consistency` of its own has one in the images.
 
     A conditioner on text gets captioned images, each with a random vector, also in `begin`: it has an `embedder`,
     refuses images without text with a PlanError, and `of_text` gives different sentences different conditions.
@@ -294,17 +294,35 @@ def _raised(function: Any) -> Exception | None:
 
 
 def _check_consistency(contract: Contract, fixture: Fixture, data: DataInfo) -> None:
-    made, batch = fixture.make(), batch_of(data, N)
+    """The consistency is a number that images descend, and each parameter is in the consistency or in a condition."""
+    made = fixture.make()
+    batch = batch_of(data, N, torch.float64, _embedder(made))
     called = f"consistency(x {list(batch.x.shape)}, asked [{N}, {fixture.sizes.asked}])"
     with seeded("testing", "consistency"):
         condition = contract.call("draw(like)", lambda: made.draw(batch.x))
+        own = contract.call("forward(batch)", lambda: made(batch))
     if not isinstance(condition, Condition):
         return
     x = batch.x.clone().requires_grad_()
     value = contract.call(called, lambda: made.consistency(x, condition.asked), "consistency returns one number")
-    if contract.tensor(called, value, (), torch.float64, "one number for the batch, E[-log Q(asked | x)] in nats"):
-        outputs: list[Tensor] = [value]
-        fixture.check_reached(called, made, outputs)
-        if any(True for _ in made.parameters()):
-            reason = "the module that makes the images descends the consistency, so it is differentiable in x"
-            check_reaches_input(contract, called, value, x, "images", reason)
+    if not contract.tensor(called, value, (), torch.float64, "one number for the batch, E[-log Q(asked | x)] in nats"):
+        return
+    # A model trains a conditioner by its consistency, or by a loss of what sees the condition of a batch.
+    trained: list[Tensor] = [value, *(own if isinstance(own, Condition) else ())]
+    has_consistency = type(made).consistency is not Conditioner.consistency
+    before = len(contract.failures)
+    fixture.check_reached(f"{called} and forward(batch)", made, [each for each in trained if each.numel()])
+    if len(contract.failures) > before and not has_consistency:
+        unreached = contract.failures.pop()
+        contract.require(
+            False,
+            "forward(batch)",
+            unreached.came,
+            "a conditioner that overrides no consistency is trained by losses of what sees its condition, so `known` "
+            "or `asked` is differentiable in its parameters",
+            "compute the condition from the parameters, without detach() and no_grad(); override consistency; or freeze "
+            "them, with requires_grad_(False) or register_buffer(...)",
+        )
+    if has_consistency and any(each.requires_grad for each in made.parameters()):
+        reason = "the module that makes the images descends the consistency, so it is differentiable in x"
+        check_reaches_input(contract, called, value, x, "images", reason)
