@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from genprior.errors import GenpriorError
 from genprior.version import __version__
 
-__all__ = ["load_entry", "package_of", "refused_version", "stdout_to_stderr", "what_was_raised"]
+__all__ = ["load_entry", "package_of", "raised", "refused_version", "stdout_to_stderr", "what_was_raised"]
 
 
 def load_entry(entry: metadata.EntryPoint) -> Any:
@@ -68,6 +68,12 @@ def what_was_raised(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def raised(error: BaseException) -> str:
+    """The predicate of a sentence on what raised an exception: `raised ValueError: ...`, or `called sys.exit(3)`."""
+    text = what_was_raised(error)
+    return text.removeprefix("it ") if isinstance(error, SystemExit) else f"raised {text}"
 
 
 @contextlib.contextmanager

@@ -50,7 +50,9 @@ class Origin:
 
     def __str__(self) -> str:
         """For messages, for example: plugin 'ring' (genprior-ring 0.1.0)."""
-        return f"plugin '{self.plugin}' ({self.distribution})"
+        return (
+            f"this process ({self.distribution})" if self.session else f"plugin '{self.plugin}' ({self.distribution})"
+        )
 
 
 @dataclass(frozen=True)

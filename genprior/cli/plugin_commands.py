@@ -26,7 +26,7 @@ from genprior.cli.completion import completing, silent
 from genprior.cli.part_names import keep_part_names, part_names, want_part_names
 from genprior.cli.tracebacks import OPTION, print_traceback, showing
 from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error, visible
-from genprior.loading import load_entry, package_of, what_was_raised
+from genprior.loading import load_entry, package_of, raised, what_was_raised
 
 __all__ = ["COMMANDS", "Commands", "disabled_commands"]
 
@@ -188,7 +188,7 @@ def _of_plugin(entry: metadata.EntryPoint) -> Any:
         except Exception as error:
             if _of_a_part(error) is not None:
                 raise
-            raise PartFailed(f"{named} raised {what_was_raised(error)}, at {_place(error)}") from error
+            raise PartFailed(f"{named} {raised(error)}, at {_place(error)}") from error
 
     return typer.main.get_command(wrapper)
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,20 @@ from torch import Tensor
 from genprior.engine.step import gradients_of
 from genprior.parts import Batch, Model, Part, Phase
 
-__all__ = ["first_not_finite"]
+__all__ = ["First", "first_not_finite"]
+
+
+class First(NamedTuple):
+    """The first value that is not finite."""
+
+    text: str
+    """In words."""
+    role: str | None = None
+    """The module of the model that it is of; None for a batch or a loss."""
+    part: type[Part] | None = None
+    """The part that returned it."""
+    place: str | None = None
+    """The line that returned it, `file:line`."""
 
 
 def first_not_finite(
@@ -22,7 +35,7 @@ def first_not_finite(
     batch: Batch,
     model: Model,
     autocast: contextlib.AbstractContextManager[object] | None = None,
-) -> str | None:
+) -> First | None:
     """The first value that is not finite in the last of `phases`, in words; None if there is none, or it raises.
 
     Nothing is updated, and buffers are put back. The random generators must stand as at the start of the step.
@@ -36,27 +49,27 @@ def first_not_finite(
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         if any(_is_bad(tensor) for tensor in batch):
-            return "the batch of images"
+            return First("the batch of images")
         for name, tensor in model.state_dict().items():
             if _is_bad(tensor):
-                return f"the weights or statistics {name} of the model"
+                return First(f"the weights or statistics {name} of the model", name.partition(".")[0])
         with autocast or contextlib.nullcontext():
             for earlier in phases[:-1]:
                 earlier.objectives(batch)
         phase = phases[-1]
-        found: list[str] = []
+        found: list[First] = []
         with _watching(model, found.append), autocast or contextlib.nullcontext():
             objectives = phase.objectives(batch)
         if found:
             return found[0]
         for name, loss in objectives.items():
             if _is_bad(loss):
-                return f"the loss of {name}, computed from finite values"
+                return First(f"the loss of {name}, computed from finite values")
         for name, pairs in gradients_of(phase, objectives, dict(model.named_children())).items():
             names = {parameter: path for path, parameter in getattr(model, name).named_parameters()}
             for parameter, gradient in pairs:
                 if _is_bad(gradient):
-                    return f"the gradient of {name}.{names[parameter]}, of a finite loss"
+                    return First(f"the gradient of {name}.{names[parameter]}, of a finite loss", name)
     except Exception:  # of a part that meets such values: what was recorded is reported
         return None
     finally:
@@ -76,7 +89,7 @@ def _is_bad(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _watching(model: Model, report: Callable[[str], None]) -> Iterator[None]:
+def _watching(model: Model, report: Callable[[First], None]) -> Iterator[None]:
     """Report what the methods of the model's parts and layers return inside the block, if it is not finite.
 
     A profile function sees all of them; hooks of modules would see only what is called as a module, so no draws of a
@@ -90,7 +103,10 @@ def _watching(model: Model, report: Callable[[str], None]) -> Iterator[None]:
             owner = frame.f_locals.get("self")
             path = paths.get(id(owner))
             if path is not None and _is_bad(value):
-                report(f"what {path} ({type(owner).__name__}) returned from {frame.f_code.co_name}()")
+                text = f"what {path} ({type(owner).__name__}) returned from {frame.f_code.co_name}()"
+                part = type(owner) if isinstance(owner, Part) else None
+                place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if part is not None else None
+                report(First(text, path.partition(".")[0], part, place))
 
     before = sys.getprofile()
     sys.setprofile(returned)

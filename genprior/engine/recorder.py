@@ -63,12 +63,12 @@ class Recorder:
             self._sums.clear()
         return means
 
-    def check(self, row: str, explain: Callable[[int, str], str] = lambda step, phase: "") -> None:
+    def check(self, row: str, explain: Callable[[int, str, str], str] = lambda step, phase, module: "") -> None:
         """Raise if any loss or gradient has not been finite since the last check.
 
         Args:
             row: the row's name.
-            explain: returns sentences to add, from the step and the phase.
+            explain: returns sentences to add, from the step, the phase and the module.
 
         Raises:
             NotFinite: the message names the phase, the module, the step and the row.
@@ -86,8 +86,7 @@ class Recorder:
             phase, module, quantity = key.split("/")
             raise NotFinite(
                 f"row '{row}', step {first}, phase '{phase}': the {quantity} of '{module}' is not finite. "
-                f"{explain(first, phase)}Lower the learning rate of this module "
-                f"(optimiser.{module}.lr) or, under bf16, try --set 'run.precision=\"fp32\"'."
+                f"{explain(first, phase, module)}".rstrip()
             )
 
     # ----------------------------------------------------------------------------------------------------------------

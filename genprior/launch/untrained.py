@@ -98,9 +98,7 @@ class Trained:
                 parameter.copy_(before)
 
 
-def _warning(
-    model: Model, role: str, module: nn.Module, missing: list[str], every: bool, registry: Registry
-) -> str:
+def _warning(model: Model, role: str, module: nn.Module, missing: list[str], every: bool, registry: Registry) -> str:
     if isinstance(module, Part):
         origin = f" of {registry.origin(type(module))}" if registry.offers(type(module)) else ""
         named = f"{module.kind} '{module.name}'{origin}"

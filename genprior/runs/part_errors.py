@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from genprior.engine.build import Builder
 from genprior.errors import GenpriorError, PartFailed
-from genprior.loading import what_was_raised
+from genprior.loading import raised
 from genprior.parts import Model, Part, PartConfig
 from genprior.registry import Registry, installed
 
@@ -83,14 +83,14 @@ def culprit_of(error: BaseException, registry: Registry | None = None) -> Culpri
             role = _role(owner, frames) if owner is not None else None
             named = f"{part.kind} '{part.name}'" + (f" ({role})" if role and role != part.kind else "")
             place = place_of(error, part.__module__)
-            return Culprit(part, f"{named} of {registry.origin(part)} raised {what_was_raised(error)}, at {place}")
+            return Culprit(part, f"{named} of {registry.origin(part)} {raised(error)}, at {place}")
         if alone is None and package in plugins and plugins[package] != registry.plugins[0]:
             alone = frame
     if alone is None:
         return None
     module = alone.f_globals["__name__"]
     named = f"{alone.f_code.co_qualname} of {plugins[_package(module)]}"
-    return Culprit(None, f"{named} raised {what_was_raised(error)}, at {place_of(error, module)}")
+    return Culprit(None, f"{named} {raised(error)}, at {place_of(error, module)}")
 
 
 def _package(module: str) -> str:

@@ -176,14 +176,22 @@ class RowTraining:
         labelled = None if batch.labelled is None else batch.labelled._replace(step=done, share=share)
         return batch._replace(labelled=labelled, step=done, share=share)
 
-    def _explained(self, step: int, name: str) -> str:
-        """What was not finite first in a phase, found by running it again with the same weights."""
+    def _explained(self, step: int, name: str, module: str) -> str:
+        """What was not finite first in a phase, found by running it again with the same weights, and what to do."""
         due = [phase for phase in self.phases if step % phase.every == 0]
         upto = due[: 1 + [phase.name for phase in due].index(name)]
         first = first_not_finite(upto, self._begin(step), self.model, self._autocast)
         newest = self._files.newest_checkpoint
         skipped = self.guard.skipped if self.guard.skip else None
-        return explanation(first, skipped, None if newest is None else self._files.checkpoint_step)
+        return explanation(
+            first,
+            skipped,
+            None if newest is None else self._files.checkpoint_step,
+            step=step,
+            trained=step > 0 or len(upto) > 1,
+            module=first.role if first is not None and first.role in self.optimisers else module,
+            registry=self._registry,
+        )
 
     def recorded(self, metrics: Mapping[str, float | None]) -> None:
         """Tell the schedules of the learning rates a line of metrics.jsonl.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Contract:
             setting: the sizes that it was made with, for the headline.
         """
         self._title = f"{part.kind} '{part.name}' ({part.__module__}.{part.__qualname__})"
+        self._part = part
         self._setting = setting
         self.failures: list[Failure] = []
 
@@ -86,8 +88,15 @@ class Contract:
     def raised(self, called: str, error: Exception, says: str) -> None:
         """Record that a call raised an exception, with the line that raised it."""
         # An error of genprior that was raised from another names it, and the author looks for that one's line.
-        where = traceback.extract_tb((error.__cause__ or error).__traceback__)[-1]
-        do = f"look at {where.filename}:{where.lineno}, in {where.name}: {where.line}"
+        frames = traceback.StackSummary.extract(
+            (frame, line)
+            for frame, line in traceback.walk_tb((error.__cause__ or error).__traceback__)
+            if _package(str(frame.f_globals.get("__name__", ""))) == _package(self._part.__module__)
+        )
+        if frames:
+            do = f"look at {frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}: {frames[-1].line}"
+        else:  # raised by genprior, of something that the part returned
+            do = f"look at what the methods of {self._part.__qualname__} return{_defined(self._part)}"
         self.failures.append(Failure(called, f"{type(error).__name__}: {error}", says, do))
 
     def tensor(
@@ -138,6 +147,18 @@ class Contract:
                 f"{self._title} breaks its contract in {places}. It was made with {self._setting}.\n\n{entries}\n",
                 self.failures,
             )
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _defined(part: type) -> str:
+    """Where a class is defined; empty for one that was typed at a prompt."""
+    try:
+        return f", at {inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}"
+    except (OSError, TypeError):
+        return ""
 
 
 def _how_to_return(value: Any, shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
@@ -118,7 +119,10 @@ def test_the_part_whose_output_was_not_finite_first_is_named(role, method, tiny_
     monkeypatch.setattr(kind, method, wrong)
     with pytest.raises(NotFinite) as caught:
         Trainer(trainer.plan, 0, tmp_path).run()
-    assert f"First was what {role} ({kind.__name__}) returned from {method}(). " in str(caught.value)
+    line = inspect.getsourcelines(wrong)[1] + 1
+    told = f"First was what {role} ({kind.__name__}) returned from {method}(), at {__file__}:{line} of plugin 'std' ("
+    assert told in str(caught.value)
+    assert f"Lower the learning rate of '{role}' (optimiser.{role}.lr)" in str(caught.value)
     assert "The last good checkpoint is kept; the same command resumes from its step 2. " in str(caught.value)
 
 

@@ -57,7 +57,7 @@ def genprior_parts(register):
     for part in (Bad, BadScore, BadExporter):
         register(part)
 """
-NAMED = "of plugin 'bad' (genprior-bad 1.2) raised"
+NAMED = "of plugin 'bad' (genprior-bad 1.2)"
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ def prior(how: str, after: int = 0) -> list[str]:
 
 
 CASES = {
-    "raises": (f"{NAMED} ValueError: bad codes", 'raise ValueError("bad'),
-    "not made": (f"{NAMED} KeyError: 'weights'", 'raise KeyError("weights")'),
-    "leaves": (f"{NAMED} it called sys.exit(0)", "sys.exit(0)"),
-    "library": (f"{NAMED} RuntimeError: ", "return a @ b"),
+    "raises": (f"{NAMED} raised ValueError: bad codes", 'raise ValueError("bad'),
+    "not made": (f"{NAMED} raised KeyError: 'weights'", 'raise KeyError("weights")'),
+    "leaves": (f"{NAMED} called sys.exit(0)", "sys.exit(0)"),
+    "library": (f"{NAMED} raised RuntimeError: ", "return a @ b"),
 }
 
 
@@ -127,7 +127,7 @@ def test_train_names_the_row_and_goes_on_with_the_others(bad, tiny, call, tmp_pa
     result = call("train", tiny, "--out", tmp_path / "out", "--jobs", jobs)
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     place = f"at {bad.__file__}:{line('raise ValueError')}"
-    assert f"  AAE: row 'AAE': prior 'bad' {NAMED} ValueError: bad codes, {place}" in result.stderr
+    assert f"  AAE: row 'AAE': prior 'bad' {NAMED} raised ValueError: bad codes, {place}" in result.stderr
     assert "error: 1 of 2 runs failed:" in result.stderr
     assert "--traceback shows the traceback" in result.stderr and "Traceback" not in result.stderr
     assert genprior.load_run(tmp_path / "out" / "A+B+C" / "seed-0").finished
@@ -140,11 +140,11 @@ def test_sample_names_the_row(bad, tiny, call, tmp_path):
     result = call("sample", run, "--to", tmp_path / "images.bad")
     assert (result.exit_code, result.stderr) == (
         1,
-        f"error: row 'AAE': exporter 'bad_exporter' {NAMED} RuntimeError: no colour, at "
+        f"error: row 'AAE': exporter 'bad_exporter' {NAMED} raised RuntimeError: no colour, at "
         f"{bad.__file__}:{line('no colour')}\n--traceback shows the traceback\n",
     )
     scored = call("bench", run, "--score", "bad_score")
-    told = f"score 'bad_score' {NAMED} ZeroDivisionError: no images, at {bad.__file__}:{line('no images')}"
+    told = f"score 'bad_score' {NAMED} raised ZeroDivisionError: no images, at {bad.__file__}:{line('no images')}"
     assert told in scored.output, scored.output
     assert scored.exit_code == 2 and "Traceback" not in scored.output
     recipe_file = run / "recipe.toml"
@@ -160,7 +160,7 @@ def test_the_role_is_named_where_it_is_not_the_kind(bad):
     builder = Builder("some_model", 0)
     with pytest.raises(PartFailed) as caught, naming_parts("AAE"):
         builder("style_prior", bad.Bad.Config(how="not made"), Sizes((1, 8, 8), 2, 0, 0))
-    assert str(caught.value).startswith(f"row 'AAE': prior 'bad' (style_prior) {NAMED} KeyError: 'weights', at ")
+    assert str(caught.value).startswith(f"row 'AAE': prior 'bad' (style_prior) {NAMED} raised KeyError: 'weights', at ")
 
 
 def test_what_no_part_raised_is_left_alone():

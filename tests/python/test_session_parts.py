@@ -63,7 +63,7 @@ def test_the_name_of_an_installed_part_is_refused(clean_session):  # noqa: F811
     [
         (nn.Linear, "genprior.register takes a class of a part, and this is .*Linear"),
         ("gaussian", "takes a class of a part, and this is 'gaussian'"),
-        (Prior, "without a name"),
+        (Prior, r"^this process \(genprior.register, source \w+\) registered Prior without a name: add"),
         (type("Half", (Prior,), {"name": "half"}), "prior 'half', which lacks: sample"),
     ],
 )
