@@ -37,8 +37,8 @@ def check_conditioner(
     `forward`, `draw` and `of_label` return conditions of the widths that `widths` announces; dtype and device follow
     the images; draws differ, and are a function of torch's seed; `of_label` gives different classes different
     conditions and refuses an unknown class with a PlanError, or refuses all, and `asks` states which; `asked` is
-    one-hot where `widths` says so; `consistency` is one finite number; every parameter of the conditioner has a gradient
-    from it or from the condition that `forward` returns; a `consistency` of its own has one in the images.
+    one-hot where `widths` says so; `consistency` is one finite number; every parameter of the conditioner has a
+    gradient from it or from the condition that `forward` returns; a `consistency` of its own has one in the images.
 
     A conditioner on text gets captioned images, each with a random vector, also in `begin`: it has an `embedder`,
     refuses images without text with a PlanError, and `of_text` gives different sentences different conditions.
@@ -320,8 +320,8 @@ def _check_consistency(contract: Contract, fixture: Fixture, data: DataInfo) -> 
             unreached.came,
             "a conditioner that overrides no consistency is trained by losses of what sees its condition, so `known` "
             "or `asked` is differentiable in its parameters",
-            "compute the condition from the parameters, without detach() and no_grad(); override consistency; or freeze "
-            "them, with requires_grad_(False) or register_buffer(...)",
+            "compute the condition from the parameters, without detach() and no_grad(); override consistency; or "
+            "freeze them with requires_grad_(False) or register_buffer(...)",
         )
     if has_consistency and any(each.requires_grad for each in made.parameters()):
         reason = "the module that makes the images descends the consistency, so it is differentiable in x"

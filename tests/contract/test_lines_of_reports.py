@@ -7,7 +7,7 @@ import inspect
 import pytest
 import torch
 
-from genprior import Model, Objectives, Phase, Prior
+from genprior import DataInfo, Model, Objectives, Phase, Prior, Sizes
 from genprior.testing import ContractError, check_model, check_prior
 
 from .right_parts import Shifted
@@ -36,12 +36,7 @@ class Unmoved(Model):
 
     def __init__(self, config, info, build):
         super().__init__(config)
-        self.prior = build("prior", Shifted.Config(), self.sizes(info))
-
-    def sizes(self, info):
-        from genprior import Sizes
-
-        return Sizes(info.image, 2, 0, 0)
+        self.prior = build("prior", Shifted.Config(), Sizes(info.image, 2, 0, 0))
 
     def phases(self):
         return (Phase("only", self.only),)
@@ -55,7 +50,7 @@ class Unmoved(Model):
 
 def test_what_genprior_refuses_names_the_class_of_the_part():
     with pytest.raises(ContractError) as caught:
-        check_model(Unmoved)
+        check_model(Unmoved.Config(), DataInfo((1, 8, 8), ("a", "b")))
     text = str(caught.value)
     assert "phase 'only' moves 'prior', but its loss does not depend on its parameters" in text
     assert f"look at what the methods of Unmoved return, at {__file__}:{inspect.getsourcelines(Unmoved)[1]}" in text

@@ -18,8 +18,8 @@ from genprior import (
     DensityPrior,
     Encoder,
     Game,
-    Reconstruction,
     RecipeError,
+    Reconstruction,
     Widths,
 )
 from genprior.launch.preflight import preflight
