@@ -183,8 +183,9 @@ def _wrong(value: Any, sizes: Sizes, promise: _Promise, given: Mapping[str, Any]
     if promise.kind is Posterior:
         if not isinstance(value, Posterior):
             return "a genprior.Posterior"
-        shape = (len(given["x"]), sizes.code)
-        return None if _fits(value.mean, shape) else f"whose mean is a tensor {list(shape)}"
+        rows = len(given["x"])
+        right = _fits(value.mean, (rows, sizes.code))
+        return None if right else f"whose mean is a tensor [{rows}, {sizes.code}]"
     if promise.kind is Condition:
         right = isinstance(value, Condition) and _fits(value.known, (None, sizes.known))
         right = right and _fits(value.asked, (None, sizes.asked))

@@ -197,7 +197,7 @@ def check_cumulative(
         z = torch.cat(drawn)[:, 0].sort().values
         span = (z[-1] - z[0]).clamp_min(1e-12)
         even = torch.linspace(float(z[0] - span / 2), float(z[-1] + span / 2), GRID, dtype=z.dtype)
-        points = torch.cat([even, z[:: DRAWS // GRID]]).unique()
+        points = torch.cat([even, z[:: DRAWS // GRID]]).sort().values
         density = _in_chunks(log_prob, points[:, None]).double().exp()
     if not bool(torch.isfinite(density).all()):
         return  # check_density reports it
