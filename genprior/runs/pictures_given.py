@@ -12,8 +12,8 @@ from genprior.errors import DataError
 __all__ = ["Pictures", "checked_pictures", "scaled"]
 
 Pictures = Tensor | np.ndarray
-"""Images in a form that `genprior.in_memory` takes: [n, c, h, w], [n, h, w, c], or grey [n, h, w]; uint8 as `Run.sample`
-returns them, bool, or floating point with `range`."""
+"""Images in a form that `genprior.in_memory` takes: [n, c, h, w], [n, h, w, c], or grey [n, h, w]; uint8, as
+`Run.sample` returns them, bool, or floating point with `range`."""
 
 _RANGES = ((0, 1), (-1, 1))
 

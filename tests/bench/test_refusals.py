@@ -63,14 +63,14 @@ def test_runs_without_a_checkpoint_or_an_end(copy, call):
         ("--score", "parzn", "no run here has the score 'parzn'; did you mean 'parzen'?"),
         ("--score", "{ name = ", "this is not a TOML table"),
         ("--score", '{ name = "parzn" }', "there is no score named 'parzn'; did you mean 'parzen'?"),
-        ("--score", '{ name = "fid", sampels = 3 }', "sampels: Extra inputs are not permitted"),
+        ("--score", '{ name = "fid", sampels = 3 }', "sampels: unknown key 'sampels'; did you mean 'samples'?"),
         (
             "--data",
             "digit",
             "is neither a data set nor an existing recipe, folder or .npz file; did you mean 'digits'?",
         ),
         ("--data", "folder", "data set 'folder' has required settings (path: Field required)"),
-        ("--data", '{ name = "digits", size = 0 }', "size: Input should be greater than or equal to 1"),
+        ("--data", '{ name = "digits", size = 0 }', "size: input should be greater than or equal to 1; got 0"),
     ],
 )
 def test_scores_and_data_that_do_not_exist(small, call, option, text, message):
