@@ -65,8 +65,11 @@ _HOMES = {
 }  # fmt: skip
 """The public names by the module that defines them."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
+_PUBLIC_MODULES = ("testing",)
+"""Modules that plugins may import beside the package; `genprior.testing` works after `import genprior` too."""
 
 if TYPE_CHECKING:
+    from genprior import testing as testing
     from genprior.cli.from_python import check as check
     from genprior.cli.from_python import train as train
     from genprior.data.archives import array_to_uint8 as array_to_uint8
@@ -131,7 +134,9 @@ __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its home module, once."""
+    """Load a public name from its home module, once; a public module is imported."""
+    if name in _PUBLIC_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'genprior' has no attribute '{name}'")
     value = getattr(importlib.import_module(_HOME[name]), name)
@@ -140,5 +145,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All public names."""
-    return sorted(__all__)
+    """All public names and modules."""
+    return sorted([*__all__, *_PUBLIC_MODULES])

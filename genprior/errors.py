@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import errno
+import json
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +37,12 @@ __all__ = [
     "SystemFailure",
     "did_you_mean",
     "did_you_mean_path",
+    "in_a_sentence",
+    "meant_as_text",
     "refuse_newer",
     "system_error",
     "visible",
+    "what_is_wrong",
     "wrong_settings",
 ]
 
@@ -164,7 +169,7 @@ def system_error(error: OSError, *, training: bool = False) -> SystemFailure:
     """
     done = next(iter(getattr(error, "__notes__", ())), None)
     file = f" ({error.filename})" if error.filename is not None and done is None else ""
-    reason = " ".join((error.strerror or str(error)).split())
+    reason = in_a_sentence(error.strerror or error)
     remedy = _REMEDIES.get(error.errno or 0, "Check the disk, or use another folder")
     resumes = "; training resumes from the last checkpoint" if training else ""
     return SystemFailure(
@@ -217,9 +222,50 @@ def did_you_mean_path(path: Path, possible: Iterable[Path], what: str) -> str:
     return f". The {what} there: {', '.join(map(str, there))}" if there else f". There are no {what} there"
 
 
+def in_a_sentence(error: object) -> str:
+    """A text, such as another library's error, in one line and without its full stop, so that more can follow it."""
+    text = " ".join(str(error).split())
+    return text if text.endswith("..") else text.removesuffix(".")
+
+
+_LISTS = ("tuple_type", "list_type", "set_type", "frozen_set_type")
+_TABLES = ("dict_type", "model_type")
+_LONGEST = 40
+"""Characters of a value that an example repeats."""
+
+
+def what_is_wrong(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors in words of TOML and JSON, whose lists and tables Python holds in classes of its own.
+
+    Args:
+        error: an entry of `ValidationError.errors()`.
+    """
+    if error["type"] in _LISTS:
+        alone = json.dumps(error["input"]) if isinstance(error["input"], bool | int | float | str) else ""
+        return f"Input should be a list{f', such as [{alone}]' if 0 < len(alone) <= _LONGEST else ''}"
+    if error["type"] in _TABLES:
+        return "Input should be a table of keys and values"
+    if error["type"] in ("too_short", "too_long"):
+        named = error["ctx"]["field_type"]
+        return str(error["msg"]).replace(named, "Table" if named == "Dictionary" else "List", 1)
+    return str(error["msg"])
+
+
 def wrong_settings(error: ValidationError) -> str:
     """What is wrong with a table of settings, in a line: each key with what pydantic says of it."""
-    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {what_is_wrong(each)}" for each in error.errors())
+
+
+def meant_as_text(setting: str) -> str:
+    """The end of an error message about a `KEY=VALUE` whose value is not TOML: how it is written if it is a text.
+
+    Returns:
+        For example `; if it is a text: --set 'separator=";"'`. Nothing where the value is more than a bare text.
+    """
+    key, _, value = setting.partition("=")
+    if not key.strip() or not re.fullmatch(r"[^\"'\[\]{}=#\x00-\x1f\x7f]+", value):
+        return ""
+    return f"; if it is a text: --set {shlex.quote(f'{key}={json.dumps(value, ensure_ascii=False)}')}"
 
 
 FORMAT = 1

@@ -14,7 +14,7 @@ from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, in_a_sentence
 from genprior.version import __version__
 
 __all__ = ["load_entry", "package_of", "raised", "refused_version", "stdout_to_stderr", "what_was_raised"]
@@ -62,7 +62,7 @@ def refused_version(entry: metadata.EntryPoint) -> str | None:
 
 def what_was_raised(error: BaseException) -> str:
     """An exception in one line: the text of an error of genprior, else the exception's type and text."""
-    text = " ".join(str(error).split())
+    text = in_a_sentence(error)
     if isinstance(error, GenpriorError):
         return text
     if isinstance(error, SystemExit):

@@ -119,10 +119,15 @@ class Watcher(Reporter):
 
     def seconds_left(self) -> float | None:
         """The estimated time left for all jobs, from the steps since the start; None if unknown."""
-        total = sum(job.plan.run.steps for job in self.jobs)
-        now = sum(self.steps.values())
+        total, now = self._total(), sum(self.steps.values())
         elapsed = time.monotonic() - self._start
         return (total - now) * elapsed / (now - self._start_steps) if now > self._start_steps and elapsed > 1 else None
+
+    def _total(self) -> int:
+        """The steps of all jobs; of failed ones, which take no more time, those that they have done."""
+        return sum(
+            self.steps.get(str(job.folder), 0) if self._has_failed(job) else job.plan.run.steps for job in self.jobs
+        )
 
     def _has_failed(self, job: Job) -> bool:
         return any(job is failed for failed, _ in self.failures)
@@ -247,6 +252,7 @@ class Bars(Watcher):
         if self._all is not None:
             self._bars.update(
                 self._all,
+                total=self._total(),
                 completed=sum(self.steps.values()),
                 count=f"{len(self.done)}/{len(self.jobs)} runs",
                 left=self.seconds_left(),

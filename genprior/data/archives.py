@@ -22,6 +22,10 @@ __all__ = ["Archive", "array_images", "array_to_uint8", "read_archive"]
 
 _LONGEST_HEADER = 65_535
 _MAGIC = b"\x93NUMPY"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""How an archive begins, and one without files. NumPy takes whatever begins otherwise for pickled objects."""
+_SHOWN = 24
+"""Bytes of another file that a message shows."""
 _OF_HEADERS = (TypeError, KeyError, OverflowError, RecursionError, MemoryError, struct.error, tokenize.TokenError)
 """What NumPy raises, beside `ValueError`, for the header of an array that is no header."""
 
@@ -57,8 +61,15 @@ def read_archive(path: Path, *others: str, channels: Literal["first", "last"] | 
     try:
         # Opened here, because numpy leaves its own handle open when the archive is broken.
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) == _MAGIC:
+            begin = file.read(_SHOWN)
+            if begin.startswith(_MAGIC):
                 raise DataError(f"{path}: it holds a single array; save it with numpy.savez(path, images=...)")
+            if begin and not begin.startswith(_ZIP):
+                raise DataError(
+                    f"{path}: it is no .npz of plain arrays: it begins with {ascii(begin)[1:]}, and an .npz is a zip "
+                    "archive; read the file with a tool of its format, and save its images with "
+                    "numpy.savez(path, images=...)"
+                )
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
             names = list(archive.files)
@@ -95,12 +106,13 @@ def _array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
             shape, dtype = _header(member)
             there = info.file_size - member.tell()
         size = math.prod(shape) * dtype.itemsize
-        if not dtype.hasobject:  # pickled: numpy's own message
-            if min(shape, default=0) < 0 or size != there:
-                raise ValueError(
-                    f"its header says {list(shape)} of {dtype}, which is {size:,} bytes, and {there:,} are there"
-                )
-            check_room(size, f"{path}: '{key}'")
+        if dtype.hasobject:  # NumPy's own message says how to load them, which lets a file run any code
+            raise ValueError("it holds Python objects, which are pickled and never read")
+        if min(shape, default=0) < 0 or size != there:
+            raise ValueError(
+                f"its header says {list(shape)} of {dtype}, which is {size:,} bytes, and {there:,} are there"
+            )
+        check_room(size, f"{path}: '{key}'")
         array: np.ndarray = archive[key]
     except (ValueError, *_OF_HEADERS) as problem:
         raise ValueError(f"'{key}': {problem or type(problem).__name__}") from problem

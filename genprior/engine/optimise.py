@@ -107,6 +107,17 @@ class Optimisers:
             for group, lr in zip(optimiser.param_groups, self._rates[name], strict=True):
                 group["lr"] = _rate(lr, self._schedules[name], step, self._steps)
 
+    def rates(self, step: int) -> dict[str, float]:
+        """The learning rate of a step, 0 for the first, by `optimiser/<module>/lr`; only where a schedule changes it.
+
+        It is computed from the settings: no tensor is read. Schedules that listen must not have heard a record since.
+        """
+        return {
+            f"optimiser/{name}/lr": _rate(self._parts[name].config.lr, schedule, step, self._steps)
+            for name, schedule in self._schedules.items()
+            if schedule is not None and not (schedule.constant and not schedule.config.warmup)
+        }
+
     def recorded(self, metrics: Mapping[str, float | None]) -> None:
         """Tell the schedules a line of metrics.jsonl; of several processes, that of the first one.
 

@@ -14,7 +14,7 @@ from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
 from genprior.engine.optimise import Optimisers
 from genprior.engine.recorder import Recorder
-from genprior.errors import CheckpointError
+from genprior.errors import CheckpointError, in_a_sentence
 from genprior.parts import Model
 from genprior.storage import checkpoint
 
@@ -94,6 +94,6 @@ def _fitting(path: Path) -> Iterator[None]:
         yield
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"the checkpoint {path} does not fit the model of this recipe: {error}. "
+            f"the checkpoint {path} does not fit the model of this recipe: {in_a_sentence(error)}. "
             "It was written by other code or another plugin version; give another --out to train anew."
         ) from error

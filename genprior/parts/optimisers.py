@@ -32,6 +32,8 @@ class Schedule(Part, ABC):
 
     kind = "schedule"
     Config: ClassVar[type[PartConfig]] = ScheduleConfig
+    constant: ClassVar[bool] = False
+    """Whether the factor is 1 at every step; the rate is then not recorded, unless there is a warmup."""
 
     def __init__(self, config: PartConfig) -> None:
         """Hold the settings."""

@@ -26,7 +26,8 @@ class TrainingRun(Protocol):
     step: int
     """The number of finished steps; after early stopping it is that of the stop, and `model` is the best one."""
     metrics: list[dict[str, Any]]
-    """The lines of metrics.jsonl so far: `step`, `seconds`, and the means of losses, gradient norms and notes."""
+    """The lines of metrics.jsonl so far: `step`, `seconds`, the means of losses, gradient norms and notes, and the
+    learning rates that schedules change."""
     model: Model
     """The model with its live weights."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from genprior.errors import RecipeError, did_you_mean, did_you_mean_path, refuse_newer
+from genprior.errors import RecipeError, did_you_mean, did_you_mean_path, meant_as_text, refuse_newer
 from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, wrong_changes
 from genprior.recipe.length import with_steps
@@ -323,6 +323,7 @@ def _setting(text: str) -> tuple[str, dict[str, Any]]:
         raise RecipeError(
             f"--set {text}: needs PATH=VALUE with a TOML value, such as run.steps=800, run.seeds=[0,1] "
             "or 'data.name=\"mnist\"' (strings need double quotes, so put single quotes around the whole)"
+            f"{meant_as_text(text)}"
         ) from None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, WithJsonSchema
 
-from genprior.errors import RecipeError, did_you_mean
+from genprior.errors import RecipeError, did_you_mean, what_is_wrong
 from genprior.parts import OptimiserConfig, ScheduleConfig
 from genprior.recipe.optimiser import having
 from genprior.recipe.plan import Plan
@@ -82,7 +82,8 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry,
         return str(error["ctx"]["error"])
     given = repr(error["input"])
     given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}; got {given}"
+    wrong = what_is_wrong(error)
+    return f"{wrong[0].lower()}{wrong[1:]}; got {given}"
 
 
 def _others_having(owner: type[BaseModel] | None, key: str, registry: Registry) -> list[str]:

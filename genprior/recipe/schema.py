@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from genprior.errors import FORMAT
 from genprior.recipe.plan import RunConfig
 from genprior.registry import KINDS, Registry
 
@@ -26,6 +27,16 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 _PREFIXES = ("", "change.")
 """Of the definitions of the base of a recipe, and of a change."""
+_RESOLVED: dict[str, Schema] = {
+    "format": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": FORMAT,
+        "description": "Of the recipe.toml of a run folder: the format of the files of the run.",
+    },
+    "label": {"type": "string", "minLength": 1, "description": "Of the recipe.toml of a run folder: its row."},
+}
+"""The keys that only a resolved row has, as `genprior show --row` prints it and as a run folder holds it."""
 TITLE = "A genprior recipe"
 """The title of the schema."""
 
@@ -69,12 +80,16 @@ def recipe_schema(registry: Registry) -> Schema:
         "title": TITLE,
         **_table(
             {
+                **_RESOLVED,
                 "title": title,
                 **_settings(""),
                 "change": {**changes, "description": "Named changes, for rows and for --with."},
                 "row": {"type": "array", "items": row, "description": "The rows of the table, in order."},
             }
         ),
+        # A resolved row has a label, and neither rows nor changes; no other recipe has a label or a format.
+        "if": {"anyOf": [{"required": ["row"]}, {"required": ["change"]}, {"not": {"required": ["label"]}}]},
+        "then": {"properties": {key: {"not": {}} for key in _RESOLVED}},
         "$defs": definitions,
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from genprior.errors import RunError
+from genprior.errors import RunError, in_a_sentence
 from genprior.parts import EmbedderState
 from genprior.storage.cache import content_hash
 from genprior.storage.files import to_file, whole_file
@@ -50,8 +50,8 @@ def read_embedder(path: Path) -> EmbedderState | None:
         return None
     except SafetensorError as error:
         raise RunError(
-            f"{path} is damaged: {error}. Delete it and give the training command of the run again, which fits the "
-            "embedder to the training captions anew"
+            f"{path} is damaged: {in_a_sentence(error)}. Delete it and give the training command of the run again, "
+            "which fits the embedder to the training captions anew"
         ) from error
 
 

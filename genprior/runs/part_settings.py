@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from genprior.errors import PlanError, did_you_mean, wrong_settings
+from genprior.errors import PlanError, did_you_mean, meant_as_text, wrong_settings
 from genprior.parts import Part, PartConfig
 from genprior.registry import installed
 
@@ -57,7 +57,7 @@ def _setting(text: str, example: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise PlanError(
             f'--set {text}: needs KEY=VALUE with a TOML value, such as {example} or \'words=["red", "blue"]\' '
-            "(strings need double quotes, so put single quotes around the whole)"
+            f"(strings need double quotes, so put single quotes around the whole){meant_as_text(text)}"
         ) from None
 
 

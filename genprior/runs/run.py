@@ -13,7 +13,7 @@ from torch import Tensor
 from genprior.engine.build import build_model
 from genprior.engine.device import choose_device
 from genprior.engine.sampling import generate
-from genprior.errors import CheckpointError, PlanError, RunError, did_you_mean, wrong_settings
+from genprior.errors import CheckpointError, PlanError, RunError, did_you_mean, in_a_sentence, wrong_settings
 from genprior.parts import DataInfo, Embedder, ImageSet, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
@@ -130,10 +130,10 @@ class Run(TrainedModel):
         try:
             model.load_state_dict({**saved.under("model"), **saved.under("average"), **saved.under("evaluation")})
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"the checkpoint {self.checkpoint} does not fit recipe.toml: {reason[:500]}. One of the two was "
-                "altered, or another version of a plugin wrote them; restore them, or train anew with another --out"
+                f"the checkpoint {self.checkpoint} does not fit recipe.toml: {in_a_sentence(str(error)[:500])}. "
+                "One of the two was altered, or another version of a plugin wrote them; restore them, or train "
+                "anew with another --out"
             ) from error
         if model.embedder is not None:
             self._restore(model.embedder)
@@ -202,8 +202,8 @@ class Run(TrainedModel):
             return _INFO.validate_python(saved.facts.get("data"))
         except ValidationError as error:
             raise CheckpointError(
-                f"the checkpoint {self.checkpoint} is damaged: in its .json, data: {wrong_settings(error)}. Restore "
-                "the file, or train anew with another --out"
+                f"the checkpoint {self.checkpoint} is damaged: in its .json, data: "
+                f"{in_a_sentence(wrong_settings(error))}. Restore the file, or train anew with another --out"
             ) from error
 
     def images(self, split: str) -> ImageSet:

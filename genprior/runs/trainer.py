@@ -272,7 +272,8 @@ class Trainer(RowTraining):
     def _record(self, *, complete: bool) -> dict[str, Any]:
         """Write a line of metrics.jsonl; the last line of a run may be of fewer steps, and its sums are then kept."""
         means = {k: v if math.isfinite(v) else None for k, v in self.recorder.means(reset=complete).items()}
-        line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means}
+        rates = self._optimising.rates(self.step - 1)
+        line: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 3), **means, **rates}
         if skipped := self.guard.skipped.total if self.guard.skip else 0:
             line["skipped_steps"] = skipped
         self.metrics.append(line)

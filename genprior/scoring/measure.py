@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genprior.errors import DataError, ScoreError
+from genprior.errors import DataError, ScoreError, in_a_sentence
 from genprior.parts import Column, ImageSet, Score, ScoreContext
 
 __all__ = ["absent_numbers", "columns_of", "measure_all", "needed_split", "undeclared", "why_absent"]
@@ -83,7 +83,7 @@ def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> I
     except DataError as error:
         if split not in score.needs:
             raise
-        raise ScoreError(f"it needs the split '{split}': {error}. {score.needs[split]}") from error
+        raise ScoreError(f"it needs the split '{split}': {in_a_sentence(error)}. {score.needs[split]}") from error
 
 
 def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> dict[str, float]:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genprior.errors import FORMAT, CheckpointError, GenpriorError, refuse_newer
+from genprior.errors import FORMAT, CheckpointError, GenpriorError, in_a_sentence, refuse_newer
 from genprior.storage.files import to_file, whole_file, write_json
 
 __all__ = [
@@ -81,7 +81,7 @@ def write(
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True) if not path.with_suffix(".json").exists() else None
         failure = CheckpointError(
-            f"the checkpoint {path} cannot be written: {error}. Earlier checkpoints are kept; "
+            f"the checkpoint {path} cannot be written: {in_a_sentence(error)}. Earlier checkpoints are kept; "
             "free some space and give the same command again to resume from the last one."
         )
         failure.exit_code = 1
@@ -177,7 +177,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
             _refuse_without_best(path)
             return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}. {_remedy(path)}") from None
+        raise CheckpointError(f"{in_a_sentence(error)}. {_remedy(path)}") from None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error!r}. {_remedy(path)}") from error
 

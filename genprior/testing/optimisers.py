@@ -268,8 +268,8 @@ def check_schedule(part: PartConfig | type[Schedule], *, metric: str = "autoenco
     """Check that a schedule keeps its contract; see `genprior.Schedule`.
 
     Factors are finite numbers of at least 0 at every step of runs of 1, 10 and 1000 steps; they depend on the step, the
-    number of steps and the records that were heard, and on nothing else; a schedule that is restored from a checkpoint
-    goes on with the same factors.
+    number of steps and the records that were heard, and on nothing else; one that is `constant` has the factor 1; one
+    that is restored from a checkpoint goes on with the same factors.
 
     Args:
         part: the settings or the class.
@@ -298,6 +298,14 @@ def _check_factors(contract: Contract, schedule: Schedule) -> bool:
                 describe(value),
                 "a finite number of at least 0",
                 "return a float, by which `lr` is multiplied",
+            ):
+                return False
+            if not contract.require(
+                not schedule.constant or value == 1,
+                called,
+                describe(value),
+                "1, because the schedule has constant = True, and such rates are not recorded",
+                "remove `constant = True` from the class",
             ):
                 return False
     return True

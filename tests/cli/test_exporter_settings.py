@@ -82,7 +82,12 @@ def test_settings_of_an_exporter(run, call, tmp_path, option):
             "`genprior parts exporter grid` shows them",
         ),
         (["columns"], "--set columns: needs KEY=VALUE with a TOML value, such as columns=5 or 'words=["),
-        (["columns=five"], "--set columns=five: needs KEY=VALUE with a TOML value"),
+        (
+            ["columns=five"],
+            '--set columns=five: needs KEY=VALUE with a TOML value, such as columns=5 or \'words=["red", "blue"]\' '
+            "(strings need double quotes, so put single quotes around the whole); if it is a text: "
+            "--set 'columns=\"five\"'",
+        ),
     ],
 )
 def test_wrong_settings_are_refused_and_nothing_is_written(run, call, tmp_path, settings, text):

@@ -237,3 +237,41 @@ def test_the_command_prints_or_writes_it(schema, call, tmp_path):
     result = call("schema", "--out", tmp_path / "recipe.schema.json")
     assert result.stdout == f"written: {tmp_path / 'recipe.schema.json'}\n"
     assert json.loads((tmp_path / "recipe.schema.json").read_text()) == schema
+
+
+def resolved_rows():
+    """The resolved rows of our recipes, as run folders hold them."""
+    for path in sorted((ROOT / "recipes").rglob("*.toml")):
+        for plan in load_recipe(path).plans[:1]:
+            yield path, tomllib.loads(f"format = 1\n{plan.as_toml()}")
+
+
+def test_the_recipe_of_a_run_fits(schema, trained):
+    files = sorted(trained.glob("*/seed-*/recipe.toml"))
+    assert files
+    for path in files:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        assert {"format", "label"} <= document.keys()
+        assert list(wrong(schema, document, schema)) == []
+        del document["format"]  # as older versions wrote it, and as `genprior show --row` prints it
+        assert list(wrong(schema, document, schema)) == []
+        assert list(wrong(schema, {**document, "format": 10**6}, schema)) == ["$.format: maximum"]
+    for path, document in resolved_rows():
+        assert list(wrong(schema, document, schema)) == [], path
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ('label = "x"\nrow = []', ["label"]),
+        ('label = "x"\nformat = 1\n[change.a]', ["format", "label"]),
+        ("format = 1", ["format"]),
+    ],
+)
+def test_a_recipe_with_rows_or_changes_has_no_key_of_a_resolved_one(schema, tmp_path, text, keys):
+    document = tomllib.loads(text)
+    assert list(wrong(schema, document, schema)) == [f"$.{key}: is what it must not be" for key in keys]
+    (tmp_path / "odd.toml").write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "odd.toml")
+    assert all(f"unknown table '{key}'" in str(caught.value) for key in keys)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import zipfile
 
 import numpy as np
@@ -546,6 +547,35 @@ def test_pickled_content_is_never_read(tmp_path, monkeypatch, name):
     with pytest.raises(DataError, match=r"it is no \.npz of plain arrays \(.*pickle.*\); save it with numpy\.savez"):
         arrays(tmp_path, **content)
     assert not (tmp_path / "bomb-went-off").exists()
+
+
+def test_the_refusal_of_objects_does_not_say_how_to_load_them(tmp_path):
+    with pytest.raises(
+        DataError, match=r"\('images': it holds Python objects, which are pickled and never read\)"
+    ) as no:
+        arrays(tmp_path, images=np.array([Bomb()], dtype=object))
+    assert "allow_pickle" not in str(no.value)
+
+
+OTHERS = {
+    "a table": (b"label,pixel\n1,0\n", r"'label,pixel\\n1,0\\n'"),
+    "a picture": (b"\x89PNG\r\n\x1a\n", r"'\\x89PNG\\r\\n\\x1a\\n'"),
+    "a pickle": (pickle.dumps([1]), r"'\\x80"),
+    "half a zip": (b"PK\x03", r"'PK\\x03'"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_file_is_told_by_its_first_bytes_and_no_way_to_unpickle_it_is_advised(tmp_path, name):
+    content, shown = OTHERS[name]
+    (tmp_path / "set.npz").write_bytes(content)
+    with pytest.raises(DataError, match=rf"set\.npz: it is no \.npz of plain arrays: it begins with {shown}") as caught:
+        arrays(tmp_path)
+    assert str(caught.value).endswith(
+        "and an .npz is a zip archive; read the file with a tool of its format, and save its images with "
+        "numpy.savez(path, images=...)"
+    )
+    assert "allow_pickle" not in str(caught.value)
 
 
 def test_files_that_are_no_archive(tmp_path):

@@ -41,7 +41,7 @@ def told(call):
         ({"finished": "yes"}, "finished: Input should be a valid boolean"),
         ({"step": 2.5}, "step: Input should be a valid integer"),
         ({"seconds": float("nan")}, "seconds: Input should be a finite number"),
-        ({"parameters": []}, "parameters: Input should be a valid dictionary"),
+        ({"parameters": []}, "parameters: Input should be a table of keys and values"),
         ({"parameters": {"encoder": "1"}}, "parameters.encoder: Input should be a valid integer"),
     ],
 )
@@ -148,7 +148,7 @@ def test_the_incomplete_last_line_of_a_running_training_is_no_damage(scored):
     [
         (None, "", "label: Field required; run: Field required; data: "),
         ('label = "AAE"', "label = 3", "label: Input should be a valid string"),
-        ("[run]", "[[run]]", "run: Input should be a valid dictionary"),
+        ("[run]", "[[run]]", "run: Input should be a table of keys and values"),
     ],
 )
 def test_a_field_of_recipe_toml_is_named(scored, old, new, reason):

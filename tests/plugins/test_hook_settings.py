@@ -149,7 +149,7 @@ def test_a_mistake_is_shown_with_its_line(tiny, registry, text):
 
 def test_hooks_that_are_no_table(tiny, registry):
     with pytest.raises(
-        RecipeError, match=r"run.hooks \(--set run.hooks=3\): input should be a valid dictionary; got 3"
+        RecipeError, match=r"run.hooks \(--set run.hooks=3\): input should be a table of keys and values; got 3"
     ):
         resolved(tiny, registry, "", "run.hooks=3")
 

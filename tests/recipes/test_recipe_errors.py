@@ -64,6 +64,18 @@ MISTAKES = {
     ),
     "wrong type": ("steps = 6", 'steps = "six"', "run.steps: input should be a valid integer", "steps"),
     "out of range": ("batch = 8", "batch = 0", "run.batch: input should be greater than 0; got 0", "batch"),
+    "a number for a list": (
+        'encoder = { name = "mlp", hidden = [16]',
+        'encoder = { name = "mlp", hidden = 16',
+        "model.encoder.hidden: input should be a list, such as [16]; got 16",
+        "encoder",
+    ),
+    "a number for a table": (
+        "[data]",
+        "keep = 3\n[data]",
+        "run.keep: input should be a table of keys and values; got 3",
+        "keep",
+    ),
     "misspelt part": (
         'prior = { name = "gaussian" }',
         'prior = { name = "gausian" }',

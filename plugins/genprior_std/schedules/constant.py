@@ -12,6 +12,7 @@ class Constant(Schedule):
 
     name = "constant"
     is_default = True
+    constant = True
 
     class Config(ScheduleConfig):
         """Settings of the schedule."""
