@@ -49,8 +49,19 @@ def explained(
         registry: the registry of possible parts.
         validated: the class that validated it, of a plan or of a part's settings.
     """
-    for each in error.errors()[: MOST + 1]:
+    errors = error.errors()[: MOST + 1]
+    within = {tuple(each["loc"])[:end] for each in errors for end in range(len(each["loc"]))}
+    short: set[Path] = set()
+    for each in errors:
         path = tuple(each["loc"])
+        if each["type"] == "too_short" and path in within:
+            continue  # pydantic counts the items that are valid, and those that are not are mistakes of their own
+        if each["type"] == "missing" and isinstance(path[-1], int):  # one of each item that a list lacks
+            path = path[:-1]
+            if path not in short:
+                short.add(path)
+                yield path, f"list has too few items; got {_given(each)}"
+            continue
         yield path, _text(each, path, table, registry, validated)
 
 
@@ -80,10 +91,13 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry,
         return str(error["msg"])
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    given = repr(error["input"])
-    given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
     wrong = what_is_wrong(error)
-    return f"{wrong[0].lower()}{wrong[1:]}; got {given}"
+    return f"{wrong[0].lower()}{wrong[1:]}; got {_given(error)}"
+
+
+def _given(error: Any) -> str:
+    given = repr(error["input"])
+    return given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
 
 
 def _others_having(owner: type[BaseModel] | None, key: str, registry: Registry) -> list[str]:

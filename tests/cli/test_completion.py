@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genprior.cli import completion
-from genprior.cli.part_names import expect_part_names, keep_part_names, part_names
+from genprior.cli.part_names import keep_part_names, part_names, want_part_names
 from genprior.registry import KINDS, installed
 
 from .conftest import TINY
@@ -212,7 +212,7 @@ def test_who_completes_without_the_names_of_parts_gets_them_from_the_next_comman
 
 def test_a_cache_that_cannot_be_written_does_not_end_a_command(call, cache):
     cache.write_text("a file")
-    expect_part_names()
+    want_part_names()
     keep_part_names(first=True)
     assert call("parts", "prior").exit_code == 0
 

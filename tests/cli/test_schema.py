@@ -264,7 +264,7 @@ def test_the_recipe_of_a_run_fits(schema, trained):
     ("text", "keys"),
     [
         ('label = "x"\nrow = []', ["label"]),
-        ('label = "x"\nformat = 1\n[change.a]', ["format", "label"]),
+        ('label = "x"\nformat = 1\n[change.a]', ["label", "format"]),
         ("format = 1", ["format"]),
     ],
 )

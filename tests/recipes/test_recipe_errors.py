@@ -70,6 +70,10 @@ MISTAKES = {
         "model.encoder.hidden: input should be a list, such as [16]; got 16",
         "encoder",
     ),
+    "no item of two": ("lr = 1e-3", "lr = 1e-3\nbetas = []", "betas: list has too few items; got []", "betas"),
+    "one item of two": ("lr = 1e-3", "lr = 1e-3\nbetas = [0.5]", "betas: list has too few items; got [0.5]", "betas"),
+    "no item": ("steps = 6", "steps = 6\nseeds = []", "seeds: list should have at least 1 item after", "seeds"),
+    "a wrong item alone": ("steps = 6", "steps = 6\nseeds = [[]]", "seeds.0: input should be a valid int", "seeds"),
     "a number for a table": (
         "[data]",
         "keep = 3\n[data]",
@@ -117,6 +121,13 @@ def test_a_mistake_is_shown_with_its_line_and_what_is_possible(name, tiny):
     shown = message(tiny)
     assert text in shown
     assert f"{tiny}:{line_with(tiny, start)}: " in shown
+
+
+@pytest.mark.parametrize("name", ["no item of two", "one item of two", "no item", "a wrong item alone"])
+def test_a_wrong_list_is_one_mistake(name, tiny):
+    old, new, _, _ = MISTAKES[name]
+    edited(tiny, (old, new))
+    assert message(tiny).splitlines()[0].endswith("the recipe has a mistake:")
 
 
 def test_a_missing_part_is_named(tiny):
