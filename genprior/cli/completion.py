@@ -160,7 +160,12 @@ def _recipes(incomplete: str) -> list[str]:
 
 def _is_recipe(path: Path) -> bool:
     try:
-        return path.stat().st_size < _LARGEST and bool(_RECIPE.search(path.read_text(encoding="utf-8-sig")))
+        # Reading a pipe would wait for its writer.
+        return (
+            path.is_file()
+            and path.stat().st_size < _LARGEST
+            and bool(_RECIPE.search(path.read_text(encoding="utf-8-sig")))
+        )
     except (OSError, ValueError):
         return False
 

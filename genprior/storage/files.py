@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from typing import Any
 __all__ = ["append_line", "remove_partial", "sync", "to_file", "whole_file", "write_files", "write_json", "write_text"]
 
 _PARTIAL = re.compile(
-    r"\.(?P<stem>.+)\.[0-9a-f]{8}(-(?P<host>[0-9a-f]{6})(?P<boot>[0-9a-f]{6})-(?P<process>[0-9]+))?"
-    r"(?P<suffix>(\.[^.]+)?)"
+    r"\.(?P<stem>.+)\.[0-9a-f]{8}-(?P<host>[0-9a-f]{6})(?P<boot>[0-9a-f]{6})-(?P<process>[0-9]+)(?P<suffix>(\.[^.]+)?)"
 )
-"""The names of the temporary files of `whole_file`; older versions did not name the process."""
+"""The names of the temporary files of `whole_file`, which no user would give: other hidden files are the user's."""
+_ABANDONED = 24 * 3600.0
+"""Seconds after which a temporary file is abandoned whose process cannot be asked for."""
 
 
 @contextlib.contextmanager
@@ -97,7 +99,7 @@ def _partial_file(path: Path) -> Iterator[Path]:
 
 @functools.cache
 def _system() -> tuple[str, str]:
-    """Names of this host and of the processes that its numbers mean: since the last boot, in this container."""
+    """Names of this host and of its numbering of processes, of which each boot and each container has one."""
     numbers = ""
     with contextlib.suppress(OSError):
         numbers = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid")
@@ -124,8 +126,10 @@ def _remove_abandoned(path: Path) -> None:
         found = _PARTIAL.fullmatch(other.name) if other.name.startswith(".") else None
         if found is None or found["host"] != _system()[0] or found["stem"] + found["suffix"] != path.name:
             continue
-        if found["boot"] != _system()[1] or not _runs(int(found["process"])):
-            with contextlib.suppress(OSError):  # it does no harm
+        with contextlib.suppress(OSError):  # it does no harm
+            # A process of an earlier boot is gone; one of another container of this host may be at work.
+            asked = found["boot"] == _system()[1]
+            if not _runs(int(found["process"])) if asked else time.time() - other.stat().st_mtime > _ABANDONED:
                 other.unlink()
 
 

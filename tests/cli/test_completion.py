@@ -217,6 +217,12 @@ def test_a_cache_that_cannot_be_written_does_not_end_a_command(call, cache):
     assert call("parts", "prior").exit_code == 0
 
 
+@pytest.mark.skipif("not hasattr(__import__('os'), 'mkfifo')", reason="there are no named pipes here")
+def test_a_pipe_is_not_waited_for(home):
+    os.mkfifo(home / "pipe.toml")
+    assert complete(home, [(["train", "pip"], "bash")]) == [[]]
+
+
 def test_a_failure_while_completing_prints_nothing(home):
     fail = (
         "import genprior.cli.plugin_commands as plugins\n"

@@ -16,6 +16,7 @@ from genprior.errors import ScoreError, system_error
 from genprior.recipe.load import load_recipe
 from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import jobs_of
+from genprior.runs.trainer import Trainer
 from genprior.storage import files
 from genprior.storage.cache import made_once
 from genprior.tables.gather import write_table_of_jobs
@@ -166,8 +167,16 @@ def test_an_error_of_making_is_not_blamed_on_the_cache(tmp_path):
 def test_what_killed_processes_left_is_removed_by_the_next(tmp_path):
     folder = RunFolder(tmp_path / "run")
     (folder.path / "checkpoints").mkdir(parents=True)
-    left = [folder.path / ".run.1a2b3c4d.json", folder.path / "checkpoints" / ".step-00000003.00000000.safetensors"]
-    kept = [folder.path / ".mine.json", folder.path / ".a.1a2b3c4.json", folder.path / "run.1a2b3c4d.json"]
+    left = [
+        folder.path / ".run.1a2b3c4d-0123456789ab-7.json",
+        folder.path / "checkpoints" / ".step-00000003.00000000-0123456789ab-7.safetensors",
+    ]
+    kept = [
+        folder.path / ".mine.json",
+        folder.path / ".run.1a2b3c4d.json",
+        folder.path / ".a.1a2b3c4.json",
+        folder.path / "run.1a2b3c4d.json",
+    ]
     for path in (*left, *kept):
         path.write_text("half")
     with folder.locked():
@@ -176,7 +185,7 @@ def test_what_killed_processes_left_is_removed_by_the_next(tmp_path):
 
 
 def test_scoring_removes_what_was_left_of_its_cache_file_alone(tmp_path):
-    left, other = tmp_path / ".x.1a2b3c4d.json", tmp_path / ".y.1a2b3c4d.json"
+    left, other = tmp_path / ".x.1a2b3c4d-0123456789ab-7.json", tmp_path / ".y.1a2b3c4d-0123456789ab-7.json"
     for path in (left, other):
         path.write_text("half")
     made_once(tmp_path / "x.json", lambda path: None, lambda: {}, files.write_json)
@@ -211,13 +220,25 @@ def test_temporary_files_of_processes_that_ended_are_removed_and_others_are_left
         rebooted = f"{stem}.{number}-{origin[:6]}{'0' * 6}-{os.getpid()}.md"
         other_host = f"{stem}.{number}-{'0' * 12}-{ended.pid}.md"
         other_file = f"{stem}.{number}-{origin}-{ended.pid}.tex"
-        older, own = f"{stem}.{number}.md", ".table.md"
-        for name in (dead, rebooted, other_host, other_file, older, own):
+        long_ago = rebooted.replace("000000-", "000001-")
+        own, dated = ".table.md", ".table.20261127.md"
+        for name in (dead, rebooted, long_ago, other_host, other_file, own, dated):
             (tmp_path / name).write_text("")
+        os.utime(tmp_path / long_ago, (0, 0))
         with files.whole_file(path) as second:
             assert second != mine
         assert {each.name for each in tmp_path.iterdir()} == {
-            mine.name, "table.md", other_host, other_file, older, own,
+            mine.name, "table.md", rebooted, other_host, other_file, own, dated,
         }  # fmt: skip
     files.remove_partial(tmp_path, "table.md")
-    assert {each.name for each in tmp_path.iterdir()} == {"table.md", other_file, own}
+    assert {each.name for each in tmp_path.iterdir()} == {"table.md", other_file, own, dated}
+
+
+def test_hidden_files_of_the_user_stay_in_a_run_folder(tiny_plan, tmp_path):
+    Trainer(tiny_plan("AAE"), 0, tmp_path / "run").run(until=3)
+    kept = [folder / name for folder in (tmp_path / "run", tmp_path / "run" / "checkpoints")
+            for name in (".backup.20261127", ".notes.20261127.txt", ".my.photo.deadbeef.png")]  # fmt: skip
+    for path in kept:
+        path.write_text("mine")
+    Trainer(tiny_plan("AAE"), 0, tmp_path / "run").run()
+    assert all(path.read_text() == "mine" for path in kept)
