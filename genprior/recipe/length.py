@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from genprior.errors import GenpriorError, PlanError
+from genprior.errors import GenpriorError, PlanError, RecipeError
 from genprior.parts import Dataset
 from genprior.recipe.plan import Plan
+from genprior.recipe.structure import BEYOND_TOML, fits_toml
 
-__all__ = ["UNITS", "replace_length", "with_steps"]
+__all__ = ["UNITS", "checked_steps", "replace_length", "with_steps"]
 
 UNITS = (("run", "steps"), ("run", "epochs"))
 """The settings of which a recipe gives one."""
@@ -27,6 +29,25 @@ def replace_length(merged: Mapping[str, Any], table: Mapping[str, Any]) -> None:
                 old.pop(key, None)
 
 
+def checked_steps(steps: Any) -> int:
+    """The number of steps that a caller gave, as an `int`; integers of NumPy are taken too.
+
+    Raises:
+        RecipeError: it is not a whole number, below 1, or beyond 64 bits.
+    """
+    try:
+        whole = None if isinstance(steps, bool) else operator.index(steps)
+    except TypeError:
+        whole = None
+    if whole is None:
+        raise RecipeError(f"steps = {steps!r} is requested; steps is a whole number of at least 1, such as 4000")
+    if whole < 1:
+        raise RecipeError(f"{whole} steps are requested; a run has at least 1")
+    if not fits_toml(whole):
+        raise RecipeError(f"the requested number of steps is {BEYOND_TOML}; give fewer steps")
+    return whole
+
+
 def with_steps(plan: Plan, counted: dict[str, int] | None = None) -> Plan:
     """The plan with its epochs as steps: ceil(epochs * training images / batch); itself if it states steps.
 
@@ -40,6 +61,7 @@ def with_steps(plan: Plan, counted: dict[str, int] | None = None) -> Plan:
     Raises:
         DataError: the data set cannot be read.
         PlanError: the data set raised another exception.
+        RecipeError: the steps are beyond 64 bits, which no recipe file can hold.
     """
     epochs = plan.run.epochs
     if epochs is None:
@@ -50,6 +72,8 @@ def with_steps(plan: Plan, counted: dict[str, int] | None = None) -> Plan:
         counted[settings] = _count(plan)
     # A fraction of integers: 0.1 * 30 images is 3 and not a little more. TOML writes 0.1, and so does repr.
     steps = math.ceil(Fraction(repr(epochs)) * counted[settings] / plan.run.batch)
+    if not fits_toml(steps):
+        raise RecipeError(f"row '{plan.label}': run.epochs = {epochs} is {BEYOND_TOML}, in steps; give fewer epochs")
     return plan.model_copy(update={"run": plan.run.model_copy(update={"steps": steps, "epochs": None})})
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from genprior.errors import RecipeError, did_you_mean, did_you_mean_path, meant_as_text, refuse_newer
 from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, wrong_changes
-from genprior.recipe.length import with_steps
+from genprior.recipe.length import checked_steps, with_steps
 from genprior.recipe.mistakes import Mistake, report
 from genprior.recipe.plan import Plan, upgraded
 from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
@@ -67,10 +67,9 @@ class Recipe:
         """The recipe with another number of steps of every row.
 
         Raises:
-            RecipeError: the number is below 1.
+            RecipeError: the number is not a whole one, below 1, or beyond 64 bits.
         """
-        if steps < 1:
-            raise RecipeError(f"{steps} steps are requested; a run has at least 1")
+        steps = checked_steps(steps)
         return replace(self, plans=tuple(plan.lasting(steps) for plan in self.plans))
 
     def __str__(self) -> str:

@@ -10,10 +10,13 @@ from typing import Any
 from genprior.recipe.mistakes import Mistake
 from genprior.recipe.toml_lines import Path, line_of
 
-__all__ = ["MAX_DEPTH", "TAKEN", "excess", "folded", "wrong_label", "wrong_shapes"]
+__all__ = ["BEYOND_TOML", "MAX_DEPTH", "TAKEN", "excess", "fits_toml", "folded", "wrong_label", "wrong_shapes"]
 
 MAX_DEPTH = 32
 """Levels of tables and lists in a recipe; the deepest setting of the standard parts has 7."""
+
+BEYOND_TOML = "an integer beyond 64 bits, the limit of TOML"
+"""What an integer that `fits_toml` denies is called in messages."""
 
 TAKEN = ("rows.png", "table.csv", "table.html", "table.json", "table.md", "table.tex")
 """The files of a table, which stand beside the folders of the rows."""
@@ -39,10 +42,15 @@ def excess(table: Mapping[str, Any]) -> str:
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         values = [value for each in level for value in (each.values() if isinstance(each, Mapping) else each)]
-        if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values):
-            return "holds an integer beyond 64 bits, the limit of TOML"
+        if any(isinstance(value, int) and not fits_toml(value) for value in values):
+            return f"holds {BEYOND_TOML}"
         level = [value for value in values if isinstance(value, Mapping | list)]
     return f"nests tables or lists in more than {MAX_DEPTH} levels; no setting is so deep" if level else ""
+
+
+def fits_toml(number: int) -> bool:
+    """Whether TOML can hold the integer: -2^63 <= number < 2^63."""
+    return -(2**63) <= number < 2**63
 
 
 def wrong_shapes(document: Mapping[str, Any], found: dict[Path, int]) -> list[Mistake]:

@@ -78,6 +78,15 @@ def test_wrong_epochs_are_the_only_mistake(epochs, tiny):
     assert "the recipe has a mistake:" in text and "run.epochs: " in text
 
 
+def test_epochs_of_more_steps_than_a_recipe_can_hold_are_refused(tiny):
+    for epochs in ("1e300", "1e20"):
+        text = message(in_epochs(tiny, epochs))
+        assert "run.epochs = 1e+" in text and "is an integer beyond 64 bits, the limit of TOML, in steps; give" in text
+        tiny.write_text(tiny.read_text().replace(f"epochs = {epochs}", "steps = 6"))
+    recipe = load_recipe(in_epochs(tiny, "5e16"))
+    assert recipe.plans[0].run.steps == math.ceil(Fraction(5 * 10**16) * IMAGES / 8) < 2**63
+
+
 def test_a_setting_replaces_the_other_unit(tiny):
     assert load_recipe(tiny, settings=["run.epochs=1"]).plans[0].run.steps == 180
     assert load_recipe(in_epochs(tiny), settings=["run.steps=7"]).plans[0].run.steps == 7
