@@ -51,6 +51,8 @@ class Schedule(Part, ABC):
     def recorded(self, metrics: Mapping[str, float | None]) -> None:
         """Hear a line of metrics.jsonl, every `run.log_every` steps; by default this does nothing.
 
+        A last line of fewer steps is not heard. A run whose schedules override this keeps its `run.log_every`.
+
         Args:
             metrics: `step`, `seconds`, and means since the last line by names such as `autoencode/encoder/loss`; None
                 for a mean that is not finite. All processes that share a batch hear the line of the first one.

@@ -29,6 +29,7 @@ from genprior.parts import (
     OptimiserConfig,
     OptimiserSpec,
     Part,
+    Schedule,
     ScoreSpec,
 )
 from genprior.recipe.early_stopping import StopConfig
@@ -240,25 +241,34 @@ class Plan(BaseModel):
     def differences(self, other: dict[str, Any], registry: Registry | None = None) -> list[str]:
         """The settings in which training differs from a resolved plan of a run folder, one line each.
 
-        Scores, seeds, hooks and intervals of writing are not compared. A setting that is newer than the other plan
-        counts as its default there. Renamed settings are the same.
+        Scores, seeds, hooks and intervals of writing are not compared, but for `run.log_every` where a schedule hears
+        the records. A setting that is newer than the other plan counts as its default there. Renamed settings are the
+        same.
 
         Args:
             other: the other plan, as written by the version that resolved it.
             registry: the registry of its parts; the installed parts by default.
         """
         other = upgraded(other, registry or installed())
-        mine, theirs = _leaves(_training_part(self.as_table())), _leaves(_training_part(other))
+        hears = self._hears_records()
+        also, why = ("log_every",) if hears else (), {"run.log_every": f", and schedule '{hears}' hears each record"}
+        mine, theirs = _leaves(_training_part(self.as_table(), also)), _leaves(_training_part(other, also))
         chosen = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        by_default = mine.keys() - _leaves(_training_part(chosen)).keys()
+        by_default = mine.keys() - _leaves(_training_part(chosen, also)).keys()
         return [
-            f"{path}: was {theirs.get(path, 'absent')!r}, is {mine.get(path, 'absent')!r}"
+            f"{path}: was {theirs.get(path, 'absent')!r}, is {mine.get(path, 'absent')!r}{why.get(path, '')}"
             for path in sorted(mine.keys() | theirs.keys())
             if mine.get(path, "absent") != theirs.get(path, "absent")
             and not (
                 path in by_default and path not in theirs and any(_under(path, other_path) for other_path in theirs)
             )
         ]
+
+    def _hears_records(self) -> str:
+        """The name of a schedule that follows what is recorded, every `run.log_every` steps; empty if there is none."""
+        parts = [config.schedule.part for config in self.optimiser.values() if config.schedule is not None]
+        hearing = (p for p in parts if issubclass(p, Schedule) and p.recorded is not Schedule.recorded)
+        return next((part.name for part in hearing), "")
 
 
 def _upgraded_by(part: type[Part], table: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -299,8 +309,8 @@ def _under(path: str, other: str) -> bool:
     return path.rpartition(".")[0] == other.rpartition(".")[0]
 
 
-def _training_part(table: dict[str, Any]) -> dict[str, Any]:
-    run = {k: v for k, v in table.get("run", {}).items() if k in _OF_TRAINING}
+def _training_part(table: dict[str, Any], also: tuple[str, ...] = ()) -> dict[str, Any]:
+    run = {k: v for k, v in table.get("run", {}).items() if k in _OF_TRAINING or k in also}
     return {key: table.get(key, {}) for key in ("data", "model", "optimiser")} | {"run": run}
 
 

@@ -224,7 +224,6 @@ class Trainer(RowTraining):
                 self.check()
                 self.seconds = clock.total
                 line = self._record(complete=self.step % run.log_every == 0)
-                self.recorded(line)
                 record = line if measured is None else {**line, **measured}
             failed = None
             with clock.paused():
@@ -278,6 +277,8 @@ class Trainer(RowTraining):
             line["skipped_steps"] = skipped
         self.metrics.append(line)
         self._files.append_metrics(line)
+        if complete:  # a run that is trained further does not have the other line
+            self.recorded(line)
         return line
 
     def _resume(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +20,9 @@ from genprior.runs.run import load_run
 from genprior.runs.trainer import Trainer
 
 SCORE = 'scores=[{name="parzen",samples=50}]'
+LISTENING = 'name="plateau",metric="improve_prior/decoder/loss",patience=1,factor=0.5,threshold=0.9'
+PLATEAU = f"optimiser.default.schedule={{{LISTENING}}}"
+"""No loss falls to a tenth in these few steps, so that the rate falls after each second record."""
 SCHEDULES = {
     "constant": (),
     "warmup": ("optimiser.default.schedule={warmup=7}", "run.ema=0.9"),
@@ -92,6 +97,16 @@ def test_a_finished_run_trained_further_equals_one_of_that_length(name, trained)
     facts = json.loads((run / "run.json").read_text())
     assert (facts["step"], facts["finished"], "scored_step" in facts) == (9, True, False)
     assert RunFolder(run).plan().run.steps == 9
+
+
+def test_a_schedule_does_not_hear_the_line_at_the_end_of_a_shorter_run(trained):
+    """Of 3 steps each: the line of step 7 is not one of the longer run, so it counts for no patience."""
+    settings = (PLATEAU, "run.log_every=3")
+    run = trained("long", "run.steps=7", *settings, row="A+B+C")
+    trained("long", *settings, row="A+B+C", steps=20)
+    whole = trained("whole", "run.steps=20", *settings, row="A+B+C")
+    assert_same_run(run, whole)
+    assert len({line["optimiser/decoder/lr"] for line in records(whole)}) > 1
 
 
 @pytest.mark.parametrize(("done", "steps"), [(3, 9), (4, 9), (5, 7), (5, 5), (4, 4)])
@@ -285,3 +300,41 @@ def test_settings_that_do_not_change_the_weights_may_differ(trained):
     assert [key for key in weights if not torch.equal(first[key], second[key])] == []
     assert RunFolder(run).scores()
     assert len(list((run / "checkpoints").glob("*.safetensors"))) == 4
+
+
+@pytest.mark.parametrize("steps", [None, 9])
+def test_a_run_whose_schedule_hears_records_keeps_the_steps_between_them(steps, trained):
+    run = trained("run", PLATEAU, row="A+B+C")
+    before = content(run)
+    with pytest.raises(RunError, match=r"run.log_every: was 2, is 3, and schedule 'plateau' hears each record"):
+        trained("run", PLATEAU, "run.log_every=3", row="A+B+C", steps=steps)
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("steps", [6.5, 9.0, True, float("nan"), "9", np.float64(9), np.True_])
+def test_steps_that_are_no_whole_number_are_refused_before_anything_is_written(steps, trained):
+    run = trained("run")
+    before = content(run)
+    wanted = f"steps = {steps!r} is requested; steps is a whole number of at least 1, such as 4000"
+    with pytest.raises(RecipeError, match=re.escape(wanted)):
+        trained("run", steps=steps)
+    assert content(run) == before
+
+
+def test_steps_beyond_what_a_recipe_can_hold_are_refused(tiny):
+    recipe = genprior.load_recipe(tiny)
+    for steps in (2**63, 10**5000):
+        with pytest.raises(RecipeError, match="steps is an integer beyond 64 bits, the limit of TOML; give fewer"):
+            recipe.lasting(steps)
+    assert {plan.run.steps for plan in recipe.lasting(2**63 - 1).plans} == {2**63 - 1}
+
+
+def test_steps_may_be_an_integer_of_numpy(trained):
+    run = trained("run", steps=np.int64(4))
+    assert RunFolder(run).plan().run.steps == 4 and type(load_run(run).facts["step"]) is int
+
+
+def test_a_run_whose_schedules_hear_no_records_may_be_recorded_more_rarely(trained):
+    run = trained("run", *SCHEDULES["step"])
+    trained("run", "run.log_every=3", *SCHEDULES["step"], steps=9)
+    assert RunFolder(run).facts()["step"] == 9
