@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from genprior.data.given import whole_number
 from genprior.engine.build import build_model
 from genprior.engine.device import choose_device
 from genprior.engine.sampling import generate
@@ -19,6 +20,7 @@ from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
 from genprior.runs.part_errors import naming_parts
+from genprior.runs.pictures_given import plain_label
 from genprior.runs.records import Facts
 from genprior.runs.trained_model import TrainedModel
 from genprior.scoring.measure import absent_numbers
@@ -155,7 +157,7 @@ class Run(TrainedModel):
         Raises:
             PlanError: the class does not exist.
         """
-        classes = self.classes
+        classes, label = self.classes, plain_label(label)
         if str(label) in classes:
             return classes.index(str(label))
         if str(label).isdecimal() and int(label) < len(classes):
@@ -236,12 +238,11 @@ class Run(TrainedModel):
             uint8 [n, c, h, w].
 
         Raises:
-            RunError: n is below 1, or there is no checkpoint yet.
+            RunError: n is no whole number of at least 1, the seed none of at least 0, or there is no checkpoint yet.
             PlanError: the class does not exist, the model is not conditioned on labels or not on text, both are given,
                 or a sentence is empty or no text.
         """
-        if n < 1:
-            raise RunError(f"{n} images were requested; request at least 1")
+        n, seed = whole_number(n, "n", RunError, least=1), whole_number(seed, "seed", RunError)
         index = None if label is None else self.label_index(label)
         with naming_parts(self.label):
             return generate(self.model, n, seed=seed, label=index, text=text)

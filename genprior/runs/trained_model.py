@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genprior.data.given import whole_number
 from genprior.data.images import to_uint8
 from genprior.engine.sampling import CHUNK, embedded_sentences, evaluating
 from genprior.errors import DataError, PlanError
 from genprior.parts import Batch, Condition, Conditioner, ImageSet, Model
 from genprior.randomness import seeded
 from genprior.runs.part_errors import naming_parts
-from genprior.runs.pictures_given import Pictures, checked_pictures, scaled
+from genprior.runs.pictures_given import Pictures, checked_pictures, given_codes, label_numbers, scaled
 from genprior.runs.score_of_model import score_of_model, score_settings
 
 __all__ = ["Label", "TrainedModel"]
@@ -115,9 +116,10 @@ class TrainedModel(ABC):
             seed: draws codes, for a model that reconstructs from a draw.
 
         Raises:
-            PlanError: the model has no encoder, or needs a label or text.
+            PlanError: the model has no encoder, or needs a label or text, or the seed is no whole number.
             DataError: the images have another shape, dtype or range.
         """
+        seed = whole_number(seed, "seed", PlanError)
         batches = self._batches(images, range, label, text, conditional=True)
         answers = self._answers(
             batches, lambda batch: self.model.reconstruct(batch), self._lacks("encoder"), seed, "reconstruct"
@@ -144,6 +146,7 @@ class TrainedModel(ABC):
             PlanError: the model decodes no codes, the codes have another shape or dtype, or the model takes no label
                 or no text.
         """
+        seed = whole_number(seed, "seed", PlanError)
         z = self._codes(codes, seed)
         numbers, vectors = self._labels(label, len(z)), self._vectors(text, len(z), label)
         pieces = zip(torch.split(z, CHUNK), _split(numbers), _split(vectors), strict=False)
@@ -182,11 +185,11 @@ class TrainedModel(ABC):
             uint8 [n, steps, c, h, w].
 
         Raises:
-            PlanError: the model has no encoder or no decoder of codes, or needs a label or text, or steps is below 2.
+            PlanError: the model has no encoder or no decoder of codes, or needs a label or text, or steps is no whole
+                number of at least 2.
             DataError: the images have another shape, dtype or range, or are not equally many.
         """
-        if steps < 2:
-            raise PlanError(f"steps = {steps}; an interpolation has at least 2 images, its ends")
+        steps = whole_number(steps, "steps", PlanError, least=2)
         a = self.encode(first, label=label, text=text, range=range)
         b = self.encode(second, label=label, text=text, range=range)
         if len(a) != len(b):
@@ -271,14 +274,7 @@ class TrainedModel(ABC):
 
     def _labels(self, label: Any, n: int) -> Tensor | None:
         """The indices int64 [n] of classes that were given for all images or for each."""
-        if label is None:
-            return None
-        if isinstance(label, str | int | np.integer):
-            return torch.full((n,), self.label_index(_plain(label)), dtype=torch.int64)
-        indices = torch.tensor([self.label_index(_plain(each)) for each in label], dtype=torch.int64)
-        if len(indices) != n:
-            raise PlanError(f"{len(indices)} labels were given for {n} images; give one for all, or one for each")
-        return indices
+        return label_numbers(label, n, self.label_index)
 
     def _vectors(self, text: Any, n: int, label: Any) -> Tensor | None:
         """The vectors of sentences, taken in turn, [n, size of the embedder]."""
@@ -295,7 +291,7 @@ class TrainedModel(ABC):
 
     def _codes(self, codes: Tensor | np.ndarray, seed: int) -> Tensor:
         """The codes as a tensor, if the model decodes them and they are finite numbers [n, d]."""
-        z = torch.as_tensor(codes)
+        z = given_codes(codes)
         with naming_parts(self.label), evaluating(self.model), seeded(seed, "width"):
             condition = self._condition(torch.zeros(1, device=self.device), None, None)
             drawn = self.model.draw_codes(condition)
@@ -343,8 +339,3 @@ class TrainedModel(ABC):
 def _split(values: Tensor | None) -> Iterable[Tensor | None]:
     """The values of each batch; None for every batch where there are none."""
     return repeat(None) if values is None else torch.split(values, CHUNK)
-
-
-def _plain(label: Any) -> Any:
-    """A label of a tensor or array as a number of Python."""
-    return label.item() if isinstance(label, Tensor | np.generic) else label

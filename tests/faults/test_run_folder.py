@@ -198,7 +198,7 @@ def test_a_folder_that_is_no_run_lists_the_runs_below_it(half, tmp_path):
 
 
 def test_sampling_needs_a_checkpoint_and_a_number(half, tiny_plan, tmp_path):
-    with pytest.raises(RunError, match="0 images were requested; request at least 1"):
+    with pytest.raises(RunError, match="n = 0 is too small; give a whole number of at least 1"):
         genprior.load_run(half[1]).sample(0)
     for path in (half[1] / "checkpoints").iterdir():
         path.unlink()

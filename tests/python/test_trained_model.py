@@ -234,7 +234,7 @@ def test_codes_of_another_form_are_refused(runs, codes, text):
 
 
 def test_an_interpolation_has_two_ends(runs, images):
-    with pytest.raises(PlanError, match="steps = 1; an interpolation has at least 2 images"):
+    with pytest.raises(PlanError, match="steps = 1 is too small; give a whole number of at least 2"):
         runs["aae"].interpolate(images[:1], images[:1], steps=1)
     with pytest.raises(DataError, match="there are 1 first and 2 second images; give equally many"):
         runs["aae"].interpolate(images[:1], images[:2])
