@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genprior.data.archives import array_images
+from genprior.data.given import given_array, given_tensor, shown
 from genprior.data.images import check_images, check_levels
 from genprior.errors import DataError, did_you_mean
 from genprior.parts import Dataset, ImageSet, PartConfig
@@ -20,6 +22,8 @@ __all__ = ["Indexed", "MemoryDataset", "divide", "keep_images", "read_images_of"
 
 _SEED = 0
 """Seed of the permutation that chooses the held-out images; fixed, so that a set has only one split."""
+_MOST_WITHOUT_NAMES = 65_536
+"""Classes that are named by their numbers; more are labels that are no numbers of classes, such as those of images."""
 _KEPT: dict[str, Mapping[str, ImageSet]] = {}
 """The splits of all sets that were passed in this process, by the hash of their content."""
 
@@ -109,6 +113,8 @@ def read_images_of(
     if isinstance(given, ImageSet):
         if labels is not None or classes is not None or bounds is not None:
             raise DataError(f"{what} is an ImageSet, which has its own labels and classes; leave the others out")
+        for tensor, of in ((given.images, "images"), (given.labels, "labels")):
+            given_tensor(tensor, f"{what}: {of} are")
         check_levels(check_images(given, what).images, what)
         return given
     images, own = _parts_of(given, what)
@@ -123,9 +129,9 @@ def read_images_of(
 def _parts_of(given: Any, what: str) -> tuple[np.ndarray, Any]:
     """The array of images, and their labels if there are any."""
     if isinstance(given, Tensor | np.ndarray):
-        return _array(given), None
+        return given_array(given, f"{what} is"), None
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Tensor | np.ndarray):
-        return _array(given[0]), given[1]
+        return given_array(given[0], f"{what} is"), given[1]
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Indexed):
         raise DataError(
             f"{what} is a {type(given).__name__}; an array or tensor of images, a pair (images, labels), or a "
@@ -155,7 +161,7 @@ def _collected(given: Indexed, what: str) -> tuple[np.ndarray, Any]:
 def _pair(item: Any, place: int, what: str) -> tuple[np.ndarray, Any]:
     image, label = (item[0], item[1]) if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
     if isinstance(image, Tensor):
-        image = image.detach().cpu().numpy()
+        image = given_array(image, f"{what}: its item {place} is")
     # Pillow's images have NumPy's array interface too.
     array = np.asarray(image)
     if array.ndim not in (2, 3) or array.dtype.kind not in "bufi":
@@ -166,24 +172,18 @@ def _pair(item: Any, place: int, what: str) -> tuple[np.ndarray, Any]:
     return array, label
 
 
-def _array(images: Tensor | np.ndarray) -> np.ndarray:
-    if not isinstance(images, Tensor):
-        return images
-    host = images.detach().cpu()
-    return (host.float() if host.dtype == torch.bfloat16 else host).numpy()
-
-
 def _labels(given: Any, n: int, what: str, classes: Sequence[str] | None) -> tuple[Tensor, tuple[str, ...]]:
     """The labels int64 [n], all zero without any, and the class names."""
+    own_names = _names(classes, what)
     if given is None:
-        if classes:
+        if own_names:
             raise DataError(
-                f"{what} has no labels, but there are classes ({', '.join(classes)}); pass (images, labels), or leave "
-                "labels and classes out"
+                f"{what} has no labels, but there are classes ({', '.join(own_names)}); pass (images, labels), or "
+                "leave labels and classes out"
             )
         return torch.zeros(n, dtype=torch.int64), ()
     try:
-        labels = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        labels = given_array(given, f"{what}: labels are") if isinstance(given, Tensor) else np.asarray(given)
     except ValueError as error:
         raise DataError(f"{what}: labels are no list of integers ({error})") from error
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
@@ -192,8 +192,29 @@ def _labels(given: Any, n: int, what: str, classes: Sequence[str] | None) -> tup
         )
     if len(labels) != n:
         raise DataError(f"{what}: there are {len(labels)} labels for {n} images; give one label for each image")
-    names = tuple(classes) if classes is not None else tuple(str(each) for each in range(int(labels.max()) + 1))
+    if own_names is None and labels.max() >= _MOST_WITHOUT_NAMES:
+        raise DataError(
+            f"{what}: labels run up to {labels.max()}, and without names each number up to it is a class; number the "
+            f"classes from 0, or give classes for more than {_MOST_WITHOUT_NAMES:,}"
+        )
+    names = own_names if own_names is not None else tuple(str(each) for each in range(int(labels.max()) + 1))
     return torch.from_numpy(labels.astype(np.int64)), names
+
+
+def _names(classes: Any, what: str) -> tuple[str, ...] | None:
+    """The class names, if they are texts that differ; None without any."""
+    if classes is None:
+        return None
+    listed = () if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray) else tuple(classes)
+    if not all(isinstance(name, str) for name in listed) or (not listed and not isinstance(classes, list | tuple)):
+        raise DataError(
+            f"{what}: classes = {shown(classes)} is no list of names; give texts in label order, such as "
+            'classes=["cat", "dog"]'
+        )
+    names = tuple(str(name) for name in listed)
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{what}: classes has the name '{twice[0]}' more than once; give each class a name of its own")
+    return names
 
 
 def divide(whole: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
@@ -206,8 +227,9 @@ def divide(whole: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
         DataError: the fraction is not above 0 and below 1, or leaves no image to train on.
     """
     n = len(whole.images)
-    if not 0 < fraction < 1:
-        raise DataError(f"test_fraction = {fraction} is no share of the images; give one above 0 and below 1")
+    number = isinstance(fraction, int | float | np.floating) and not isinstance(fraction, bool)
+    if not number or not 0 < fraction < 1:
+        raise DataError(f"test_fraction = {shown(fraction)} is no share of the images; give one above 0 and below 1")
     held = max(1, round(n * fraction))
     if held >= n:
         raise DataError(f"of {n} images, test_fraction = {fraction} leaves none to train on; pass more images, or test")

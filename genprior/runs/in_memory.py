@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from genprior.data.given import RANGES, pair_of_numbers, shown, whole_number
 from genprior.data.images import fit_images
 from genprior.data.in_memory import Indexed, MemoryDataset, divide, keep_images, read_images_of, same_form
 from genprior.errors import DataError, PluginError
@@ -40,12 +41,12 @@ def in_memory(
     on other images is not resumed, and another process must pass the same images again where it needs them.
 
     Args:
-        train: uint8 [n, c, h, w], [n, h, w, c] or [n, h, w] with c of 1 or 3; bool (black and white); floating point
-            with `range`; a pair (images, labels); or a `torch.utils.data.Dataset` of images or of such pairs, which is
-            read once, so a random transform is drawn once.
+        train: uint8 [n, c, h, w], [n, h, w, c] or [n, h, w], where c is 1 or 3, or less than h and w; bool (black and
+            white); floating point with `range`; a pair (images, labels); or a `torch.utils.data.Dataset` of images or
+            of such pairs, which is read once, so a random transform is drawn once.
         test: held-out images for scores; by default a share of `train`, chosen by a fixed permutation.
         validation: further held-out images, for scores that need them.
-        labels: of `train`, integers from 0.
+        labels: of `train`, integers from 0, below 65,536 without `classes`.
         classes: class names in label order; the numbers by default.
         range: the values of black and white in floating-point images, (0, 1) or (-1, 1).
         size: height and width to which all images are fitted; they stay as they are by default.
@@ -56,13 +57,16 @@ def in_memory(
     Raises:
         DataError: shape, dtype, range or labels are not those of images; the message says what is possible.
     """
-    if range is not None and tuple(range) not in ((0, 1), (-1, 1)):
-        raise DataError(f"range = {range!r} is not a range of images; possible: (0, 1) and (-1, 1)")
-    bounds = None if range is None else (float(range[0]), float(range[1]))
+    bounds = pair_of_numbers(range)
+    if range is not None and bounds not in RANGES:
+        raise DataError(f"range = {shown(range)} is not a range of images; possible: (0, 1) and (-1, 1)")
+    if how not in ("pad", "resize"):
+        raise DataError(f'how = {shown(how)} fits no images; possible: "pad" and "resize"')
+    side = None if size is None else whole_number(size, "size", DataError, least=1)
 
     def read(given: Images, split: str, own: Any = None, names: Sequence[str] | None = classes) -> ImageSet:
         images = read_images_of(given, f"'{split}'", labels=own, classes=names, bounds=_bounds(given, bounds))
-        return images._replace(images=fit_images(images.images, size, how))
+        return images._replace(images=fit_images(images.images, side, how))
 
     whole = read(train, "train", labels)
     # The classes of a split are those of the training images, also where the split has not all of them.

@@ -104,6 +104,15 @@ def test_images_are_fitted(images):
         assert torch.cat([train.images, test.images]).float().mean() == pytest.approx(float(mean), rel=0.05)
 
 
+def test_images_of_other_channels_and_names_of_many_classes():
+    two = np.random.RandomState(0).randint(256, size=(5, 2, 8, 8)).astype(np.uint8)
+    config = genprior.in_memory(two)
+    assert splits(config)[0].images.shape == (4, 2, 8, 8)
+    assert genprior.in_memory(two.transpose(0, 2, 3, 1)).content_hash == config.content_hash
+    names = np.array([f"class {place}" for place in range(70_000)])
+    assert splits(genprior.in_memory(two, labels=[69_999] * 5, classes=names))[0].classes == tuple(names)
+
+
 def test_what_the_caller_writes_later_changes_nothing(images):
     config = genprior.in_memory(images)
     before = splits(config)[0].images.clone()
@@ -141,6 +150,36 @@ class Endless(IterableDataset):
         (lambda x: {"train": x, "test": (x, [0] * 40)}, "'test' has the classes 0, and 'train' none"),
         (lambda x: {"train": x, "test": x[..., :4]}, r"the images of 'test' are \[1, 8, 4\], and those of 'train'"),
         (lambda x: {"train": x, "test_fraction": 1.0}, "test_fraction = 1.0 is no share of the images"),
+        (lambda x: {"train": x, "test_fraction": "a"}, "test_fraction = 'a' is no share of the images"),
+        (lambda x: {"train": x, "range": 1}, r"range = 1 is not a range of images; possible: \(0, 1\)"),
+        (lambda x: {"train": x, "how": "x"}, 'how = \'x\' fits no images; possible: "pad" and "resize"'),
+        (lambda x: {"train": x, "size": 0}, "size = 0 is too small; give a whole number of at least 1"),
+        (lambda x: {"train": x, "size": -1}, "size = -1 is too small"),
+        (lambda x: {"train": x, "size": 8.5}, r"size = 8.5 \(float\) is no whole number"),
+        (lambda x: {"train": x, "size": "8"}, r"size = '8' \(str\) is no whole number"),
+        (
+            lambda x: {"train": x, "labels": [10**12] * 40},
+            "labels run up to 1000000000000, .*; number the classes from",
+        ),
+        (lambda x: {"train": x, "labels": [0] * 40, "classes": ["a", "a"]}, "classes has the name 'a' more than once"),
+        (lambda x: {"train": x, "labels": [0] * 40, "classes": "ab"}, "classes = 'ab' is no list of names; give texts"),
+        (lambda x: {"train": x, "labels": [0] * 40, "classes": [1, 2]}, r"classes = \[1, 2\] is no list of names"),
+        (lambda x: {"train": x, "labels": [0] * 40, "classes": 5}, "classes = 5 is no list of names"),
+        (
+            lambda x: {"train": x, "labels": torch.zeros(40).to_sparse()},
+            "'train': labels are a tensor of the layout sp",
+        ),
+        (lambda x: {"train": x.to_sparse()}, "'train' is a tensor of the layout sparse_coo; give a dense one"),
+        (lambda x: {"train": x.to("meta")}, "'train' is a tensor on the device 'meta', which has no values"),
+        (lambda x: {"train": [x[0].to("meta")] * 4}, "'train': its item 0 is a tensor on the device 'meta'"),
+        (
+            lambda x: {"train": (x / 255).to(torch.float8_e5m2), "range": (0, 1)},
+            "'train' is float8_e5m2 .*; give uint8",
+        ),
+        (
+            lambda x: {"train": ImageSet(x.to("meta"), x.new_zeros(40).long(), ())},
+            "'train': images are a tensor on the",
+        ),
         (lambda x: {"train": x[:1]}, "of 1 images, test_fraction = 0.1 leaves none to train on"),
         (lambda x: {"train": x, "size": 4, "how": "pad"}, "images of 8x8 cannot be padded to size = 4"),
         (lambda x: {"train": ImageSet(x, x.new_zeros(40).long(), ()), "labels": [0] * 40}, "is an ImageSet, which has"),
