@@ -55,7 +55,8 @@ def train(
         The table, which is also written to `<out>/table.json`, `.md` and `.html`.
 
     Raises:
-        RecipeError: a row cannot be trained, or no row is chosen; nothing was written.
+        RecipeError: a row cannot be trained, no row is chosen, or `jobs` is no whole number of at least 1; nothing
+            was written.
         DataError: `data` has another form than images; nothing was written.
         RunError: the folder holds a file of the table's name that genprior did not write; nothing was written.
         GenpriorError: a row failed; the others were trained and the table was written.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from genprior.data.given import whole_number
 from genprior.errors import Interrupted, RecipeError
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
@@ -56,12 +57,14 @@ def train(
         The table, which is also written to `<out>/table.json`, `.md` and `.html`.
 
     Raises:
-        RecipeError: a row cannot be trained, or no row is chosen; nothing was written.
+        RecipeError: a row cannot be trained, no row is chosen, or `jobs` is no whole number of at least 1; nothing
+            was written.
         RunError: the folder holds a file of the table's name that genprior did not write, or a run that cannot have
             that number of `steps`; nothing was written.
         GenpriorError: a row failed; the others were trained and the table was written.
         Interrupted: the user stopped the training; the same call resumes it.
     """
+    jobs = whole_number(jobs, "jobs", RecipeError, least=1)
     if steps is not None:
         recipe = recipe.lasting(steps)
     if rows is not None:

@@ -23,7 +23,7 @@ from genprior.recipe.plan import Plan, upgraded
 from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
 from genprior.recipe.row import resolve_row
 from genprior.recipe.save import as_toml, lost_in_toml, write_new
-from genprior.recipe.structure import excess, folded, wrong_label, wrong_shapes
+from genprior.recipe.structure import excess, folded, given_seeds, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
 
@@ -185,7 +185,7 @@ def resolve(
     if mistakes:  # what follows relies on the shape
         raise report(source, [(m, []) for m in mistakes])
     if seeds is not None:
-        parsed.append(("--seeds", {"run": {"seeds": list(seeds)}}))
+        parsed.append(("--seeds", {"run": {"seeds": given_seeds(seeds)}}))
     labels = _labels(document, found, mistakes)
     known_changes = document.get("change", {})
     for change in changes:

@@ -46,7 +46,8 @@ def make_recipe(
             is invalid; the message lists all mistakes, as that of `load_recipe` does, without lines.
     """
     source = f"recipe '{name}'"
-    if not name or FilePath(name).name != name or not name.isprintable():
+    # The path `..` has the name `..`, which is the folder above.
+    if not isinstance(name, str) or name in ("", "..") or FilePath(name).name != name or not name.isprintable():
         raise RecipeError(f"name = {name!r} cannot name a folder; give a name without '/', such as \"digits\"")
     if not isinstance(tables, Mapping):
         raise RecipeError(

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from genprior.data.given import shown, whole_number
+from genprior.errors import RecipeError
 from genprior.recipe.mistakes import Mistake
 from genprior.recipe.toml_lines import Path, line_of
 
-__all__ = ["BEYOND_TOML", "MAX_DEPTH", "TAKEN", "excess", "fits_toml", "folded", "wrong_label", "wrong_shapes"]
+__all__ = [
+    "BEYOND_TOML", "MAX_DEPTH", "TAKEN", "excess", "fits_toml", "folded", "given_seeds", "wrong_label", "wrong_shapes",
+]  # fmt: skip
 
 MAX_DEPTH = 32
 """Levels of tables and lists in a recipe; the deepest setting of the standard parts has 7."""
@@ -184,3 +188,20 @@ def wrong_label(label: Any, others: Mapping[str, str]) -> str | None:
 def folded(label: str) -> str:
     """The name that a file system sees which ignores case and the composition of accents."""
     return unicodedata.normalize("NFC", label).casefold()
+
+
+def given_seeds(seeds: Any) -> list[int]:
+    """Seeds that Python passes, as whole numbers of at least 0.
+
+    Raises:
+        RecipeError: they are no sequence, such as a single number, or one is no whole number.
+    """
+    if isinstance(seeds, str | bytes | Mapping) or not isinstance(seeds, Iterable):
+        raise RecipeError(
+            f"seeds = {shown(seeds)} is no sequence of seeds; give a list of whole numbers, such as [0, 1]"
+        )
+    try:
+        listed = list(seeds)
+    except TypeError:  # an array or tensor of one number, without dimensions
+        raise RecipeError(f"seeds = {shown(seeds)} is a single number; give a list of it") from None
+    return [whole_number(seed, "a seed", RecipeError) for seed in listed]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from genprior.data.given import whole_number
 from genprior.errors import PlanError, RunError, system_error
 from genprior.parts import Exporter, TextExporter
 from genprior.registry import installed
@@ -149,7 +151,8 @@ def export(
         force: whether a file that exists is overwritten.
 
     Raises:
-        RunError: the file exists already, the run has no checkpoint, or `run` is neither a run nor a run's folder.
+        RunError: the file exists already, n or the seed is no whole number or too small, the run has no
+            checkpoint, or `run` is neither a run nor a run's folder.
         PluginError: the exporter does not exist.
         PlanError: the exporter has no such setting or ending, the class does not exist, the model is not conditioned on
             labels or not on text, or the exporter writes no images of sentences.
@@ -165,7 +168,10 @@ def export(
         )
     with naming_parts(run.label):
         made: Exporter = configured(part, settings or {}, part.for_classes(len(run.classes))).make()
-    if path.exists() and not force:
+    if "\0" in str(path):
+        raise RunError(f"{path} has a null character, which no file's name can have; give another path")
+    n, seed = whole_number(n, "n", RunError, least=1), whole_number(seed, "seed", RunError)
+    if os.path.lexists(path) and not force:  # a link to nothing is a file of the user, too
         raise RunError(f"{path} exists already; give another --to, or --force to overwrite it")
     model = run.model
     made.class_names = tuple(run.classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def make_figure(
         raise RunError(
             f"{', '.join(folders)} is a folder, and the figure writes a file there; move it, or give another --out"
         )
-    existing = [str(path) for path in files if path.exists()]
+    existing = [str(path) for path in files if os.path.lexists(path)]
     if existing and not force:
         verb = "exist" if len(existing) > 1 else "exists"
         raise RunError(f"{', '.join(existing)} {verb} already; give another --out, or --force to overwrite")

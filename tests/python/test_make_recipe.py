@@ -116,6 +116,40 @@ def test_values_that_no_recipe_holds_are_refused():
         genprior.make_recipe("recipes/a.toml")
     with pytest.raises(RecipeError, match="name = 'a/b' cannot name a folder"):
         genprior.make_recipe(tables(), name="a/b")
+    for name in ("..", ".", "", 5, None):
+        with pytest.raises(RecipeError, match=f"name = {name!r} cannot name a folder"):
+            genprior.make_recipe(tables(), name=name)
+
+
+def test_seeds_are_whole_numbers_in_a_sequence(tmp_path):
+    for seeds in ([3, 4], (3, 4), np.array([3, 4]), range(3, 5)):
+        assert genprior.make_recipe(tables(), seeds=seeds).plans[0].run.seeds == (3, 4)
+    (tmp_path / "r.toml").write_text(tomlkit.dumps(tables()))
+    for seeds in (3, "34", {3: 4}, np.array(3)):
+        for make in (genprior.make_recipe, genprior.load_recipe):
+            with pytest.raises(RecipeError, match="seeds = .* a (single number|list of whole numbers)"):
+                make(tables() if make is genprior.make_recipe else tmp_path / "r.toml", seeds=seeds)
+    for seeds in ([1.5], [True], ["3"], [None]):
+        with pytest.raises(RecipeError, match="a seed = .* is no whole number; give one of at least 0"):
+            genprior.make_recipe(tables(), seeds=seeds)
+    with pytest.raises(RecipeError, match="a seed = -1 is too small"):
+        genprior.make_recipe(tables(), seeds=[-1])
+
+
+@pytest.mark.parametrize(("name", "why"), [("x" * 300, "File name too long"), ("a\0", "embedded null")])
+def test_a_recipe_is_not_saved_under_a_name_that_no_file_has(tmp_path, name, why):
+    with pytest.raises(RecipeError, match=f"cannot be written: {why}.*; give another path"):
+        genprior.make_recipe(tables()).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("jobs", "why"), [(0, "is too small"), (-1, "is too small"), (2.5, "is no whole"), ("2", "is no whole")]
+)
+def test_a_number_of_jobs_is_whole_and_positive(tmp_path, jobs, why):
+    with pytest.raises(RecipeError, match=f"jobs = .*{why}.* of at least 1"):
+        genprior.train(genprior.make_recipe(tables()), out=tmp_path / "out", jobs=jobs, progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

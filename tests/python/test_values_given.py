@@ -137,3 +137,27 @@ def test_seeds_are_whole_numbers(run, images, seed):
 def test_seeds_are_not_negative(run):
     with pytest.raises(RunError, match="seed = -1 is too small; give a whole number of at least 0"):
         run.sample(2, seed=-1)
+
+
+def test_a_link_to_nothing_is_not_overwritten(run, call, tmp_path):
+    link = tmp_path / "mine.png"
+    link.symlink_to(tmp_path / "elsewhere.png")
+    done = call("sample", run.folder, "--to", link)
+    assert done.exit_code == 2 and "mine.png exists already; give another --to, or --force" in done.stderr
+    assert link.is_symlink() and list(tmp_path.iterdir()) == [link]
+    assert call("sample", run.folder, "--to", link, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "text"),
+    [
+        ("a\0.png", {}, "has a null character, which no file's name can have"),
+        ("a.png", {"n": 2.5}, r"n = 2.5 \(float\) is no whole number"),
+        ("a.png", {"n": 0}, "n = 0 is too small; give a whole number of at least 1"),
+        ("a.png", {"seed": True}, r"seed = True \(bool\) is no whole number"),
+    ],
+)
+def test_an_export_is_refused_before_a_file_is_written(run, tmp_path, path, given, text):
+    with pytest.raises(RunError, match=text):
+        genprior.export(run, tmp_path / path, **given)
+    assert not list(tmp_path.iterdir())
