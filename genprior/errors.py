@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import json
+import operator
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -40,9 +41,11 @@ __all__ = [
     "in_a_sentence",
     "meant_as_text",
     "refuse_newer",
+    "shown",
     "system_error",
     "visible",
     "what_is_wrong",
+    "whole_number",
     "wrong_settings",
 ]
 
@@ -285,3 +288,34 @@ def refuse_newer(content: Any, path: Path) -> None:
             f"{path} has format {named}, which a newer genprior wrote; this one reads formats up to "
             f"{FORMAT}. Nothing was changed. Update genprior (pip install --upgrade genprior), or give another --out."
         )
+
+
+def whole_number(given: Any, name: str, error: type[GenpriorError], *, least: int = 0) -> int:
+    """A whole number of at least `least`, from an integer of Python, NumPy or PyTorch.
+
+    Args:
+        given: the value.
+        name: the argument, for the message.
+        error: the class of the error.
+        least: the smallest number that is possible.
+
+    Raises:
+        GenpriorError: of the class `error`; it is no whole number, such as 2.0, "2" or True, or is too small.
+    """
+    try:
+        if isinstance(given, bool):
+            raise TypeError
+        number = operator.index(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise error(
+            f"{name} = {shown(given)} ({type(given).__name__}) is no whole number; give one of at least {least}"
+        ) from None
+    if number < least:
+        raise error(f"{name} = {number} is too small; give a whole number of at least {least}")
+    return number
+
+
+def shown(given: Any) -> str:
+    """A value in one line of a message, cut where it is long."""
+    text = " ".join(repr(given).split())
+    return text if len(text) <= 60 else f"{text[:60]}..."

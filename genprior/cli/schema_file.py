@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def write_schema(schema: dict[str, Any], path: Path) -> None:
         RecipeError: the file is something else than a schema of recipes, or cannot be written.
     """
     try:
-        if path.exists() and not _is_schema(path):
+        if os.path.lexists(path) and not _is_schema(path):
             raise RecipeError(
                 f"{path} exists already and is not a schema of recipes, so it is not overwritten; give another --out, "
                 "or remove it"
@@ -39,6 +40,6 @@ def write_schema(schema: dict[str, Any], path: Path) -> None:
 def _is_schema(path: Path) -> bool:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-    except (IsADirectoryError, ValueError, RecursionError):
+    except (IsADirectoryError, FileNotFoundError, ValueError, RecursionError):
         return False
     return isinstance(kept, dict) and kept.get("title") == TITLE

@@ -1,8 +1,7 @@
-"""Values that Python passes: arrays and tensors in a form that is computed with, ranges, and whole numbers."""
+"""Values that Python passes: arrays and tensors in a form that is computed with, and ranges."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from genprior.errors import DataError, GenpriorError
 
-__all__ = ["RANGES", "given_array", "given_tensor", "pair_of_numbers", "shown", "whole_number"]
+__all__ = ["RANGES", "given_array", "given_tensor", "pair_of_numbers"]
 
 RANGES = ((0, 1), (-1, 1))
 """The values of black and white that floating-point images may have."""
@@ -70,34 +69,3 @@ def pair_of_numbers(given: Any) -> tuple[float, float] | None:
     except (TypeError, ValueError, RuntimeError):
         return None
     return low, high
-
-
-def whole_number(given: Any, name: str, error: type[GenpriorError], *, least: int = 0) -> int:
-    """A whole number of at least `least`, from an integer of Python, NumPy or PyTorch.
-
-    Args:
-        given: the value.
-        name: the argument, for the message.
-        error: the class of the error.
-        least: the smallest number that is possible.
-
-    Raises:
-        GenpriorError: of the class `error`; it is no whole number, such as 2.0, "2" or True, or is too small.
-    """
-    try:
-        if isinstance(given, bool) or (isinstance(given, Tensor) and given.dtype == torch.bool):
-            raise TypeError
-        number = operator.index(given)
-    except (TypeError, ValueError, RuntimeError):
-        raise error(
-            f"{name} = {shown(given)} ({type(given).__name__}) is no whole number; give one of at least {least}"
-        ) from None
-    if number < least:
-        raise error(f"{name} = {number} is too small; give a whole number of at least {least}")
-    return number
-
-
-def shown(given: Any) -> str:
-    """A value in one line of a message, cut where it is long."""
-    text = " ".join(repr(given).split())
-    return text if len(text) <= 60 else f"{text[:60]}..."

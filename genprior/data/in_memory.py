@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from genprior.data.archives import array_images
-from genprior.data.given import given_array, given_tensor, shown
+from genprior.data.given import given_array, given_tensor
 from genprior.data.images import check_images, check_levels
-from genprior.errors import DataError, did_you_mean
+from genprior.errors import DataError, did_you_mean, shown
 from genprior.parts import Dataset, ImageSet, PartConfig
 from genprior.storage.cache import content_hash
 

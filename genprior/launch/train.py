@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from genprior.data.given import whole_number
-from genprior.errors import Interrupted, RecipeError
+from genprior.errors import Interrupted, RecipeError, whole_number
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt

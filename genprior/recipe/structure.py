@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from genprior.data.given import shown, whole_number
-from genprior.errors import RecipeError
+from genprior.errors import RecipeError, shown, whole_number
 from genprior.recipe.mistakes import Mistake
 from genprior.recipe.toml_lines import Path, line_of
 

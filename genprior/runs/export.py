@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from genprior.data.given import whole_number
-from genprior.errors import PlanError, RunError, system_error
+from genprior.errors import PlanError, RunError, system_error, whole_number
 from genprior.parts import Exporter, TextExporter
 from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from genprior.data.given import RANGES, pair_of_numbers, shown, whole_number
+from genprior.data.given import RANGES, pair_of_numbers
 from genprior.data.images import fit_images
 from genprior.data.in_memory import Indexed, MemoryDataset, divide, keep_images, read_images_of, same_form
-from genprior.errors import DataError, PluginError
+from genprior.errors import DataError, PluginError, shown, whole_number
 from genprior.parts import ImageSet, PartConfig
 from genprior.registry import Registry, installed
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genprior.data.given import RANGES, given_tensor, pair_of_numbers, shown
+from genprior.data.given import RANGES, given_tensor, pair_of_numbers
 from genprior.data.images import images_to_float
-from genprior.errors import DataError, PlanError
+from genprior.errors import DataError, PlanError, shown
 
 __all__ = ["Pictures", "checked_pictures", "given_codes", "label_numbers", "plain_label", "scaled"]
 

@@ -10,11 +10,18 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from genprior.data.given import whole_number
 from genprior.engine.build import build_model
 from genprior.engine.device import choose_device
 from genprior.engine.sampling import generate
-from genprior.errors import CheckpointError, PlanError, RunError, did_you_mean, in_a_sentence, wrong_settings
+from genprior.errors import (
+    CheckpointError,
+    PlanError,
+    RunError,
+    did_you_mean,
+    in_a_sentence,
+    whole_number,
+    wrong_settings,
+)
 from genprior.parts import DataInfo, Embedder, ImageSet, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry

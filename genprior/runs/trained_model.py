@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genprior.data.given import whole_number
 from genprior.data.images import to_uint8
 from genprior.engine.sampling import CHUNK, embedded_sentences, evaluating
-from genprior.errors import DataError, PlanError
+from genprior.errors import DataError, PlanError, whole_number
 from genprior.parts import Batch, Condition, Conditioner, ImageSet, Model
 from genprior.randomness import seeded
 from genprior.runs.part_errors import naming_parts

@@ -89,6 +89,14 @@ def test_a_schema_replaces_a_schema_and_nothing_else(call, tmp_path):
     assert call("schema", "--out", tmp_path).exit_code == 2
 
 
+def test_a_schema_does_not_replace_a_link_to_nothing(call, tmp_path):
+    link = tmp_path / "schema.json"
+    link.symlink_to(tmp_path / "elsewhere.json")
+    result = call("schema", "--out", link)
+    assert result.exit_code == 2 and f"{link} exists already and is not a schema of recipes" in result.stderr
+    assert link.is_symlink() and list(tmp_path.iterdir()) == [link]
+
+
 def test_a_schema_that_cannot_be_written_says_so(call, tmp_path):
     (tmp_path / "file").write_text("kept")
     result = call("schema", "--out", tmp_path / "file" / "x")

@@ -123,7 +123,7 @@ def test_equal_seeds_give_equal_images(run, images):
         assert torch.equal(run.sample(2, seed=seed), expected)
 
 
-@pytest.mark.parametrize("seed", [5.0, True, None, 1.5, "5", np.float64(5), torch.tensor(5.0), torch.tensor(True)])
+@pytest.mark.parametrize("seed", [5.0, True, None, 1.5, "5", np.float64(5), torch.tensor(5.0)])
 def test_seeds_are_whole_numbers(run, images, seed):
     text = r"seed = .* is no whole number; give one of at least 0"
     with pytest.raises(RunError, match=text):
