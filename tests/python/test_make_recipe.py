@@ -207,9 +207,11 @@ def test_a_recipe_is_shown_as_by_the_command(tmp_path, call):
 def test_a_recipe_is_checked_and_trained_in_the_folder_of_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = genprior.make_recipe(tables(**CHANGES), name="made", changes=["quick"])
-    genprior.check(recipe)
+    with pytest.warns(GenpriorWarning, match="'code_generator' .* learns nothing here"):
+        genprior.check(recipe)
     assert not list(tmp_path.iterdir())
-    genprior.train(recipe, rows=["learned"], progress=False)
+    with pytest.warns(GenpriorWarning, match="'code_generator' .* learns nothing here"):
+        genprior.train(recipe, rows=["learned"], progress=False)
     run = genprior.load_run("runs/made-quick/learned/seed-0")
     assert run.finished and run.plan.run.steps == 1
     wrong = genprior.make_recipe(tables(run={"steps": 1, "batch": 9999}))
