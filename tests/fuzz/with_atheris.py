@@ -37,6 +37,8 @@ def main(name: str, minutes: str) -> None:
         (seeds / str(number)).write_bytes(target.draw(Random(number), bench))
 
     def one_input(content: bytes) -> None:
+        if target.suffix == ".txt":  # an argument, or files of texts
+            content = content.decode("utf-8", "replace").encode()
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         outcome(functools.partial(target.run, content, work, bench), place)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import genprior
 from genprior import RecipeError
+from genprior.errors import GenpriorWarning
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.datasets.arrays import Arrays
 from genprior_std.datasets.digits import Digits
