@@ -90,7 +90,7 @@ def start(
         os.dup2(handle, 2)
         sys.stdin = open(os.devnull)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, 5 * SECONDS if separate else SECONDS)
         sys.argv = ["genprior", *map(str, arguments)]
         from genprior.cli.app import app
 
