@@ -27,6 +27,14 @@ def large(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     yield large
 
 
+@pytest.fixture
+def cases(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import large_cases
+
+    yield large_cases
+
+
 def test_the_slope_and_its_error_are_those_of_numpy(large: Any) -> None:
     draw = np.random.RandomState(0)
     x = draw.uniform(0, 20, 30)
@@ -55,16 +63,21 @@ def test_growth_over_steps_is_found(large: Any) -> None:
     assert (found["ms at begin"], found["ms at end"]) == pytest.approx((3, 4))
 
 
-def test_every_row_of_the_recipe_is_another(large: Any, tmp_path: Path) -> None:
-    plans = load_recipe(large.recipe_of_rows(5, tmp_path / "rows.toml")).plans
+def test_every_row_of_the_recipe_is_another(cases: Any, tmp_path: Path) -> None:
+    plans = load_recipe(cases.recipe_of_rows(5, tmp_path / "rows.toml")).plans
     assert len({plan.model.rec_weight for plan in plans}) == 5
     assert {plan.run.steps for plan in plans} == {2}
 
 
-def test_every_variant_of_the_long_training_is_a_recipe(large: Any, tmp_path: Path) -> None:
-    (tmp_path / "steps.toml").write_text(large.RECIPE)
-    for changes in large.VARIANTS.values():
-        load_recipe(tmp_path / "steps.toml", changes=changes)
+def test_every_variant_of_the_long_training_is_what_its_name_says(cases: Any, tmp_path: Path) -> None:
+    (tmp_path / "steps.toml").write_text(cases.RECIPE)
+    plans = {name: load_recipe(tmp_path / "steps.toml", changes=c).plans[0] for name, c in cases.VARIANTS.items()}
+    assert [(plan.model.name, plan.model.prior.name) for plan in plans.values()] == [
+        ("aae", "gaussian"), ("aae", "gaussian"), ("aae", "code_generator"), ("vae", "vampprior"),
+    ]  # fmt: skip
+    assert plans["AAE, a record each 1,000 steps"].run.log_every == 1000 > plans["AAE"].run.log_every
+    learned = plans["infogan, code generator, skip"]
+    assert (learned.model.conditioner.name, learned.run.on_divergence) == ("infogan", "skip")
 
 
 def test_an_unknown_case_is_refused_with_what_is_possible(large: Any, capsys: Any) -> None:

@@ -15,6 +15,7 @@ from genprior.bench.rescore import _with_channels_of
 from genprior.data.archives import _channels_first
 from genprior.launch.preflight import preflight
 from genprior.pictures.grids import printable
+from genprior.runs.row_training import RowTraining
 from genprior_std.datasets.arrays import Arrays
 
 from ..small import aae
@@ -127,3 +128,8 @@ def test_networks_take_any_number_of_channels(recipe, recipe_of, tmp_path):
     settings = [data, "scores=[]", "run.batch=8"]
     loaded = genprior.load_recipe(f"recipes/{recipe}.toml", changes=["quick"], settings=settings)
     preflight(loaded, "cpu")
+    row = RowTraining(loaded.plans[-1], 0, tmp_path / "row", device="cpu")
+    row.prepare()
+    row.one_step()
+    row.check()
+    assert row.sample(2).shape == (2, 4, 16, 16)

@@ -54,11 +54,22 @@ def test_a_check_of_the_page_passes(check: str, digits: Path, monkeypatch: pytes
     eval(check, {**vars(testing), **vars(MODULE)})
 
 
+BROKEN = {
+    "test_cross": ("Cross", "sample", lambda self, asked: torch.zeros(len(asked), self.sizes.code)),
+    "test_vector_quantised": ("VectorQuantised", "generate", lambda self, condition: torch.zeros(1)),
+}
+"""For each test of the page, the part that it checks, and a method that breaks the contract."""
+
+
 @pytest.mark.parametrize("test", re.findall(r"^def (test_\w+)", FILES["test_cross.py"], re.M))
-def test_a_test_of_the_page_passes(test: str) -> None:
+def test_a_test_of_the_page_passes_and_fails_for_a_broken_part(test: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     exec(compile(FILES["test_cross.py"], "docs/writing-a-plugin.md", "exec"), names)
     names[test]()
+    part, method, wrong = BROKEN[test]
+    monkeypatch.setattr(vars(MODULE)[part], method, wrong)
+    with pytest.raises(testing.ContractError):
+        names[test]()
 
 
 @pytest.mark.parametrize("kind", KINDS)

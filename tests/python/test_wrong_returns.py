@@ -273,7 +273,9 @@ def test_the_part_is_named_with_what_it_returned_and_what_is_needed(case):
 @pytest.mark.parametrize("base", [Normal, OwnEncoder, OwnDecoder, OwnError])
 def test_right_parts_pass_and_are_as_before(base):
     genprior.register(base)
+    before = dict(vars(base))
     preflight(genprior.make_recipe(content(base, "vae")), "cpu")
+    assert dict(vars(base)) == before
 
 
 def test_methods_are_put_back_after_a_failure():
