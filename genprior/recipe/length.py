@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from genprior.errors import GenpriorError, PlanError, RecipeError
+from genprior.errors import GenpriorError, PlanError, RecipeError, whole_number
 from genprior.parts import Dataset
 from genprior.recipe.plan import Plan
 from genprior.recipe.structure import BEYOND_TOML, fits_toml
@@ -35,14 +34,7 @@ def checked_steps(steps: Any) -> int:
     Raises:
         RecipeError: it is not a whole number, below 1, or beyond 64 bits.
     """
-    try:
-        whole = None if isinstance(steps, bool) else operator.index(steps)
-    except TypeError:
-        whole = None
-    if whole is None:
-        raise RecipeError(f"steps = {steps!r} is requested; steps is a whole number of at least 1, such as 4000")
-    if whole < 1:
-        raise RecipeError(f"{whole} steps are requested; a run has at least 1")
+    whole = whole_number(steps, "steps", RecipeError, least=1)
     if not fits_toml(whole):
         raise RecipeError(f"the requested number of steps is {BEYOND_TOML}; give fewer steps")
     return whole

@@ -230,7 +230,7 @@ def test_a_run_is_not_shortened(trained, tmp_path):
     with pytest.raises(RunError, match=text):
         trained("runs", steps=5)
     assert content(tmp_path / "runs") == before
-    with pytest.raises(RecipeError, match="0 steps are requested; a run has at least 1"):
+    with pytest.raises(RecipeError, match="steps = 0 is too small; give a whole number of at least 1"):
         trained("runs", steps=0)
 
 
@@ -315,7 +315,7 @@ def test_a_run_whose_schedule_hears_records_keeps_the_steps_between_them(steps, 
 def test_steps_that_are_no_whole_number_are_refused_before_anything_is_written(steps, trained):
     run = trained("run")
     before = content(run)
-    wanted = f"steps = {steps!r} is requested; steps is a whole number of at least 1, such as 4000"
+    wanted = f"steps = {steps!r} ({type(steps).__name__}) is no whole number; give one of at least 1"
     with pytest.raises(RecipeError, match=re.escape(wanted)):
         trained("run", steps=steps)
     assert content(run) == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ from genprior import Column, DataError, Dataset, ImageSet, PartConfig, Prior, Re
 from genprior.launch.preflight import preflight
 from genprior.registry import Origin, installed
 from genprior.scoring.measure import columns_of
+
+from ..plugins.guide import guide_module
 
 MADE: list[torch.nn.Module] = []
 
@@ -189,15 +190,10 @@ def test_the_number_of_a_score_in_no_column_is_a_warning_after_training(tiny, tm
 
 
 def test_the_score_of_several_numbers_of_the_guide(tiny, tmp_path):
-    guide = (Path(genprior.__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n([^`]*class Levels.*?)```", guide, flags=re.DOTALL)
-    scope: dict = {}
-    exec(compile(code, "docs/writing-a-plugin.md", "exec"), scope)
-
     class Guide:
         @hookimpl
         def genprior_parts(self, register):
-            register(scope["Levels"])
+            register(guide_module().Levels)
 
     installed().add(Guide(), Origin("guide", "tests 1"))
     recipe = genprior.load_recipe(tiny, rows=["AAE"], settings=['scores=[{name="levels", samples=30}]'])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,8 @@ from genprior.registry import Origin, Registry, installed, load
 from genprior.runs.folder import RunFolder
 from genprior.runs.trainer import Trainer
 from genprior_std.models.aae import AdversarialAutoencoder
+
+from .guide import guide_module
 
 HEARD: list[tuple] = []
 
@@ -276,15 +277,10 @@ def test_the_settings_of_pictures_are_what_they_show(tiny, tmp_path, monkeypatch
 
 
 def test_the_hook_of_the_guide_works(tiny, tmp_path):
-    guide = (Path(genprior.__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n([^`]*class Diary.*?)```", guide, flags=re.DOTALL)
-    scope: dict = {}
-    exec(compile(code, "docs/writing-a-plugin.md", "exec"), scope)
-
     class Guide:
         @hookimpl
         def genprior_parts(self, register):
-            register(scope["Diary"])
+            register(guide_module().Diary)
 
     registry = load()
     registry.add(Guide(), Origin("diary", "tests 1"))

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-import genprior
 from genprior import GenpriorWarning
 from genprior.errors import Interrupted, NotFinite
-from genprior.registry import Origin, installed
+from genprior.registry import installed
 from genprior.runs import early_stopping
 from genprior.runs.early_stopping import EarlyStopping, is_measurement
 from genprior.runs.files import RunFiles
@@ -23,29 +22,12 @@ from genprior.runs.folder import RunFolder
 from genprior.runs.run import load_run
 from genprior.runs.trainer import Trainer
 
-from ..small_stopping import ELBO, RECIPE, SEEN, Plugin, facts, outcome, records, scripted, small_trainer, steps_kept
+from ..small_stopping import ELBO, facts, outcome, records, scripted, small_trainer, steps_kept
 
 
 @pytest.fixture(autouse=True)
-def _installed(monkeypatch):
+def _without_syncing(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda file: None)  # most of the time of so many small runs
-    SEEN.clear()
-    installed.cache_clear()
-    installed().add(Plugin(), Origin("mine", "genprior-mine 1.2"))
-    yield
-    installed.cache_clear()
-
-
-@pytest.fixture
-def path(tmp_path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(RECIPE)
-    return path
-
-
-@pytest.fixture
-def plan(path):
-    return lambda *given: genprior.load_recipe(path, settings=given).plans[0]
 
 
 def assert_same(one: Path, other: Path) -> None:

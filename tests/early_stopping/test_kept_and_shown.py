@@ -15,35 +15,13 @@ import genprior
 from genprior import GenpriorWarning
 from genprior.errors import CheckpointError, RecipeError, RunError
 from genprior.launch.preflight import preflight
-from genprior.registry import Origin, installed
 from genprior.runs.folder import RunFolder
 from genprior.runs.run import load_run
 from genprior.runs.trainer import Trainer
 
-from ..small_stopping import ELBO, RECIPE, SEEN, Plugin, facts, outcome, records, scripted, small_trainer, steps_kept
+from ..small_stopping import ELBO, SEEN, facts, outcome, records, scripted, small_trainer, steps_kept
 
 STOPS = scripted(1, 2, 3, 2, 2, 9)
-
-
-@pytest.fixture(autouse=True)
-def _installed():
-    SEEN.clear()
-    installed.cache_clear()
-    installed().add(Plugin(), Origin("mine", "genprior-mine 1.2"))
-    yield
-    installed.cache_clear()
-
-
-@pytest.fixture
-def path(tmp_path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(RECIPE)
-    return path
-
-
-@pytest.fixture
-def plan(path):
-    return lambda *given: genprior.load_recipe(path, settings=given).plans[0]
 
 
 @pytest.fixture
