@@ -19,15 +19,16 @@ from genprior.version import __version__
 
 _HOMES = {
     "genprior.parts": [
-        "Asks", "Attribute", "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Column",
-        "Condition", "Conditioner", "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset", "DatasetSpec",
-        "Decoder", "DecoderSpec", "DensityPosterior", "DensityPrior", "Drawing", "Draws", "Embedder", "EmbedderConfig",
-        "EmbedderSpec", "EmbedderState", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic", "Figure", "Game",
-        "GameSpec", "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference", "LikelihoodModel", "LocalPath", "Model",
-        "ModelSpec", "ModulePart", "Objectives", "Optimiser", "OptimiserConfig", "OptimiserSpec", "Part", "PartConfig",
-        "Phase", "PointPosterior", "Posterior", "Prior", "PriorSpec", "RecipeRows", "Reconstruction",
-        "ReconstructionSpec", "SampleScore", "Schedule", "ScheduleConfig", "ScheduleSpec", "Score", "ScoreContext",
-        "ScoreSpec", "Sizes", "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun", "Widths",
+        "Asks", "Attribute", "AutoregressiveDecoder", "Batch", "Borrowed", "Build", "CategoricalPosterior", "Codes",
+        "Column", "Condition", "Conditioner", "ConditionerSpec", "Critic", "CriticSpec", "DataInfo", "Dataset",
+        "DatasetSpec", "Decoder", "DecoderSpec", "DensityPosterior", "DensityPrior", "Drawing", "Draws", "Embedder",
+        "EmbedderConfig", "EmbedderSpec", "EmbedderState", "Encoder", "EncoderSpec", "Exporter", "FeatureCritic",
+        "Figure", "FittedPrior", "Game", "GameSpec", "Hook", "HookConfig", "HookSpec", "ImageSet", "Inference",
+        "LikelihoodModel", "LocalPath", "Model", "ModelSpec", "ModulePart", "Objectives", "Optimiser",
+        "OptimiserConfig", "OptimiserSpec", "Part", "PartConfig", "Phase", "PointPosterior", "Posterior", "Prior",
+        "PriorSpec", "RecipeRows", "Reconstruction", "ReconstructionSpec", "SampleScore", "Schedule", "ScheduleConfig",
+        "ScheduleSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes", "TextConditioner", "TextExporter", "TrainedRun",
+        "TrainingRun", "Widths",
     ],
     "genprior.cli.from_python": ["check", "train"],
     "genprior.errors": [
@@ -45,6 +46,7 @@ _HOMES = {
     "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
     "genprior.data.labels": ["HIDDEN_LABEL"],
     "genprior.data.room": ["check_room"],
+    "genprior.engine.fit": ["fit_prior"],
     "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_labels"],
     "genprior.engine.step": ["remember"],
     "genprior.launch.session": ["adapt", "register"],
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
     from genprior.data.picture_files import list_pictures as list_pictures
     from genprior.data.picture_files import open_picture as open_picture
     from genprior.data.room import check_room as check_room
+    from genprior.engine.fit import fit_prior as fit_prior
     from genprior.engine.sampling import as_batch as as_batch
     from genprior.engine.sampling import evaluating as evaluating
     from genprior.engine.sampling import generate as generate

@@ -15,10 +15,10 @@ from genprior.data.text import EmbeddedCaptions
 from genprior.errors import DataError, PlanError
 from genprior.parts import Batch, ImageSet
 
-__all__ = ["DeviceData"]
+__all__ = ["DeviceData", "generator_of"]
 
 
-def _generator(*key: int | str) -> torch.Generator:
+def generator_of(*key: int | str) -> torch.Generator:
     """A new generator on the host, seeded by `key`: the same numbers for every device."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
@@ -140,7 +140,7 @@ class DeviceData:
         chosen = self._indices("order", step, len(self), self.batch_size)[self._mine]
         batch = self._prepared(chosen, step, "", self.batch_size, self._mine)
         if self._text is not None:
-            uniform = torch.rand(self.batch_size, generator=_generator(self.seed, "caption", step))[self._mine]
+            uniform = torch.rand(self.batch_size, generator=generator_of(self.seed, "caption", step))[self._mine]
             batch = batch._replace(text=self._captions(self._text, chosen, uniform))
         if self.labelled is None:
             return batch
@@ -153,24 +153,24 @@ class DeviceData:
         """The chosen images, augmented and scaled: slice `mine` of a stream of `of` images per step."""
         images, labels = self._gather(chosen)
         if self.flip:
-            uniform = torch.rand(of, generator=_generator(self.seed, f"{stream}flip", step))[mine]
+            uniform = torch.rand(of, generator=generator_of(self.seed, f"{stream}flip", step))[mine]
             mirrored = self._send(uniform < 0.5)[:, None, None, None]
             images = torch.where(mirrored, images.flip(self._dim), images)
         if self.shift:
             offsets = torch.randint(
-                2 * self.shift + 1, (2, of, 1), generator=_generator(self.seed, f"{stream}shift", step)
+                2 * self.shift + 1, (2, of, 1), generator=generator_of(self.seed, f"{stream}shift", step)
             )
             images = self._shifted(images, *self._send(offsets[:, mine]))
         if self.rotate or self.zoom:
-            uniform = torch.rand(2, of, generator=_generator(self.seed, f"{stream}turn", step))[:, mine]
+            uniform = torch.rand(2, of, generator=generator_of(self.seed, f"{stream}turn", step))[:, mine]
             images = self._rotated(images, *self._send(2 * uniform - 1))
         if self.stochastic:
-            images = self._binarised(images, _generator(self.seed, f"{stream}pixels", step), of, mine)
+            images = self._binarised(images, generator_of(self.seed, f"{stream}pixels", step), of, mine)
         return Batch(self._scaled(images), labels)
 
     def _hide_labels(self, image_set: ImageSet, labels: int, labelled_batch: int | None, rank: int, world: int) -> None:
         self.info = self.info._replace(labelled=labels)
-        self.labelled = balanced(image_set, labels, _generator(self.seed, "labels"))
+        self.labelled = balanced(image_set, labels, generator_of(self.seed, "labels"))
         self._labelled_batch = labelled_batch or max(world, min(self.batch_size, labels) // world * world)
         if self._labelled_batch > labels or self._labelled_batch % world:
             raise DataError(
@@ -255,7 +255,7 @@ class DeviceData:
         """The indices [batch] of the images of all ranks in `step`, on the device that holds the images."""
         epoch, place = divmod(step, n // batch)
         if self._orders.get(stream, (-1,))[0] != epoch:
-            order = torch.randperm(n, generator=_generator(self.seed, stream, epoch))
+            order = torch.randperm(n, generator=generator_of(self.seed, stream, epoch))
             self._orders[stream] = epoch, (self._send(order) if self.resident else order)
         return self._orders[stream][1][place * batch : (place + 1) * batch]
 

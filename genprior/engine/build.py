@@ -9,6 +9,7 @@ from torch import nn
 
 from genprior.errors import PlanError
 from genprior.parts import Borrowed, Build, DataInfo, Model, Part, PartConfig, Sizes
+from genprior.parts.priors import check_role
 from genprior.randomness import seeded
 from genprior.recipe.tables import model_settings
 
@@ -32,9 +33,11 @@ class Builder(Build):
         """Build the part that `config` describes for `role`.
 
         Raises:
-            PlanError: the part borrows the module of a role that has not been built before.
+            PlanError: the part borrows the module of a role that has not been built before, or it is a prior that is
+                fitted to codes where one is trained, or the other way around.
         """
         part = config.part
+        check_role(role, part)
         missing = [name for name in part.borrows if name not in self._made]
         if missing:
             raise PlanError(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from genprior.engine.clip import Clipping
 from genprior.engine.divergence import Guard, put_back
 from genprior.errors import PlanError
-from genprior.parts import Batch, Critic, Objectives, Phase
+from genprior.parts import Batch, Codes, Critic, Objectives, Phase
 
 __all__ = ["PhaseResult", "Remembered", "gradients_of", "remember", "run_phase"]
 
@@ -69,7 +69,7 @@ class PhaseResult(NamedTuple):
 
 def run_phase(
     phase: Phase,
-    batch: Batch,
+    batch: Batch | Codes,
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
     average: Callable[[list[Tensor]], None] | None = None,
@@ -81,7 +81,7 @@ def run_phase(
 
     Args:
         phase: which module descends which loss.
-        batch: the images of this step.
+        batch: the images of this step, or the codes of a fit.
         modules: all modules of the model, by name.
         optimisers: one for each module that has parameters.
         average: averages gradients in place across ranks, between backward and step.

@@ -35,7 +35,7 @@ from genprior.parts.figures import Figure, RecipeRows, TrainedRun
 from genprior.parts.games import Game
 from genprior.parts.hooks import Hook, HookConfig, HookSpec
 from genprior.parts.likelihood import Draws, Inference, LikelihoodModel
-from genprior.parts.models import Build, Model, Objectives, Phase
+from genprior.parts.models import Build, Model
 from genprior.parts.networks import (
     AutoregressiveDecoder,
     CategoricalPosterior,
@@ -55,10 +55,11 @@ from genprior.parts.optimisers import (
     ScheduleConfig,
     ScheduleSpec,
 )
-from genprior.parts.priors import DensityPrior, Prior
+from genprior.parts.phases import Objectives, Phase
+from genprior.parts.priors import DensityPrior, FittedPrior, Prior
 from genprior.parts.reconstructions import Reconstruction
 from genprior.parts.training_run import TrainingRun
-from genprior.parts.values import Asks, Attribute, Batch, Condition, DataInfo, ImageSet, Sizes, Widths
+from genprior.parts.values import Asks, Attribute, Batch, Codes, Condition, DataInfo, ImageSet, Sizes, Widths
 
 __all__ = [
     "Asks",
@@ -68,6 +69,7 @@ __all__ = [
     "Borrowed",
     "Build",
     "CategoricalPosterior",
+    "Codes",
     "Column",
     "Condition",
     "Conditioner",
@@ -92,6 +94,7 @@ __all__ = [
     "Exporter",
     "FeatureCritic",
     "Figure",
+    "FittedPrior",
     "Game",
     "GameSpec",
     "Hook",

@@ -1,10 +1,10 @@
-"""Models, their phases, and the objectives that a phase returns."""
+"""Models: what each paper's algorithm trains, and what a trained model can do."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,58 +12,11 @@ from genprior.errors import PlanError
 from genprior.parts.base import ModulePart, Part, PartConfig
 from genprior.parts.conditioners import Conditioner, TextConditioner
 from genprior.parts.embedders import Embedder
+from genprior.parts.phases import Phase
 from genprior.parts.priors import Prior
-from genprior.parts.values import Asks, Batch, Condition, Sizes
+from genprior.parts.values import Asks, Batch, Codes, Condition, Sizes
 
-__all__ = ["Build", "Model", "Objectives", "Phase"]
-
-
-class Objectives(Mapping[str, Tensor]):
-    """The result of a phase: for each module, by name, the scalar that this module descends.
-
-    Modules that share one loss tensor share one backward pass. `note` holds scalars that are only recorded. A module
-    with a closed-form optimum descends nothing: `updates` holds, by its name, the function that sets it. Updates run
-    last, without gradients, in the order of the mapping.
-    """
-
-    def __init__(
-        self,
-        losses: Mapping[str, Tensor],
-        note: Mapping[str, Tensor] | None = None,
-        updates: Mapping[str, Callable[[], None]] | None = None,
-    ) -> None:
-        """Hold the losses by module name, scalars to record, and closed-form updates by module name."""
-        self.losses = dict(losses)
-        self.note = dict(note or {})
-        self.updates = dict(updates or {})
-
-    @property
-    def moved(self) -> tuple[str, ...]:
-        """The names of all modules that the phase trains, by a loss or in closed form."""
-        return tuple(dict.fromkeys((*self.losses, *self.updates)))
-
-    def __getitem__(self, module: str) -> Tensor:
-        """The loss of `module`."""
-        return self.losses[module]
-
-    def __iter__(self) -> Iterator[str]:
-        """The names of the modules that descend a loss."""
-        return iter(self.losses)
-
-    def __len__(self) -> int:
-        """How many modules descend a loss."""
-        return len(self.losses)
-
-
-class Phase(NamedTuple):
-    """A phase of a training step: which modules descend which losses, and in which steps."""
-
-    name: str
-    """Its name, under which its losses are recorded."""
-    objectives: Callable[[Batch], Objectives]
-    """The method that computes the losses from a batch."""
-    every: int = 1
-    """Run in each `every`-th step."""
+__all__ = ["Build", "Model"]
 
 
 class Build:
@@ -144,6 +97,13 @@ class Model(Part, nn.Module, ABC):
         """The model's module for a role such as `prior`; None without one."""
         return dict(self.named_children()).get(role)
 
+    @property
+    def code_prior(self) -> Prior | None:
+        """The prior from which new codes are drawn: the `fitted_prior` if there is one, else the `prior`; or None."""
+        fitted, prior = self.part_for("fitted_prior"), self.part_for("prior")
+        found = fitted if fitted is not None else prior
+        return found if isinstance(found, Prior) else None
+
     def condition(self, like: Tensor, y: Tensor | None = None) -> Condition:
         """Conditions for new images, one for each row of `like`: drawn, or those of classes y [n].
 
@@ -222,6 +182,13 @@ class Model(Part, nn.Module, ABC):
         """The mean code [n, d] of each image, for pictures of the code space; None where a model has no encoder."""
         return None
 
+    def draw_posterior(self, batch: Batch) -> Codes | None:
+        """A code z ~ q(z | x) of each image, with its condition, for a fitted prior; None where a model has no encoder.
+
+        The codes are those of `encode` and `decode`, drawn instead of the mean.
+        """
+        return None
+
     def decode(self, z: Tensor, condition: Condition) -> Tensor | None:
         """Images [n, c, h, w] of codes z [n, d] as `encode` returns them; None without a decoder of codes."""
         return None
@@ -231,8 +198,8 @@ class Model(Part, nn.Module, ABC):
 
         By default draws of the prior; None where the model has no prior.
         """
-        prior = self.part_for("prior")
-        return prior.sample(condition.asked) if isinstance(prior, Prior) else None
+        prior = self.code_prior
+        return prior.sample(condition.asked) if prior is not None else None
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
         """Codes [rows, columns, d] for `decode`, of which neighbours are close, for a picture of interpolations.
@@ -243,8 +210,8 @@ class Model(Part, nn.Module, ABC):
             columns: codes per row.
             like: any tensor whose device and floating point dtype the codes have.
         """
-        prior = self.part_for("prior")
-        return prior.walk(columns, like) if isinstance(prior, Prior) else None
+        prior = self.code_prior
+        return prior.walk(columns, like) if prior is not None else None
 
     def cluster_heads(self) -> Tensor | None:
         """One image of each cluster with the style z = 0, [K, c, h, w]; None without clusters."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from genprior.parts.base import ModulePart
+from genprior.errors import PlanError
+from genprior.parts.base import ModulePart, Part
+from genprior.parts.phases import Phase
+from genprior.parts.values import Codes
 
-__all__ = ["DensityPrior", "Prior"]
+__all__ = ["DensityPrior", "FittedPrior", "Prior", "check_role"]
 
 
 class Prior(ModulePart, ABC):
@@ -57,3 +62,71 @@ class DensityPrior(Prior):
         Returns:
             [n], in nats.
         """
+
+
+class FittedPrior(Prior):
+    """A prior that can be fitted to the codes of training images after the model is trained: its `fitted_prior`.
+
+    A fit has two parts, of which a prior may need one alone. `begin_fit` sees the codes of all training images: it sets
+    what has a closed form, and the scale of the codes. Then each step runs `phases` on a batch of codes, as a model's
+    phases are run on a batch of images: they name the prior's child modules, which `run.fit.optimiser` trains. The
+    encoder and the decoder are frozen. A prior that also has a density derives from `DensityPrior` too.
+    """
+
+    joint: ClassVar[bool] = False
+    """Whether it can also be the `prior` of a model, with which it is trained."""
+    closed_form: ClassVar[bool] = False
+    """Whether `begin_fit` does all, so that there are no phases and the fit has one step."""
+    sized_by_codes: ClassVar[tuple[str, ...]] = ()
+    """Buffers whose shape depends on the codes; they take the shape that they have in a checkpoint."""
+
+    def check_codes(self, n: int) -> None:
+        """Refuse to be fitted to n codes, before training; by default any number will do.
+
+        Raises:
+            PlanError: they are too few; the message says how many are needed.
+        """
+
+    def begin_fit(self, codes: Codes) -> None:
+        """Start from the codes of all training images, without gradients; by default this does nothing.
+
+        Args:
+            codes: z [n, d] and asked [n, k] on the prior's device, in the order of the training images; with
+                `run.fit.draws` above 1, that many draws of all images, one after another.
+        """
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of one step, in order, whose objectives take a batch of `Codes`; none by default."""
+        return ()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Give the buffers of `sized_by_codes` the shapes of the state first."""
+        for name in self.sized_by_codes:
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor):
+                own: Tensor = getattr(self, name)
+                setattr(self, name, torch.empty(saved.shape, dtype=own.dtype, device=own.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def check_role(role: str, part: type[Part]) -> None:
+    """Refuse a prior that is fitted to codes where one is trained with the model, and the other way around.
+
+    Args:
+        role: the role in the model, such as `prior`.
+        part: the class of the part for it.
+
+    Raises:
+        PlanError: says where it belongs.
+    """
+    if role == "fitted_prior":
+        if not issubclass(part, FittedPrior):
+            raise PlanError(
+                f"fitted_prior = '{part.name}' cannot be fitted to codes after training: it is trained "
+                "with the model, or fixed. Set it as 'prior', or choose one that `genprior parts prior` calls fitted"
+            )
+    elif issubclass(part, FittedPrior) and not part.joint:
+        raise PlanError(
+            f"{role} = '{part.name}' is fitted to the codes of a trained model, and cannot be trained with it. "
+            f'Set fitted_prior = {{ name = "{part.name}" }} beside {role}, which is used during training'
+        )

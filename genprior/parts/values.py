@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Asks", "Attribute", "Batch", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
+__all__ = ["Asks", "Attribute", "Batch", "Codes", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
 
 
 class Sizes(NamedTuple):
@@ -77,6 +77,19 @@ class Batch(NamedTuple):
     share: Tensor | None = None
     """In training, `step` / `run.steps`: float32 [], from 0 to below 1, on the device; None elsewhere. A model whose
     losses depend on it states `uses_share`."""
+
+
+class Codes(NamedTuple):
+    """Codes `z` [n, d] of training images with the condition of each, `asked` [n, k], to which a prior is fitted."""
+
+    z: Tensor
+    """The codes, [n, d]."""
+    asked: Tensor
+    """The condition of each image, [n, k], as new images are asked for by it; width 0 without one."""
+    step: Tensor | None = None
+    """During the fit, the number of finished steps: int64 [], on the device; None elsewhere."""
+    share: Tensor | None = None
+    """During the fit, `step` / `run.fit.steps`: float32 [], from 0 to below 1, on the device; None elsewhere."""
 
 
 class DataInfo(NamedTuple):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genprior.engine.build import build_model
 from genprior.engine.step import run_phase
-from genprior.parts import Batch, DataInfo, Model, Objectives, PartConfig, Phase
+from genprior.parts import Batch, Codes, DataInfo, FittedPrior, Model, Objectives, PartConfig, Phase
 from genprior.randomness import seeded
 from genprior.testing.report import Contract, describe
 from genprior.testing.tensors import check_unchanged
@@ -29,7 +29,7 @@ class _Recording:
         self.phase = phase._replace(objectives=self)
         self._objectives = phase.objectives
 
-    def __call__(self, batch: Batch) -> Objectives:
+    def __call__(self, batch: Any) -> Objectives:
         self.last = self._objectives(batch)
         return self.last  # type: ignore[no-any-return]
 
@@ -46,7 +46,7 @@ class _Sgd(torch.optim.SGD):
         super().step()
 
 
-def _optimisers(model: Model) -> tuple[dict[str, nn.Module], dict[str, _Sgd]]:
+def _optimisers(model: Model | FittedPrior) -> tuple[dict[str, nn.Module], dict[str, _Sgd]]:
     modules = dict(model.named_children())
     return modules, {name: _Sgd(module) for name, module in modules.items() if any(True for _ in module.parameters())}
 
@@ -59,15 +59,18 @@ def _snapshot(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def check_training(contract: Contract, model: Model, batch: Batch, frozen: Collection[str]) -> None:
+def check_training(
+    contract: Contract, model: Model | FittedPrior, batch: Batch | Codes, frozen: Collection[str]
+) -> None:
     """Each phase changes the modules that it names and no other; every parameter that is not frozen gets a gradient."""
     model.train()
     modules, optimisers = _optimisers(model)
-    images = batch.x.clone()
+    given, what = batch[0], "codes" if isinstance(batch, Codes) else "images"
+    before_all = given.clone()
     for round_ in range(ROUNDS):
         for phase in model.phases():
             recording = _Recording(phase)
-            called = f"run_phase('{phase.name}', {len(images)} images), time {round_ + 1}"
+            called = f"run_phase('{phase.name}', {len(given)} {what}), time {round_ + 1}"
             before = _snapshot(modules)
             with seeded("testing", "train", round_):
                 result = contract.call(
@@ -88,7 +91,7 @@ def check_training(contract: Contract, model: Model, batch: Batch, frozen: Colle
             if result is None:
                 return
             _check_moved(contract, called, before, _snapshot(modules), set(recording.last.moved))
-    check_unchanged(contract, "training", "batch.x", batch.x, images)
+    check_unchanged(contract, "training", f"batch.{batch._fields[0]}", given, before_all)
     reached = {parameter for optimiser in optimisers.values() for parameter in optimiser.reached}
     orphans = [
         f"{name}.{key}"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from genprior.engine.fit import begin_fit
 from genprior.errors import PlanError
-from genprior.parts import Borrowed, DensityPrior, PartConfig, Prior, Sizes
+from genprior.parts import Borrowed, DensityPrior, FittedPrior, PartConfig, Prior, Sizes
 from genprior.randomness import seeded
 from genprior.testing.densities import check_cumulative, check_density, check_gradient, check_ratio
+from genprior.testing.fits import check_fit, some_codes
 from genprior.testing.fixture import Fixture, begin
 from genprior.testing.report import Contract, describe, dtype_name
 from genprior.testing.settings import config_of
@@ -44,6 +46,10 @@ def check_prior(
     `sample` or `log_prob` has a gradient in every parameter; a state_dict restores the prior; it owns no borrowed
     module; the settings survive a file.
 
+    A `FittedPrior` also: it is fitted to 400 codes of two clusters; the same codes under the same seed give the same
+    prior; each phase changes exactly the child modules that it names; a state_dict restores what was fitted. One that
+    can only be fitted is checked after `begin_fit`.
+
     A `DensityPrior` also: densities have shape [n], each row's density depends only on that row, its gradient agrees
     with finite differences, it integrates to 1, and the samples are distributed by it, for codes of 1, 2 and 3 numbers
     and of `code`, where the prior can be made so (else it raises a `PlanError`); codes of more than 4 numbers are
@@ -67,6 +73,11 @@ def check_prior(
     config = config_of(part, Prior)
     sizes = Sizes(image, code, asked if known is None else known, asked, one_hot=asked > 0)
     contract, fixture = begin(config, sizes, lend)
+    if issubclass(config.part, FittedPrior):
+        check_fit(contract, fixture)
+        if contract.failures:
+            return contract.finish()
+    fixture.prepare = _fitting(config, sizes)
     prior = fixture.make()
     if prior is not None:
         if not _check_samples(contract, fixture, prior):
@@ -77,15 +88,24 @@ def check_prior(
             "codes",
         )
         _check_randomness(contract, fixture, prior, uses_asked)
-        _check_parameters(contract, fixture)
+        if fixture.prepare is None:
+            _check_parameters(contract, fixture)
         fixture.check_ownership(prior)
         fixture.check_state(f"sample({_rows(ROWS, asked)})", lambda p: p.sample(one_hot(ROWS, asked)))
         fixture.check_device(
             f"sample({_rows(ROWS, asked)})", lambda p, device: p.sample(one_hot(ROWS, asked).to(device))
         )
         if isinstance(prior, DensityPrior) and not contract.failures:
-            _check_densities(contract, config, sizes, lend)
+            _check_densities(contract, config, sizes, lend, fixture.prepare)
     contract.finish()
+
+
+def _fitting(config: PartConfig, sizes: Sizes) -> Callable[[Any, torch.dtype], None] | None:
+    """Fits a prior that can only be fitted to codes, before it is checked as any other; None for others."""
+    part = config.part
+    if not issubclass(part, FittedPrior) or part.joint:
+        return None
+    return lambda prior, dtype: begin_fit(prior, some_codes(prior.sizes.code, sizes.asked, dtype), 0)
 
 
 def _rows(n: int, width: int, dtype: str = "float64") -> str:
@@ -190,13 +210,18 @@ def _check_parameters(contract: Contract, fixture: Fixture) -> None:
 
 
 def _check_densities(
-    contract: Contract, config: PartConfig, sizes: Sizes, lend: Mapping[str, nn.Module] | None
+    contract: Contract,
+    config: PartConfig,
+    sizes: Sizes,
+    lend: Mapping[str, nn.Module] | None,
+    prepare: Callable[[Any, torch.dtype], None] | None,
 ) -> None:
     """The density for codes of 1, 2 and 3 numbers and of the requested width, where the prior can be made so."""
     borrowing = bool(config.part.borrows)
     widths = dict.fromkeys([sizes.code] if borrowing else [sizes.code, 2, 1, 3])
     for d in widths:
         fixture = Fixture(contract, config, sizes._replace(code=d), lend)
+        fixture.prepare = prepare
         if _takes_width(contract, fixture, config, d):
             # Two conditions of the first width alone, so that the error rate stays as stated.
             _check_density(contract, fixture, conditions=2 if d == sizes.code else 1)
@@ -212,6 +237,8 @@ def _takes_width(contract: Contract, fixture: Fixture, config: PartConfig, d: in
             module.to(torch.float64)
         with seeded("testing", "width"), torch.no_grad():
             prior = config.make(fixture.sizes, **{role: Borrowed(module) for role, module in fixture.lent.items()})
+            if fixture.prepare is not None:
+                fixture.prepare(prior.to(torch.float64), torch.float64)
             z = prior.to(torch.float64).eval().sample(one_hot(ROWS, fixture.sizes.asked))
         if tuple(z.shape) == (ROWS, d):
             return True
