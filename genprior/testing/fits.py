@@ -56,7 +56,9 @@ def check_fit(contract: Contract, fixture: Fixture) -> None:
         return
     fresh = fixture.make(seed=1)
     called = "load_state_dict into a new prior that was not fitted"
-    contract.call(called, lambda: fresh.load_state_dict(prior.state_dict()) or fresh, "a run is read from its checkpoint")
+    contract.call(
+        called, lambda: fresh.load_state_dict(prior.state_dict()) or fresh, "a run is read from its checkpoint"
+    )
     if contract.failures:
         return
     with torch.no_grad():
