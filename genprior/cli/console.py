@@ -143,7 +143,8 @@ def print_run(run: Any) -> None:
     lines = {
         "folder": str(run.folder),
         "state": "finished" if run.finished else "not finished; give the same command again to resume",
-        "step": f"{run.step:,} of {run.plan.run.steps:,}",
+        "step": f"{run.step:,} of {run.plan.own_run.steps:,}",
+        **_of_first_stage(run),
         **_of_early_stopping(run),
         "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
         "speed": f"{speed:,.0f} images/s" if speed else "-",
@@ -163,6 +164,21 @@ def print_run(run: Any) -> None:
     for name, text in lines.items():
         grid.add_row(Text(name, style="cyan"), Text(visible(text)))
     console().print(grid)
+
+
+def _of_first_stage(run: Any) -> dict[str, str]:
+    """The line on the first stage of a run with a fitted prior."""
+    first = run.first_stage
+    if run.plan.fitted_prior is None:
+        return {}
+    if first is None:
+        return {"stage": f"fits prior '{run.plan.fitted_prior.name}' to codes"}
+    from genprior.cli.progress import clock
+
+    return {
+        "stage": f"fits prior '{run.plan.fitted_prior.name}' to the codes of {first['folder']} "
+        f"(weights {first['weights']}), trained in {clock(float(first['seconds']))}"
+    }
 
 
 def _of_early_stopping(run: Any) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Watcher(Reporter):
             files = RunFolder(job.folder)
             if files.finished(job.plan):
                 self._before.add(key)
-                self.steps[key] = job.plan.run.steps
+                self.steps[key] = job.plan.own_run.steps
             else:
                 self.steps[key] = files.checkpoint_step
         self._start, self._start_steps = time.monotonic(), sum(self.steps.values())
@@ -87,7 +87,7 @@ class Watcher(Reporter):
         """Print the scores of a job that is trained and scored."""
         key = str(job.folder)
         self.done[key] = job
-        self.steps[key] = job.plan.run.steps
+        self.steps[key] = job.plan.own_run.steps
         self._ended(job)
         shown = [f"{name} {value:.4g}" for name, value in scores.items() if _is_score(name, scores)]
         if key in self._before:
@@ -96,7 +96,7 @@ class Watcher(Reporter):
             took = f"finished in {clock(time.monotonic() - self._began.get(key, self._start))}"
             stopped = RunFolder(job.folder).fact("stopped_step")
             if stopped is not None:
-                took += f", stopped early after {stopped:,} of {job.plan.run.steps:,} steps"
+                took += f", stopped early after {stopped:,} of {job.plan.own_run.steps:,} steps"
         self.console.print(
             Text.assemble((job.name, "bold green"), f": {took}", *([f"; {', '.join(shown)}"] if shown else [])),
             soft_wrap=True,
@@ -126,7 +126,7 @@ class Watcher(Reporter):
     def _total(self) -> int:
         """The steps of all jobs; of failed ones, which take no more time, those that they have done."""
         return sum(
-            self.steps.get(str(job.folder), 0) if self._has_failed(job) else job.plan.run.steps for job in self.jobs
+            self.steps.get(str(job.folder), 0) if self._has_failed(job) else job.plan.own_run.steps for job in self.jobs
         )
 
     def _has_failed(self, job: Job) -> bool:
@@ -168,8 +168,8 @@ class Lines(Watcher):
         if now - self._shown.get(key, -EVERY) < EVERY:
             return
         self._shown[key] = now
-        steps = job.plan.run.steps
-        left = (steps - step) * job.plan.run.batch / rate if rate > 0 else None
+        steps = job.plan.own_run.steps
+        left = (steps - step) * job.plan.own_run.batch / rate if rate > 0 else None
         self.console.print(
             f"{job.name}: step {step:,} of {steps:,}, {rate:,.0f} images/s, {clock(left)} left; "
             f"{len(self.done)} of {len(self.jobs)} runs done, {clock(self.seconds_left())} left"
@@ -220,7 +220,7 @@ class Bars(Watcher):
         super().planned(jobs)
         if self._status is not None:
             self._status.stop()
-        total = sum(job.plan.run.steps for job in jobs)
+        total = sum(job.plan.own_run.steps for job in jobs)
         self._all = self._bars.add_task("all", total=total, count="", rate="", left=None, at=time.monotonic())
         self._bars.start()
         self._show_all()
@@ -232,9 +232,9 @@ class Bars(Watcher):
         self._bars.stop()
 
     def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
-        key, steps = str(job.folder), job.plan.run.steps
+        key, steps = str(job.folder), job.plan.own_run.steps
         count = f"{step:,}/{steps:,}"
-        left = (steps - step) * job.plan.run.batch / rate if rate > 0 else None
+        left = (steps - step) * job.plan.own_run.batch / rate if rate > 0 else None
         fields: dict[str, Any] = {"count": count, "rate": f"{rate:,.0f} images/s", "left": left, "at": time.monotonic()}
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(job.name, total=steps, completed=step, row=True, **fields)

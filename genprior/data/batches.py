@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -198,13 +199,23 @@ class DeviceData:
                 f"1 to {len(self)} are possible"
             )
         chosen = torch.randperm(len(self))[:n]
-        chosen = self._send(chosen) if self.resident else chosen
+        return self._chosen(self._send(chosen) if self.resident else chosen)
+
+    def _chosen(self, chosen: Tensor) -> Batch:
+        """The images of these indices, drawn with torch's default generator where anything is drawn."""
+        n = len(chosen)
         images, labels = self._gather(chosen)
         if self.stochastic:
             seed = int(torch.randint(2**62, ()))
             images = self._binarised(images, torch.Generator().manual_seed(seed), n)
         text = None if self._text is None else self._captions(self._text, chosen, torch.rand(n))
         return Batch(self._scaled(images), labels, text=text)
+
+    def in_order(self, n: int) -> Iterator[Batch]:
+        """All images in their order, n at a time, scaled, binarised and captioned with torch's default generator."""
+        for start in range(0, len(self), n):
+            chosen = torch.arange(start, min(start + n, len(self)))
+            yield self._chosen(self._send(chosen) if self.resident else chosen)
 
     def _captions(self, text: EmbeddedCaptions, chosen: Tensor, uniform: Tensor) -> Tensor:
         """The vector of one caption of each chosen image, on the device."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genprior.engine.step import gradients_of
-from genprior.parts import Batch, Model, Part, Phase
+from genprior.parts import Batch, Codes, Model, Part, Phase
 
 __all__ = ["First", "first_not_finite"]
 
@@ -32,7 +32,7 @@ class First(NamedTuple):
 
 def first_not_finite(
     phases: Sequence[Phase],
-    batch: Batch,
+    batch: Batch | Codes,
     model: Model,
     autocast: contextlib.AbstractContextManager[object] | None = None,
 ) -> First | None:

@@ -18,7 +18,7 @@ from genprior.errors import CheckpointError, in_a_sentence
 from genprior.parts import Model
 from genprior.storage import checkpoint
 
-__all__ = ["TrainingState"]
+__all__ = ["TrainingState", "same"]
 
 
 class TrainingState:
@@ -97,3 +97,12 @@ def _fitting(path: Path) -> Iterator[None]:
             f"the checkpoint {path} does not fit the model of this recipe: {in_a_sentence(error)}. "
             "It was written by other code or another plugin version; give another --out to train anew."
         ) from error
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, NaN included."""
+    return (
+        one.shape == other.shape
+        and one.dtype == other.dtype
+        and bool(((one == other) | ((one != one) & (other != other))).all())
+    )

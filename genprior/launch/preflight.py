@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,11 +15,14 @@ from genprior.launch.rehearsal import rehearse
 from genprior.launch.returned import checking_returns
 from genprior.launch.untrained import Trained
 from genprior.parts import ImageSet, TextConditioner
+from genprior.recipe.fit import FitConfig
 from genprior.recipe.length import with_steps
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
 from genprior.runs.early_stopping import refuse_unmeasurable
+from genprior.runs.jobs import Job
 from genprior.runs.part_errors import naming_parts
+from genprior.runs.second_stage import SecondStage, trainer_of
 from genprior.runs.trainer import Trainer
 from genprior.scoring.measure import needed_split
 
@@ -40,20 +45,17 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     warned: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         read: dict[str, dict[str, ImageSet]] = {}
-        for place, plan in enumerate(recipe.plans):
-            few = {
-                "batch": min(PREFLIGHT_BATCH, plan.run.batch),
-                "labelled_batch": None,
-                "steps": 1,
-                "on_divergence": "stop",
-            }
-            small = plan.model_copy(update={"run": plan.run.model_copy(update=few)})
+        for place, (plan, label) in enumerate(_stages(recipe)):
             splits = read.setdefault(plan.data.model_dump_json(), {})
-            trainer = Trainer(small, plan.run.seeds[0], Path(folder, str(place)), device=device, splits=splits)
+            job = Job(_small(plan), plan.run.seeds[0], Path(folder, str(place)))
             try:
+                trainer = trainer_of(job, device=device, splits=splits)
                 with naming_parts(), torch.random.fork_rng():
                     trainer.prepare()
-                    _check_batches(plan, trainer)
+                    if isinstance(trainer, SecondStage):
+                        trainer.check_batch(plan.run.fit or FitConfig())
+                    else:
+                        _check_batches(plan, trainer)
                     _check_scores(plan, trainer)
                     refuse_unmeasurable(with_steps(plan), trainer)
                     trained = Trained()
@@ -64,9 +66,9 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                         trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means(reset=False)})
                         rehearse(plan, trainer)
                     for text in trained.warnings(trainer):
-                        warned.setdefault(text, []).append(plan.label)
+                        warned.setdefault(text, []).append(label)
             except GenpriorError as error:
-                wrong.setdefault(str(error), []).append(plan.label)
+                wrong.setdefault(str(error), []).append(label)
                 failed += [error] if isinstance(error, PartFailed) else []
     if wrong:
         lines = [f"  {text} [row {', '.join(rows)}]" for text, rows in wrong.items()]
@@ -77,9 +79,35 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
         warnings.warn(GenpriorWarning(f"row {', '.join(rows)}: {text}"), stacklevel=2)
 
 
+def _stages(recipe: Recipe) -> Iterator[tuple[Plan, str]]:
+    """The plans to try, with the labels of their rows: first stages once, and the rows."""
+    seen: set[str] = set()
+    for plan in recipe.plans:
+        if plan.fitted_prior is not None:
+            first = plan.first_stage()
+            settings = "\n".join(first.differences({}))
+            if settings not in seen:
+                yield first, plan.label
+            seen.add(settings)
+        yield plan, plan.label
+
+
+def _small(plan: Plan) -> Plan:
+    """The plan of a single step on a few images or codes."""
+    few: dict[str, Any] = {
+        "batch": min(PREFLIGHT_BATCH, plan.run.batch),
+        "labelled_batch": None,
+        "steps": 1,
+        "on_divergence": "stop",
+    }
+    fit = plan.run.fit or FitConfig()
+    few["fit"] = fit.model_copy(update={"batch": min(PREFLIGHT_BATCH, fit.batch), "steps": 1})
+    return plan.model_copy(update={"run": plan.run.model_copy(update=few)})
+
+
 def _check_batches(plan: Plan, trainer: Trainer) -> None:
     """Refuse batches that are larger than the data set; a step on a few images does not find this."""
-    images, labelled = len(trainer.images("train").labels), trainer.data.info.labelled
+    images, labelled = len(trainer.images("train").labels), trainer.info.labelled
     conditioner = trainer.model.part_for("conditioner")
     if plan.run.labels is not None and isinstance(conditioner, TextConditioner):
         raise PlanError(

@@ -30,7 +30,7 @@ from genprior.launch.reporter import Reporter, default_jobs, failure_of, signals
 from genprior.recipe.plan import Plan
 from genprior.registry import installed
 from genprior.runs.jobs import Job
-from genprior.runs.trainer import Trainer
+from genprior.runs.second_stage import trainer_of
 
 __all__ = ["in_processes"]
 
@@ -64,18 +64,20 @@ def _stop_of_worker() -> threading.Event:
 
 
 def _trained(
-    job: tuple[str, int, str], device: str, pipe: connection.Connection, stop: threading.Event, last_good: bool
+    job: tuple[str, int, str, str | None],
+    device: str,
+    pipe: connection.Connection,
+    stop: threading.Event,
+    last_good: bool,
 ) -> Any:
     """The answer to one job; the plan arrives as TOML, so that parts of plugins need not be picklable."""
-    text, seed, folder = job
+    text, seed, folder, first = job
     try:
         plan = Plan.model_validate(tomllib.loads(text), context={"registry": installed()})
         if pipe.poll():  # stopped while this process started
             raise Interrupted(f"row '{plan.label}' was not begun")
-        trainer = Trainer(
-            plan,
-            seed,
-            Path(folder),
+        trainer = trainer_of(
+            Job(plan, seed, Path(folder), None if first is None else Path(first)),
             device=device,
             stop=lambda: stop.is_set() or pipe.poll(),
             progress=lambda step, rate: _tell(pipe, ("progress", step, rate)),
@@ -179,8 +181,8 @@ class _Team:
                 waiting.clear()
                 for worker in self._workers:
                     _tell(worker.pipe, None)
-            while waiting and len(self._workers) < self._size:
-                self._start(waiting.popleft())
+            while len(self._workers) < self._size and (job := self._next(waiting)) is not None:
+                self._start(job)
             ready = connection.wait([worker.pipe for worker in self._workers], timeout=0.1)
             for worker in [each for each in self._workers if each.pipe in ready]:
                 self._hear(worker, waiting)
@@ -233,12 +235,27 @@ class _Team:
             self._failed(worker.job, _failure(f"{content[0]}: its process was told to stop; {AGAIN}"))
             self._release(worker)
             return
-        if waiting:
-            worker.job = waiting.popleft()
+        job = self._next(waiting, after=worker)
+        if job is not None:
+            worker.job = job
             _tell(worker.pipe, _order(worker.job))
         else:
             _tell(worker.pipe, None)
             self._release(worker)
+
+    def _next(self, waiting: deque[Job], after: _Worker | None = None) -> Job | None:
+        """Take the first job whose first stage no other worker trains; None if there is none now.
+
+        Args:
+            waiting: the jobs that are not begun; first stages come before the rows that build on them.
+            after: the worker whose job has just ended.
+        """
+        training = {worker.job.folder for worker in self._workers if worker is not after}
+        for job in waiting:
+            if job.first is None or (job.first not in training and all(job.first != each.folder for each in waiting)):
+                waiting.remove(job)
+                return job
+        return None
 
     def _release(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -251,8 +268,8 @@ class _Team:
         self._failures.append(failure)
 
 
-def _order(job: Job) -> tuple[str, int, str]:
-    return job.plan.as_toml(), job.seed, str(job.folder)
+def _order(job: Job) -> tuple[str, int, str, str | None]:
+    return job.plan.as_toml(), job.seed, str(job.folder), None if job.first is None else str(job.first)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from genprior.errors import system_error
+from genprior.runs.environment import cores
 from genprior.runs.jobs import Job
 
 __all__ = ["Reporter", "Safe", "default_jobs", "failure_of", "signals_to_stop", "stop_on_interrupt"]
@@ -39,7 +39,7 @@ def default_jobs(device: str = "auto") -> int:
     """The default number of rows to train in parallel: one for each core on a CPU, one on a GPU."""
     if device != "cpu" and torch.cuda.is_available():
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def signals_to_stop() -> list[signal.Signals]:

@@ -14,9 +14,9 @@ from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
 from genprior.launch.session import refuse_workers
 from genprior.recipe.load import Recipe
-from genprior.runs.jobs import Job, home_of, jobs_of
+from genprior.runs.jobs import Job, home_of, jobs_of, with_first_stages
 from genprior.runs.lengthen import lengthen
-from genprior.runs.trainer import Trainer
+from genprior.runs.second_stage import trainer_of
 from genprior.tables.formats import refuse_foreign
 from genprior.tables.gather import TABLE_FILES, write_table_of_jobs
 from genprior.tables.table import Table
@@ -76,18 +76,19 @@ def train(
     folder = Path(out) if out is not None else home_of(recipe, recipe.changes)
     refuse_foreign(folder, TABLE_FILES)
     todo = jobs_of(recipe, folder)
-    workers = min(len(todo), jobs)
+    stages = with_first_stages(todo)
+    workers = min(len(stages), jobs)
     if workers > 1:
         refuse_workers(recipe)
     preflight(recipe, device)
     if steps is not None:
         lengthen(todo, folder, last_good=last_good)
     reporter = Safe(reporter or Reporter())
-    reporter.planned(todo)
+    reporter.planned(stages)
     if workers > 1:
-        failures = in_processes(todo, workers, device, reporter, last_good=last_good)
+        failures = in_processes(stages, workers, device, reporter, last_good=last_good)
     else:
-        failures = _in_this_process(todo, device, reporter, last_good)
+        failures = _in_this_process(stages, device, reporter, last_good)
     table = write_table_of_jobs(recipe, todo, folder)
     for error in failures:
         raise error
@@ -102,10 +103,8 @@ def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter, last_
                 reporter.stopping()
                 return [Interrupted(f"stopped before row '{job.plan.label}'"), *failures]
             try:
-                trainer = Trainer(
-                    job.plan,
-                    job.seed,
-                    job.folder,
+                trainer = trainer_of(
+                    job,
                     device=device,
                     stop=stop.is_set,
                     progress=lambda step, rate, job=job: reporter.progress(job, step, rate),  # type: ignore[misc]

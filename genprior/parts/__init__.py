@@ -56,7 +56,7 @@ from genprior.parts.optimisers import (
     ScheduleSpec,
 )
 from genprior.parts.phases import Objectives, Phase
-from genprior.parts.priors import DensityPrior, FittedPrior, Prior
+from genprior.parts.priors import DensityPrior, FittedPrior, FittedPriorSpec, Prior
 from genprior.parts.reconstructions import Reconstruction
 from genprior.parts.training_run import TrainingRun
 from genprior.parts.values import Asks, Attribute, Batch, Codes, Condition, DataInfo, ImageSet, Sizes, Widths
@@ -95,6 +95,7 @@ __all__ = [
     "FeatureCritic",
     "Figure",
     "FittedPrior",
+    "FittedPriorSpec",
     "Game",
     "GameSpec",
     "Hook",

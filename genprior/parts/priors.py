@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import PlainValidator, SerializeAsAny, ValidationInfo, WithJsonSchema
 from torch import Tensor
 
 from genprior.errors import PlanError
-from genprior.parts.base import ModulePart, Part
+from genprior.parts.base import ModulePart, Part, PartConfig, pick
 from genprior.parts.phases import Phase
 from genprior.parts.values import Codes
 
-__all__ = ["DensityPrior", "FittedPrior", "Prior", "check_role"]
+__all__ = ["DensityPrior", "FittedPrior", "FittedPriorSpec", "Prior", "check_role"]
 
 
 class Prior(ModulePart, ABC):
@@ -130,3 +131,16 @@ def check_role(role: str, part: type[Part]) -> None:
             f"{role} = '{part.name}' is fitted to the codes of a trained model, and cannot be trained with it. "
             f'Set fitted_prior = {{ name = "{part.name}" }} beside {role}, which is used during training'
         )
+
+
+def _pick_fitted(value: Any, info: ValidationInfo) -> PartConfig:
+    config = pick("prior")(value, info)
+    try:
+        check_role("fitted_prior", config.part)
+    except PlanError as error:
+        raise ValueError(str(error)) from error
+    return config
+
+
+FittedPriorSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick_fitted), WithJsonSchema({"part": "prior"})]
+"""The type of a setting `fitted_prior`: a prior that is fitted to codes after the model is trained."""

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, cast
 
 import tomlkit
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FieldSerializationInfo,
-    ValidationError,
-    ValidationInfo,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from genprior.errors import PlanError
 from genprior.parts import (
     DatasetSpec,
-    HookConfig,
-    HookSpec,
+    FittedPrior,
     ModelSpec,
     OptimiserConfig,
     OptimiserSpec,
     Part,
+    PartConfig,
     Schedule,
     ScoreSpec,
 )
-from genprior.recipe.early_stopping import StopConfig
+from genprior.recipe.fit import FitConfig
 from genprior.recipe.optimiser import without_foreign
+from genprior.recipe.run import KeepConfig, RunConfig
 from genprior.registry import Registry, installed
 
 __all__ = ["KeepConfig", "Plan", "RunConfig", "upgraded"]
@@ -43,109 +33,6 @@ _OF_TRAINING = (
     "precision", "stop",
 )  # fmt: skip
 """The settings of `run` that training depends on."""
-
-_NOT_GIVEN: Any = None
-
-
-class KeepConfig(BaseModel):
-    """Which checkpoints of a run stay."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-    last: int = Field(2, ge=1)
-    """The newest so many."""
-    every: int | None = Field(None, ge=1)
-    """Also those whose step is a multiple of this; none if not given."""
-
-
-class RunConfig(BaseModel):
-    """Training settings of a row."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-    epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """Passes over the training images instead of `steps`, which become ceil(epochs * images / batch)."""
-    steps: int = Field(default_factory=lambda: _NOT_GIVEN, gt=0, validate_default=True)
-    """Training steps, if `epochs` is not given; each runs every phase that is due."""
-    batch: int = Field(64, gt=0)
-    """Images per step, over all ranks."""
-    labels: Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The number of training images that keep their label, or, below 1, their share; equally many of each class, drawn
-    under the seed. All images keep their label if not given."""
-    labelled_batch: int | None = Field(None, gt=0)
-    """Labelled images per step if `labels` is given, over all ranks; by default `batch`, or all if there are fewer."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
-    """One run for each seed."""
-    shift: int = Field(0, ge=0)
-    """Move each training image by up to this many pixels, across and down, drawn at each step; black margins."""
-    rotate: float = Field(0.0, ge=0, le=180)
-    """Rotate each training image by up to this many degrees, either way, drawn at each step."""
-    zoom: float = Field(0.0, ge=0, lt=1)
-    """Scale each training image by a factor of 1 - zoom to 1 + zoom, drawn at each step."""
-    ema: float | None = Field(None, gt=0, lt=1)
-    """Decay of the averaged weights (and batch statistics) of the generating modules, which then draw the samples."""
-    clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """The largest norm of a module's gradients: longer ones are scaled down, after averaging over ranks and before the
-    optimiser. Recorded gradient norms are those before. No limit if not given."""
-    clip_value: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """The largest absolute value of an entry of a gradient, after `clip_norm`. No limit if not given."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of the forward passes; `auto` is bf16 autocast if the hardware supports it, else fp32."""
-    checkpoint_every: int = Field(1000, gt=0)
-    """Steps between checkpoints."""
-    keep: KeepConfig = KeepConfig()
-    """Which checkpoints stay: the newest `last`, and those at multiples of `every` steps."""
-    on_divergence: Literal["stop", "skip"] = "stop"
-    """After a loss or gradient that is not finite: `stop`, or `skip` the updates of that phase and go on."""
-    stop: StopConfig | None = None
-    """Early stopping; `steps` are then the most that are trained. None if not given."""
-    log_every: int = Field(50, gt=0)
-    """Steps between lines of metrics.jsonl."""
-    sample_every: int = Field(1000, gt=0)
-    """Steps between sample grids."""
-    hooks: dict[str, HookSpec] = {}
-    """Settings of hooks, by their names; hooks that are on by default need not be named."""
-    skip_hook_functions: tuple[str, ...] = ()
-    """Plugins, by the names of their entry points, whose hook functions such as `genprior_step_done` are not called."""
-
-    @field_validator("steps", mode="before")
-    @classmethod
-    def _or_epochs(cls, steps: Any, info: ValidationInfo) -> Any:
-        """Refuse both units of the length of training, and neither; 1 stands for steps that are not known yet."""
-        epochs = info.data.get("epochs", 1)  # it is absent if it is wrong
-        if steps is None and epochs is None:
-            raise ValueError("is missing: give run.steps, or run.epochs, which counts passes over the training images")
-        if steps is not None and info.data.get("epochs") is not None:
-            raise ValueError(f"run.steps = {steps} and run.epochs = {epochs} both say how long to train; leave one out")
-        return 1 if steps is None else steps
-
-    @model_validator(mode="before")
-    @classmethod
-    def _all_hooks_named(cls, table: Any, info: ValidationInfo) -> Any:
-        """Add the hooks that are on by default, and add the name of the hook to each table of settings."""
-        registry = (info.context or {}).get("registry")
-        if registry is None or not isinstance(table, Mapping) or not isinstance(table.get("hooks", {}), Mapping):
-            return table
-        hooks: dict[str, Any] = registry.hooks_by_default()
-        for name, settings in table.get("hooks", {}).items():
-            if isinstance(settings, Mapping) and settings.get("name", name) != name:
-                wrong = ValueError(f"differs from the hook of the table, '{name}'; leave the name out")
-                where = InitErrorDetails(type="value_error", loc=("hooks", name, "name"), input=0, ctx={"error": wrong})
-                raise ValidationError.from_exception_data(cls.__name__, [where])
-            hooks[name] = {**settings, "name": name} if isinstance(settings, Mapping) else settings
-        return {**table, "hooks": hooks}
-
-    @field_serializer("hooks")
-    def _hooks_without_names(self, hooks: dict[str, HookConfig], info: FieldSerializationInfo) -> dict[str, Any]:
-        """Leave out the name of a hook, which is the key of its table."""
-        nulls, defaults = info.exclude_none, info.exclude_defaults
-        return {
-            name: each.model_dump(mode=info.mode, exclude={"name"}, exclude_none=nulls, exclude_defaults=defaults)
-            for name, each in hooks.items()
-        }
-
-    @property
-    def augmentation(self) -> dict[str, Any]:
-        """The augmentation settings, as arguments of the batches."""
-        return {"shift": self.shift, "rotate": self.rotate, "zoom": self.zoom}
 
 
 class Plan(BaseModel):
@@ -166,6 +53,38 @@ class Plan(BaseModel):
     """Optimiser settings: `default`, and those of single modules."""
     model: ModelSpec
     """The model with its parts."""
+
+    @property
+    def fitted_prior(self) -> PartConfig | None:
+        """The settings of the prior that is fitted to codes after training; None if the row has one stage."""
+        fitted: PartConfig | None = dict(self.model).get("fitted_prior")
+        return fitted
+
+    @property
+    def own_run(self) -> RunConfig:
+        """The settings of the training that the row's own run folder holds: of the fit, if there is one."""
+        return self.run if self.fitted_prior is None else self.second_stage().run
+
+    def first_stage(self) -> Plan:
+        """The training of the model alone, which rows with other fitted priors share."""
+        run = self.run.model_copy(update={"fit": None})
+        model = self.model.model_copy(update={"fitted_prior": None})
+        return self.model_copy(update={"label": "first stage", "run": run, "model": model, "scores": ()})
+
+    def second_stage(self) -> Plan:
+        """The fit as a plan: `run` and `optimiser` are those of the fit.
+
+        Raises:
+            PlanError: the row has no fitted prior.
+        """
+        fitted, fit = self.fitted_prior, self.run.fit or FitConfig()
+        if fitted is None:
+            raise PlanError(f"row '{self.label}' has no fitted_prior, so it has no second stage")
+        part = cast(type[FittedPrior], fitted.part)
+        changed = {name: getattr(fit, name) for name in ("batch", "ema", "clip_norm", "clip_value", "precision")}
+        changed |= {"steps": 1 if part.closed_form else fit.steps, "epochs": None, "stop": None}
+        optimiser = {"default": self.optimiser["default"], **fit.optimiser}
+        return self.model_copy(update={"run": self.run.model_copy(update=changed), "optimiser": optimiser})
 
     @model_validator(mode="before")
     @classmethod
@@ -310,6 +229,8 @@ def _under(path: str, other: str) -> bool:
 
 
 def _training_part(table: dict[str, Any], also: tuple[str, ...] = ()) -> dict[str, Any]:
+    model = table.get("model")
+    also = (*also, "fit") if isinstance(model, Mapping) and model.get("fitted_prior") else also
     run = {k: v for k, v in table.get("run", {}).items() if k in _OF_TRAINING or k in also}
     return {key: table.get(key, {}) for key in ("data", "model", "optimiser")} | {"run": run}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -13,7 +14,7 @@ import torch
 
 from genprior.version import __version__
 
-__all__ = ["device_name", "surroundings"]
+__all__ = ["cores", "device_name", "surroundings"]
 
 
 def surroundings(device: torch.device, precision: str) -> dict[str, Any]:
@@ -45,3 +46,8 @@ def device_name(device: torch.device) -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

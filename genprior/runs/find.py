@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from genprior.errors import GenpriorWarning, RunError, did_you_mean, did_you_mean_path
 from genprior.recipe.plan import Plan
 from genprior.runs.folder import RunFolder
+from genprior.runs.jobs import FIRST_STAGES
 from genprior.runs.records import TABLE, Facts, read_json
 from genprior.runs.run import Run, load_run
 
@@ -125,7 +126,7 @@ def look_at(folder: Path, notes: list[str]) -> Run | Pending:
         _ = run.scores  # read now, so that a damaged file is found here
         if run.finished:
             return run
-        trained = f"trained {run.step:,} of {run.plan.run.steps:,} steps"
+        trained = f"trained {run.step:,} of {run.plan.own_run.steps:,} steps"
         state = "trained and not scored" if run.facts["finished"] else trained
         return Pending(run.label, folder, state, run.plan, run.facts)
     except Exception as error:  # a damaged run, or one of a removed plugin, must not hide the others
@@ -152,7 +153,9 @@ def run_folders(path: Path, pattern: str = "**/run.json") -> list[Path]:
         place = orders[home].get(label, len(orders[home]))
         return str(home), place, label, f"{folder.name.removeprefix('seed-'):0>9}"
 
-    return sorted({found.parent for found in path.glob(pattern)}, key=order)
+    found = {each.parent for each in path.glob(pattern)}
+    # First stages that are no row of a recipe are in a hidden folder.
+    return sorted((each for each in found if FIRST_STAGES not in each.relative_to(path).parts), key=order)
 
 
 def _rows_of(home: Path) -> list[str]:

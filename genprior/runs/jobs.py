@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from genprior.errors import RunError
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
+from genprior.runs.folder import RunFolder
+from genprior.storage.cache import content_hash
 
-__all__ = ["Job", "default_folder", "home_of", "jobs_of"]
+__all__ = ["FIRST_STAGES", "Job", "default_folder", "home_of", "jobs_of", "with_first_stages"]
+
+FIRST_STAGES = ".first-stages"
+"""The folder, beside those of the rows, of first stages that are no row of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,8 @@ class Job:
     plan: Plan
     seed: int
     folder: Path
+    first: Path | None = None
+    """The run folder of the first stage, for a row with a fitted prior; None for other rows."""
 
     @property
     def name(self) -> str:
@@ -65,8 +73,39 @@ def jobs_of(recipe: Recipe, out: Path) -> list[Job]:
     """Every row under every seed, in `<out>/<row>/seed-<k>`; seeds outermost, so that a table fills evenly."""
     seeds = sorted({seed for plan in recipe.plans for seed in plan.run.seeds})
     return [
-        Job(plan, seed, out / plan.label / f"seed-{seed}")
+        Job(plan, seed, out / plan.label / f"seed-{seed}", _first_of(plan, seed, recipe, out))
         for seed in seeds
         for plan in recipe.plans
         if seed in plan.run.seeds
     ]
+
+
+def with_first_stages(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, and before them the first stages that unfinished ones build on, each once.
+
+    A row of the recipe that is the first stage of others comes before them too.
+    """
+    needed: dict[Path, Job] = {}
+    for job in jobs:
+        if job.first is not None and job.first not in needed and not RunFolder(job.folder).finished(job.plan):
+            needed[job.first] = Job(job.plan.first_stage(), job.seed, job.first)
+    own = {job.folder: job for job in jobs}
+    first = [own.get(folder, job) for folder, job in needed.items()]
+    return [*first, *(job for job in jobs if job.folder not in needed)]
+
+
+def _first_of(plan: Plan, seed: int, recipe: Recipe, out: Path) -> Path | None:
+    """The run folder of a row's first stage: of a row that is nothing else, or one below `.first-stages`."""
+    if plan.fitted_prior is None:
+        return None
+    first = plan.first_stage()
+    table = first.as_table()
+    for row in recipe.plans:
+        if row.fitted_prior is None and seed in row.run.seeds and not row.differences(table):
+            return out / row.label / f"seed-{seed}"
+    for folder in sorted(out.glob(f"*/seed-{seed}")):
+        files = RunFolder(folder)
+        with contextlib.suppress(RunError):
+            if files.fact("finished") and not files.differences(first):
+                return folder
+    return out / FIRST_STAGES / content_hash(*first.differences({})) / f"seed-{seed}"

@@ -63,6 +63,12 @@ def lengthen(jobs: Sequence[Job], out: Path, *, last_good: bool = False) -> None
 
 def _reasons_against(files: RunFolder, plan: Plan, steps: int) -> Iterator[str]:
     """Why a run is not the beginning of one of another number of steps."""
+    if plan.fitted_prior is not None:
+        yield (
+            f"prior '{plan.fitted_prior.name}' is fitted to the codes of a model of {plan.run.steps:,} steps, and a "
+            "longer training has other codes"
+        )
+        return
     saved = files.read_checkpoint()
     if saved is None:
         if files.fact("finished"):

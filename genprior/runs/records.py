@@ -38,6 +38,16 @@ T = TypeVar("T")
 _EXACT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
+@with_config(ConfigDict(strict=True, extra="allow"))
+class FirstStage(TypedDict):
+    """The first stage of a run with a fitted prior, in its run.json."""
+
+    folder: str
+    weights: str
+    seconds: float
+    parameters: NotRequired[dict[str, int]]
+
+
 @with_config(_EXACT)
 class Facts(TypedDict):
     """The content of `run.json`; keys that an older version did not write may be absent."""
@@ -64,6 +74,7 @@ class Facts(TypedDict):
     best_value: NotRequired[float | None]
     best_of: NotRequired[str]
     hook_failures: NotRequired[dict[str, int]]
+    first_stage: NotRequired[FirstStage]
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
 
 from genprior.data.batches import DeviceData
+from genprior.data.codes import CodeBatches
 from genprior.data.images import as_trained
 from genprior.engine.build import build_model
 from genprior.engine.clip import Clipping
@@ -25,7 +27,7 @@ from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
 from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
-from genprior.parts import Batch, ImageSet, Model
+from genprior.parts import Batch, Codes, DataInfo, ImageSet, Model, Phase
 from genprior.randomness import reseed, seeded
 from genprior.recipe.length import with_steps
 from genprior.recipe.plan import Plan
@@ -35,7 +37,20 @@ from genprior.runs.embedded import embedded_captions
 from genprior.runs.folder import RunFolder
 from genprior.runs.listeners import Listeners
 
-__all__ = ["RowTraining"]
+__all__ = ["RowTraining", "Stage"]
+
+
+class Stage(NamedTuple):
+    """What a run trains, and on what."""
+
+    data: DeviceData | CodeBatches
+    """The batches of its steps."""
+    modules: dict[str, nn.Module]
+    """The modules, by the names that phases have for them."""
+    phases: tuple[Phase, ...]
+    """The phases of a step."""
+    averaged: dict[str, nn.Module]
+    """The modules whose weights `run.ema` averages, by their names in the model."""
 
 
 class RowTraining:
@@ -72,6 +87,11 @@ class RowTraining:
         self._splits = {} if splits is None else splits
 
     @property
+    def info(self) -> DataInfo:
+        """The form of the training data, once it is prepared."""
+        return self._info
+
+    @property
     def named(self) -> str:
         """The row, and the seed if there are several, for warnings."""
         return f"row '{self.plan.label}'" + (f", seed {self.seed}" if len(self.plan.run.seeds) > 1 else "")
@@ -88,10 +108,10 @@ class RowTraining:
         train, dataset = self.images("train"), plan.data.make()
         self._info = as_trained(dataset, plan.run.labels, train)
         self.model: Model = build_model(plan.model, self._info, self.seed)
-        self.data = DeviceData(
+        images = DeviceData(
             train,
             self._device,
-            batch=plan.run.batch,
+            batch=self._image_batch,
             seed=self.seed,
             **plan.run.augmentation,
             channels_last=True,
@@ -104,18 +124,14 @@ class RowTraining:
         )
         self.model.to(self._device)
         self.model.to(memory_format=torch.channels_last)
-        with seeded(self.seed, "begin"):
-            self.model.begin(self.data.draw)
-        self.modules = dict(self.model.named_children())
+        stage = self._stage(images)
+        self.data, self.modules, self.phases = stage.data, stage.modules, stage.phases
         trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
-        plan.check_optimisers(self.modules, trained)
+        self._check_optimisers(trained)
         self._optimising = Optimisers({name: plan.optimiser_of(name) for name in trained}, trained, plan.run.steps)
         self.optimisers = self._optimising.of
-        # A prior that borrows a module uses it to draw codes.
-        roles = dict.fromkeys((*self.model.generating, *getattr(self.modules.get("prior"), "borrows", ())))
-        generating = {name: self.modules[name] for name in roles if name in self.modules}
-        self.average = AveragedWeights(generating, plan.run.ema) if plan.run.ema is not None else None
-        plan.check_averages(roles, self._optimising.evaluation_weights())
+        self.average = AveragedWeights(stage.averaged, plan.run.ema) if plan.run.ema is not None else None
+        plan.check_averages(stage.averaged, self._optimising.evaluation_weights())
         self._listeners = Listeners(plan, self._registry)
         skip = plan.run.on_divergence == "skip"
         kept = [buffer for part in (self.model, *self.modules.values()) for buffer in part.buffers(recurse=False)]
@@ -123,10 +139,26 @@ class RowTraining:
         self.recorder = Recorder(latest=skip)
         self._state = TrainingState(self.model, self._optimising, self.average, self.recorder, self.guard)
         self._clipping = Clipping(plan.run.clip_norm, plan.run.clip_value)
-        self.phases = self.model.phases()
         dtype = choose_precision(plan.run.precision, self._device)
         self.precision = str(dtype).removeprefix("torch.")
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+    @property
+    def _image_batch(self) -> int:
+        return self.plan.run.batch
+
+    def _stage(self, images: DeviceData) -> Stage:
+        """Initialise the model from the training images; all of it is trained."""
+        with seeded(self.seed, "begin"):
+            self.model.begin(images.draw)
+        modules = dict(self.model.named_children())
+        # A prior that borrows a module uses it to draw codes.
+        roles = dict.fromkeys((*self.model.generating, *getattr(modules.get("prior"), "borrows", ())))
+        averaged = {name: modules[name] for name in roles if name in modules}
+        return Stage(images, modules, self.model.phases(), averaged)
+
+    def _check_optimisers(self, trained: Iterable[str]) -> None:
+        self.plan.check_optimisers(self.modules, trained)
 
     def images(self, split: str) -> ImageSet:
         """A split of the data set, read once."""
@@ -166,13 +198,15 @@ class RowTraining:
         if self.guard.stopped:
             self.recorder.check(self.plan.label, self._explained)
 
-    def _begin(self, step: int) -> Batch:
+    def _begin(self, step: int) -> Batch | Codes:
         """Seed the step, and return its batch, which knows the step and its share of the run."""
         reseed(self.seed, "step", step, rank())
         batch = self.data.batch(step)
         # Filled on the device: a copy from the host would wait for it.
         done = torch.full((), step, dtype=torch.int64, device=self._device)
         share = torch.full((), step / self.plan.run.steps, dtype=torch.float32, device=self._device)
+        if isinstance(batch, Codes):
+            return batch._replace(step=done, share=share)
         labelled = None if batch.labelled is None else batch.labelled._replace(step=done, share=share)
         return batch._replace(labelled=labelled, step=done, share=share)
 

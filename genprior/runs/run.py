@@ -28,7 +28,7 @@ from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.pictures_given import plain_label
-from genprior.runs.records import Facts
+from genprior.runs.records import Facts, FirstStage
 from genprior.runs.trained_model import TrainedModel
 from genprior.scoring.measure import absent_numbers
 from genprior.storage.checkpoint import Checkpoint
@@ -107,13 +107,18 @@ class Run(TrainedModel):
         return max(self.facts["step"], int(self.metrics[-1]["step"]) if self.metrics else 0)
 
     @property
+    def first_stage(self) -> FirstStage | None:
+        """The first stage of a run with a fitted prior: its `folder` from here, `weights` (a hash) and `seconds`."""
+        return self.facts.get("first_stage")
+
+    @property
     def stopped_early(self) -> str:
         """Where early stopping ended the run, such as `step 120 of 400, best at step 60`; empty if it did not."""
         stopped = self.facts.get("stopped_step")
         if stopped is None:
             return ""
         best = self.facts.get("best_step")
-        return f"step {stopped:,} of {self.plan.run.steps:,}" + (f", best at step {best:,}" if best else "")
+        return f"step {stopped:,} of {self.plan.own_run.steps:,}" + (f", best at step {best:,}" if best else "")
 
     @property
     def checkpoint(self) -> Path | None:
@@ -137,7 +142,10 @@ class Run(TrainedModel):
         with naming_parts(self.label):
             model = build_model(self.plan.model, info, self.seed)
         try:
-            model.load_state_dict({**saved.under("model"), **saved.under("average"), **saved.under("evaluation")})
+            # The optimisers of a fit have the fitted prior's modules.
+            place = "" if self.plan.fitted_prior is None else "fitted_prior."
+            evaluated = {f"{place}{name}": tensor for name, tensor in saved.under("evaluation").items()}
+            model.load_state_dict({**saved.under("model"), **saved.under("average"), **evaluated})
         except RuntimeError as error:
             raise CheckpointError(
                 f"the checkpoint {self.checkpoint} does not fit recipe.toml: {in_a_sentence(str(error)[:500])}. "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from genprior.engine.ranks import rank
+from genprior.engine.state import same
 from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, PartFailed, RunError
 from genprior.parts import ImageSet, Score
 from genprior.recipe.plan import KeepConfig, Plan
@@ -25,7 +24,7 @@ from genprior.runs.clock import Clock
 from genprior.runs.divergence import warn_of_damaged, warn_of_skipped
 from genprior.runs.early_stopping import EarlyStopping, is_measurement
 from genprior.runs.embedder_file import embedder_hash
-from genprior.runs.environment import surroundings
+from genprior.runs.environment import cores, surroundings
 from genprior.runs.part_errors import naming_parts, part_failed
 from genprior.runs.row_training import RowTraining
 from genprior.scoring.context import SampleContext
@@ -68,6 +67,8 @@ class Trainer(RowTraining):
         super().__init__(plan, seed, folder, device=device, registry=registry, splits=splits)
         self.seconds = 0.0
         self.metrics: list[dict[str, Any]] = []
+        self.row = self.plan
+        """The row as run folders hold it; `plan` is what this run trains, which in a second stage is the fit."""
         self._stop = stop
         self._progress = progress
         self._last_good = last_good
@@ -95,8 +96,8 @@ class Trainer(RowTraining):
             PartFailed: a part or a hook raised an exception; the message names it and its plugin.
         """
         with naming_parts(self.plan.label, self._registry), self._files.locked(), self._same_threads():
-            self._files.claim(self.plan)
-            finished = self._files.finished(self.plan)
+            self._files.claim(self.row)
+            finished = self._files.finished(self.row)
             if finished and not self._files.lacks_embedder:
                 return self._files.scores()
             self.prepare()
@@ -106,7 +107,7 @@ class Trainer(RowTraining):
                 self._write_embedder()
                 return self._files.scores()
             self._resume()
-            self._files.write_recipe(self.plan)  # before all other files, without which they are of no run
+            self._files.write_recipe(self.row)  # before all other files, without which they are of no run
             self._write_embedder()
             self._files.write_facts(self._facts(finished=False))
             if self.data.labelled is not None:
@@ -154,7 +155,7 @@ class Trainer(RowTraining):
         except RunError:  # training writes a damaged run.json anew
             facts = None
         threads = facts.get("hardware", {}).get("threads") if facts is not None else None
-        if self._device.type == "cpu" and type(threads) is int and 1 <= threads <= max(_cores(), before):
+        if self._device.type == "cpu" and type(threads) is int and 1 <= threads <= max(cores(), before):
             torch.set_num_threads(threads)
         try:
             yield
@@ -202,12 +203,12 @@ class Trainer(RowTraining):
         path = self._files.write_checkpoint(self.step, self._state.tensors(), self._checkpoint_facts(), KeepConfig())
         saved = self._state.restore(path, self._device)
         after = self._state.tensors()
-        kept = {name for name, tensor in before.items() if name in after and _same(tensor, after[name])}
+        kept = {name for name, tensor in before.items() if name in after and same(tensor, after[name])}
         return path, [*(name for name in before if name not in kept), *(k for k in facts if saved.facts[k] != facts[k])]
 
     def _train(self, until: int) -> None:
         run = self.plan.run
-        self.model.train()
+        self._training_mode()
         first, shown = self.step, 0.0
         clock = Clock(self.seconds)
         recorded = max((line["step"] for line in self.metrics if not is_measurement(line)), default=0)
@@ -333,18 +334,11 @@ class Trainer(RowTraining):
             **({} if self._data_hash is None else {"data_hash": self._data_hash}),
             **({} if self.model.embedder is None else {"embedder": embedder_hash(self.model.embedder.state())}),
             **surroundings(self._device, self.precision),
+            **self._facts_of_stage(),
         }
 
+    def _training_mode(self) -> None:
+        self.model.train()
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal, NaN included."""
-    return (
-        one.shape == other.shape
-        and one.dtype == other.dtype
-        and bool(((one == other) | ((one != one) & (other != other))).all())
-    )
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def _facts_of_stage(self) -> dict[str, Any]:
+        return {}

@@ -90,7 +90,8 @@ class Pictures(Hook):
         cluster and some of its test images.
         """
         folder, test, shown = run.folder / "samples", run.images("test"), self.config.samples // 2
-        draw_curves(run.metrics, folder / "curves.png")
+        if any(line.keys() - {"step", "seconds"} for line in run.metrics):  # a fit in closed form has no losses
+            draw_curves(run.metrics, folder / "curves.png")
         some = test.take(slice(shown))
         with evaluating(run.model), seeded(run.seed, "reconstruct"):
             x_rec = run.model.reconstruct(as_batch(run.model, some, next(run.model.parameters()).device))

@@ -45,7 +45,7 @@ class CodeInference(Inference):
         model = self._model
         z, log_posterior = draw_with_density(self._q, samples)
         log_likelihood = self._log_likelihood(z)
-        log_prior = model.prior.log_prob(z, repeated(self._asked, samples))
+        log_prior = model.code_prior.log_prob(z, repeated(self._asked, samples))
         shape = (samples, len(self._x))
         return Draws(z.view(*shape, -1), log_likelihood.view(shape), log_prior.view(shape), log_posterior.view(shape))
 

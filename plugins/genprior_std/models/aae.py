@@ -56,6 +56,8 @@ class AdversarialAutoencoder(SingleCodeModel):
         """d, the width of a code."""
         prior: genprior.PriorSpec
         """p(z); with A, a learned one."""
+        fitted_prior: genprior.FittedPriorSpec | None = None
+        """A prior that is fitted to the codes after training, and then draws new codes in the place of `prior`."""
         encoder: genprior.EncoderSpec
         """q(z | x)."""
         decoder: genprior.DecoderSpec

@@ -57,6 +57,8 @@ class NestedCrpAutoencoder(LatentModel):
         """d, the width of a code."""
         prior: genprior.PriorSpec
         """The tree; only `nested_crp` is possible."""
+        fitted_prior: genprior.FittedPriorSpec | None = None
+        """A prior that is fitted to the codes after training, and then draws new codes in the place of `prior`."""
         encoder: genprior.EncoderSpec
         """q(z | x), a Gaussian: posterior = "gaussian"."""
         decoder: genprior.DecoderSpec

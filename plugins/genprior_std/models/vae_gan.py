@@ -68,6 +68,8 @@ class VaeGan(SingleCodeModel):
         """d, the width of a code."""
         prior: genprior.PriorSpec
         """p(z), a prior with a density."""
+        fitted_prior: genprior.FittedPriorSpec | None = None
+        """A prior that is fitted to the codes after training, and then draws new codes in the place of `prior`."""
         encoder: genprior.EncoderSpec
         """q(z | x), an encoder with a density: posterior = "gaussian"."""
         decoder: genprior.DecoderSpec

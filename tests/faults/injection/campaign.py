@@ -224,6 +224,17 @@ class Campaign:
     # What follows
     # ----------------------------------------------------------------------------------------------------------------
 
+    def _changed(self, scenario: Scenario) -> list[str]:
+        """The files that differ from those of the undisturbed command.
+
+        Workers whose parent is killed write a checkpoint at the step that they have reached, and `run.keep` keeps it.
+        """
+        known, now = self.undisturbed(scenario).result, contents(self.home)
+        changed = differences(known, now)
+        return [
+            each for each in changed if not (scenario.separate and each not in known and "/checkpoints/step-" in each)
+        ]
+
     def _judge(self, scenario: Scenario, fault: str, what: str, ended: process.Ended, steps: list[int]) -> None:
         """Look at what a fault left, give the command again, and count what is wrong."""
         known, tally = self.undisturbed(scenario), self.tallies[fault]
@@ -250,7 +261,7 @@ class Campaign:
             tally.tracebacks += again.traceback
             tally.wrong_loads += 1
             wrong(f"the command given again ends with {again.code}: {again.output.strip()[-300:]}")
-        elif changed := differences(known.result, contents(self.home)):
+        elif changed := self._changed(scenario):
             tally.wrong_loads += 1
             wrong(f"another result: {', '.join(changed)}")
         left = temporary(self.home)

@@ -1,0 +1,228 @@
+"""The second stage of a row with a fitted prior: the prior is fitted to the codes of the training images.
+
+The first stage is a run like any other, in a folder of its own, which several rows can share. The second one starts
+from its weights for evaluation, which it freezes, and keeps them in its own checkpoints, so that its run folder is
+complete.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genprior.data.batches import DeviceData
+from genprior.data.codes import CodeBatches
+from genprior.engine.fit import begin_fit, fitted_modules
+from genprior.engine.ranks import rank, world
+from genprior.engine.sampling import CHUNK, evaluating
+from genprior.errors import PlanError, RunError
+from genprior.parts import Codes, FittedPrior, ImageSet
+from genprior.randomness import seeded
+from genprior.recipe.fit import FitConfig
+from genprior.recipe.length import with_steps
+from genprior.recipe.plan import Plan
+from genprior.registry import Registry
+from genprior.runs.folder import RunFolder
+from genprior.runs.jobs import Job
+from genprior.runs.records import FirstStage
+from genprior.runs.row_training import Stage
+from genprior.runs.run import Run
+from genprior.runs.trainer import Trainer
+from genprior.storage.cache import content_hash
+
+__all__ = ["SecondStage", "trainer_of"]
+
+REHEARSED = 2_000
+"""The most codes of a rehearsal."""
+
+
+class SecondStage(Trainer):
+    """Fits a prior to the codes of a trained model, in a run folder of its own; see `Trainer`."""
+
+    def __init__(self, plan: Plan, seed: int, folder: Path, *, first: Path | None, **options: Any) -> None:
+        """Set what to fit, to the codes of which model, and where.
+
+        Args:
+            plan: the resolved row, with a `fitted_prior`.
+            seed: the run's seed.
+            folder: the run's folder.
+            first: the run folder of the first stage; None rehearses the fit on an untrained model.
+            options: see `Trainer`.
+        """
+        super().__init__(plan.second_stage(), seed, folder, **options)
+        self.row = with_steps(plan)
+        self._first = first
+        self._of_first: FirstStage | None = None
+
+    @property
+    def fitted(self) -> FittedPrior:
+        """The prior that is fitted, a module of the model.
+
+        Raises:
+            PlanError: the model has none.
+        """
+        fitted = self.model.part_for("fitted_prior")
+        if not isinstance(fitted, FittedPrior):
+            raise PlanError(f"model '{self.model.name}' did not make its fitted_prior; build.parts makes it")
+        return fitted
+
+    @property
+    def _image_batch(self) -> int:
+        return 1  # images are encoded, and no batches of them drawn
+
+    def check_batch(self, fit: FitConfig) -> None:
+        """Refuse batches of a fit that are larger than the number of codes; a step on a few codes does not find this.
+
+        Raises:
+            PlanError: says how many codes there are.
+        """
+        n = fit.draws * len(self.images("train").labels)
+        if fit.batch > n and self.fitted.phases():
+            raise PlanError(
+                f"run.fit.batch = {fit.batch} is more than the {n} codes of the training images; choose a smaller "
+                "batch, or more run.fit.draws"
+            )
+
+    def _stage(self, images: DeviceData) -> Stage:
+        """Take the weights of the first stage, and encode the training images."""
+        if self._first is not None:
+            self._take_first(self._first)
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        fitted = self.fitted.requires_grad_(True)
+        codes = self._codes(images)
+        begin_fit(fitted, codes, self.seed)
+        batch = self.plan.run.batch if fitted.phases() else len(codes.z)
+        data = CodeBatches(codes, batch=batch, seed=self.seed, rank=rank(), world=world())
+        return Stage(data, fitted_modules(fitted), fitted.phases(), {"fitted_prior": fitted})
+
+    def _take_first(self, folder: Path) -> None:
+        """Load the weights for evaluation of the first stage.
+
+        Raises:
+            RunError: it is not finished, of another recipe, or not the one with which the fit began.
+        """
+        files, plan = RunFolder(folder, self._registry), with_steps(self.row.first_stage())
+        facts = files.facts()
+        done = (
+            "has not begun" if facts is None else f"is trained to step {files.checkpoint_step:,} of {plan.run.steps:,}"
+        )
+        if facts is None or not facts["finished"]:
+            raise RunError(
+                f"the first stage of row '{self.row.label}', {folder}, {done}, and a prior is fitted to the codes of a "
+                "trained model. Train the recipe, which trains the first stage too"
+            )
+        if changed := files.differences(plan):
+            listed = "; ".join(changed)
+            raise RunError(f"the first stage of row '{self.row.label}', {folder}, is of another recipe: {listed}")
+        weights = Run(folder, files.plan(), facts).model.state_dict()
+        found = content_hash(weights)
+        before: FirstStage | None = self._files.fact("first_stage")
+        was = found if before is None else before["weights"]
+        if found != was:
+            raise RunError(
+                f"the first stage of {self._files.path} has changed since the fit began: its weights had the hash "
+                f"{was}, and those in {folder} have {found}. Nothing was changed. Restore them, or give another --out."
+            )
+        lacking = self.model.load_state_dict(weights, strict=False)
+        wrong = [name for name in lacking.missing_keys if not name.startswith("fitted_prior.")]
+        if wrong or lacking.unexpected_keys:
+            raise RunError(
+                f"the first stage {folder} does not fit the model: {', '.join([*wrong, *lacking.unexpected_keys])}"
+            )
+        self._of_first = {
+            "folder": os.path.relpath(folder, self._files.path),
+            "weights": found,
+            "seconds": facts["seconds"],
+            "parameters": facts.get("parameters", {}),
+        }
+
+    def _codes(self, images: DeviceData) -> Codes:
+        """Draw the codes of all training images, or of some in a rehearsal, under the seed.
+
+        Raises:
+            PlanError: the model has no codes, or the prior needs more of them than there are.
+        """
+        fit = self.row.run.fit
+        draws = 1 if fit is None else fit.draws
+        self.fitted.check_codes(draws * len(images))
+        z: list[Tensor] = []
+        asked: list[Tensor] = []
+        with evaluating(self.model):
+            for draw in range(draws):
+                for number, batch in enumerate(_seeded_batches(images, self.seed, draw)):
+                    if self._first is None and number * CHUNK >= self._rehearsed(len(images)):
+                        break
+                    codes = self.model.draw_posterior(batch)
+                    if codes is None:
+                        raise PlanError(
+                            f"model '{self.model.name}' has no codes of images, so no prior can be fitted to them; "
+                            "leave fitted_prior out, or use a model with an encoder"
+                        )
+                    z.append(codes.z.float())
+                    asked.append(codes.asked.float())
+        found = Codes(torch.cat(z), torch.cat(asked))
+        if not bool(found.z.isfinite().all()):
+            raise RunError(f"the first stage of row '{self.row.label}' gives codes that are not finite")
+        return found
+
+    def _rehearsed(self, images: int) -> int:
+        """How many codes a rehearsal needs: some, or all if some are too few for the prior."""
+        try:
+            self.fitted.check_codes(min(images, REHEARSED))
+        except PlanError:
+            return images
+        return min(images, REHEARSED)
+
+    def _check_optimisers(self, trained: Iterable[str]) -> None:
+        """Refuse settings of a module that the fitted prior does not have."""
+        known = list(trained)
+        for name in self.row.run.fit.optimiser if self.row.run.fit is not None else ():
+            if name not in ("default", *known):
+                raise PlanError(
+                    f"run.fit.optimiser.{name} is not a module of fitted_prior '{self.fitted.name}'. "
+                    f"Possible: {', '.join(['default', *known])}"
+                )
+
+    def _training_mode(self) -> None:
+        self.model.eval()
+        self.fitted.train()
+
+    def _facts_of_stage(self) -> dict[str, Any]:
+        return {} if self._of_first is None else {"first_stage": self._of_first}
+
+
+def _seeded_batches(images: DeviceData, seed: int, draw: int) -> Any:
+    """The training images in order; what is drawn from each batch depends on its number and that of the draw."""
+    for number, batch in enumerate(images.in_order(CHUNK)):
+        with seeded(seed, "codes", draw, number):
+            yield batch
+
+
+def trainer_of(
+    job: Job,
+    *,
+    device: str = "auto",
+    registry: Registry | None = None,
+    splits: dict[str, ImageSet] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, float], None] = lambda step, rate: None,
+    last_good: bool = False,
+) -> Trainer:
+    """The trainer of a job: of its second stage, if it builds on a first one; see `Trainer` for the arguments."""
+    options: dict[str, Any] = {
+        "device": device,
+        "registry": registry,
+        "splits": splits,
+        "stop": stop,
+        "progress": progress,
+        "last_good": last_good,
+    }
+    if job.plan.fitted_prior is None:
+        return Trainer(job.plan, job.seed, job.folder, **options)
+    return SecondStage(job.plan, job.seed, job.folder, first=job.first, **options)
