@@ -84,7 +84,6 @@ class AdversarialAutoencoder(SingleCodeModel):
         """Weight of L_rec in the encoder's and the decoder's step, lambda in Algorithm 1."""
         info_weight: float = Field(1.0, ge=0)
         """Weight of E[-log Q(s | dec(z_c))], the negative of InfoGAN's bound on I(s; dec(z_c))."""
-
         info_from: Literal["new", "real", "both"] = "new"
         """Which images Q learns from: x_new, or real ones with their own condition, -log Q(s | x), as in AC-GAN."""
 

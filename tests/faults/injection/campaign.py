@@ -237,7 +237,7 @@ class Campaign:
 
     def _judge(self, scenario: Scenario, fault: str, what: str, ended: process.Ended, steps: list[int]) -> None:
         """Look at what a fault left, give the command again, and count what is wrong."""
-        known, tally = self.undisturbed(scenario), self.tallies[fault]
+        tally = self.tallies[fault]
         tally.injections += 1
         tally.noticed += ended.code != 0
 
