@@ -66,7 +66,7 @@ def _names(registry: Any) -> dict[str, Any]:
     kinds: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     figures: dict[str, list[str]] = {}
     for part in registry.all():
-        kinds[part.kind][part.name] = " ".join((part.__doc__ or "").strip().partition("\n")[0].split())
+        kinds[part.kind][part.name] = " ".join(part.summary().split())
         if issubclass(part, KINDS["figure"]):
             figures[part.name] = [each.recipe for each in part.recipes]
     return {"kinds": kinds, "figures": figures}

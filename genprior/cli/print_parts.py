@@ -40,7 +40,7 @@ def print_parts(registry: Any, kind: str | None, *, verbose: bool = False, disab
             origin = registry.origin(part)
             where = f"{origin.plugin} ({origin.distribution})"
             kind_cell, name_cell = Text("" if place else kind_name, style="cyan"), Text(part.name, style="bold")
-            grid.add_row(kind_cell, name_cell, where, _summary(part))
+            grid.add_row(kind_cell, name_cell, where, part.summary())
         grid.add_section()
     out.print(grid)
     for broken in registry.broken:
@@ -72,10 +72,6 @@ def _check_kind(registry: Any, kind: str | None) -> None:
     raise PluginError(f"{text}{did_you_mean(kind, KINDS)}")
 
 
-def _summary(part: Any) -> str:
-    return (part.__doc__ or "").strip().partition("\n")[0]
-
-
 def print_part(registry: Any, kind: str, name: str) -> None:
     """Print the settings of a part: types, defaults and meanings.
 
@@ -85,7 +81,7 @@ def print_part(registry: Any, kind: str, name: str) -> None:
     _check_kind(registry, kind)
     part = registry.find(kind, name)
     out = console()
-    out.print(Text.assemble((f"{kind} '{name}'", "bold"), f" of {registry.origin(part)}: {_summary(part)}"))
+    out.print(Text.assemble((f"{kind} '{name}'", "bold"), f" of {registry.origin(part)}: {part.summary()}"))
     if part.borrows:
         out.print(Text(f"borrows: {', '.join(part.borrows)}"))
     settings = settings_of(part.Config)

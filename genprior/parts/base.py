@@ -162,6 +162,11 @@ class Part:
             cls.Config = own
 
     @classmethod
+    def summary(cls) -> str:
+        """What the part is, in a line for lists: the first one of its docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    @classmethod
     def upgrade(cls, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
         """Convert a resolved row of an older version to this version; by default the row is returned unchanged.
 

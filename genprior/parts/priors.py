@@ -81,6 +81,11 @@ class FittedPrior(Prior):
     sized_by_codes: ClassVar[tuple[str, ...]] = ()
     """Buffers whose shape depends on the codes; they take the shape that they have in a checkpoint."""
 
+    @classmethod
+    def summary(cls) -> str:
+        """What it is, and that it can be fitted to codes."""
+        return f"{super().summary()} {'Also fitted' if cls.joint else 'Fitted'} to codes after training."
+
     def check_codes(self, n: int) -> None:
         """Refuse to be fitted to n codes, before training; by default any number will do.
 

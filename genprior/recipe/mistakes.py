@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, WithJsonSchema
 
 from genprior.errors import RecipeError, did_you_mean, what_is_wrong
-from genprior.parts import OptimiserConfig, ScheduleConfig
+from genprior.parts import Model, Optimiser, PartConfig, Schedule
 from genprior.recipe.optimiser import having
 from genprior.recipe.plan import Plan
 from genprior.recipe.toml_lines import Path
@@ -22,6 +22,8 @@ __all__ = ["MOST", "Mistake", "explained", "explained_settings", "report"]
 
 MOST = 200
 """Mistakes that are listed; a file that is no recipe may have any number."""
+_NAMING_OTHERS = (Optimiser.kind, Schedule.kind, Model.kind)
+"""Kinds of parts of which a message about a setting that one lacks names those that have it."""
 _LONGEST = 200
 """Characters of a value in a message."""
 
@@ -101,8 +103,8 @@ def _given(error: Any) -> str:
 
 
 def _others_having(owner: type[BaseModel] | None, key: str, registry: Registry) -> list[str]:
-    """The name of an optimiser or schedule, and those of its kind that have a setting which it lacks; else nothing."""
-    if owner is None or not issubclass(owner, OptimiserConfig | ScheduleConfig):
+    """The name of an optimiser, schedule or model, and those of its kind that have a setting which it lacks."""
+    if owner is None or not issubclass(owner, PartConfig) or owner.part.kind not in _NAMING_OTHERS:
         return []
     others = having(key, owner.part.kind, registry)
     return [owner.part.name, *others] if others else []

@@ -211,6 +211,17 @@ def test_bad_input_is_refused_before_training(tmp_path: Path) -> None:
         genprior.train(recipe(model=aae(prior='{ name = "bag" }'), rows=["AAE"]), out=tmp_path)
 
 
+def test_a_model_without_codes_names_those_that_have_some() -> None:
+    tables = tomllib.loads(RECIPE % aae())
+    tables["model"] = {"name": "gan", "fitted_prior": {"name": "bag"}}
+    with pytest.raises(RecipeError, match="'gan' has no setting 'fitted_prior', which would have no effect; it is a set"):
+        genprior.make_recipe({**tables, "row": [{"label": "GAN", "changes": []}]})
+
+
+def test_lists_of_parts_say_which_priors_are_fitted() -> None:
+    assert Bag.summary() == "Draws the codes of training images with a little noise. Fitted to codes after training."
+
+
 def test_a_fitted_row_is_not_lengthened(tmp_path: Path) -> None:
     wanted = recipe(rows=["bag"])
     train(wanted, tmp_path)
