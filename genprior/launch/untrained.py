@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from genprior.parts import Batch, Model, Objectives, Part, Phase
+from genprior.parts import Batch, Objectives, Part, Phase
 from genprior.registry import Registry, installed
 from genprior.runs.row_training import RowTraining
 
@@ -65,6 +65,8 @@ class Trained:
         further.
         """
         model, texts = trainer.model, []
+        if not trainer.phases:  # the fit of a prior in closed form
+            return texts
         for role, module in model.named_children():
             named = dict(module.named_parameters(role))
             trainable = {name: each for name, each in named.items() if each.requires_grad and each.numel()}
@@ -74,7 +76,7 @@ class Trained:
             every = len(missing) == len(trainable)
             used = list(missing) if every else [name for name, each in missing.items() if self._uses(trainer, each)]
             if used:
-                texts.append(_warning(model, role, module, used, every, registry or installed()))
+                texts.append(_warning(trainer, role, module, used, every, registry or installed()))
         return texts
 
     def _uses(self, trainer: RowTraining, parameter: nn.Parameter) -> bool:
@@ -98,7 +100,10 @@ class Trained:
                 parameter.copy_(before)
 
 
-def _warning(model: Model, role: str, module: nn.Module, missing: list[str], every: bool, registry: Registry) -> str:
+def _warning(
+    trainer: RowTraining, role: str, module: nn.Module, missing: list[str], every: bool, registry: Registry
+) -> str:
+    model = trainer.model
     if isinstance(module, Part):
         origin = f" of {registry.origin(type(module))}" if registry.offers(type(module)) else ""
         named = f"{module.kind} '{module.name}'{origin}"
@@ -106,7 +111,7 @@ def _warning(model: Model, role: str, module: nn.Module, missing: list[str], eve
     else:
         named, remedy = f"module '{role}' of model '{model.name}'", "let a loss of the model reach them"
     shown = ", ".join(missing[:SHOWN]) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
-    phases = ", ".join(f"'{phase.name}'" for phase in model.phases())
+    phases = ", ".join(f"'{phase.name}'" for phase in trainer.phases)
     learns = "learns nothing" if every else "does not learn all that it could"
     return (
         f"{named} {learns} here: no phase of model '{model.name}' ({phases}) trains {shown}, which would keep the "
