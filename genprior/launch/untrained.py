@@ -64,9 +64,9 @@ class Trained:
         alone, are no fault. A module of which nothing is trained is told of in any case. The row is not to be trained
         further.
         """
-        model, texts = trainer.model, []
         if not trainer.phases:  # the fit of a prior in closed form
-            return texts
+            return []
+        model, texts = trainer.model, []
         for role, module in model.named_children():
             named = dict(module.named_parameters(role))
             trainable = {name: each for name, each in named.items() if each.requires_grad and each.numel()}
