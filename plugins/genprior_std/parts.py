@@ -114,16 +114,20 @@ from genprior_std.scores.caption_accuracy import CaptionAccuracy
 from genprior_std.scores.category_purity import CategoryPurity
 from genprior_std.scores.classifier_score import ClassifierScore
 from genprior_std.scores.cluster_error import ClusterError
+from genprior_std.scores.code_mmd import CodeMMD
+from genprior_std.scores.density_coverage import DensityCoverage
 from genprior_std.scores.elbo import EvidenceLowerBound
 from genprior_std.scores.error_rate import ErrorRate
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
 from genprior_std.scores.kid import KID
 from genprior_std.scores.label_accuracy import LabelAccuracy
+from genprior_std.scores.memorisation import Memorisation
 from genprior_std.scores.nearest_distance import NearestDistance
 from genprior_std.scores.nll import NegativeLogLikelihood
 from genprior_std.scores.parzen import Parzen
 from genprior_std.scores.precision_recall import PrecisionRecall
+from genprior_std.scores.reconstruction_fid import ReconstructionFID
 from genprior_std.scores.style_consistency import StyleConsistency
 
 __all__ = ["PARTS", "genprior_parts"]
@@ -238,16 +242,20 @@ PARTS: tuple[type[Part], ...] = (
     CategoryPurity,
     ClassifierScore,
     ClusterError,
+    CodeMMD,
+    DensityCoverage,
     EvidenceLowerBound,
     ErrorRate,
     FID,
     InceptionScore,
     KID,
     LabelAccuracy,
+    Memorisation,
     NearestDistance,
     NegativeLogLikelihood,
     Parzen,
     PrecisionRecall,
+    ReconstructionFID,
     StyleConsistency,
 )
 

@@ -134,6 +134,11 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
         """The means of z1 and z2, side by side: [n, d1 + d2]."""
         return self.infer(batch).mean
 
+    def draw_codes(self, condition: Condition) -> Tensor:
+        """z1 ~ p(z1 | z2) and z2 ~ p(z2), side by side as in `encode`: [n, d1 + d2]."""
+        z2 = self.prior.sample(condition.asked)
+        return torch.cat([self.inner_prior.sample(z2), z2], 1)
+
     def reconstruct(self, batch: Batch) -> Tensor:
         """dec(z1, z2) at the mean of q(z2 | x), and of q(z1 | x, z2) given that."""
         z1, z2 = self.infer(batch).mean.tensor_split([self.config.inner_code_size], 1)

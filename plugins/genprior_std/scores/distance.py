@@ -1,4 +1,4 @@
-"""The base of FID, KID, precision/recall and nearest distance: two sets of features, by one of three networks."""
+"""The base of scores that compare two sets of images in features of one of three networks, or in pixels."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from genprior import (
     ScoreContext,
     sample_context,
 )
-from genprior_std.scores import classifier, random_features
+from genprior_std.scores import classifier, pixels, random_features
 from genprior_std.scores.inception import check_channels, describe_network, inception
 
-__all__ = ["DistanceConfig", "DistanceScore"]
+__all__ = ["DistanceConfig", "DistanceScore", "Network"]
 
 Network = Literal["inception", "classifier", "random"]
 
@@ -40,10 +40,11 @@ class _Naming(NamedTuple):
     """Below a table that shows them."""
 
 
-_NAMING: dict[Network, _Naming] = {
+_NAMING: dict[str, _Naming] = {
     "inception": _Naming("", "", ""),
     "classifier": _Naming("classifier_", " (classifier)", classifier.CAVEAT),
     "random": _Naming("random_features_", " (random features)", random_features.CAVEAT),
+    "pixels": _Naming("pixel_", " (pixels)", ""),
 }
 
 
@@ -61,10 +62,12 @@ class DistanceConfig(PartConfig):
 
     @model_validator(mode="after")
     def _weights_are_of_inception(self) -> DistanceConfig:
-        if self.weights is not None and self.extractor != "inception":
+        extractor: str = self.extractor  # a subclass may have more choices
+        if self.weights is not None and extractor != "inception":
+            has = "none" if extractor == "pixels" else "its own"
             raise ValueError(
-                f"'weights' are those of the Inception network, and extractor is '{self.extractor}', which has its "
-                "own; leave 'weights' out, or set extractor = \"inception\""
+                f"'weights' are those of the Inception network, and extractor is '{extractor}', which has {has}; "
+                "leave 'weights' out, or set extractor = \"inception\""
             )
         return self
 
@@ -96,9 +99,13 @@ class DistanceScore(SampleScore):
         return self._naming.caveat
 
     @property
+    def prefix(self) -> str:
+        """How keys begin that are not of Inception's features."""
+        return self._naming.prefix
+
+    @property
     def _naming(self) -> _Naming:
-        network: Network = self.config.extractor
-        return _NAMING[network]
+        return _NAMING[self.config.extractor]
 
     def on_undivided(self) -> PartConfig:
         """Its settings with all real images as the reference, and none held out."""
@@ -110,7 +117,8 @@ class DistanceScore(SampleScore):
         words = super().protocol({key: value for key, value in settings.items() if key != "weights"}, network)
         if self.config.extractor == "random":
             return [random_features.DESCRIPTION, *words]
-        return words if network or self.config.extractor == "classifier" else [describe_network(settings), *words]
+        undescribed = self.config.extractor == "inception" and not network
+        return [describe_network(settings), *words] if undescribed else words
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
         """Refuse images that the network does not take.
@@ -143,6 +151,8 @@ class DistanceScore(SampleScore):
             return inception(context, self.config.weights)
         if self.config.extractor == "random":
             return random_features.random_features(context)
+        if self.config.extractor == "pixels":
+            return pixels.PixelExtractor()
         return classifier.classifier(context)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
@@ -155,7 +165,7 @@ class DistanceScore(SampleScore):
         extractor = self.extractor(full)
         reference = full.features(extractor, self.config.reference).features
         generated = full.features(extractor, "generated", self.config.samples).features
-        prefix = self._naming.prefix
+        prefix = self.prefix
         results = {f"{prefix}{key}": value for key, value in self.compare(generated, reference).items()}
         if self.config.reference == "train":
             held_out = full.features(extractor, "test").features

@@ -10,7 +10,7 @@ from genprior import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
 from genprior_std.scores.entropy import random_rows
 
-__all__ = ["PrecisionRecall", "neighbourhood_coverage"]
+__all__ = ["ROWS", "PrecisionRecall", "neighbourhood_coverage", "neighbourhood_radius"]
 
 ROWS = 1_000
 """How many rows of the distance matrix are held at a time: 0.4 GB for 50,000 images in double precision."""
@@ -37,7 +37,7 @@ def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -
                 f"and there are {len(rows)} {what} ones; give it more, or lower 'neighborhood'"
             )
     x, y = generated.double(), real.double()
-    reach_x, reach_y = _reach(x, neighborhood), _reach(y, neighborhood)
+    reach_x, reach_y = neighbourhood_radius(x, neighborhood), neighbourhood_radius(y, neighborhood)
     inside_real = []
     inside_generated = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     for block, reach in zip(torch.split(x, ROWS), torch.split(reach_x, ROWS), strict=True):
@@ -47,7 +47,7 @@ def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -
     return float(torch.cat(inside_real).double().mean()), float(inside_generated.double().mean())
 
 
-def _reach(points: Tensor, neighborhood: int) -> Tensor:
+def neighbourhood_radius(points: Tensor, neighborhood: int) -> Tensor:
     """The distance of each of the points [n, f] to its k-th nearest neighbour among them, [n]."""
     # The nearest of all is the point itself.
     return torch.cat(
