@@ -18,7 +18,7 @@ __all__ = ["check_images"]
 
 
 def check_images(contract: Contract, model: Model, data: DataInfo, batch: Batch) -> None:
-    """Check the images that a model generates and reconstructs, or that it refuses where it makes no images.
+    """Check the images that a model generates and reconstructs and its codes, or that it refuses to make images.
 
     Args:
         contract: collects the failures.
@@ -30,6 +30,7 @@ def check_images(contract: Contract, model: Model, data: DataInfo, batch: Batch)
     if model.makes_images:
         _check_generated(contract, model, data)
         _check_reconstructed(contract, model, batch)
+        _check_codes(contract, model, batch)
     else:
         _check_refused(contract, model)
 
@@ -119,3 +120,19 @@ def _check_reconstructed(contract: Contract, model: Model, batch: Batch) -> None
         called, rec, tuple(batch.x.shape), torch.float32, "the batch again, or None"
     ):
         check_pixels(contract, called, rec, 1e-5)
+
+
+def _check_codes(contract: Contract, model: Model, batch: Batch) -> None:
+    """New codes are of the space of the codes of images, where a model has both."""
+    called = "draw_codes(condition(like [5]))"
+    with torch.no_grad(), seeded("testing", "codes"):
+        codes = contract.call(f"encode(Batch of {len(batch.x)})", lambda: model.encode(batch), optional=True)
+        drawn = contract.call(called, lambda: model.draw_codes(model.condition(torch.zeros(5))), optional=True)
+    if isinstance(codes, Tensor) and isinstance(drawn, Tensor):
+        contract.require(
+            drawn.shape == (5, *codes.shape[1:]),
+            called,
+            f"shape {list(drawn.shape)}, and codes {list(codes.shape)} from encode",
+            "new codes are in the space of those of encode: pictures and scores compare them",
+            "override draw_codes where codes are not those that the prior draws, or return None",
+        )

@@ -137,6 +137,10 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["under 33 seeds", "the same images"],
     ),
     "reconstructs one": ({"reconstruct": lambda s, b: b.x[:1]}, ["reconstruct(Batch of 8)", "[1, 1, 4, 4]"]),
+    "codes of another space": (
+        {"encode": lambda s, b: b.x.flatten(1)},
+        ["draw_codes(condition(like [5]))", "shape [5, 3], and codes [8, 16] from encode", "or return None"],
+    ),
     "label": (
         {"condition": lambda s, like, y=None: Auto.condition(s, like) if y is None else y.no},
         ["AttributeError", "PlanError"],

@@ -249,3 +249,13 @@ def test_a_class_is_refused():
     model = build_model(settings(), INFO, 0)
     with pytest.raises(PlanError, match="model 'hvae' has no condition and cannot be asked for a class"):
         model.condition(torch.zeros(2), torch.zeros(2, dtype=torch.int64))
+
+
+def test_new_codes_are_of_both_levels_as_those_of_images():
+    model = build_model(settings(), INFO, 0).double().eval()
+    torch.manual_seed(3)
+    codes = model.draw_codes(model.condition(torch.zeros(9, dtype=torch.float64)))
+    assert codes.shape == model.encode(binary_batch(9)).shape == (9, LOWER + UPPER)
+    torch.manual_seed(3)
+    images = model.generate(model.condition(torch.zeros(9, dtype=torch.float64)))
+    assert torch.equal(model.decoder(codes[:, :LOWER], codes[:, LOWER:]), images)

@@ -48,7 +48,9 @@ def test_equal_to_the_package_of_the_authors():
 def test_of_one_distribution_they_have_their_known_expectations():
     """E density = 1, E coverage = 1 - prod_{i<k} (m - 1 - i) / (n + m - 1 - i), whatever the distribution."""
     n, m, k, repeats = 60, 40, 5, 200
-    found = np.array([density_and_coverage(normal(n, 4, seed), normal(m, 4, seed + 1000), k) for seed in range(repeats)])
+    found = np.array(
+        [density_and_coverage(normal(n, 4, seed), normal(m, 4, seed + 1000), k) for seed in range(repeats)]
+    )
     missed = math.prod((m - 1 - i) / (n + m - 1 - i) for i in range(k))
     error = 4 * found.std(0) / math.sqrt(repeats)
     assert (abs(found.mean(0) - [1, 1 - missed]) < error).all()
@@ -92,3 +94,8 @@ def test_too_few_real_images_are_refused():
     )
     with pytest.raises(ScoreError, match="is asked of 5 samples with neighborhood = 5, which needs at least 6;"):
         DensityCoverage.Config(samples=5).make().check()
+
+
+def test_weights_of_inception_are_refused_with_another_network():
+    with pytest.raises(ValueError, match="extractor is 'random', which has its own; leave 'weights' out"):
+        DensityCoverage.Config(extractor="random", weights="inception.pth")

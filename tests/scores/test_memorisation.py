@@ -14,6 +14,7 @@ from genprior.scoring.context import SampleContext
 from genprior_std.datasets.digits import Digits
 from genprior_std.scores import memorisation
 from genprior_std.scores.memorisation import Memorisation, authentic, nearest_rows
+from genprior_std.scores.nearest_distance import NearestDistance
 
 
 def normal(n, width, seed):
@@ -96,7 +97,9 @@ def test_copies_show_in_both_numbers(digits, measure, extractor, prefix):
     assert copies[ratio] == copies[share] == 0
     some = measure(torch.cat([train[:60], new[:120]]), train, held_out, extractor=extractor)
     assert some[share] == pytest.approx(found[share] * 2 / 3, abs=0.07) and 0 < some[ratio] < found[ratio]
-    nearly = (train[:180].float() + 4 * torch.randn(180, 1, 16, 16, generator=torch.Generator().manual_seed(1))).clamp(0, 255)
+    nearly = (train[:180].float() + 4 * torch.randn(180, 1, 16, 16, generator=torch.Generator().manual_seed(1))).clamp(
+        0, 255
+    )
     assert measure(nearly.byte(), train, held_out, extractor=extractor)[ratio] < 0.5
 
 
@@ -114,7 +117,9 @@ def test_without_held_out_images_there_is_no_ratio(digits, measure):
     found = measure(train[:50], test, train[:300], extractor="pixels", reference="test")
     assert found == {"pixel_authenticity": 0}
     ratio, share = undivided.make().columns
-    assert ratio.absent == "it compares with held-out images, and there are none beside the reference" and not share.absent
+    assert (
+        ratio.absent == "it compares with held-out images, and there are none beside the reference" and not share.absent
+    )
 
 
 def test_the_columns_name_what_is_compared():
@@ -130,7 +135,9 @@ def test_the_columns_name_what_is_compared():
         "1,000 samples",
         "reference train",
     ]
-    assert score.caveat == "" and Memorisation.Config().make().caveat != ""
+    own = "Far from training images are new images and also noise, so read memorisation beside a score of quality."
+    assert score.caveat == own
+    assert Memorisation.Config().make().caveat == f"{NearestDistance.Config().make().caveat} {own}"
 
 
 def test_what_cannot_be_compared_is_refused(digits, measure):

@@ -16,6 +16,8 @@ __all__ = ["Memorisation", "authentic", "nearest_rows"]
 ROWS, COLUMNS = 1_000, 10_000
 """How much of the distance matrix is held at a time: 80 MB."""
 
+_CAVEAT = "Far from training images are new images and also noise, so read memorisation beside a score of quality."
+
 
 def nearest_rows(x: Tensor, y: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The row of y that is nearest to each row of x, int64 [n], and its Euclidean distance, float64 [n].
@@ -104,6 +106,11 @@ class Memorisation(DistanceScore):
         """The columns of tables."""
         ratio, share = super().columns
         return ratio._replace(absent="it compares with held-out images, and there are none beside the reference"), share
+
+    @property
+    def caveat(self) -> str:
+        """What its numbers do not tell, and the caveat of the network."""
+        return f"{super().caveat} {_CAVEAT}".strip()
 
     def enough(self, images: int) -> bool:
         """Whether there is a held-out image."""

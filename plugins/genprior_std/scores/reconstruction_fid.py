@@ -51,7 +51,7 @@ class ReconstructionFID(DistanceScore):
     name = "reconstruction_fid"
     title = "FID of reconstructions"
     higher_is_better = False
-    titles = {"reconstruction_fid": ("FID of reconstructions", False), "prior_gap": ("prior gap (FID)", False)}
+    titles = {"reconstruction_fid": ("FID of reconstructions", False), "prior_gap": ("prior gap", False)}
 
     class Config(DistanceConfig):
         """Which images are compared, and through which network."""
