@@ -99,3 +99,11 @@ def test_too_few_real_images_are_refused():
 def test_weights_of_inception_are_refused_with_another_network():
     with pytest.raises(ValueError, match="extractor is 'random', which has its own; leave 'weights' out"):
         DensityCoverage.Config(extractor="random", weights="inception.pth")
+
+
+def test_larger_balls_cover_no_less(make_context, seen_through):
+    context = seen_through(make_context())
+    coverage = [
+        DensityCoverage.Config(samples=60, neighborhood=k).make().measure(context)["coverage"] for k in (1, 3, 9)
+    ]
+    assert coverage == sorted(coverage) and coverage[0] < coverage[2]

@@ -82,7 +82,7 @@ class Memorisation(DistanceScore):
 
     References:
         Alaa et al., How Faithful is your Synthetic Data? Sample-level Metrics for Evaluating and Auditing Generative
-        Models, 2022, section 4 (authenticity), https://arxiv.org/abs/2102.08921
+        Models, 2022 (authenticity), https://arxiv.org/abs/2102.08921
     """
 
     name = "memorisation"
