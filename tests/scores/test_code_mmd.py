@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from genprior.engine.sampling import evaluating
 from genprior.errors import ScoreError
-from genprior.parts import Draws, ImageSet, Inference, LikelihoodModel, Model
+from genprior.parts import Codes, Draws, ImageSet, Inference, LikelihoodModel, Model
 from genprior.scoring.context import SampleContext
 from genprior_std.scores import code_mmd
 from genprior_std.scores.code_mmd import CodeMMD, median_distance, permuted_mmd
@@ -142,6 +142,15 @@ class Inferred(Encoded, LikelihoodModel):
         return Drawn(batch)
 
 
+class Posterior(Encoded):
+    """The same, without densities."""
+
+    name = "posterior"
+
+    def draw_posterior(self, batch):
+        return Codes(Drawn(batch).draw(1).z[0], batch.x.new_zeros(len(batch.x), 0))
+
+
 @pytest.fixture
 def measure(tmp_path):
     def measured(model, spread=1.0, n=400, **given):
@@ -180,6 +189,7 @@ def test_a_prior_that_fits_is_within_chance_and_another_is_not(measure):
 def test_codes_are_drawn_where_the_model_draws_them(measure):
     """N(0, 0.4^2) in pixels and N(0, 0.3^2) about them are N(0, 0.5^2), as the prior; the means alone are not."""
     drawn, means = measure(Inferred(), spread=1.6), measure(Encoded(), spread=1.6)
+    assert measure(Posterior(), spread=1.6) == drawn
     assert (drawn["code_mmd_of_means"], means["code_mmd_of_means"]) == (0, 1)
     assert drawn["code_mmd_deviations"] < 3 < means["code_mmd_deviations"]
 

@@ -117,8 +117,8 @@ def test_keys_and_columns_name_the_network(make):
 
 
 REFUSED = (
-    "model 'reconstructing' has no encoder and reconstructs no images, so there is no FID of reconstructions and no prior "
-    "gap. Models that implement `reconstruct`, such as 'vae' and 'aae', have both; score this one by 'fid'"
+    "model 'reconstructing' has no encoder and reconstructs no images, so there is no FID of reconstructions and no "
+    "prior gap. Models that implement `reconstruct`, such as 'vae' and 'aae', have both; score this one by 'fid'"
 )
 
 

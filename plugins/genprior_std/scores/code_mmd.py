@@ -84,7 +84,7 @@ class CodeMMD(Score):
     `code_mmd_deviations` is (code_mmd - mean) / std: below 2 or 3, so many codes cannot tell the two apart. It grows
     with the number of codes, `code_mmd` does not.
 
-    Codes are drawn where the densities of the model are known; otherwise they are those of `encode`, the means. Then
+    Of a model that implements neither `draw_posterior` nor `infer`, codes of images are those of `encode`, the means. Then
     `code_mmd_of_means` is 1, and the variance that a posterior adds is missing.
 
     References:
@@ -125,14 +125,15 @@ class CodeMMD(Score):
         if len(chosen) < 2:
             raise ScoreError("it compares the codes of at least 2 test images, and there is 1; use a larger test split")
         with context.trained() as model:
-            drawn = isinstance(model, LikelihoodModel)
-            of_images = answers_in_batches(
-                test.take(chosen),
-                lambda batch: _codes_of(model, batch),
-                model=model,
-                device=context.device,
-                seed=context.seed,
+            images = test.take(chosen)
+            drawn = answers_in_batches(
+                images, lambda batch: _draws(model, batch), model=model, device=context.device, seed=context.seed
             )
+            of_images = drawn
+            if drawn is None:
+                of_images = answers_in_batches(
+                    images, model.encode, model=model, device=context.device, seed=context.seed
+                )
             of_prior = _codes_of_prior(model, len(chosen), context)
             x, y = _checked(model, of_images, of_prior)
         bandwidth = median_distance(torch.cat([x, y]))
@@ -146,14 +147,17 @@ class CodeMMD(Score):
             "code_mmd_null_mean": mean,
             "code_mmd_null_std": spread,
             "code_mmd_images": float(len(chosen)),
-            "code_mmd_of_means": float(not drawn),
+            "code_mmd_of_means": float(drawn is None),
         }
         return results | ({"code_mmd_deviations": (found - mean) / spread} if spread else {})
 
 
-def _codes_of(model: Model, batch: Batch) -> Tensor | None:
-    """A code z ~ q(z | x) of each image, [n, d]; the mean where the model draws none; None without an encoder."""
-    return model.infer(batch).draw(1).z[0] if isinstance(model, LikelihoodModel) else model.encode(batch)
+def _draws(model: Model, batch: Batch) -> Tensor | None:
+    """A code z ~ q(z | x) of each image, [n, d]; None where the model draws none."""
+    codes = model.draw_posterior(batch)
+    if codes is not None:
+        return codes.z
+    return model.infer(batch).draw(1).z[0] if isinstance(model, LikelihoodModel) else None
 
 
 def _codes_of_prior(model: Model, n: int, context: ScoreContext) -> Tensor | None:
