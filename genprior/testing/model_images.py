@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import PlanError
-from genprior.parts import Batch, Condition, DataInfo, Model
+from genprior.parts import Batch, Codes, Condition, DataInfo, Model
 from genprior.randomness import seeded
 from genprior.testing.asks import check_asks
 from genprior.testing.report import Contract, describe
@@ -123,16 +123,20 @@ def _check_reconstructed(contract: Contract, model: Model, batch: Batch) -> None
 
 
 def _check_codes(contract: Contract, model: Model, batch: Batch) -> None:
-    """New codes are of the space of the codes of images, where a model has both."""
-    called = "draw_codes(condition(like [5]))"
+    """New codes and codes drawn from posteriors are of the space of `encode`, where a model has both."""
+    n = len(batch.x)
+    condition, posterior = "draw_codes(condition(like [5]))", f"draw_posterior(Batch of {n})"
     with torch.no_grad(), seeded("testing", "codes"):
-        codes = contract.call(f"encode(Batch of {len(batch.x)})", lambda: model.encode(batch), optional=True)
-        drawn = contract.call(called, lambda: model.draw_codes(model.condition(torch.zeros(5))), optional=True)
-    if isinstance(codes, Tensor) and isinstance(drawn, Tensor):
+        codes = contract.call(f"encode(Batch of {n})", lambda: model.encode(batch), optional=True)
+        new = contract.call(condition, lambda: model.draw_codes(model.condition(torch.zeros(5))), optional=True)
+        drawn = contract.call(posterior, lambda: model.draw_posterior(batch), optional=True)
+    if not isinstance(codes, Tensor):
+        return
+    for called, z, rows in ((condition, new, 5), (posterior, drawn.z if isinstance(drawn, Codes) else None, n)):
         contract.require(
-            drawn.shape == (5, *codes.shape[1:]),
+            not isinstance(z, Tensor) or z.shape == (rows, *codes.shape[1:]),
             called,
-            f"shape {list(drawn.shape)}, and codes {list(codes.shape)} from encode",
-            "new codes are in the space of those of encode: pictures and scores compare them",
-            "override draw_codes where codes are not those that the prior draws, or return None",
+            f"shape {list(z.shape) if isinstance(z, Tensor) else None}, and codes {list(codes.shape)} from encode",
+            "the codes are in the space of those of encode: pictures and scores compare them",
+            "return codes as encode does, or None",
         )

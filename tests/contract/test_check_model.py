@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from genprior import DataInfo, Objectives, Phase, PlanError
+from genprior import Codes, DataInfo, Objectives, Phase, PlanError
 from genprior.testing import ContractError, check_model
 
 from .right_parts import Auto, LinearDecoder, LinearEncoder, Normal, Shifted
@@ -139,7 +139,14 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "reconstructs one": ({"reconstruct": lambda s, b: b.x[:1]}, ["reconstruct(Batch of 8)", "[1, 1, 4, 4]"]),
     "codes of another space": (
         {"encode": lambda s, b: b.x.flatten(1)},
-        ["draw_codes(condition(like [5]))", "shape [5, 3], and codes [8, 16] from encode", "or return None"],
+        ["draw_codes(condition(like [5]))", "shape [5, 3], and codes [8, 16] from encode", "as encode does, or None"],
+    ),
+    "posterior of another space": (
+        {
+            "encode": lambda s, b: b.x.flatten(1)[:, :3],
+            "draw_posterior": lambda s, b: Codes(b.x.flatten(1), b.x.new_zeros(8, 0)),
+        },
+        ["draw_posterior(Batch of 8)", "shape [8, 16], and codes [8, 3] from encode", "as encode does, or None"],
     ),
     "label": (
         {"condition": lambda s, like, y=None: Auto.condition(s, like) if y is None else y.no},

@@ -84,8 +84,8 @@ class CodeMMD(Score):
     `code_mmd_deviations` is (code_mmd - mean) / std: below 2 or 3, so many codes cannot tell the two apart. It grows
     with the number of codes, `code_mmd` does not.
 
-    Of a model that implements neither `draw_posterior` nor `infer`, codes of images are those of `encode`, the means. Then
-    `code_mmd_of_means` is 1, and the variance that a posterior adds is missing.
+    Of a model that implements neither `draw_posterior` nor `infer`, codes of images are those of `encode`, the means.
+    Then `code_mmd_of_means` is 1, and the variance that a posterior adds is missing.
 
     References:
         Gretton et al., A Kernel Two-Sample Test, 2012, Journal of Machine Learning Research 13.
