@@ -36,8 +36,8 @@ def check_model(
     phase, run twice with SGD, changes exactly the modules that it names: no parameter and no buffer of another one. All
     losses are finite scalars. `generate` returns images [n, c, h, w] in [-1, 1], the same ones under the same seed, and
     so does `reconstruct`; for a model that makes no images `generate` raises a PlanError. `draw_codes` and
-    `draw_posterior` return codes of the width of those of `encode`, where a model has both. Two models of one seed start
-    equal; a state_dict saved during training restores a model, and its next step equals the original's. A model whose
+    `draw_posterior` return codes of the width of those of `encode`, where a model has both. Two models of one seed
+    start equal; a state_dict saved during training restores a model, and its next step equals the original's. A model whose
     losses depend on `Batch.share` states `uses_share`.
 
     Args:

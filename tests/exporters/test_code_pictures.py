@@ -298,7 +298,8 @@ def test_a_model_of_two_levels_shows_all_its_codes_and_no_walk(tiny, tmp_path, f
     _, made = trained(tiny, tmp_path / "run", *HVAE)
     assert "codes.png" in made and "walk.png" not in made
     (figure,) = (figure for figure in figures if figure.axes[0].get_title() == "codes of images")
-    assert [axis.get_xlabel() for axis in figure.axes] == ["principal component 1 of 5"]
+    assert [axis.get_title() for axis in figure.axes] == ["codes of images", "samples of the prior"]
+    assert [axis.get_xlabel() for axis in figure.axes] == 2 * ["principal component 1 of 5"]
 
 
 REDUCING = [

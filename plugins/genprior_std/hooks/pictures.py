@@ -117,7 +117,7 @@ def _draw_codes(model: Model, test: ImageSet, n: int, path: Path, seed: int) -> 
     drawn = model.draw_codes(model.condition(torch.zeros(len(codes), device=device)))
     if drawn is not None:
         drawn = drawn.cpu()
-        # The codes of a model of several levels are wider than those of the prior of one.
+        # A model outside of the contract may draw codes of another width than it encodes.
         drawn = drawn if drawn.shape[1] == codes.shape[1] and bool(drawn.isfinite().all()) else None
     if codes.shape[1] == 2:
         draw_codes(codes, some.labels, some.classes, path, drawn)
