@@ -37,8 +37,8 @@ def check_model(
     losses are finite scalars. `generate` returns images [n, c, h, w] in [-1, 1], the same ones under the same seed, and
     so does `reconstruct`; for a model that makes no images `generate` raises a PlanError. `draw_codes` and
     `draw_posterior` return codes of the width of those of `encode`, where a model has both. Two models of one seed
-    start equal; a state_dict saved during training restores a model, and its next step equals the original's. A model whose
-    losses depend on `Batch.share` states `uses_share`.
+    start equal; a state_dict saved during training restores a model, and its next step equals the original's. A model
+    whose losses depend on `Batch.share` states `uses_share`.
 
     Args:
         config: the model's settings, or the table `[model]` of a recipe, such as `{"name": "my_model", "encoder":
