@@ -96,8 +96,9 @@ class Column(NamedTuple):
     """The number's name among what `Score.measure` returns."""
     title: str
     """The heading, with the unit, such as `NLL (nats)`."""
-    higher_is_better: bool
-    """The direction, from which arrows, bold numbers and the order of rows follow."""
+    higher_is_better: bool | None
+    """The direction, from which arrows, bold numbers and the order of rows follow; None where neither is better, as
+    of a number that describes."""
     absent: str = ""
     """Why the score may leave this number out, for the note of an empty cell; empty if it always returns it."""
 
@@ -106,7 +107,7 @@ class Score(Part, ABC):
     """A measure of the quality of generated images."""
 
     kind = "score"
-    higher_is_better: ClassVar[bool]
+    higher_is_better: ClassVar[bool | None]
     needs_generated: ClassVar[bool] = False
     """Whether it needs generated images, so that a model that makes none is refused before training."""
     rehearsed: ClassVar[bool] = True

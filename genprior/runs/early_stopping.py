@@ -146,6 +146,8 @@ def watched_column(score: Score, named: str | None) -> Column:
     key = named or (score.name if score.name in columns else next(iter(columns)))
     if key not in columns:
         raise ScoreError(f'run.stop.column = "{key}" is none of its columns, {listed}{did_you_mean(key, columns)}')
+    if columns[key].higher_is_better is None:
+        raise ScoreError(f'neither higher nor lower is better of its column "{key}", so no step is the best by it')
     return columns[key]
 
 

@@ -110,7 +110,7 @@ class Table:
         two rows with one seed each count as equal. If all rows of the column have one seed, any difference counts.
         """
         cells = self._cells(column)
-        if len(cells) < 2:
+        if len(cells) < 2 or column.higher_is_better is None:
             return set()
         pick = max if column.higher_is_better else min
         top = pick(cells, key=lambda label: cells[label].mean)
@@ -150,7 +150,7 @@ class Table:
         timed = any(row.seconds or row.images_per_second for row in self.rows)
         header = ["row"]
         for c, published, _ in shown:
-            header += [c.title + (" ↑" if c.higher_is_better else " ↓"), *(["published"] if published else [])]
+            header += [c.title + arrow(c), *(["published"] if published else [])]
         header += ["seconds", "images/s"] if timed else []
         lines = []
         for row in self.rows:
@@ -309,14 +309,22 @@ def _combined(one: Cell, other: Cell, known: bool) -> float:
 def best_first(table: Table) -> Table:
     """The table with its rows sorted from best to worst by the first column.
 
-    Rows without a number in it come after the others, sorted by the first column in which they have one.
+    Columns without a direction are passed over. Rows without a number in the first column come after the others, sorted by
+    the first column in which they have one.
     """
 
     def order(row: Row) -> tuple[int, float]:
         for place, column in enumerate(table.columns):
-            if column.key in row.scores:
+            if column.key in row.scores and column.higher_is_better is not None:
                 mean = row.scores[column.key].mean
                 return place, -mean if column.higher_is_better else mean
         return len(table.columns), 0.0
 
     return dataclasses.replace(table, rows=tuple(sorted(table.rows, key=order)))
+
+
+def arrow(column: Column) -> str:
+    """The direction of a column, after its title; empty where neither is better."""
+    if column.higher_is_better is None:
+        return ""
+    return " ↑" if column.higher_is_better else " ↓"

@@ -85,10 +85,10 @@ def _check_direction(contract: Contract, config: PartConfig) -> bool:
     cls = config.part
     stated = [vars(base)["higher_is_better"] for base in cls.__mro__ if "higher_is_better" in vars(base)]
     direction = contract.require(
-        bool(stated) and isinstance(stated[0], bool | property),
+        bool(stated) and isinstance(stated[0], bool | property | None),
         "higher_is_better",
         describe(stated[0]) if stated else "nothing",
-        "True or False: it decides which number of a table is the best",
+        "True or False, which decides which number of a table is the best, or None",
         "write higher_is_better = False in the class, for an error or a distance",
     )
     setting = contract.require(

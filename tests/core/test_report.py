@@ -19,7 +19,7 @@ from genprior.parts import Column
 from genprior.tables.escape import escaped
 from genprior.tables.formats import as_csv, as_latex, write_table
 from genprior.tables.published import Published
-from genprior.tables.table import Cell, Row, Table
+from genprior.tables.table import Cell, Row, Table, best_first
 
 UP, DOWN = Column("up", "up", True), Column("down", "down", False)
 
@@ -56,6 +56,17 @@ def test_the_best_is_the_highest_or_the_lowest():
     rows = {"a": {"up": [1, 1.1], "down": [1, 1.1]}, "b": {"up": [5, 5.1], "down": [5, 5.1]}}
     both = table(rows, (UP, DOWN))
     assert (both.best(UP), both.best(DOWN)) == ({"b"}, {"a"})
+
+
+def test_a_column_without_a_direction_has_no_best_and_orders_no_rows():
+    neither = Column("neither", "neither", None)
+    shown = table({"a": {"neither": [1.0], "up": [2.0]}, "b": {"neither": [9.0], "up": [3.0]}}, columns=(neither, UP))
+    assert shown.best(neither) == set()
+    assert shown.bold(neither) is None
+    assert [row.label for row in best_first(shown).rows] == ["b", "a"]  # by the first column that has a direction
+    assert "| row | neither | up ↑ |" in shown.as_markdown()
+    assert shown.as_json()["columns"][0]["higher_is_better"] is None
+    assert "neither,neither,,1.0" in as_csv(shown)
 
 
 def test_rows_whose_spreads_overlap_are_best_together_and_then_nothing_is_bold():

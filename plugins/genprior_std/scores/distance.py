@@ -81,7 +81,7 @@ class DistanceScore(SampleScore):
     """
 
     rehearsed = False
-    titles: ClassVar[dict[str, tuple[str, bool]]]
+    titles: ClassVar[dict[str, tuple[str, bool | None]]]
     """Key under Inception -> title in tables, and whether higher is better."""
 
     @property

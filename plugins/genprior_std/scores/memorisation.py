@@ -87,10 +87,10 @@ class Memorisation(DistanceScore):
 
     name = "memorisation"
     title = "memorisation"
-    higher_is_better = True
+    higher_is_better = None
     titles = {
-        "memorisation_ratio": ("distance to training images / held out", True),
-        "authenticity": ("authenticity", True),
+        "memorisation_ratio": ("distance to training images / held out", None),
+        "authenticity": ("authenticity", None),
     }
 
     class Config(DistanceConfig):
