@@ -309,8 +309,8 @@ def _combined(one: Cell, other: Cell, known: bool) -> float:
 def best_first(table: Table) -> Table:
     """The table with its rows sorted from best to worst by the first column.
 
-    Columns without a direction are passed over. Rows without a number in the first column come after the others, sorted by
-    the first column in which they have one.
+    Columns without a direction are passed over. Rows without a number in the first column come after the others, sorted
+    by the first column in which they have one.
     """
 
     def order(row: Row) -> tuple[int, float]:
