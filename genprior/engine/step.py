@@ -119,7 +119,7 @@ def run_phase(
         gradients_now = [gradient for _, gradient in pairs]
         clipped = clip(gradients_now, norms[name]) if clip is not None else gradients_now
         for (parameter, _), gradient in zip(pairs, clipped, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _in_order_of(parameter, gradient)
         if guard is not None:
             guard.take(optimisers[name], left_out)
         else:
@@ -154,6 +154,17 @@ def _update_in_closed_form(
             guard.update(update, left_out, modules[name].state_dict())
         else:
             update()
+
+
+def _in_order_of(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
+    """The gradient with its numbers in the parameter's order of memory, a copy only where it has another one.
+
+    A fused step goes through parameter and gradient in the order of memory, and takes another element's gradient where
+    the orders differ: a second derivative of a convolution is contiguous though the weight is channels last.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient)
 
 
 def _running_statistics(module: nn.Module) -> list[Tensor]:

@@ -47,6 +47,30 @@ def test_each_module_descends_its_own_loss_at_the_same_parameters():
             torch.testing.assert_close(parameter.detach(), before.detach() - 0.1 * gradient)
 
 
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
+def test_a_fused_step_gives_each_weight_its_own_gradient_in_any_order_of_memory(kind):
+    """A second derivative of a convolution is contiguous, and its weight may be channels last."""
+    images = torch.randn(5, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+
+    def stepped(memory_format, fused):
+        torch.manual_seed(3)
+        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 2, 3)).to(memory_format=memory_format)
+
+        def objectives(batch):
+            x = images.contiguous(memory_format=memory_format).requires_grad_()
+            (slopes,) = torch.autograd.grad(layers(x).sum(), x, create_graph=True)
+            return Objectives({"layers": slopes.square().sum()})
+
+        optimisers = {"layers": kind(layers.parameters(), lr=0.1, fused=fused)}
+        for _ in range(3):
+            run_phase(Phase("p", objectives), BATCH, {"layers": layers}, optimisers)
+        return list(layers.parameters())
+
+    expected = stepped(torch.contiguous_format, fused=False)
+    for parameter, right in zip(stepped(torch.channels_last, fused=True), expected, strict=True):
+        torch.testing.assert_close(parameter, right, rtol=1e-3, atol=1e-4)
+
+
 def test_a_shared_loss_equals_two_separate_ones():
     results = []
     for shared in (True, False):
