@@ -48,6 +48,7 @@ from genprior_std.models.aae import AdversarialAutoencoder
 from genprior_std.models.aae_clustering import ClusteringAutoencoder
 from genprior_std.models.aae_dimension_reduction import DimensionReductionAutoencoder
 from genprior_std.models.aae_semi_supervised import SemiSupervisedAutoencoder
+from genprior_std.models.autoencoder import Autoencoder
 from genprior_std.models.gan import GenerativeAdversarialNetwork
 from genprior_std.models.hvae import HierarchicalVariationalAutoencoder
 from genprior_std.models.iwae import ImportanceWeightedAutoencoder
@@ -56,8 +57,10 @@ from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
 from genprior_std.models.pixelcnn import PixelConvolutionalNetwork
 from genprior_std.models.pixelgan import PixelGanAutoencoder
 from genprior_std.models.pixelgan_semi_supervised import SemiSupervisedPixelGan
+from genprior_std.models.rae import RegularisedAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.models.vae_gan import VaeGan
+from genprior_std.models.wae import WassersteinAutoencoder
 from genprior_std.networks.autoencoder_critic import AutoencoderCritic
 from genprior_std.networks.began_decoder import BeganDecoder
 from genprior_std.networks.code_mlp import CodeCritic
@@ -176,6 +179,7 @@ PARTS: tuple[type[Part], ...] = (
     ClusteringAutoencoder,
     DimensionReductionAutoencoder,
     SemiSupervisedAutoencoder,
+    Autoencoder,
     GenerativeAdversarialNetwork,
     HierarchicalVariationalAutoencoder,
     ImportanceWeightedAutoencoder,
@@ -184,8 +188,10 @@ PARTS: tuple[type[Part], ...] = (
     PixelConvolutionalNetwork,
     PixelGanAutoencoder,
     SemiSupervisedPixelGan,
+    RegularisedAutoencoder,
     VariationalAutoencoder,
     VaeGan,
+    WassersteinAutoencoder,
     AutoencoderCritic,
     BeganDecoder,
     CodeCritic,

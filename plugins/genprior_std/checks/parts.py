@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from genprior import (
-    AutoregressiveDecoder,
     Batch,
     CategoricalPosterior,
     Critic,
@@ -17,6 +16,7 @@ from genprior import (
     Prior,
     Reconstruction,
 )
+from genprior_std.checks.autoencoders import check_decodes
 from genprior_std.checks.trainable import learns
 
 __all__ = [
@@ -101,11 +101,7 @@ def check_category_and_style(model: str, config: Any) -> None:
         PlanError: an encoder that has a softmax, a decoder that draws pixels, or a prior that borrows a module.
     """
     check_first_numbers(model, config.encoder)
-    if issubclass(config.decoder.part, AutoregressiveDecoder):
-        raise PlanError(
-            f"model '{model}' trains on the error of decoded images, and decoder '{config.decoder.name}' samples "
-            "its pixels, which passes no gradient. Use a decoder such as 'mlp' or 'residual'"
-        )
+    check_decodes(model, config.decoder)
     if config.prior.part.borrows:
         raise PlanError(
             f"model '{model}' has a prior of only the style, and prior '{config.prior.name}' borrows "

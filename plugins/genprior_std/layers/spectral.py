@@ -1,4 +1,4 @@
-"""Spectral normalisation of a critic's layers."""
+"""Spectral normalisation of a network's layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["normalise_spectrally"]
 
 
 class _InFullPrecision(nn.Module):
-    """A parametrisation of a weight that is computed in the weight's own precision, regardless of autocast."""
+    """A spectral normalisation that is computed in the weight's own precision, regardless of autocast.
+
+    In evaluation mode u and v are divided by their norms: averages of their values over steps are shorter than 1.
+    """
 
     def __init__(self, parametrisation: nn.Module) -> None:
         super().__init__()
@@ -28,11 +31,15 @@ class _InFullPrecision(nn.Module):
 
     def _normalise(self, weight: Tensor) -> Tensor:
         normalised: Tensor = self.parametrisation(weight)
-        return normalised
+        if self.training:
+            return normalised
+        u, v = (self.parametrisation.get_buffer(name) for name in ("_u", "_v"))
+        lengths: Tensor = torch.linalg.vector_norm(u) * torch.linalg.vector_norm(v)
+        return normalised * lengths
 
 
 def normalise_spectrally(module: nn.Module) -> None:
-    """Divide the weight of each convolution and of each fully connected layer in `module` by its spectral norm.
+    """Divide the weight of each convolution, transposed or not, and of each fully connected layer by its spectral norm.
 
         W = W' / sigma(W'),  sigma(W') = u^T W' v
 
@@ -47,7 +54,7 @@ def normalise_spectrally(module: nn.Module) -> None:
         Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018, equation 8 and algorithm 1.
     """
     for layer in list(module.modules()):
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             spectral_norm(layer)
             chain = cast(ParametrizationList, layer.get_submodule("parametrizations.weight"))
             chain[0] = _InFullPrecision(chain[0])
