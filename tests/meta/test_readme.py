@@ -98,7 +98,7 @@ def test_every_link_of_the_readme_leads_somewhere(link):
     assert (ROOT / link).exists()
 
 
-PAGES = ["docs/paper.md", "docs/likelihood.md", "docs/gans.md", "docs/adversarial_autoencoders.md"]
+PAGES = [f"docs/{page}.md" for page in ("paper", "likelihood", "gans", "adversarial_autoencoders", "autoencoders")]
 
 
 @pytest.mark.parametrize("page", PAGES)
