@@ -130,7 +130,6 @@ def test_with_the_condition_a_wae_tells_codes_under_the_wrong_labels_apart():
 @pytest.mark.parametrize("prior", [Gaussian.Config(), CodeGenerator.Config()])
 def test_only_a_prior_that_learns_is_drawn_with_gradients(prior):
     model, seen = built(WAE, prior=prior), []
-    model.prior.register_forward_pre_hook(lambda *_: None)
     sample = model.prior.sample
     model.prior.sample = lambda asked: seen.append(torch.is_grad_enabled()) or sample(asked)
     assert ("prior" in objectives(model, batch_of())) == isinstance(prior, CodeGenerator.Config)
@@ -250,7 +249,8 @@ def test_what_a_deterministic_autoencoder_refuses(kind, name):
         built(kind, prior=CodeGenerator.Config())
     assert str(caught.value) == (
         f"model '{name}' uses its prior only to draw new images, so prior 'code_generator' would not learn. Use a "
-        "prior without parameters, such as 'gaussian', or model 'wae', which also trains its prior"
+        "prior without parameters, such as 'gaussian', and a fitted_prior beside it, or model 'wae', which trains its "
+        "prior"
     )
 
 

@@ -11,10 +11,13 @@ from genprior import Batch, DataInfo, LikelihoodModel, Model
 from genprior.engine.build import build_model
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.aae import AdversarialAutoencoder
+from genprior_std.models.autoencoder import Autoencoder
 from genprior_std.models.iwae import ImportanceWeightedAutoencoder
 from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
+from genprior_std.models.rae import RegularisedAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.models.vae_gan import VaeGan
+from genprior_std.models.wae import WassersteinAutoencoder
 from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
@@ -29,7 +32,7 @@ CODE = 3
 
 
 def settings(of: type[Model]) -> dict[str, Any]:
-    """Small parts for a model, with a Gaussian posterior."""
+    """Small parts for a model, with a Gaussian posterior where it takes one."""
     parts: dict[str, Any] = {
         "prior": Gaussian.Config(),
         "encoder": MlpEncoder.Config(hidden=(8,), posterior="gaussian"),
@@ -43,6 +46,8 @@ def settings(of: type[Model]) -> dict[str, Any]:
         parts |= {"image_critic": critic, "game": NonSaturating.Config()}
     if of is NestedCrpAutoencoder:
         parts["prior"] = NestedCrp.Config(branching=2, depth=2)
+    if of in (Autoencoder, RegularisedAutoencoder):
+        parts["encoder"] = MlpEncoder.Config(hidden=(8,))
     return parts
 
 
@@ -54,6 +59,9 @@ def settings(of: type[Model]) -> dict[str, Any]:
         ImportanceWeightedAutoencoder,
         VaeGan,
         NestedCrpAutoencoder,
+        Autoencoder,
+        WassersteinAutoencoder,
+        RegularisedAutoencoder,
     ],
 )
 def test_images_and_densities_are_those_of_the_fitted_prior(of: type[Model]) -> None:

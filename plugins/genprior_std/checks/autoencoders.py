@@ -46,5 +46,6 @@ def check_only_draws(model: str, prior: Prior) -> None:
     if learns(prior):
         raise PlanError(
             f"model '{model}' uses its prior only to draw new images, so prior '{prior.name}' would not learn. "
-            "Use a prior without parameters, such as 'gaussian', or model 'wae', which also trains its prior"
+            "Use a prior without parameters, such as 'gaussian', and a fitted_prior beside it, or model 'wae', which "
+            "trains its prior"
         )

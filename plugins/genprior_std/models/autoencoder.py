@@ -27,7 +27,7 @@ class Autoencoder(SingleCodeModel):
 
         L = L_rec(x, dec(enc(x)))
 
-    The code is deterministic. The prior is used to draw images, and never in training.
+    The code is deterministic. The prior, or a `fitted_prior`, draws images, and is never used in training.
 
     References:
         Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks, 2006 (a deep autoencoder,
@@ -45,6 +45,8 @@ class Autoencoder(SingleCodeModel):
         """d, the width of a code."""
         prior: genprior.PriorSpec = Gaussian.Config()
         """p(z), of which codes of new images are drawn; without parameters."""
+        fitted_prior: genprior.FittedPriorSpec | None = None
+        """A prior that is fitted to the codes after training, and then draws new codes in the place of `prior`."""
         encoder: genprior.EncoderSpec
         """enc(x), with posterior = "point"."""
         decoder: genprior.DecoderSpec

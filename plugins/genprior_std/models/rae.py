@@ -39,7 +39,7 @@ class RegularisedAutoencoder(SingleCodeModel):
     E |v^T J|^2 = |J|^2 (Hutchinson). With batch normalisation in the decoder, J also has the influence of a code on the
     other images of the batch, and spectral norms no longer bound the slope, because its scales are learned.
 
-    The prior is used to draw images, and never in training; the penalty on codes sets only their size.
+    The prior, or a `fitted_prior`, draws images, and is never used in training; the penalty on codes sets only their size.
 
     References:
         Ghosh et al., From variational to deterministic autoencoders, 2020, section 3.
@@ -56,6 +56,8 @@ class RegularisedAutoencoder(SingleCodeModel):
         """d, the width of a code."""
         prior: genprior.PriorSpec = Gaussian.Config()
         """p(z), of which codes of new images are drawn; without parameters."""
+        fitted_prior: genprior.FittedPriorSpec | None = None
+        """A prior that is fitted to the codes after training, and then draws new codes in the place of `prior`."""
         encoder: genprior.EncoderSpec
         """enc(x), with posterior = "point"."""
         decoder: genprior.DecoderSpec

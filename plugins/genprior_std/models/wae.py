@@ -54,6 +54,8 @@ class WassersteinAutoencoder(SingleCodeModel):
         """d, the width of a code."""
         prior: genprior.PriorSpec
         """p(z); one with parameters learns too."""
+        fitted_prior: genprior.FittedPriorSpec | None = None
+        """A prior that is fitted to the codes after training, and then draws new codes in the place of `prior`."""
         encoder: genprior.EncoderSpec
         """q(z | x)."""
         decoder: genprior.DecoderSpec
