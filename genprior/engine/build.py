@@ -38,7 +38,8 @@ class Builder(Build):
         """
         part = config.part
         check_role(role, part)
-        missing = [name for name in part.borrows if name not in self._made]
+        borrows = part.borrows_of(config)
+        missing = [name for name in borrows if name not in self._made]
         if missing:
             raise PlanError(
                 f"{part.kind} '{part.name}' borrows '{missing[0]}', which model '{self._model}' does not lend here. "
@@ -46,7 +47,7 @@ class Builder(Build):
             )
         with seeded(self._seed, role):
             made: nn.Module = config.make(
-                sizes._replace(classes=self._classes), **{name: Borrowed(self._made[name]) for name in part.borrows}
+                sizes._replace(classes=self._classes), **{name: Borrowed(self._made[name]) for name in borrows}
             )
         self._made[role] = made
         return made

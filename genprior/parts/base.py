@@ -133,6 +133,11 @@ class Part:
     borrows: ClassVar[tuple[str, ...]] = ()
     """Roles of the model whose modules this part uses without owning them; they arrive as keyword arguments."""
 
+    @classmethod
+    def borrows_of(cls, config: Any) -> tuple[str, ...]:
+        """The roles that a part with these settings borrows; `borrows` by default."""
+        return cls.borrows
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give a named part its own configuration class, whose `name` is the part's.
 

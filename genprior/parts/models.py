@@ -60,7 +60,7 @@ class Build:
         waiting = {role: it for role, it in fields.items() if isinstance(it, PartConfig) and role not in without}
         made: set[str] = set()
         while waiting:
-            borrowed = {role: {*config.part.borrows} for role, config in waiting.items()}
+            borrowed = {role: {*config.part.borrows_of(config)} for role, config in waiting.items()}
             # The first part of which all loans are made; else one that waits for no other part; else any.
             role = min(waiting, key=lambda role: (bool(borrowed[role] & waiting.keys()), bool(borrowed[role] - made)))
             setattr(model, role, self(role, waiting.pop(role), (of or {}).get(role, sizes)))

@@ -44,7 +44,7 @@ class Fixture:
         given = dict(lend or {})
         with seeded("testing", "lent"):
             available: dict[str, nn.Module] = {"encoder": LentEncoder(sizes), "image_critic": LentCritic(sizes)}
-        absent = [role for role in config.part.borrows if role not in {**available, **given}]
+        absent = [role for role in config.part.borrows_of(config) if role not in {**available, **given}]
         if absent:
             raise ContractError(
                 f"{config.part.kind} '{config.part.name}' borrows '{absent[0]}', and this check lends "
@@ -52,7 +52,7 @@ class Fixture:
             )
         self.dtype = torch.float64
         """The dtype of the part that was made last."""
-        self.lent = {role: {**available, **given}[role] for role in config.part.borrows}
+        self.lent = {role: {**available, **given}[role] for role in config.part.borrows_of(config)}
 
     def make(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> Any:
         """The part with weights drawn under `seed`, it and the lent modules in `dtype`; None where making it fails."""

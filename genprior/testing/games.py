@@ -74,7 +74,7 @@ def check_game(part: PartConfig | type[Game], *, known: int = 2) -> None:
     config = config_of(part, Game)
     sizes = Sizes(IMAGE, D, known, 0)
     with seeded("testing", "lent"):
-        lent = {"image_critic": _ImageCritic(sizes)} if "image_critic" in config.part.borrows else {}
+        lent = {"image_critic": _ImageCritic(sizes)} if "image_critic" in config.part.borrows_of(config) else {}
     contract, fixture = begin(config, sizes, lent)
     for dtype in (torch.float64, torch.float32):
         for kinds in (1, 2):

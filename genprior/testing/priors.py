@@ -217,7 +217,7 @@ def _check_densities(
     prepare: Callable[[Any, torch.dtype], None] | None,
 ) -> None:
     """The density for codes of 1, 2 and 3 numbers and of the requested width, where the prior can be made so."""
-    borrowing = bool(config.part.borrows)
+    borrowing = bool(config.part.borrows_of(config))
     widths = dict.fromkeys([sizes.code] if borrowing else [sizes.code, 2, 1, 3])
     for d in widths:
         fixture = Fixture(contract, config, sizes._replace(code=d), lend)

@@ -65,7 +65,7 @@ def check_reconstruction(
             _check_rows(contract, made, sizes, batch_statistic)
             _check_gradient(contract, made, sizes)
             _check_borrowed(contract, fixture)
-            if not config.part.borrows:
+            if not config.part.borrows_of(config):
                 _check_sum(contract, made, Fixture(contract, config, _twice_as_high(sizes), lend).make())
                 _check_likelihood(contract, config, Fixture(contract, config, sizes._replace(image=(1, 1, 1)), lend))
         fixture.check_ownership(made)

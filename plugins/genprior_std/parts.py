@@ -97,8 +97,10 @@ from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
 from genprior_std.priors.flow import Flow
 from genprior_std.priors.gaussian import Gaussian
+from genprior_std.priors.gaussian_mixture import GaussianMixture
 from genprior_std.priors.mixture import Mixture
 from genprior_std.priors.nested_crp import NestedCrp
+from genprior_std.priors.student_t import StudentT
 from genprior_std.priors.swiss_roll import SwissRoll
 from genprior_std.priors.uniform import Uniform
 from genprior_std.priors.vampprior import VampPrior
@@ -228,8 +230,10 @@ PARTS: tuple[type[Part], ...] = (
     ConditionalGaussian,
     Flow,
     Gaussian,
+    GaussianMixture,
     Mixture,
     NestedCrp,
+    StudentT,
     SwissRoll,
     Uniform,
     VampPrior,

@@ -40,6 +40,7 @@ BY_NAME: dict[tuple[str, str], Any] = {(part.kind, part.name): part for part in 
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "mixture"): {"components": 3},
     ("prior", "categorical_gaussian"): {"categories": 3},
+    ("prior", "gaussian_mixture"): {"components": 3},
     ("prior", "vampprior"): {"components": 5, "std": 0.5},
     ("prior", "conditional_gaussian"): {"hidden": (8,)},
     ("prior", "flow"): {"hidden": (8,), "transforms": 1},
@@ -114,7 +115,8 @@ def test_prior(part: Any) -> None:
 @pytest.mark.parametrize("part", [p for p in of_kind("prior") if p.id != "categorical"])
 def test_prior_with_a_condition(part: Any) -> None:
     depends = part.name in (
-        "mixture", "swiss_roll", "code_generator", "categorical_gaussian", "conditional_gaussian", "flow"
+        "mixture", "swiss_roll", "code_generator", "categorical_gaussian", "conditional_gaussian", "flow",
+        "gaussian_mixture",
     )  # fmt: skip
     check_prior(settings(part), asked=3, uses_asked=depends, **called(part))
 

@@ -55,7 +55,7 @@ def check_likelihood(model: str, reconstruction: Any, info: DataInfo) -> None:
     """
     part = reconstruction.part
     remedy = 'Use reconstruction = { name = "pixel", metric = "gaussian", sigma = 0.1, reduction = "sum" }'
-    if "image_critic" in part.borrows:
+    if "image_critic" in part.borrows_of(reconstruction):
         raise PlanError(
             f"model '{model}' needs a reconstruction that is -log p(x | z); '{reconstruction.name}' compares features "
             f"of an image critic, which is no likelihood of images. {remedy}, or use model 'aae'"

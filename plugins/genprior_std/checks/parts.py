@@ -102,10 +102,10 @@ def check_category_and_style(model: str, config: Any) -> None:
     """
     check_first_numbers(model, config.encoder)
     check_decodes(model, config.decoder)
-    if config.prior.part.borrows:
+    if borrowed := config.prior.part.borrows_of(config.prior):
         raise PlanError(
             f"model '{model}' has a prior of only the style, and prior '{config.prior.name}' borrows "
-            f"{', '.join(config.prior.part.borrows)}, whose codes hold the category too. "
+            f"{', '.join(borrowed)}, whose codes hold the category too. "
             "Use a prior that borrows nothing, such as 'gaussian' or 'code_generator'"
         )
 

@@ -42,7 +42,7 @@ def has_image_game(model: str, config: Any) -> bool:
     needs = [f"improves.{name} = true" for name in config.improves.modules] + [
         f"{role} '{part.name}'"
         for role, part in parts.items()
-        if isinstance(part, PartConfig) and role != "image_game" and "image_critic" in part.part.borrows
+        if isinstance(part, PartConfig) and role != "image_game" and "image_critic" in part.part.borrows_of(part)
     ]
     missing = [role for role in ("image_critic", "image_game") if parts[role] is None]
     if needs and missing:

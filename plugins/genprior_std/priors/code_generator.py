@@ -41,9 +41,9 @@ class CodeGenerator(Prior):
         """Make the noise and the network."""
         super().__init__(config, sizes)
         simple = self.config.noise_prior
-        if simple.part.borrows:
+        if borrowed := simple.part.borrows_of(simple):
             raise PlanError(
-                f"prior '{self.name}' has noise_prior '{simple.name}', which borrows {', '.join(simple.part.borrows)} "
+                f"prior '{self.name}' has noise_prior '{simple.name}', which borrows {', '.join(borrowed)} "
                 "of the model; noise cannot borrow modules. Use a simple prior such as 'gaussian' or 'uniform'"
             )
         noise = self.config.noise or sizes.code

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import hardtanh
 
 from genprior import Batch, Borrowed, DensityPosterior, DensityPrior, PartConfig, PlanError, Sizes
+from genprior_std.layers.batch_statistics import batch_norms, own_batch_statistics
 from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
 
 __all__ = ["VampPrior"]
@@ -73,7 +73,7 @@ class VampPrior(DensityPrior):
                 f"tells the encoder {sizes.known} numbers about each image. "
                 "Use conditioner 'none', or a prior that does not encode ('gaussian', 'code_generator')"
             )
-        if self.config.components == 1 and _batch_norms(encoder):
+        if self.config.components == 1 and batch_norms(encoder):
             raise PlanError(
                 f"prior '{self.name}' normalises its pseudo-inputs as a batch of their own in encoder "
                 f"'{encoder.name}', and components = 1 gives a batch of one. "
@@ -133,7 +133,7 @@ class VampPrior(DensityPrior):
     def _posteriors(self) -> DensityPosterior:
         """q(z | u_k) of all K pseudo-inputs."""
         u = hardtanh(self.pseudo_inputs)
-        with _own_batch_statistics(self.encoder):
+        with own_batch_statistics(self.encoder):
             q = self.encoder(u, u.new_zeros(len(u), 0))
         if not isinstance(q, DensityPosterior):
             raise PlanError(
@@ -168,21 +168,3 @@ def _physical_memory() -> int | None:
     except (AttributeError, OSError, ValueError):
         return None
     return page * pages if page > 0 and pages > 0 else None
-
-
-def _batch_norms(encoder: Borrowed) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [layer for layer in encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-
-
-@contextlib.contextmanager
-def _own_batch_statistics(encoder: Borrowed) -> Iterator[None]:
-    """Inside the block a batch is normalised by its own statistics, and the running averages stay as they are."""
-    layers = _batch_norms(encoder)
-    before = [(layer.training, layer.track_running_stats) for layer in layers]
-    try:
-        for layer in layers:
-            layer.training, layer.track_running_stats = True, False
-        yield
-    finally:
-        for layer, (training, tracking) in zip(layers, before, strict=True):
-            layer.training, layer.track_running_stats = training, tracking

@@ -1,0 +1,269 @@
+"""A mixture of Gaussians whose weights, means and covariances are learned."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from genprior import Batch, Borrowed, DensityPrior, PartConfig, PlanError, Posterior, Sizes
+from genprior_std.layers.batch_statistics import own_batch_statistics
+from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
+from genprior_std.priors.one_hot import check_one_hot
+
+__all__ = ["GaussianMixture"]
+
+SMALLEST = 1e-4
+"""The least standard deviation of a component: without one, a component on a single code has an unbounded density."""
+PER_COMPONENT = 50
+"""Training images for each component whose codes the start "codes" clusters, where there are so many."""
+RESTARTS = 4
+"""Starts of k-means, of which the best is kept."""
+
+
+class GaussianMixture(DensityPrior):
+    """K Gaussians in d dimensions, of which weights, means and covariances are learned.
+
+        p(z) = sum_k pi_k N(z; m_k, L_k L_k^T),    pi = softmax(logits)
+
+    L_k is lower triangular, and for `covariance = "diagonal"` a diagonal. A standard deviation (the diagonal of L_k) is
+    1e-4 + exp(s). Codes are [n, d] for any d. With `asked` [n, K], a one-hot, samples and density are those of that
+    component alone, and no weights are learned; without a condition they are those of the mixture.
+
+    Gradients: `log_prob` is differentiable in all parameters. `sample` draws a component k, then z = m_k + L_k e with e
+    ~ N(0, I), which is differentiable in m and L. The choice of the component is discrete, so samples pass no gradient
+    to the weights: where only samples are used, as by an adversarial autoencoder that improves its prior, the weights
+    stay as they started.
+
+    `start = "spread"` draws the means from N(0, spread^2 I), with standard deviations of spread K^(-1/d) in each
+    component and equal weights. `start = "codes"` borrows the encoder, clusters the codes of training images under its
+    first weights by k-means, and starts from the clusters' shares, means and covariances.
+
+    Raises:
+        PlanError: the condition is not a one-hot of K; with `start = "codes"`, there are fewer images than components,
+            or a condition of new images or one that the encoder sees.
+
+    References:
+        Dilokthanakul et al., Deep Unsupervised Clustering with Gaussian Mixture Variational Autoencoders, 2016;
+        Tomczak and Welling, VAE with a VampPrior, 2017 (the mixture of Gaussians as a learned prior of a VAE).
+    """
+
+    name = "gaussian_mixture"
+
+    class Config(PartConfig):
+        """Settings of the mixture of Gaussians."""
+
+        components: int = Field(default=10, ge=1)
+        """K, the number of Gaussians."""
+        covariance: Literal["diagonal", "full"] = "diagonal"
+        """The form of each covariance."""
+        start: Literal["spread", "codes"] = "spread"
+        """Components start at random, or as clusters of codes of training images (k-means)."""
+        spread: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+        """Standard deviation of the means at the start "spread"."""
+
+    @classmethod
+    def borrows_of(cls, config: Any) -> tuple[str, ...]:
+        """The encoder, if the components start from codes."""
+        return ("encoder",) if config.start == "codes" else ()
+
+    def __init__(self, config: PartConfig, sizes: Sizes, encoder: Borrowed | None = None) -> None:
+        """Draw the components."""
+        super().__init__(config, sizes)
+        k, d = self.config.components, sizes.code
+        check_one_hot(self.name, sizes)
+        if sizes.asked not in (0, k):
+            raise PlanError(
+                f"prior '{self.name}' has {k} components, so a condition must be a one-hot of {k}; the one asked here "
+                f"has width {sizes.asked}. Set components = {sizes.asked}, use a prior that takes any condition "
+                "('gaussian', 'code_generator'), or ask for nothing (conditioner 'none', where the model has one)"
+            )
+        self.encoder = encoder
+        if encoder is not None:
+            _check_start(self.name, sizes, encoder)
+        self.means = nn.Parameter(self.config.spread * torch.randn(k, d))
+        scale = torch.full((k, d), self.config.spread * k ** (-1 / d))
+        start = _raw_scale(scale)
+        self.factors = nn.Parameter(torch.diag_embed(start) if self.config.covariance == "full" else start)
+        weights = torch.zeros(k)
+        if sizes.asked:
+            self.register_buffer("logits", weights)  # no loss depends on them
+        else:
+            self.logits = nn.Parameter(weights)
+
+    @torch.no_grad()
+    def begin(self, draw: Callable[[int], Batch]) -> None:
+        """Make the components clusters of codes of training images, if `start` says so.
+
+        Raises:
+            PlanError: there are fewer training images than components.
+        """
+        if self.encoder is None:
+            return
+        x = _images(self.name, self.config.components, draw)
+        with own_batch_statistics(self.encoder):
+            q: Posterior = self.encoder(x, x.new_zeros(len(x), self.sizes.known))
+        self.set_mixture(*_clusters(q.rsample().double(), self.config.components, self.config.covariance))
+
+    @torch.no_grad()
+    def set_mixture(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+        """Set the parameters, in any precision.
+
+        Args:
+            weights: pi [K], positive, with sum 1.
+            means: m_k [K, d].
+            covariances: of components: variances [K, d] where covariances are diagonal, else matrices [K, d, d].
+
+        Raises:
+            PlanError: a shape does not fit, or a covariance is not positive definite.
+        """
+        k, d = self.means.shape
+        shape = (k, d, d) if self.config.covariance == "full" else (k, d)
+        for what, given, needed in (
+            ("weights", weights, (k,)),
+            ("means", means, (k, d)),
+            ("covariances", covariances, shape),
+        ):
+            if given.shape != needed:
+                raise PlanError(
+                    f"prior '{self.name}' with {k} components, {self.config.covariance} covariances and codes of {d} "
+                    f"numbers was given {what} {list(given.shape)}; {list(needed)} are needed"
+                )
+        if self.config.covariance == "full":
+            lower, failures = torch.linalg.cholesky_ex(covariances.double())
+            fits = not bool(failures.any())
+            scale = lower.diagonal(dim1=1, dim2=2)
+            raw = lower.tril(-1) + torch.diag_embed(_raw_scale(scale))
+        else:
+            fits = bool((covariances > 0).all())
+            raw = _raw_scale(covariances.double().sqrt())
+        if not fits:
+            raise PlanError(
+                f"prior '{self.name}' was given a covariance that is not positive definite. Add a small number, such "
+                "as 1e-6, to its diagonal, or fit fewer components"
+            )
+        self.logits.copy_(weights.log())
+        self.means.copy_(means)
+        self.factors.copy_(raw)
+
+    def sample(self, asked: Tensor) -> Tensor:
+        """Draw z = m_k + L_k e [n, d], with k of `asked` [n, K or 0] or drawn from the weights, and e ~ N(0, I)."""
+        n = len(asked)
+        if self.sizes.asked:
+            k = asked.argmax(1)
+        else:
+            k = (
+                torch.multinomial(self.logits.detach().float().softmax(0), n, replacement=True)
+                if n
+                else asked.new_zeros(0, dtype=torch.int64)
+            )
+        noise = torch.randn(n, self.sizes.code, device=asked.device, dtype=self.means.dtype)
+        if self.config.covariance == "full":
+            z = self.means[k] + (self._factors()[k] * noise[:, None]).sum(2)
+        else:
+            z = torch.addcmul(self.means[k], self._scales()[k], noise)
+        return z.to(asked.dtype)
+
+    def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
+        """The log-density, logsumexp_k (log pi_k + log N(z; m_k, L_k L_k^T)): [n] in nats for z [n, d]."""
+        dtype = torch.promote_types(z.dtype, torch.float32)
+        each = self._log_each(z.to(dtype))
+        if self.sizes.asked:
+            return each.gather(1, asked.argmax(1, keepdim=True))[:, 0].to(dtype)
+        return (each + self.logits.to(each.dtype).log_softmax(0)).logsumexp(1).to(dtype)
+
+    def _log_each(self, z: Tensor) -> Tensor:
+        """The log-density of each code under each component, [n, K]."""
+        if self.config.covariance == "diagonal":
+            return log_prob_of_each(GaussianPosterior(self.means, 2 * self._scales().log()), z)
+        lower = self._factors().to(z.dtype)
+        difference = z.T - self.means.to(z.dtype)[..., None]  # [K, d, n]
+        white = torch.linalg.solve_triangular(lower, difference, upper=False)
+        log_volume = lower.diagonal(dim1=1, dim2=2).log().sum(1) + 0.5 * z.shape[1] * math.log(2 * math.pi)
+        return (-0.5 * white.square().sum(1) - log_volume[:, None]).T
+
+    def _scales(self) -> Tensor:
+        """The standard deviations, or the diagonals of L, [K, d]."""
+        raw = self.factors.diagonal(dim1=1, dim2=2) if self.config.covariance == "full" else self.factors
+        return SMALLEST + raw.exp()
+
+    def _factors(self) -> Tensor:
+        """L, [K, d, d]."""
+        return self.factors.tril(-1) + torch.diag_embed(self._scales())
+
+
+def _raw_scale(scale: Tensor) -> Tensor:
+    """The s of which scale = SMALLEST + exp(s)."""
+    return (scale - SMALLEST).clamp_min(SMALLEST**2).log()
+
+
+def _check_start(name: str, sizes: Sizes, encoder: Borrowed) -> None:
+    """Refuse a start from codes where codes depend on a condition, which a prior does not have at its start.
+
+    Raises:
+        PlanError: there is a condition of new images, or the encoder sees that of images.
+    """
+    if sizes.asked or (sizes.known and encoder.sees_known(encoder.config)):
+        cause = (
+            "its components belong to the conditions of new images, and clusters of codes belong to none"
+            if sizes.asked
+            else f"encoder '{encoder.name}' encodes an image with its condition, and the start has images alone"
+        )
+        raise PlanError(
+            f"prior '{name}' has start = \"codes\", and {cause}. Set start = \"spread\", or use conditioner 'none'"
+        )
+
+
+def _images(name: str, components: int, draw: Callable[[int], Batch]) -> Tensor:
+    """Different training images: 50 for each component, or as many as there are, up to a factor of two.
+
+    Raises:
+        PlanError: there are fewer images than components.
+    """
+    n = PER_COMPONENT * components
+    while n > components:
+        try:
+            return draw(n).x
+        except PlanError:
+            n = max(n // 2, components)
+    try:
+        return draw(n).x
+    except PlanError as error:
+        raise PlanError(
+            f"prior '{name}' has components = {components} and start = \"codes\", so it needs codes of as many "
+            f'different training images: {error}. Set components to fewer, or start = "spread"'
+        ) from error
+
+
+def _clusters(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The shares [K], means [K, d] and covariances of k-means clusters of codes z [n, d].
+
+    A cluster of few codes has no covariance of its own, so that of a cluster is averaged with the mean variance of
+    all clusters, which counts as much as d + 1 codes do.
+    """
+    from sklearn.cluster import KMeans  # slow to import, and parts are imported to be listed
+    from sklearn.exceptions import ConvergenceWarning
+
+    seed = int(torch.randint(2**31, ()))
+    means = KMeans(components, n_init=RESTARTS, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than components
+        label = torch.from_numpy(means.fit_predict(z.cpu().numpy())).to(z.device, torch.int64)
+    centres = torch.as_tensor(means.cluster_centers_, device=z.device, dtype=z.dtype)
+    n, d = z.shape
+    inside = z - centres[label]
+    pooled = inside.square().sum() / (n * d) + SMALLEST
+    member = nn.functional.one_hot(label, components).to(z.dtype)  # [n, K]
+    count, extra = member.sum(0), d + 1
+    if covariance == "full":
+        squares = torch.einsum("nk,ni,nj->kij", member, inside, inside)
+        own = pooled * torch.eye(d, device=z.device, dtype=z.dtype)
+        spread = (squares + extra * own) / (count + extra)[:, None, None]
+    else:
+        spread = (member.T @ inside.square() + extra * pooled) / (count + extra)[:, None]
+    return count.clamp_min(1) / count.clamp_min(1).sum(), centres, spread
