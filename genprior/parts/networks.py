@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from genprior.parts.base import ModulePart
+from genprior.parts.support import Support
 
 __all__ = [
     "AutoregressiveDecoder",
@@ -37,6 +38,9 @@ class Posterior(ABC):
 
 class DensityPosterior(Posterior):
     """A posterior whose density can be computed."""
+
+    support: ClassVar[Support] = "space"
+    """Where the codes lie: "space", all of R^d, or "sphere", the unit sphere, with a density per surface."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from genprior.errors import PlanError
 from genprior.parts.base import ModulePart, Part, PartConfig, pick
 from genprior.parts.phases import Phase
+from genprior.parts.support import Support
 from genprior.parts.values import Codes
 
 __all__ = ["DensityPrior", "FittedPrior", "FittedPriorSpec", "Prior", "check_role"]
@@ -51,6 +52,10 @@ class Prior(ModulePart, ABC):
 
 class DensityPrior(Prior):
     """A prior whose density can be computed, as models trained by likelihood require."""
+
+    supports: ClassVar[tuple[Support, ...]] = ("space",)
+    """Where its codes may lie, which must be where those of the posterior lie: "space", all of R^d, or "sphere", the
+    unit sphere, with a density per surface. A prior that consists of the encoder's posteriors has both."""
 
     @abstractmethod
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:

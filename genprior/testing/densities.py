@@ -26,7 +26,9 @@ from torch import Tensor
 from genprior.randomness import seeded
 from genprior.testing.report import Contract
 
-__all__ = ["check_cumulative", "check_density", "check_gradient", "check_ratio"]
+__all__ = [
+    "check_cumulative", "check_density", "check_fit", "check_gradient", "check_inside", "check_ratio", "in_chunks"
+]  # fmt: skip
 
 SAMPLES = 4096
 POINTS = 8192
@@ -60,11 +62,11 @@ def check_density(
     """
     with seeded("testing", "density"), torch.no_grad():
         z = sample(SAMPLES).double()
-        log_p_samples = _in_chunks(log_prob, z)
-        if not _check_inside(contract, called, log_p_samples, about):
+        log_p_samples = in_chunks(log_prob, z)
+        if not check_inside(contract, called, log_p_samples, about):
             return
         points, log_q = _propose(z)
-        log_p = _in_chunks(log_prob, points).double()
+        log_p = in_chunks(log_prob, points).double()
     weights = (log_p - log_q).exp()
     if not contract.require(
         bool(torch.isfinite(weights).all()),
@@ -92,10 +94,10 @@ def check_density(
             says + ", which the samples are used to verify",
             "sample and log_prob seem to describe different distributions; else check it with a smaller code",
         )
-    _check_fit(contract, called, z, log_p_samples.double(), points, log_p, weights, about)
+    check_fit(contract, called, z, log_p_samples.double(), points, log_p, weights, about)
 
 
-def _check_inside(contract: Contract, called: str, log_p: Tensor, about: str) -> bool:
+def check_inside(contract: Contract, called: str, log_p: Tensor, about: str) -> bool:
     """Require that the part's own samples have finite log-densities."""
     outside = int((~torch.isfinite(log_p)).sum())
     return contract.require(
@@ -107,7 +109,8 @@ def _check_inside(contract: Contract, called: str, log_p: Tensor, about: str) ->
     )
 
 
-def _in_chunks(log_prob: Density, z: Tensor) -> Tensor:
+def in_chunks(log_prob: Density, z: Tensor) -> Tensor:
+    """The log-densities [n] of codes z [n, d], computed a piece at a time."""
     return torch.cat([log_prob(piece) for piece in torch.split(z, CHUNK)])
 
 
@@ -128,7 +131,7 @@ def _propose(z: Tensor) -> tuple[Tensor, Tensor]:
     return points, torch.logaddexp(log_near + math.log1p(-WIDE), log_wide + math.log(WIDE))
 
 
-def _check_fit(
+def check_fit(
     contract: Contract,
     called: str,
     z: Tensor,
@@ -198,7 +201,7 @@ def check_cumulative(
         span = (z[-1] - z[0]).clamp_min(1e-12)
         even = torch.linspace(float(z[0] - span / 2), float(z[-1] + span / 2), GRID, dtype=z.dtype)
         points = torch.cat([even, z[:: DRAWS // GRID]]).sort().values
-        density = _in_chunks(log_prob, points[:, None]).double().exp()
+        density = in_chunks(log_prob, points[:, None]).double().exp()
     if not bool(torch.isfinite(density).all()):
         return  # check_density reports it
     below, coarse = _integrals(points, density), _integrals(points[::2], density[::2])
@@ -249,8 +252,8 @@ def check_ratio(
     with seeded("testing", "ratio"), torch.no_grad():
         z, fitted = sample(SAMPLES).double(), sample(CENTRES).double()
         points = _near(fitted, SAMPLES)
-        log_p_z, log_p_points = (_in_chunks(log_prob, codes).double() for codes in (z, points))
-        if not _check_inside(contract, called, log_p_z, about):
+        log_p_z, log_p_points = (in_chunks(log_prob, codes).double() for codes in (z, points))
+        if not check_inside(contract, called, log_p_z, about):
             return
         of_samples = torch.sigmoid(_log_near(fitted, z) - log_p_z)
         of_points = torch.sigmoid(log_p_points - _log_near(fitted, points))

@@ -26,6 +26,7 @@ from genprior.testing.densities import check_density
 from genprior.testing.fixture import Fixture, begin
 from genprior.testing.report import Contract, describe, dtype_name
 from genprior.testing.settings import config_of
+from genprior.testing.spheres import check_sphere
 from genprior.testing.tensors import check_pixels, check_reaches_input, one_hot
 
 __all__ = ["check_critic", "check_decoder", "check_encoder"]
@@ -112,7 +113,8 @@ def _check_posterior(contract: Contract, called: str, encoder: Any, inputs: Inpu
         log_q = contract.call(called, lambda: q.log_prob(z))
         if contract.tensor(called, log_q, (N,), torch.float64, "one log-density for each code", finite=False):
             piece_length = 512  # the encoder runs once for all pieces of this length
-            check_density(
+            check = check_sphere if q.support == "sphere" else check_density
+            check(
                 contract,
                 called,
                 lambda z: torch.cat([posterior(len(piece)).log_prob(piece) for piece in torch.split(z, piece_length)]),

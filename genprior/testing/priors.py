@@ -18,6 +18,7 @@ from genprior.testing.fits import check_fit, some_codes
 from genprior.testing.fixture import Fixture, begin
 from genprior.testing.report import Contract, describe, dtype_name
 from genprior.testing.settings import config_of
+from genprior.testing.spheres import check_sphere, on_sphere
 from genprior.testing.tensors import check_unchanged, one_hot
 
 __all__ = ["check_prior"]
@@ -53,8 +54,9 @@ def check_prior(
     A `DensityPrior` also: densities have shape [n], each row's density depends only on that row, its gradient agrees
     with finite differences, it integrates to 1, and the samples are distributed by it, for codes of 1, 2 and 3 numbers
     and of `code`, where the prior can be made so (else it raises a `PlanError`); codes of more than 4 numbers are
-    compared with a density fitted to the samples. A right density fails with probability below 1e-4. For codes of 1
-    number, distribution functions that differ by 0.0086 are told apart: a Gaussian from a logistic density of the same
+    compared with a density fitted to the samples. A density per surface of the sphere is integrated over the sphere,
+    and its samples have length 1. A right density fails with probability below 1e-4. For codes of 1 number,
+    distribution functions that differ by 0.0086 are told apart: a Gaussian from a logistic density of the same
     variance, a shift by 0.03 and a scale of 1.05 from none. For more numbers the resolution is coarser: shares of
     regions that differ by about 0.05. A class that defines `log_prob` derives from `DensityPrior`.
 
@@ -285,6 +287,8 @@ def _check_density(contract: Contract, fixture: Fixture, conditions: int) -> Non
     for k in sorted({0, max(width - 1, 0)})[:conditions]:
         row = one_hot(width, width)[k : k + 1] if width else one_hot(1, 0)
         checks = [check_density if d <= WIDEST else check_ratio, *([check_cumulative] if d == 1 else [])]
+        if on_sphere(prior, z):
+            checks = [check_sphere]
         for check in checks:
             check(
                 contract,

@@ -100,6 +100,7 @@ from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.gaussian_mixture import GaussianMixture
 from genprior_std.priors.mixture import Mixture
 from genprior_std.priors.nested_crp import NestedCrp
+from genprior_std.priors.sphere import Sphere
 from genprior_std.priors.student_t import StudentT
 from genprior_std.priors.swiss_roll import SwissRoll
 from genprior_std.priors.uniform import Uniform
@@ -233,6 +234,7 @@ PARTS: tuple[type[Part], ...] = (
     GaussianMixture,
     Mixture,
     NestedCrp,
+    Sphere,
     StudentT,
     SwissRoll,
     Uniform,

@@ -15,10 +15,12 @@ __all__ = [
     "check_gaussian_posterior",
     "check_likelihood",
     "check_sum",
+    "check_support",
     "check_told",
     "check_tree",
     "no_density",
     "no_gaussian",
+    "other_support",
 ]
 
 
@@ -104,6 +106,40 @@ def no_density(model: str, encoder: str) -> PlanError:
         f"model '{model}' needs an encoder whose posterior has a density; encoder '{encoder}' "
         "gives each image a single code. "
         "Set posterior = \"gaussian\" in the encoder's table, or use model 'aae'"
+    )
+
+
+def check_support(model: str, prior: Any, encoder: Any) -> None:
+    """Refuse a prior and a posterior whose densities are known to be on different spaces.
+
+    Raises:
+        PlanError: one lies on the unit sphere and the other in all of R^d.
+    """
+    kind = encoder.part.posterior_of(encoder)
+    # The posterior of an encoder that leaves its kind open is checked at the first batch.
+    if kind not in (Posterior, DensityPosterior) and kind.support not in prior.part.supports:
+        raise other_support(model, prior.name, encoder.name, kind.support)
+
+
+def other_support(model: str, prior: str, encoder: str, support: str) -> PlanError:
+    """The error for a posterior that lies where the prior has no density.
+
+    Args:
+        model: the model's name.
+        prior: the prior's name.
+        encoder: the encoder's name.
+        support: where the encoder's posterior lies.
+    """
+    places = ("the unit sphere, with a density per surface", "all of space, with a density per volume")
+    there, here = places if support == "sphere" else places[::-1]
+    remedy = (
+        "Use prior 'sphere', or set posterior = \"gaussian\" in the encoder's table"
+        if support == "sphere"
+        else "Set posterior = \"von_mises_fisher\" in the encoder's table, or use prior 'gaussian'"
+    )
+    return PlanError(
+        f"model '{model}' compares the densities of a code under prior and posterior, which must lie on one space: the "
+        f"posterior of encoder '{encoder}' lies on {there}, and prior '{prior}' on {here}. {remedy}"
     )
 
 

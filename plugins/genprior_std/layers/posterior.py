@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from genprior import CategoricalPosterior, DensityPosterior, Encoder, PlanError, PointPosterior, Posterior
+from genprior_std.layers.row_posterior import RowPosterior
+from genprior_std.layers.von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "POSTERIORS",
@@ -24,10 +27,10 @@ __all__ = [
     "posterior_width",
 ]
 
-PosteriorForm = Literal["point", "gaussian", "softmax"]
+PosteriorForm = Literal["point", "gaussian", "softmax", "von_mises_fisher"]
 
 
-class GaussianPosterior(DensityPosterior):
+class GaussianPosterior(RowPosterior):
     """A Gaussian with a diagonal covariance, q(z | x) = N(z; m, diag(exp(v))).
 
     References:
@@ -73,6 +76,14 @@ class GaussianPosterior(DensityPosterior):
         m, v = self._mean, self._log_variance
         return -0.5 * (math.log(2 * math.pi) + v + (z - m).square() * (-v).exp()).sum(1)
 
+    def map_rows(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The Gaussians of other rows of m and v."""
+        return type(self)(change(self._mean), change(self._log_variance))
+
+    def log_prob_of_each(self, z: Tensor) -> Tensor:
+        """The log-densities [m, n] of codes z [m, d], in double precision."""
+        return _gaussians(self, z)
+
 
 class SoftCategory(PointPosterior, CategoricalPosterior):
     """A soft category: all mass on the one code softmax(u) of logits u [n, K]."""
@@ -93,8 +104,11 @@ POSTERIORS: dict[PosteriorForm, type[Posterior]] = {
     "point": PointPosterior,
     "gaussian": GaussianPosterior,
     "softmax": SoftCategory,
+    "von_mises_fisher": VonMisesFisher,
 }
 """The posterior of each form."""
+SPREADS: dict[PosteriorForm, str] = {"gaussian": "variances", "von_mises_fisher": "concentrations"}
+"""What the outputs of an encoder say about the spread of its posterior, by form."""
 
 
 class PosteriorEncoder(Encoder):
@@ -102,7 +116,7 @@ class PosteriorEncoder(Encoder):
 
     @classmethod
     def posterior_of(cls, config: Any) -> type[Posterior]:
-        """The class that the setting `posterior` names: `PointPosterior`, `GaussianPosterior` or `SoftCategory`."""
+        """The class that the setting `posterior` names, see `POSTERIORS`."""
         return POSTERIORS[config.posterior]
 
     @classmethod
@@ -147,32 +161,45 @@ def code_norm(encoder: str, form: PosteriorForm, code: int, on: bool) -> nn.Modu
         on: whether codes are normalised.
 
     Raises:
-        PlanError: the posterior is Gaussian; normalised variances would depend on the other images.
+        PlanError: the posterior has a spread; normalised variances would depend on the other images.
     """
-    if on and form == "gaussian":
+    if on and form in SPREADS:
         raise PlanError(
-            f"encoder '{encoder}' was asked for normalise_code = true and posterior = \"gaussian\", whose variances "
-            'should not depend on the other images of a batch. Use posterior = "point" or "softmax", or leave '
-            "normalise_code out"
+            f"encoder '{encoder}' was asked for normalise_code = true and posterior = \"{form}\", whose "
+            f"{SPREADS[form]} should not depend on the other images of a batch. "
+            'Use posterior = "point" or "softmax", or leave normalise_code out'
         )
     return CodeNorm(code) if on else nn.Identity()
 
 
 def posterior_width(form: PosteriorForm, code: int) -> int:
-    """The number of outputs that an encoder needs for a code of width d: 2d for a Gaussian, else d."""
-    return 2 * code if form == "gaussian" else code
+    """The outputs that an encoder needs for a code of width d: 2d for a Gaussian, d + 1 for von Mises-Fisher, else d.
+
+    Raises:
+        PlanError: a code of one number has no direction.
+    """
+    if form == "von_mises_fisher" and code < 2:
+        raise PlanError(
+            'posterior = "von_mises_fisher" gives codes on the unit sphere, and that of code_size = 1 is two points. '
+            'Set code_size to 2 or more, or posterior = "gaussian"'
+        )
+    return {"gaussian": 2 * code, "von_mises_fisher": code + 1}.get(form, code)
 
 
 def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:
     """Make the posterior from an encoder's output.
 
     Args:
-        form: `"point"`, `"gaussian"` or `"softmax"`, a point whose numbers are positive and sum to 1.
-        out: [n, d] codes of a point, or their logits; [n, 2d] means and then log variances of a Gaussian.
+        form: `"point"`; `"gaussian"`; `"softmax"`, a point whose numbers are positive and sum to 1; or
+            `"von_mises_fisher"`, on the unit sphere.
+        out: [n, d] codes of a point, or their logits; [n, 2d] means and then log variances of a Gaussian; [n, d + 1]
+            directions and then concentrations of a von Mises-Fisher distribution, see `VonMisesFisher.from_output`.
 
     Returns:
-        A `PointPosterior`, a `GaussianPosterior` or a `SoftCategory`.
+        An object of the class in `POSTERIORS`.
     """
+    if form == "von_mises_fisher":
+        return VonMisesFisher.from_output(out)
     if form == "gaussian":
         mean, log_variance = out.chunk(2, dim=1)
         return GaussianPosterior(mean, log_variance)
@@ -187,10 +214,10 @@ def log_prob_of_each(q: DensityPosterior, z: Tensor) -> Tensor:
         z: codes [n, d].
 
     Returns:
-        [n, K], in nats; of Gaussians in double precision.
+        [n, K], in nats; of a `RowPosterior` in double precision.
     """
-    if isinstance(q, GaussianPosterior):
-        return _gaussians(q, z)
+    if isinstance(q, RowPosterior):
+        return q.log_prob_of_each(z)
     # `log_prob` pairs each code with one image's posterior, so each code is repeated for all K of them.
     each = [q.log_prob(code.expand(len(q.mean), -1)) for code in z]
     return torch.stack(each) if each else z.new_zeros(0, len(q.mean))

@@ -33,7 +33,7 @@ class CodeInference(Inference):
         self._model = model
         self._x = batch.x
         self._known, self._asked = model.conditioner(batch)
-        self._q = density_posterior(model, model.encoder, batch.x, self._known)
+        self._q = density_posterior(model, model.encoder, model.prior, batch.x, self._known)
 
     @property
     def mean(self) -> Tensor:

@@ -37,7 +37,7 @@ class TwoLevelInference(Inference):
         self._model = model
         self._x = batch.x
         self._none = batch.x.new_zeros(len(batch.x), 0)
-        self._upper = density_posterior(model, model.encoder, batch.x, self._none)
+        self._upper = density_posterior(model, model.encoder, model.prior, batch.x, self._none)
 
     @property
     def mean(self) -> Tensor:
@@ -69,4 +69,4 @@ class TwoLevelInference(Inference):
         return log_prob_of_each(self._upper, z2).to(lower.dtype) + lower
 
     def _lower(self, x: Tensor, z2: Tensor) -> DensityPosterior:
-        return density_posterior(self._model, self._model.inner_encoder, x, z2)
+        return density_posterior(self._model, self._model.inner_encoder, self._model.inner_prior, x, z2)

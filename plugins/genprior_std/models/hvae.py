@@ -14,7 +14,13 @@ from torch import Tensor
 
 import genprior
 from genprior import Batch, Build, Condition, DataInfo, Inference, Objectives, PartConfig, Phase, PlanError, Sizes
-from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood, check_told
+from genprior_std.checks.likelihoods import (
+    check_density,
+    check_density_posterior,
+    check_likelihood,
+    check_support,
+    check_told,
+)
 from genprior_std.checks.trainable import learning
 from genprior_std.model_pieces.reconstruction_likelihood import ReconstructionLikelihood
 from genprior_std.model_pieces.two_level_inference import TwoLevelInference
@@ -84,8 +90,9 @@ class HierarchicalVariationalAutoencoder(ReconstructionLikelihood):
             check_density(self.name, prior)
         for role, network in (("inner_encoder", config.inner_encoder), ("decoder", config.decoder)):
             check_told(self.name, role, network)
-        for encoder in (config.encoder, config.inner_encoder):
+        for encoder, prior in ((config.encoder, config.prior), (config.inner_encoder, config.inner_prior)):
             check_density_posterior(self.name, encoder)
+            check_support(self.name, prior, encoder)
         upper, lower = config.code_size, config.inner_code_size
         known, asked = Sizes(info.image, lower, upper, 0), Sizes(info.image, lower, 0, upper)
         of = {"inner_encoder": known, "decoder": known, "reconstruction": known, "inner_prior": asked}

@@ -13,7 +13,7 @@ from pydantic import Field
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
-from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood
+from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood, check_support
 from genprior_std.checks.trainable import learning
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.model_pieces.latent import LatentModel
@@ -65,13 +65,14 @@ class ImportanceWeightedAutoencoder(LatentModel):
         """Make the parts.
 
         Raises:
-            PlanError: the prior or the posterior has no density, the reconstruction is not a likelihood of images, or
-                parts do not fit.
+            PlanError: the prior or the posterior has no density, their codes lie on different spaces, the
+                reconstruction is not a likelihood of images, or parts do not fit.
         """
         super().__init__(config)
         check_likelihood(self.name, config.reconstruction, info)
         check_density(self.name, config.prior)
         check_density_posterior(self.name, config.encoder)
+        check_support(self.name, config.prior, config.encoder)
         widths = config.conditioner.part.widths(config.conditioner, info)
         build.parts(self, Sizes(info.image, config.code_size, *widths))
 

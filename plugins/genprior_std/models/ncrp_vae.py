@@ -107,7 +107,7 @@ class NestedCrpAutoencoder(LatentModel):
     def clusters(self, batch: Batch) -> Tensor:
         """phi, the best q(c) of each image's posterior: [n, L], one cluster per leaf of the tree."""
         known, _ = self.conditioner(batch)
-        q = gaussian_posterior(self, self.encoder, batch.x, known)
+        q = gaussian_posterior(self, self.encoder, self.prior, batch.x, known)
         phi: Tensor = self.prior.responsibilities(q.mean, q.log_variance.exp())
         return phi
 
@@ -117,7 +117,7 @@ class NestedCrpAutoencoder(LatentModel):
         E_q log p(x | z) is estimated with one code; all else is exact. In training mode the codes are stored.
         """
         known, _ = self.conditioner(batch)
-        q = gaussian_posterior(self, self.encoder, batch.x, known)
+        q = gaussian_posterior(self, self.encoder, self.prior, batch.x, known)
         variance = q.log_variance.exp()
         rec = self.reconstruction(batch.x, self.decoder(q.rsample(), known), known).mean()  # -E_q log p(x | z)
         entropy = 0.5 * (q.log_variance + math.log(2 * math.pi * math.e)).sum(1)  # H(q(z | x))

@@ -14,7 +14,7 @@ from pydantic import Field
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.learning import check_cross_entropy, check_knows_its_condition
-from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_sum
+from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_sum, check_support
 from genprior_std.checks.parts import check_plain
 from genprior_std.checks.trainable import learns
 from genprior_std.conditioners.none import NoCondition
@@ -106,6 +106,7 @@ class VaeGan(SingleCodeModel):
         check_density(self.name, config.prior)
         check_sum(self.name, config.reconstruction)
         check_density_posterior(self.name, config.encoder)
+        check_support(self.name, config.prior, config.encoder)
         if config.gate:
             check_cross_entropy(self.name, config.game)
         widths = config.conditioner.part.widths(config.conditioner, info)
@@ -120,7 +121,7 @@ class VaeGan(SingleCodeModel):
     def autoencode(self, batch: Batch) -> Objectives:
         """The three losses of algorithm 1."""
         known, asked = self.conditioner(batch)
-        q = density_posterior(self, self.encoder, batch.x, known)
+        q = density_posterior(self, self.encoder, self.prior, batch.x, known)
         z = q.rsample()
         with torch.no_grad():
             z_prior = self.prior.sample(asked)

@@ -48,7 +48,7 @@ class GatedConvolutionalEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, joined to the last maps."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
+        """A point, a Gaussian with a diagonal covariance, a softmax (a soft category), or von Mises-Fisher (sphere)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

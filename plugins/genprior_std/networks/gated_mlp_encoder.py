@@ -35,7 +35,7 @@ class GatedMlpEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, through a first layer of its own."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
+        """A point, a Gaussian with a diagonal covariance, a softmax (a soft category), or von Mises-Fisher (sphere)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

@@ -38,7 +38,7 @@ class LarsenEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "gaussian"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
+        """A point, a Gaussian with a diagonal covariance, a softmax (a soft category), or von Mises-Fisher (sphere)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

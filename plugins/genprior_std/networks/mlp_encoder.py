@@ -48,7 +48,7 @@ class MlpEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, beside the pixels."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
+        """A point, a Gaussian with a diagonal covariance, a softmax (a soft category), or von Mises-Fisher (sphere)."""
         normalise_code: bool = False
         """Batch normalisation, with a learned scale and shift, of the code; for a softmax, of its logits."""
         init: Initialisation = "default"
@@ -78,7 +78,7 @@ class MlpEncoder(PosteriorEncoder):
         self.code_norm = code_norm(self.name, cfg.posterior, sizes.code, cfg.normalise_code)
         if cfg.init == "glorot":
             initialise_glorot(self.layers)
-            initialise_glorot(self.to_code, pieces=posterior_width(cfg.posterior, 1))
+            initialise_glorot(self.to_code, pieces=self.to_code.out_features // sizes.code)
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:
         """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""

@@ -46,7 +46,7 @@ class ResidualEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
+        """A point, a Gaussian with a diagonal covariance, a softmax (a soft category), or von Mises-Fisher (sphere)."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.

@@ -44,7 +44,7 @@ class StridedEncoder(PosteriorEncoder):
         conditional: bool = False
         """Whether the encoder sees `known`, as constant maps beside the image."""
         posterior: PosteriorForm = "point"
-        """A deterministic code, a Gaussian with a diagonal covariance, or a softmax (a soft category)."""
+        """A point, a Gaussian with a diagonal covariance, a softmax (a soft category), or von Mises-Fisher (sphere)."""
         normalise_code: bool = False
         """Batch normalisation, with a learned scale and shift, of the code; for a softmax, of its logits."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)

@@ -189,7 +189,7 @@ class GaussianMixture(DensityPrior):
 
     def _scales(self) -> Tensor:
         """The standard deviations, or the diagonals of L, [K, d]."""
-        raw = self.factors.diagonal(dim1=1, dim2=2) if self.config.covariance == "full" else self.factors
+        raw: Tensor = self.factors.diagonal(dim1=1, dim2=2) if self.config.covariance == "full" else self.factors
         return SMALLEST + raw.exp()
 
     def _factors(self) -> Tensor:

@@ -14,7 +14,8 @@ from torch.nn.functional import hardtanh
 
 from genprior import Batch, Borrowed, DensityPosterior, DensityPrior, PartConfig, PlanError, Sizes
 from genprior_std.layers.batch_statistics import batch_norms, own_batch_statistics
-from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
+from genprior_std.layers.posterior import log_prob_of_each
+from genprior_std.layers.row_posterior import RowPosterior
 
 __all__ = ["VampPrior"]
 
@@ -51,6 +52,7 @@ class VampPrior(DensityPrior):
 
     name = "vampprior"
     borrows = ("encoder",)
+    supports = ("space", "sphere")  # where the encoder's posteriors lie
 
     class Config(PartConfig):
         """Settings of the VampPrior."""
@@ -118,8 +120,8 @@ class VampPrior(DensityPrior):
         """Draw z ~ q(z | u_k) [n, d] with k uniform on 1 .. K, drawn anew for each row of `asked` [n, k]."""
         q = self._posteriors()
         k = torch.randint(self.config.components, (len(asked),), device=asked.device)
-        if isinstance(q, GaussianPosterior):
-            z = GaussianPosterior(q.mean[k], q.log_variance[k]).rsample()
+        if isinstance(q, RowPosterior):
+            z = q.map_rows(lambda rows: rows[k]).rsample()
         else:
             z = torch.cat([q.mean[:0], *(q.rsample()[k[i : i + 1]] for i in range(len(k)))])
         return z.to(asked.dtype)

@@ -1,0 +1,10 @@
+"""The sets on which the densities of codes are defined."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["Support"]
+
+Support = Literal["space", "sphere"]
+"""All of R^d, with densities per volume; or the unit sphere in it, with densities per surface."""
