@@ -40,7 +40,7 @@ class DensityPosterior(Posterior):
     """A posterior whose density can be computed."""
 
     support: ClassVar[Support] = "space"
-    """Where the codes lie: "space", all of R^d, or "sphere", the unit sphere, with a density per surface."""
+    """Where the codes lie: "space", all of R^d, or "unit_sphere", the unit sphere, with a density per surface."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def _check_posterior(contract: Contract, called: str, encoder: Any, inputs: Inpu
         log_q = contract.call(called, lambda: q.log_prob(z))
         if contract.tensor(called, log_q, (N,), torch.float64, "one log-density for each code", finite=False):
             piece_length = 512  # the encoder runs once for all pieces of this length
-            check = check_sphere if q.support == "sphere" else check_density
+            check = check_sphere if q.support == "unit_sphere" else check_density
             check(
                 contract,
                 called,

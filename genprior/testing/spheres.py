@@ -33,8 +33,8 @@ def on_sphere(prior: DensityPrior, z: Tensor) -> bool:
     A prior that may lie on either space does so if all of its samples have length 1.
     """
     if len(prior.supports) == 1:
-        return prior.supports == ("sphere",)
-    return "sphere" in prior.supports and bool(((z.norm(dim=1) - 1).abs() < LENGTH).all())
+        return prior.supports == ("unit_sphere",)
+    return "unit_sphere" in prior.supports and bool(((z.norm(dim=1) - 1).abs() < LENGTH).all())
 
 
 def check_sphere(
@@ -53,14 +53,14 @@ def check_sphere(
         sample: draws n codes [n, d].
         about: the code width and condition, for the report.
     """
-    with seeded("testing", "sphere"), torch.no_grad():
+    with seeded("testing", "unit_sphere"), torch.no_grad():
         z = sample(SAMPLES).double()
         length = float((z.norm(dim=1) - 1).abs().max())
         if not contract.require(
             length < LENGTH,
             f"the length of {SAMPLES} samples{about}",
             f"it is off by up to {length:.2g}",
-            'codes of a distribution whose support is "sphere" have length 1',
+            'codes of a distribution whose support is "unit_sphere" have length 1',
             'divide samples by their length, or state the support "space"',
         ):
             return

@@ -251,7 +251,7 @@ def test_every_encoder_that_has_a_posterior_has_this_one(encoder):
     assert encoder.posterior_of(config) is POSTERIORS[FORM] is VonMisesFisher
     made = config.make(Sizes((1, 16, 16), 5, 0, 0))
     q = made(torch.rand(4, 1, 16, 16) * 2 - 1, torch.zeros(4, 0))
-    assert isinstance(q, VonMisesFisher) and q.support == "sphere"
+    assert isinstance(q, VonMisesFisher) and q.support == "unit_sphere"
     assert q.mean.shape == q.rsample().shape == (4, 5) and (q.concentration >= 1).all()
 
 

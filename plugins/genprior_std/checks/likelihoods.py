@@ -131,10 +131,10 @@ def other_support(model: str, prior: str, encoder: str, support: str) -> PlanErr
         support: where the encoder's posterior lies.
     """
     places = ("the unit sphere, with a density per surface", "all of space, with a density per volume")
-    there, here = places if support == "sphere" else places[::-1]
+    there, here = places if support == "unit_sphere" else places[::-1]
     remedy = (
         "Use prior 'sphere', or set posterior = \"gaussian\" in the encoder's table"
-        if support == "sphere"
+        if support == "unit_sphere"
         else "Set posterior = \"von_mises_fisher\" in the encoder's table, or use prior 'gaussian'"
     )
     return PlanError(

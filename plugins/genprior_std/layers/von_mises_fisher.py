@@ -52,7 +52,7 @@ class VonMisesFisher(RowPosterior):
         (algorithm VM*); Figurnov, Mohamed and Mnih, Implicit Reparameterization Gradients, 2018 (the derivative).
     """
 
-    support = "sphere"
+    support = "unit_sphere"
 
     def __init__(self, mean: Tensor, concentration: Tensor) -> None:
         """Describe one distribution for each image, in at least single precision.

@@ -31,7 +31,7 @@ class Sphere(DensityPrior):
     """
 
     name = "sphere"
-    supports = ("sphere",)
+    supports = ("unit_sphere",)
 
     class Config(PartConfig):
         """No settings."""

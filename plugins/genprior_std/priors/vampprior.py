@@ -52,7 +52,7 @@ class VampPrior(DensityPrior):
 
     name = "vampprior"
     borrows = ("encoder",)
-    supports = ("space", "sphere")  # where the encoder's posteriors lie
+    supports = ("space", "unit_sphere")  # where the encoder's posteriors lie
 
     class Config(PartConfig):
         """Settings of the VampPrior."""
