@@ -54,8 +54,8 @@ class DensityPrior(Prior):
     """A prior whose density can be computed, as models trained by likelihood require."""
 
     supports: ClassVar[tuple[Support, ...]] = ("space",)
-    """Where its codes may lie, which must be where those of the posterior lie: "space", all of R^d, or "unit_sphere", the
-    unit sphere, with a density per surface. A prior that consists of the encoder's posteriors has both."""
+    """Where its codes may lie, which must be where those of the posterior lie: "space", all of R^d, or "unit_sphere",
+    with a density per surface. A prior that consists of the encoder's posteriors has both."""
 
     @abstractmethod
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:

@@ -183,7 +183,7 @@ class GaussianMixture(DensityPrior):
             return log_prob_of_each(GaussianPosterior(self.means, 2 * self._scales().log()), z)
         lower = self._factors().to(z.dtype)
         difference = z.T - self.means.to(z.dtype)[..., None]  # [K, d, n]
-        white = torch.linalg.solve_triangular(lower, difference, upper=False)
+        white: Tensor = torch.linalg.solve_triangular(lower, difference, upper=False)
         log_volume = lower.diagonal(dim1=1, dim2=2).log().sum(1) + 0.5 * z.shape[1] * math.log(2 * math.pi)
         return (-0.5 * white.square().sum(1) - log_volume[:, None]).T
 
