@@ -54,14 +54,17 @@ class _LogBessel(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, order: float) -> Tensor:
-        ctx.save_for_backward(x)
+        log_value, over_x = _evaluate(x, order)
+        ctx.save_for_backward(x, over_x)
         ctx.order = order
-        return _evaluate(x, order)[0]
+        return log_value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return gradients[0] * (bessel_ratio(x, ctx.order) - 1), None
+        x, over_x = ctx.saved_tensors
+        # Gradients are enabled here where a second derivative may be asked for.
+        ratio = bessel_ratio(x, ctx.order) if torch.is_grad_enabled() else x * over_x
+        return gradients[0] * (ratio - 1), None
 
 
 class _BesselRatio(torch.autograd.Function):
