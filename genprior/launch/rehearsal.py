@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from genprior.errors import CheckpointError, GenpriorError, PartFailed, PlanError, ScoreError
-from genprior.parts import Model, Part, PartConfig, Score
+from genprior.parts import Model, ModulePart, Part, PartConfig, Score
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry, installed
 from genprior.runs.few_images import FEW, FewImages
@@ -109,6 +109,8 @@ def _refuse_stored_twice(model: Model) -> None:
 def _borrows(model: Model, name: str) -> tuple[str, ...]:
     """The roles that the part of this state borrows."""
     part = _part_at(model, name)
+    if isinstance(part, ModulePart):
+        return part.borrows_of(part.config)
     return () if part is None else part.borrows
 
 

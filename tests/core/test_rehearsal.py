@@ -49,6 +49,17 @@ class Keeps(Prior):
             self.count += 1
 
 
+class KeepsBySettings(Keeps):
+    """Says by its settings that it borrows."""
+
+    name = "keeps_by_settings"
+    borrows = ()
+
+    @classmethod
+    def borrows_of(cls, config):
+        return ("encoder",)
+
+
 class Two(Score):
     """Returns two numbers."""
 
@@ -93,7 +104,7 @@ class NoTest(Dataset):
 class Plugin:
     @hookimpl
     def genprior_parts(self, register):
-        for part in (Keeps, Two, NoTest):
+        for part in (Keeps, KeepsBySettings, Two, NoTest):
             register(part)
 
 
@@ -113,9 +124,10 @@ def refusal(tiny, *settings):
 
 
 @pytest.mark.parametrize(("what", "stored"), [("module", "prior.first.0.0.weight"), ("parameter", "prior.weight")])
-def test_a_stored_borrowed_module_is_found_before_the_first_checkpoint(tiny, what, stored):
-    text = refusal(tiny, f'model.prior={{name="keeps", what="{what}"}}')
-    assert f"prior 'keeps' stores '{stored}', which is also 'encoder." in text
+@pytest.mark.parametrize("name", ["keeps", "keeps_by_settings"])
+def test_a_stored_borrowed_module_is_found_before_the_first_checkpoint(tiny, what, stored, name):
+    text = refusal(tiny, f'model.prior={{name="{name}", what="{what}"}}')
+    assert f"prior '{name}' stores '{stored}', which is also 'encoder." in text
     assert "so a checkpoint would hold it twice. A part that borrows a module keeps the Borrowed object" in text
 
 

@@ -42,7 +42,9 @@ class GaussianMixture(DensityPrior):
 
     `start = "spread"` draws the means from N(0, spread^2 I), with standard deviations of spread K^(-1/d) in each
     component and equal weights. `start = "codes"` borrows the encoder, clusters the codes of training images under its
-    first weights by k-means, and starts from the clusters' shares, means and covariances.
+    first weights by k-means, and starts from the clusters' shares, means and covariances. Codes of first weights lie
+    close together: where nothing trains the prior, as in `aae` without `improves.prior`, it stays that narrow; use
+    "spread" there.
 
     Raises:
         PlanError: the condition is not a one-hot of K; with `start = "codes"`, there are fewer images than components,
