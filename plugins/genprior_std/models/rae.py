@@ -39,7 +39,8 @@ class RegularisedAutoencoder(SingleCodeModel):
     E |v^T J|^2 = |J|^2 (Hutchinson). With batch normalisation in the decoder, J also has the influence of a code on the
     other images of the batch, and spectral norms no longer bound the slope, because its scales are learned.
 
-    The prior, or a `fitted_prior`, draws images, and is never used in training; the penalty on codes sets only their size.
+    The prior, or a `fitted_prior`, draws images, and is never used in training; the penalty on codes only sets their
+    size.
 
     References:
         Ghosh et al., From variational to deterministic autoencoders, 2020, section 3.
