@@ -12,6 +12,7 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 
 from genprior.data.images import check_images, images_to_float
 from genprior.data.labels import HIDDEN_LABEL, balanced
+from genprior.data.room import check_room
 from genprior.data.text import EmbeddedCaptions
 from genprior.errors import DataError, PlanError
 from genprior.parts import Batch, ImageSet
@@ -136,7 +137,7 @@ class DeviceData:
             step: counted from 0 over the whole run.
 
         Returns:
-            x float32 [n, c, h, w] in [-1, 1] and y int64 [n] on the device, n being batch / world.
+            x float32 [n, c, h, w] in [-1, 1], y and index int64 [n] on the device, n being batch / world.
         """
         chosen = self._indices("order", step, len(self), self.batch_size)[self._mine]
         batch = self._prepared(chosen, step, "", self.batch_size, self._mine)
@@ -167,7 +168,7 @@ class DeviceData:
             images = self._rotated(images, *self._send(2 * uniform - 1))
         if self.stochastic:
             images = self._binarised(images, generator_of(self.seed, f"{stream}pixels", step), of, mine)
-        return Batch(self._scaled(images), labels)
+        return Batch(self._scaled(images), labels, index=self._index(chosen))
 
     def _hide_labels(self, image_set: ImageSet, labels: int, labelled_batch: int | None, rank: int, world: int) -> None:
         self.info = self.info._replace(labelled=labels)
@@ -185,19 +186,25 @@ class DeviceData:
         self._labels = known.to(self._labels.device)
         self._labelled_here = self.labelled.to(self._labels.device)
 
-    def draw(self, n: int) -> Batch:
+    def draw(self, n: int | None) -> Batch:
         """N different training images, chosen with torch's default generator on the host, scaled and binarised.
 
         With embedded captions, each has the vector of one of its captions.
 
+        Args:
+            n: how many; None for all, in a random order.
+
         Raises:
             PlanError: the set has fewer images.
+            DataError: as numbers they take more than half of the memory of this machine.
         """
+        n = len(self) if n is None else n
         if not 1 <= n <= len(self):
             raise PlanError(
                 f"{n} different training images are needed, but the data set has {len(self)}; "
                 f"1 to {len(self)} are possible"
             )
+        check_room(4 * n * math.prod(self.info.image), f"{n} training images as single precision numbers")
         chosen = torch.randperm(len(self))[:n]
         return self._chosen(self._send(chosen) if self.resident else chosen)
 
@@ -209,7 +216,11 @@ class DeviceData:
             seed = int(torch.randint(2**62, ()))
             images = self._binarised(images, torch.Generator().manual_seed(seed), n)
         text = None if self._text is None else self._captions(self._text, chosen, torch.rand(n))
-        return Batch(self._scaled(images), labels, text=text)
+        return Batch(self._scaled(images), labels, text=text, index=self._index(chosen))
+
+    def _index(self, chosen: Tensor) -> Tensor:
+        """The places of the chosen images among the training images, on the device."""
+        return chosen if self.resident else self._send(chosen)
 
     def in_order(self, n: int) -> Iterator[Batch]:
         """All images in their order, n at a time, scaled, binarised and captioned with torch's default generator."""

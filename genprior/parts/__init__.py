@@ -56,7 +56,7 @@ from genprior.parts.optimisers import (
     ScheduleSpec,
 )
 from genprior.parts.phases import Objectives, Phase
-from genprior.parts.priors import DensityPrior, FittedPrior, FittedPriorSpec, Prior
+from genprior.parts.priors import DensityPrior, EnergyPrior, FittedPrior, FittedPriorSpec, LeaveOneOutPrior, Prior
 from genprior.parts.reconstructions import Reconstruction
 from genprior.parts.training_run import TrainingRun
 from genprior.parts.values import Asks, Attribute, Batch, Codes, Condition, DataInfo, ImageSet, Sizes, Widths
@@ -91,6 +91,7 @@ __all__ = [
     "EmbedderState",
     "Encoder",
     "EncoderSpec",
+    "EnergyPrior",
     "Exporter",
     "FeatureCritic",
     "Figure",
@@ -103,6 +104,7 @@ __all__ = [
     "HookSpec",
     "ImageSet",
     "Inference",
+    "LeaveOneOutPrior",
     "LikelihoodModel",
     "LocalPath",
     "Model",

@@ -198,11 +198,12 @@ class ModulePart(Part, nn.Module):
         self.config: Any = config
         self.sizes = sizes
 
-    def begin(self, draw: Callable[[int], Batch]) -> None:
+    def begin(self, draw: Callable[[int | None], Batch]) -> None:
         """Initialise from training images, before the first step of a run; by default this does nothing.
 
         Args:
-            draw: returns n different training images, drawn at random and preprocessed, on the part's device.
+            draw: returns n different training images, or all for None, drawn at random and preprocessed, on the
+                part's device; `Batch.index` is their place among the training images.
         """
 
 

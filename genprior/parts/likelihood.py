@@ -60,6 +60,11 @@ class LikelihoodModel(Model):
         return True
 
     @property
+    def prior_normalised(self) -> bool:
+        """Whether log p(z) is exact; else it is a surrogate with its gradients, and no score can use its numbers."""
+        return True
+
+    @property
     def density(self) -> bool:
         """Whether p(x | z) is a density of pixels in [-1, 1]; else it is a probability of their levels."""
         return False

@@ -150,13 +150,13 @@ class Model(Part, nn.Module, ABC):
             )
         return conditioner.of_text(text)
 
-    def begin(self, draw: Callable[[int], Batch]) -> None:
+    def begin(self, draw: Callable[[int | None], Batch]) -> None:
         """Initialise from training images: called once, on the device, before the first step of a new run.
 
         Calls `begin` of each part that is a module, in the order in which the model made them.
 
         Args:
-            draw: returns n different training images, drawn at random and preprocessed.
+            draw: returns n different training images, or all for None, drawn at random and preprocessed.
         """
         for module in self.children():
             if isinstance(module, ModulePart):

@@ -15,7 +15,7 @@ from genprior.parts.phases import Phase
 from genprior.parts.support import Support
 from genprior.parts.values import Codes
 
-__all__ = ["DensityPrior", "FittedPrior", "FittedPriorSpec", "Prior", "check_role"]
+__all__ = ["DensityPrior", "EnergyPrior", "FittedPrior", "FittedPriorSpec", "LeaveOneOutPrior", "Prior", "check_role"]
 
 
 class Prior(ModulePart, ABC):
@@ -25,10 +25,13 @@ class Prior(ModulePart, ABC):
     """
 
     kind = "prior"
+    reparameterised: ClassVar[bool] = True
+    """Whether `sample` is differentiable in the prior's own parameters. Where it is not, the prior learns from its
+    density or energy alone, and no model can train it by a loss of its samples."""
 
     @abstractmethod
     def sample(self, asked: Tensor) -> Tensor:
-        """Draw one code for each row of `asked`, differentiably in the prior's own parameters.
+        """Draw one code for each row of `asked`, differentiably in the prior's own parameters if `reparameterised`.
 
         Args:
             asked: the conditions of new images [n, k]; k is 0 without a condition.
@@ -154,3 +157,60 @@ def _pick_fitted(value: Any, info: ValidationInfo) -> PartConfig:
 
 FittedPriorSpec = Annotated[SerializeAsAny[PartConfig], PlainValidator(_pick_fitted), WithJsonSchema({"part": "prior"})]
 """The type of a setting `fitted_prior`: a prior that is fitted to codes after the model is trained."""
+
+
+class EnergyPrior(Prior):
+    """A prior whose density is known up to its constant: p(z | asked) is proportional to exp(-energy(z, asked)).
+
+    Models trained by likelihood take it where a gradient of log p is enough; its likelihood cannot be computed.
+    """
+
+    reparameterised = False
+
+    @abstractmethod
+    def energy(self, z: Tensor, asked: Tensor) -> Tensor:
+        """The energy, -log p(z | asked) up to a constant that does not depend on z.
+
+        Args:
+            z: codes [n, d].
+            asked: [n, k].
+
+        Returns:
+            [n], in nats.
+        """
+
+    def log_prob_surrogate(self, z: Tensor, asked: Tensor) -> Tensor:
+        """Numbers whose gradients are, in expectation, those of log p(z | asked), if `sample` draws from p.
+
+            energy(z') - energy(z),    z' ~ p(z | asked), without a gradient
+
+        The gradient of log p in the parameters is that of -energy(z), minus its mean under p. The number itself is
+        log p(z | asked) plus the entropy of p, in expectation.
+
+        Args:
+            z: codes [n, d].
+            asked: [n, k].
+
+        Returns:
+            [n], in nats.
+        """
+        with torch.no_grad():
+            drawn = self.sample(asked)
+        return self.energy(drawn, asked) - self.energy(z, asked)
+
+
+class LeaveOneOutPrior(DensityPrior):
+    """A prior made of the training images, which leaves an image out of the density of its own code in training."""
+
+    @abstractmethod
+    def log_prob_without(self, z: Tensor, asked: Tensor, index: Tensor) -> Tensor:
+        """The natural logarithm of p(z_i | asked_i) made without training image index_i, normalised.
+
+        Args:
+            z: codes [n, d].
+            asked: [n, k].
+            index: the place of each code's image among the training images, int64 [n]; see `Batch.index`.
+
+        Returns:
+            [n], in nats.
+        """

@@ -77,6 +77,9 @@ class Batch(NamedTuple):
     share: Tensor | None = None
     """In training, `step` / `run.steps`: float32 [], from 0 to below 1, on the device; None elsewhere. A model whose
     losses depend on it states `uses_share`."""
+    index: Tensor | None = None  # type: ignore[assignment]  # hides tuple.index
+    """In training, the place of each image among the training images: int64 [n], on the device; None elsewhere. A prior
+    made of the training images leaves an image out by it."""
 
 
 class Codes(NamedTuple):

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genprior.engine.fit import begin_fit
 from genprior.errors import PlanError
-from genprior.parts import Borrowed, DensityPrior, FittedPrior, PartConfig, Prior, Sizes
+from genprior.parts import Borrowed, DensityPrior, EnergyPrior, FittedPrior, LeaveOneOutPrior, PartConfig, Prior, Sizes
 from genprior.randomness import seeded
 from genprior.testing.densities import check_cumulative, check_density, check_gradient, check_ratio
-from genprior.testing.fits import check_fit, some_codes
+from genprior.testing.fits import check_fit
 from genprior.testing.fixture import Fixture, begin
+from genprior.testing.prior_capabilities import check_energy, check_leaving_out, fitted_alone, preparation
 from genprior.testing.report import Contract, describe, dtype_name
 from genprior.testing.settings import config_of
 from genprior.testing.spheres import check_sphere, on_sphere
@@ -49,7 +49,11 @@ def check_prior(
 
     A `FittedPrior` also: it is fitted to 400 codes of two clusters; the same codes under the same seed give the same
     prior; each phase changes exactly the child modules that it names; a state_dict restores what was fitted. One that
-    can only be fitted is checked after `begin_fit`.
+    can only be fitted is checked after `begin_fit`, all others after `begin` with random images.
+
+    An `EnergyPrior` also: energies have shape [n], each row's depends only on that row, and the gradient agrees with
+    finite differences. A `LeaveOneOutPrior` also: leaving out what is no training image leaves the density as it is.
+    A class that states `reparameterised = False` may have samples without a gradient.
 
     A `DensityPrior` also: densities have shape [n], each row's density depends only on that row, its gradient agrees
     with finite differences, it integrates to 1, and the samples are distributed by it, for codes of 1, 2 and 3 numbers
@@ -79,7 +83,7 @@ def check_prior(
         check_fit(contract, fixture)
         if contract.failures:
             return contract.finish()
-    fixture.prepare = _fitting(config, sizes)
+    fixture.prepare = preparation(config, sizes)
     prior = fixture.make()
     if prior is not None:
         if not _check_samples(contract, fixture, prior):
@@ -90,7 +94,7 @@ def check_prior(
             "codes",
         )
         _check_randomness(contract, fixture, prior, uses_asked)
-        if fixture.prepare is None:
+        if not fitted_alone(config):
             _check_parameters(contract, fixture)
         fixture.check_ownership(prior)
         fixture.check_state(f"sample({_rows(ROWS, asked)})", lambda p: p.sample(one_hot(ROWS, asked)))
@@ -99,15 +103,11 @@ def check_prior(
         )
         if isinstance(prior, DensityPrior) and not contract.failures:
             _check_densities(contract, config, sizes, lend, fixture.prepare)
+        if isinstance(prior, EnergyPrior) and not contract.failures:
+            check_energy(contract, fixture)
+        if isinstance(prior, LeaveOneOutPrior) and not contract.failures:
+            check_leaving_out(contract, fixture)
     contract.finish()
-
-
-def _fitting(config: PartConfig, sizes: Sizes) -> Callable[[Any, torch.dtype], None] | None:
-    """Fits a prior that can only be fitted to codes, before it is checked as any other; None for others."""
-    part = config.part
-    if not issubclass(part, FittedPrior) or part.joint:
-        return None
-    return lambda prior, dtype: begin_fit(prior, some_codes(prior.sizes.code, sizes.asked, dtype), 0)
 
 
 def _rows(n: int, width: int, dtype: str = "float64") -> str:
@@ -200,14 +200,19 @@ def _check_parameters(contract: Contract, fixture: Fixture) -> None:
             called += f" and log_prob(z [{ROWS}, {z.shape[1]}], asked)"
             log_p = contract.call(called, lambda: prior.log_prob(z.detach(), asked))
             outputs += [log_p] if isinstance(log_p, Tensor) else []
+        if isinstance(prior, EnergyPrior):
+            called += f" and log_prob_surrogate(z [{ROWS}, {z.shape[1]}], asked)"
+            log_p = contract.call(called, lambda: prior.log_prob_surrogate(z.detach(), asked))
+            outputs += [log_p] if isinstance(log_p, Tensor) else []
     fixture.check_reached(called, prior, outputs)
-    if any(p.requires_grad for p in prior.parameters()):
+    if prior.reparameterised and any(p.requires_grad for p in prior.parameters()):
         contract.require(
             z.requires_grad,
             f"sample({_rows(ROWS, width)})",
             f"{describe(z)}, detached from the prior's parameters",
             "sample is differentiable in the prior's parameters: a learned prior descends a loss of its samples",
-            "take out detach(), no_grad() and .data, and draw with a reparameterisation (rsample)",
+            "take out detach(), no_grad() and .data, and draw with a reparameterisation (rsample); or set "
+            "reparameterised = False in the class body, for a prior that learns from its density alone",
         )
 
 

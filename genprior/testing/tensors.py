@@ -18,28 +18,31 @@ def one_hot(n: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def batch_of(
-    data: DataInfo, n: int, dtype: torch.dtype = torch.float64, embedder: Embedder | None = None, *seed: int
+    data: DataInfo, n: int | None, dtype: torch.dtype = torch.float64, embedder: Embedder | None = None, *seed: int
 ) -> Batch:
     """A batch of n random images of the data's form, whose labels go through all classes in turn.
 
     Args:
         data: the data's form.
-        n: how many images.
+        n: how many images; None, all training images, is 12 of them.
         dtype: of the images, and of the vectors of their captions.
         embedder: the model's; each image then has a random vector of its width as `text`.
         seed: further numbers to seed the images and vectors with.
     """
+    n = 12 if n is None else n
     with seeded("testing", "batch", *seed):
         x = 2 * torch.rand(n, *data.image, dtype=dtype) - 1
         text = None if embedder is None else torch.randn(n, embedder.config.size, dtype=dtype)
     step, share = torch.tensor(5), torch.tensor(0.5)  # in the middle of a run of ten steps
-    return Batch(x, torch.arange(n) % max(len(data.classes), 1), text=text, step=step, share=share)
+    index = torch.arange(n)
+    return Batch(x, index % max(len(data.classes), 1), text=text, step=step, share=share, index=index)
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:
     """A batch of `batch_of` on another device."""
     text = None if batch.text is None else batch.text.to(device)
-    return batch._replace(x=batch.x.to(device), y=batch.y.to(device), text=text)
+    index = None if batch.index is None else batch.index.to(device)
+    return batch._replace(x=batch.x.to(device), y=batch.y.to(device), text=text, index=index)
 
 
 def check_pixels(contract: Contract, called: str, x: Tensor, tolerance: float) -> None:

@@ -95,11 +95,14 @@ from genprior_std.priors.categorical import Categorical
 from genprior_std.priors.categorical_gaussian import CategoricalGaussian
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
+from genprior_std.priors.exemplar import Exemplar
 from genprior_std.priors.flow import Flow
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.gaussian_mixture import GaussianMixture
+from genprior_std.priors.latent_ebm import LatentEnergy
 from genprior_std.priors.mixture import Mixture
 from genprior_std.priors.nested_crp import NestedCrp
+from genprior_std.priors.resampled import Resampled
 from genprior_std.priors.sphere import Sphere
 from genprior_std.priors.student_t import StudentT
 from genprior_std.priors.swiss_roll import SwissRoll
@@ -229,11 +232,14 @@ PARTS: tuple[type[Part], ...] = (
     CategoricalGaussian,
     CodeGenerator,
     ConditionalGaussian,
+    Exemplar,
     Flow,
     Gaussian,
     GaussianMixture,
+    LatentEnergy,
     Mixture,
     NestedCrp,
+    Resampled,
     Sphere,
     StudentT,
     SwissRoll,

@@ -45,6 +45,8 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "conditional_gaussian"): {"hidden": (8,)},
     ("prior", "flow"): {"hidden": (8,), "transforms": 1},
     ("prior", "nested_crp"): {"depth": 2},
+    ("prior", "resampled"): {"hidden": (8,), "draws": 5, "normaliser_samples": 200},
+    ("prior", "latent_ebm"): {"hidden": (8,), "langevin_steps": 5},
     ("encoder", "gated_mlp"): {"hidden": (16,), "conditional": True},
     ("encoder", "gated_convolutional"): {"width": 4, "hidden": 8, "conditional": True},
     ("encoder", "larsen"): {"width": 4, "hidden": 8},
@@ -84,6 +86,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 CALLED: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "categorical_gaussian"): {"code": 5},
     ("prior", "code_generator"): {"code": 3},
+    ("prior", "exemplar"): {"known": 0},
     ("prior", "vampprior"): {"known": 0},
     ("reconstruction", "learned_similarity"): {"batch_statistic": True},
     ("conditioner", "label"): {"labels": True, "one_hot": True},

@@ -15,8 +15,11 @@ from genprior_std.models.ncrp_vae import NestedCrpAutoencoder
 from genprior_std.models.vae import VariationalAutoencoder
 from genprior_std.networks.gated_mlp_decoder import GatedMlpDecoder
 from genprior_std.networks.gated_mlp_encoder import GatedMlpEncoder
+from genprior_std.priors.exemplar import Exemplar
 from genprior_std.priors.gaussian import Gaussian
+from genprior_std.priors.latent_ebm import LatentEnergy
 from genprior_std.priors.nested_crp import NestedCrp
+from genprior_std.priors.resampled import Resampled
 from genprior_std.priors.vampprior import VampPrior
 from genprior_std.reconstruction.discretised_logistic import DiscretisedLogistic
 from genprior_std.reconstruction.pixel import Pixel
@@ -29,6 +32,9 @@ TWO = {"encoder": GatedMlpEncoder.Config(**SMALL), "decoder": GatedMlpDecoder.Co
 TWO |= {"inner_encoder": GatedMlpEncoder.Config(conditional=True, **SMALL), "code_size": 3, "inner_code_size": 2}
 FIXED = {"prior": Gaussian.Config(), "reconstruction": Pixel.Config(metric="gaussian", reduction="sum")}
 LEARNED = {"prior": VampPrior.Config(components=3, std=0.5), "reconstruction": DiscretisedLogistic.Config()}
+ENERGY = {**FIXED, "prior": LatentEnergy.Config(hidden=(4,), langevin_steps=3)}
+RESAMPLED = {**FIXED, "prior": Resampled.Config(hidden=(4,), draws=5, normaliser_samples=16)}
+EXEMPLAR = {**FIXED, "prior": Exemplar.Config()}
 TREE = {**FIXED, "prior": NestedCrp.Config(branching=2, depth=2)}
 NETWORKS = {"encoder", "decoder"}
 INNER = NETWORKS | {"inner_encoder", "inner_prior"}
@@ -37,10 +43,15 @@ OWN = {"prior", "reconstruction"}
 CASES = {
     "vae": (VariationalAutoencoder, {**ONE, **FIXED}, {"elbo": NETWORKS}),
     "vae, all learns": (VariationalAutoencoder, {**ONE, **LEARNED}, {"elbo": NETWORKS | OWN}),
+    "vae, latent_ebm": (VariationalAutoencoder, {**ONE, **ENERGY}, {"elbo": NETWORKS | {"prior"}}),
+    "vae, resampled": (VariationalAutoencoder, {**ONE, **RESAMPLED}, {"elbo": NETWORKS | {"prior"}}),
+    "vae, exemplar": (VariationalAutoencoder, {**ONE, **EXEMPLAR}, {"elbo": NETWORKS | {"prior"}}),
     "iwae": (ImportanceWeightedAutoencoder, {**ONE, **FIXED}, {"bound": NETWORKS}),
     "iwae, all learns": (ImportanceWeightedAutoencoder, {**ONE, **LEARNED}, {"bound": NETWORKS | OWN}),
+    "iwae, exemplar": (ImportanceWeightedAutoencoder, {**ONE, **EXEMPLAR}, {"bound": NETWORKS | {"prior"}}),
     "hvae": (HierarchicalVariationalAutoencoder, {**TWO, **FIXED}, {"elbo": INNER}),
     "hvae, all learns": (HierarchicalVariationalAutoencoder, {**TWO, **LEARNED}, {"elbo": INNER | OWN}),
+    "hvae, exemplar": (HierarchicalVariationalAutoencoder, {**TWO, **EXEMPLAR}, {"elbo": INNER | {"prior"}}),
     "ncrp_vae": (NestedCrpAutoencoder, {**ONE, **TREE, "warmup": 0}, {"network": NETWORKS, "tree": {"prior"}}),
     "ncrp_vae, sigma learns": (
         NestedCrpAutoencoder,

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from genprior import AutoregressiveDecoder, DataInfo, DensityPosterior, DensityPrior, PartConfig, PlanError, Posterior
+from genprior import (
+    AutoregressiveDecoder,
+    DataInfo,
+    DensityPosterior,
+    DensityPrior,
+    EnergyPrior,
+    PartConfig,
+    PlanError,
+    Posterior,
+)
 from genprior_std.layers.posterior import GaussianPosterior
 from genprior_std.priors.nested_crp import NestedCrp
 
 __all__ = [
     "check_autoregressive",
     "check_density",
+    "check_density_or_energy",
     "check_density_posterior",
     "check_gaussian_posterior",
     "check_likelihood",
@@ -25,15 +35,31 @@ __all__ = [
 
 
 def check_density(model: str, prior: PartConfig) -> None:
-    """Refuse a prior that can only be sampled.
+    """Refuse a prior that can only be sampled, or whose density is known only up to a constant.
 
     Raises:
         PlanError: it has no log_prob.
     """
+    if issubclass(prior.part, EnergyPrior):
+        raise PlanError(
+            f"model '{model}' needs a prior with log_prob; '{prior.name}' has an energy, which is -log p(z) only up to "
+            "a constant. Use model 'vae', which needs no more than its gradients, or a prior with a density "
+            "('gaussian', 'resampled', 'vampprior')"
+        )
     if not issubclass(prior.part, DensityPrior):
         raise PlanError(
             f"model '{model}' needs a prior with log_prob; '{prior.name}' can only be sampled (use model 'aae')"
         )
+
+
+def check_density_or_energy(model: str, prior: PartConfig) -> None:
+    """Refuse a prior that can only be sampled, where a density or the gradients of one will do.
+
+    Raises:
+        PlanError: it has neither log_prob nor energy.
+    """
+    if not issubclass(prior.part, EnergyPrior):
+        check_density(model, prior)
 
 
 def check_tree(model: str, prior: PartConfig) -> None:

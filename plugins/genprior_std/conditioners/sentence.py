@@ -100,7 +100,7 @@ class Sentence(TextConditioner):
                 'see the sentence. Set conditional = true in the table of image_critic, or reads = "head"'
             )
 
-    def begin(self, draw: Callable[[int], Batch]) -> None:
+    def begin(self, draw: Callable[[int | None], Batch]) -> None:
         """Keep the sentences of `kept` training images, one draw for each, so that few images are enough.
 
         Raises:

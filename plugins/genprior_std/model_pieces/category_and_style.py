@@ -39,7 +39,7 @@ class CategoryAndStyle(Model):
     def representation(self, y: Tensor, z: Tensor) -> Tensor:
         """The decoder's input for categories y [n, K] and styles z [n, d]."""
 
-    def begin(self, draw: Callable[[int], Batch]) -> None:
+    def begin(self, draw: Callable[[int | None], Batch]) -> None:
         """Begin training, which needs at least one training image for each category.
 
         Raises:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genprior import Batch, Draws, Inference
 from genprior_std.layers.posterior import log_prob_of_each
+from genprior_std.model_pieces.log_prior import log_prior
 from genprior_std.model_pieces.posterior_draws import density_posterior, draw_with_density, repeated
 
 __all__ = ["CodeInference"]
@@ -31,7 +32,7 @@ class CodeInference(Inference):
             PlanError: the encoder's posterior has no density.
         """
         self._model = model
-        self._x = batch.x
+        self._x, self._index = batch.x, batch.index
         self._known, self._asked = model.conditioner(batch)
         self._q = density_posterior(model, model.encoder, model.prior, batch.x, self._known)
 
@@ -45,9 +46,10 @@ class CodeInference(Inference):
         model = self._model
         z, log_posterior = draw_with_density(self._q, samples)
         log_likelihood = self._log_likelihood(z)
-        log_prior = model.code_prior.log_prob(z, repeated(self._asked, samples))
+        index = None if self._index is None else repeated(self._index, samples)
+        log_p = log_prior(model.code_prior, z, repeated(self._asked, samples), index)
         shape = (samples, len(self._x))
-        return Draws(z.view(*shape, -1), log_likelihood.view(shape), log_prior.view(shape), log_posterior.view(shape))
+        return Draws(z.view(*shape, -1), log_likelihood.view(shape), log_p.view(shape), log_posterior.view(shape))
 
     def _log_likelihood(self, z: Tensor) -> Tensor:
         """Log p(x | z) of codes z [s n, d], draw by draw: [s n].

@@ -38,6 +38,12 @@ def has_image_game(model: str, config: Any) -> bool:
     Raises:
         PlanError: it needs them, and the settings name no critic or no game.
     """
+    if config.improves.prior and not config.prior.part.reparameterised:
+        raise PlanError(
+            f"model '{model}' with improves.prior = true trains the prior by images of its samples, and samples of "
+            f"prior '{config.prior.name}' have no gradient in its parameters. Leave improves.prior out, or use a prior "
+            "that learns through its samples ('code_generator', 'flow')"
+        )
     parts = {role: getattr(config, role) for role in type(config).model_fields}
     needs = [f"improves.{name} = true" for name in config.improves.modules] + [
         f"{role} '{part.name}'"

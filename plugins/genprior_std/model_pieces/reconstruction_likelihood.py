@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genprior import LikelihoodModel
+from genprior import DensityPrior, LikelihoodModel
 
 __all__ = ["ReconstructionLikelihood"]
 
@@ -18,6 +18,11 @@ class ReconstructionLikelihood(LikelihoodModel):
     def normalised(self) -> bool:
         """Whether the reconstruction is exactly -log p(x | z)."""
         return bool(self.reconstruction.normalised)
+
+    @property
+    def prior_normalised(self) -> bool:
+        """Whether the prior of new codes has a density: it has none if it is an energy, or can only be sampled."""
+        return isinstance(self.code_prior, DensityPrior)
 
     @property
     def density(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genprior import Batch, DensityPosterior, Draws, Inference
 from genprior_std.layers.posterior import log_prob_of_each
+from genprior_std.model_pieces.log_prior import log_prior
 from genprior_std.model_pieces.posterior_draws import density_posterior, draw_with_density, repeated
 
 __all__ = ["TwoLevelInference"]
@@ -35,7 +36,7 @@ class TwoLevelInference(Inference):
             PlanError: the posterior of an encoder has no density.
         """
         self._model = model
-        self._x = batch.x
+        self._x, self._index = batch.x, batch.index
         self._none = batch.x.new_zeros(len(batch.x), 0)
         self._upper = density_posterior(model, model.encoder, model.prior, batch.x, self._none)
 
@@ -52,10 +53,11 @@ class TwoLevelInference(Inference):
         q1 = self._lower(x, z2)
         z1 = q1.rsample()
         error = model.reconstruction(x, model.decoder(z1, z2), z2)
-        log_prior = model.prior.log_prob(z2, repeated(self._none, samples)) + model.inner_prior.log_prob(z1, z2)
+        index = None if self._index is None else repeated(self._index, samples)
+        log_p = log_prior(model.prior, z2, repeated(self._none, samples), index) + model.inner_prior.log_prob(z1, z2)
         shape = (samples, len(self._x))
         z = torch.cat([z1, z2], 1).view(*shape, -1)
-        return Draws(z, -error.view(shape), log_prior.view(shape), (log_upper + q1.log_prob(z1)).view(shape))
+        return Draws(z, -error.view(shape), log_p.view(shape), (log_upper + q1.log_prob(z1)).view(shape))
 
     def log_posterior(self, z: Tensor) -> Tensor:
         """The natural logarithm of q(z_j | x_i), [m, n]."""

@@ -73,7 +73,7 @@ class LabelledClassifier(Model):
         build.parts(self, Sizes(info.image, self.classes + config.style_size, 0, 0))
         self.register_load_state_dict_pre_hook(_leave_out_other_modules)  # type: ignore[no-untyped-call]
 
-    def begin(self, draw: Callable[[int], Batch]) -> None:
+    def begin(self, draw: Callable[[int | None], Batch]) -> None:
         """Begin training, which needs at least one training image for each class.
 
         Raises:

@@ -90,7 +90,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         check_plain(self.name, "code_game", self.code_game)
         check_learns_nothing(self.name, self.prior)
 
-    def begin(self, draw: Callable[[int], Batch]) -> None:
+    def begin(self, draw: Callable[[int | None], Batch]) -> None:
         """Begin training, which needs at least one training image for each category.
 
         Raises:

@@ -15,7 +15,12 @@ from torch import Tensor
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes
-from genprior_std.checks.likelihoods import check_density, check_density_posterior, check_likelihood, check_support
+from genprior_std.checks.likelihoods import (
+    check_density_or_energy,
+    check_density_posterior,
+    check_likelihood,
+    check_support,
+)
 from genprior_std.checks.trainable import learning
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.model_pieces.latent import LatentModel
@@ -25,7 +30,7 @@ __all__ = ["VariationalAutoencoder"]
 
 
 class VariationalAutoencoder(LatentModel):
-    """VAE with any prior that has a density.
+    """VAE with any prior that has a density, or an energy.
 
         ELBO = E_q log p(x | z) - KL(q(z | x) || p(z)),    KL = E_q [log q(z | x) - log p(z)]
 
@@ -37,6 +42,9 @@ class VariationalAutoencoder(LatentModel):
     which is N(x; dec(z), sigma^2 I), or `metric = "bernoulli"`, for pixels that are black or white, and
     `discretised_logistic`. With the sum of `squared` or `absolute` errors the bound is, up to a constant, that of a
     Gaussian with sigma^2 = 1/2 or of a Laplace density with scale 1.
+
+    Of a prior that has an energy alone (`EnergyPrior`), log p(z) is a surrogate with the same gradients in expectation.
+    The KL is then lower by the entropy of the prior, which is not known, and recorded as `kl_without_entropy`.
 
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes, 2013, equations 2 and 6 (the estimator A of algorithm 1).
@@ -52,7 +60,7 @@ class VariationalAutoencoder(LatentModel):
         code_size: int = Field(64, gt=0)
         """d, the width of a code."""
         prior: genprior.PriorSpec
-        """p(z), a prior with a density."""
+        """p(z), a prior with a density or an energy."""
         fitted_prior: genprior.FittedPriorSpec | None = None
         """A prior that is fitted to the codes after training, and then draws new codes in the place of `prior`."""
         encoder: genprior.EncoderSpec
@@ -79,7 +87,7 @@ class VariationalAutoencoder(LatentModel):
         """
         super().__init__(config)
         check_likelihood(self.name, config.reconstruction, info)
-        check_density(self.name, config.prior)
+        check_density_or_energy(self.name, config.prior)
         check_density_posterior(self.name, config.encoder)
         check_support(self.name, config.prior, config.encoder)
         widths = config.conditioner.part.widths(config.conditioner, info)
@@ -105,4 +113,5 @@ class VariationalAutoencoder(LatentModel):
         beta = warmed_up(self.config.beta, self.config.warmup, self.steps_seen, kl)
         loss = rec + beta * kl
         learners = learning(self, "encoder", "decoder", "prior", "reconstruction", "conditioner")
-        return Objectives(dict.fromkeys(learners, loss), note={"reconstruction": rec, "kl": kl, "beta": beta})
+        recorded = "kl" if self.prior_normalised else "kl_without_entropy"
+        return Objectives(dict.fromkeys(learners, loss), note={"reconstruction": rec, recorded: kl, "beta": beta})

@@ -20,6 +20,7 @@ from genprior_std.checks.trainable import learns
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.model_pieces.equilibrium_gate import costs, moves
+from genprior_std.model_pieces.log_prior import log_prior
 from genprior_std.model_pieces.posterior_draws import density_posterior
 from genprior_std.model_pieces.single_code import SingleCodeModel
 from genprior_std.reconstruction.learned_similarity import LearnedSimilarity
@@ -126,7 +127,7 @@ class VaeGan(SingleCodeModel):
         with torch.no_grad():
             z_prior = self.prior.sample(asked)
         x_rec, x_new = self.decoder(z, known), self.decoder(z_prior, known)
-        kl = (q.log_prob(z) - self.prior.log_prob(z, asked)).mean()  # L_prior
+        kl = (q.log_prob(z) - log_prior(self.prior, z, asked, batch.index)).mean()  # L_prior
         llike = self.reconstruction(batch.x, x_rec, known).mean()  # L_llike
         real, new, rec = (batch.x, known), (x_new, known), (x_rec, known)
         fakes = [new, rec] if self.config.reconstruction_as_fake else [new]

@@ -67,7 +67,7 @@ class MlpDecoder(ConditionalDecoder):
             initialise_glorot(self)
 
     @torch.no_grad()
-    def begin(self, draw: Callable[[int], Batch]) -> None:
+    def begin(self, draw: Callable[[int | None], Batch]) -> None:
         """Set the bias of the output such that its tanh is the mean training image, if `start_from_mean` is on."""
         if self.config.start_from_mean:
             cast(nn.Linear, self.to_image[0]).bias.copy_(0.5 * logit_of_mean(draw))  # (tanh(u) + 1) / 2 = sigmoid(2u)

@@ -44,7 +44,7 @@ class ActiveUnits(Score):
         Raises:
             ScoreError: the model's densities are not known.
         """
-        with likelihood_model(context) as model:
+        with likelihood_model(context, prior=False) as model:
             means = [inference.mean.double() for inference in infer_in_blocks(context, model, self.config.images)]
             variance = torch.cat(means).var(0, correction=0)
         return {"active_units": float((variance > self.config.threshold).sum())}

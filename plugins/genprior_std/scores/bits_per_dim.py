@@ -92,7 +92,7 @@ class BitsPerDimension(Score):
                 answers_in_batches(images, predict, model=model, device=context.device, seed=context.seed, size=BLOCK)
                 for predict in (model.log_likelihood, model.log_likelihood_given_code)
             )
-            if log_p is None and isinstance(model, LikelihoodModel) and model.normalised:
+            if log_p is None and isinstance(model, LikelihoodModel) and model.normalised and model.prior_normalised:
                 blocks = infer_in_blocks(context, model, self.config.images)
                 log_p = torch.cat(
                     [draws.log_weight[0] for inference in blocks for draws in draw_in_pieces(inference, 1)]

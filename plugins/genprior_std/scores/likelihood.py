@@ -33,8 +33,12 @@ PIECE = 25
 
 
 @contextlib.contextmanager
-def likelihood_model(context: ScoreContext) -> Iterator[LikelihoodModel]:
+def likelihood_model(context: ScoreContext, *, prior: bool = True) -> Iterator[LikelihoodModel]:
     """The trained model inside a `with` block, as a model with p(x, z) and q(z | x).
+
+    Args:
+        context: gives the model.
+        prior: whether the numbers of log p(z) are needed.
 
     Raises:
         ScoreError: there are only images, or the model's densities are not known.
@@ -44,6 +48,13 @@ def likelihood_model(context: ScoreContext) -> Iterator[LikelihoodModel]:
             raise ScoreError(
                 f"it needs p(x, z) and q(z | x), and model '{model.name}' does not know these densities; models vae, "
                 "iwae, hvae and ncrp_vae do. The images of any model can be scored with 'parzen' or 'classifier_score'"
+            )
+        if prior and not model.prior_normalised:
+            name = model.code_prior.name if model.code_prior is not None else "none"
+            raise ScoreError(
+                f"it needs log p(z), and prior '{name}' of this model '{model.name}' has no log_prob: it can only be "
+                "sampled, or its density is known only up to a constant. Use a prior with a density ('gaussian', "
+                "'resampled', 'vampprior'), or score the images with 'parzen' or 'classifier_score'"
             )
         yield model
 
