@@ -25,6 +25,9 @@ class Prior(ModulePart, ABC):
     """
 
     kind = "prior"
+    supports: ClassVar[tuple[Support, ...]] = ("space",)
+    """Where its codes may lie, which must be where those of the posterior lie: "space", all of R^d, or "unit_sphere",
+    with a density per surface. A prior that consists of the encoder's posteriors has both."""
     reparameterised: ClassVar[bool] = True
     """Whether `sample` is differentiable in the prior's own parameters. Where it is not, the prior learns from its
     density or energy alone, and no model can train it by a loss of its samples."""
@@ -55,10 +58,6 @@ class Prior(ModulePart, ABC):
 
 class DensityPrior(Prior):
     """A prior whose density can be computed, as models trained by likelihood require."""
-
-    supports: ClassVar[tuple[Support, ...]] = ("space",)
-    """Where its codes may lie, which must be where those of the posterior lie: "space", all of R^d, or "unit_sphere",
-    with a density per surface. A prior that consists of the encoder's posteriors has both."""
 
     @abstractmethod
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class CodeInference(Inference):
         self._model = model
         self._x, self._index = batch.x, batch.index
         self._known, self._asked = model.conditioner(batch)
-        self._q = density_posterior(model, model.encoder, model.prior, batch.x, self._known)
+        self._q = density_posterior(model, model.encoder, model.code_prior, batch.x, self._known)
 
     @property
     def mean(self) -> Tensor:
