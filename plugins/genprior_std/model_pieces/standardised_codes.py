@@ -51,5 +51,5 @@ class StandardisedCodes(nn.Module):
         return self.mean + self.scale * e
 
     def log_determinant(self) -> Tensor:
-        """log |det de/dz| = -sum_j log scale_j, to add to the log-density of e for that of z: a scalar, in nats."""
+        """Log |det de/dz| = -sum_j log scale_j, to add to the log-density of e for that of z: a scalar, in nats."""
         return -self.scale.log().sum()
