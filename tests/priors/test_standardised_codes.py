@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genprior_std.model_pieces.standardised_codes import StandardisedCodes
+from genprior_std.layers.standardised_codes import StandardisedCodes
 
 
 def test_the_result_is_numpys_and_the_inverse_restores_the_codes() -> None:
