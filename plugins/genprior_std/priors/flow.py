@@ -8,7 +8,8 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from genprior import DensityPrior, PartConfig, PlanError, Sizes
+from genprior import Codes, DensityPrior, FittedPrior, Objectives, PartConfig, Phase, PlanError, Sizes
+from genprior_std.layers.standardised_codes import StandardisedCodes
 
 __all__ = ["Flow"]
 
@@ -16,8 +17,10 @@ FAMILIES = {"nsf": "NSF", "maf": "MAF", "realnvp": "RealNVP"}
 """The name of each family of flows in `zuko.flows`."""
 
 
-class Flow(DensityPrior):
-    """A normalizing flow: e = T(z; asked) is standard normal noise, T being invertible and learned.
+class Flow(DensityPrior, FittedPrior):
+    """A normalizing flow, trained with the model or as fitted prior.
+
+    e = T(z; asked) is standard normal noise, T being invertible and learned:
 
         log p(z | asked) = log N(T(z; asked); 0, I) + log |det dT / dz|
 
@@ -25,11 +28,14 @@ class Flow(DensityPrior):
     -log p(z), it moves towards the aggregated posterior and the encoder towards it. Codes are [n, d]; with a condition
     (k > 0) the flow is conditional on `asked` [n, k].
 
+    As a `fitted_prior` it learns by maximum likelihood of the codes of training images, with the encoder frozen. Then
+    it is a flow of standardised codes: T((z - mean) / scale; asked), with log |det| smaller by sum_j log scale_j.
+
     The kinds: `nsf`, monotonic rational-quadratic splines, each coordinate's computed from those before it; `maf`, the
     same with affine maps; `realnvp`, affine maps of half of the coordinates, computed from the other half. A spline
-    transforms only [-5, 5] and is the identity outside, so `nsf` needs codes of about unit scale; far from the origin
-    it is the standard normal. `nsf` and `maf` compute a density in one pass of the network and a sample in d passes;
-    `realnvp` computes either in one.
+    transforms only [-5, 5] and is the identity outside, so `nsf` needs codes of about unit scale when it is trained
+    with a model; far from the origin it is the standard normal. `nsf` and `maf` compute a density in one pass of the
+    network and a sample in d passes; `realnvp` computes either in one.
 
     Densities and samples are computed in the precision of the parameters, never in the half precision of autocast,
     which would round the small differences of a log-determinant away.
@@ -44,6 +50,11 @@ class Flow(DensityPrior):
     """
 
     name = "flow"
+    joint = True
+    mean: Tensor | None
+    """Of the codes that it was fitted to, [d]; None, and in no checkpoint, where it is trained with the model."""
+    scale: Tensor | None
+    """Their standard deviations, [d]; None like `mean`."""
 
     class Config(PartConfig):
         """Settings of the flow."""
@@ -70,19 +81,52 @@ class Flow(DensityPrior):
         self.network = family(
             sizes.code, sizes.asked, transforms=self.config.transforms, hidden_features=self.config.hidden
         )
+        self.register_buffer("mean", None)
+        self.register_buffer("scale", None)
+
+    def begin_fit(self, codes: Codes) -> None:
+        """Standardise the codes from now on by their means and standard deviations."""
+        standard = StandardisedCodes(self.sizes.code).to(codes.z)
+        standard.set(codes.z)
+        self.mean, self.scale = standard.mean, standard.scale
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Maximum likelihood."""
+        return (Phase("likelihood", self.likelihood),)
+
+    def likelihood(self, codes: Codes) -> Objectives:
+        """The negative log-likelihood of a batch of codes, -E log p(z | asked), in nats."""
+        return Objectives({"network": -self.log_prob(codes.z, codes.asked).mean()})
 
     def sample(self, asked: Tensor) -> Tensor:
         """Draw z = T^-1(e; asked) [n, d] with e ~ N(0, I), differentiable in the flow's parameters."""
         with torch.autocast(asked.device.type, enabled=False):
             p = self._distribution(asked)
             z: Tensor = p.rsample() if asked.shape[1] else p.rsample((len(asked),))
+            if self.mean is not None and self.scale is not None:
+                z = self.mean + self.scale * z
         return z.to(asked.dtype)
 
     def log_prob(self, z: Tensor, asked: Tensor) -> Tensor:
         """The log-density log p(z | asked): [n] in nats for z [n, d] and asked [n, k]."""
         with torch.autocast(z.device.type, enabled=False):
-            log_p: Tensor = self._distribution(asked).log_prob(z.to(self._dtype))
-        return log_p
+            z = z.to(self._dtype)
+            if self.mean is None or self.scale is None:
+                log_p: Tensor = self._distribution(asked).log_prob(z)
+                return log_p
+            log_p = self._distribution(asked).log_prob((z - self.mean) / self.scale)
+            return log_p - self.scale.log().sum()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Hold a mean and a scale if the state has them, as that of a fitted flow does."""
+        for name in ("mean", "scale"):
+            saved = state_dict.get(prefix + name)
+            if saved is None:
+                setattr(self, name, None)
+            elif getattr(self, name) is None:
+                like = next(self.network.parameters())
+                setattr(self, name, torch.empty(saved.shape, dtype=like.dtype, device=like.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _distribution(self, asked: Tensor) -> Any:
         """The distribution of zuko: one for each row of `asked`, or a single one without a condition."""
