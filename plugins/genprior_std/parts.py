@@ -93,10 +93,13 @@ from genprior_std.optimisers.rmsprop import Rmsprop
 from genprior_std.optimisers.sgd import Sgd
 from genprior_std.priors.categorical import Categorical
 from genprior_std.priors.categorical_gaussian import CategoricalGaussian
+from genprior_std.priors.code_gan import CodeGan
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.conditional_gaussian import ConditionalGaussian
+from genprior_std.priors.diffusion import Diffusion
 from genprior_std.priors.exemplar import Exemplar
 from genprior_std.priors.flow import Flow
+from genprior_std.priors.flow_matching import FlowMatching
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.gaussian_mixture import GaussianMixture
 from genprior_std.priors.latent_ebm import LatentEnergy
@@ -230,10 +233,13 @@ PARTS: tuple[type[Part], ...] = (
     Sgd,
     Categorical,
     CategoricalGaussian,
+    CodeGan,
     CodeGenerator,
     ConditionalGaussian,
+    Diffusion,
     Exemplar,
     Flow,
+    FlowMatching,
     Gaussian,
     GaussianMixture,
     LatentEnergy,

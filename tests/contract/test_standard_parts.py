@@ -44,6 +44,8 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "vampprior"): {"components": 5, "std": 0.5},
     ("prior", "conditional_gaussian"): {"hidden": (8,)},
     ("prior", "flow"): {"hidden": (8,), "transforms": 1},
+    ("prior", "flow_matching"): {"hidden": (8,), "solver_steps": 4},
+    ("prior", "diffusion"): {"hidden": (8,), "sampler_steps": 4},
     ("prior", "nested_crp"): {"depth": 2},
     ("prior", "resampled"): {"hidden": (8,), "draws": 5, "normaliser_samples": 200},
     ("prior", "latent_ebm"): {"hidden": (8,), "langevin_steps": 5},

@@ -1,0 +1,125 @@
+"""The code generator against a critic of codes: its networks, its phases, a known mixture, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import genprior
+from genprior import Codes, PlanError, Sizes
+from genprior.testing import check_prior
+from genprior_std.games.began import BoundaryEquilibrium
+from genprior_std.games.dfm import DenoisingFeatureMatching
+from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
+from genprior_std.networks.code_mlp import CodeCritic
+from genprior_std.priors.code_gan import CodeGan
+from genprior_std.priors.code_generator import CodeGenerator
+from genprior_std.priors.flow_matching import FlowMatching
+from genprior_std.priors.gaussian import Gaussian
+from genprior_std.priors.vampprior import VampPrior
+
+from .known_mixture import Discrepancy, discrepancy, draw_mixture, same_moments
+
+SIZES = Sizes((1, 8, 8), 3, 0, 2)
+SMALL = CodeCritic.Config(hidden=(64, 64))
+
+
+@pytest.mark.parametrize("asked", [0, 3])
+def test_it_keeps_the_contract_with_another_game(asked: int) -> None:
+    config = CodeGan.Config(
+        generator=CodeGenerator.Config(noise=5),
+        critic=CodeCritic.Config(hidden=(8,)),
+        game=WassersteinGradientPenalty.Config(),
+        critic_steps=5,
+    )
+    check_prior(config, asked=asked, uses_asked=asked > 0)
+
+
+def test_the_generator_is_that_of_the_learned_prior() -> None:
+    """The same modules in the same order, so that weights of one fit into the other, and the same draws of them."""
+    alone = CodeGenerator.Config().make(SIZES).eval()
+    prior = CodeGan.Config().make(SIZES).eval()
+    prior.generator.load_state_dict(alone.state_dict())
+    z = 4 + 3 * torch.randn(100, 3)
+    prior.begin_fit(Codes(z, torch.zeros(100, 2)))
+    asked = torch.eye(2)[torch.arange(50) % 2]
+    torch.manual_seed(0)
+    draws = prior.sample(asked)
+    torch.manual_seed(0)
+    expected = z.mean(0) + z.std(0, correction=0) * alone.sample(asked)
+    torch.testing.assert_close(draws, expected)
+
+
+def test_the_critic_sees_standardised_codes_and_the_condition() -> None:
+    prior: Any = CodeGan.Config(critic=SMALL).make(SIZES)
+    z = 100 + 3 * torch.randn(50, 3)
+    asked = torch.eye(2)[torch.arange(50) % 2]
+    prior.begin_fit(Codes(z, asked))
+    seen: list[Any] = []
+    prior.critic.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    judge, deceive = prior.phases()
+    assert set(judge.objectives(Codes(z, asked))) == {"critic"}
+    assert set(deceive.objectives(Codes(z, asked))) == {"generator"}
+    standard = (z - z.mean(0)) / z.std(0, correction=0)
+    assert any(torch.allclose(inputs[0], standard, atol=1e-3) for inputs in seen)
+    assert all(torch.equal(inputs[1], asked) for inputs in seen)
+
+
+def test_the_critic_takes_several_steps_for_one_of_the_generator() -> None:
+    phases = CodeGan.Config(critic_steps=3).make(SIZES).phases()
+    assert [(phase.name, phase.every) for phase in phases] == [("judge", 1), ("deceive", 3)]
+
+
+def recovered(width: int, steps: int, momentum: float, **settings: Any) -> tuple[Discrepancy, Discrepancy]:
+    """How far 1000 draws are from the mixture, and how far those of the Gaussian with its moments are."""
+    z, fresh = draw_mixture(20_000, width, seed=1), draw_mixture(1000, width, seed=2)
+    config = CodeGan.Config(generator=CodeGenerator.Config(noise=16), critic=SMALL, **settings)
+    prior = genprior.fit_prior(
+        config,
+        Codes(z, z[:, :0]),
+        steps=steps,
+        optimiser=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, betas=(momentum, 0.999)),
+    )
+    torch.manual_seed(3)
+    with torch.no_grad():
+        draws = prior.sample(torch.zeros(1000, 0))
+    return discrepancy(draws, fresh), discrepancy(same_moments(z, 1000, seed=4), fresh)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"generator": Gaussian.Config()},
+            "prior 'code_gan' trains its generator, and generator = 'gaussian' has no parameters. "
+            "Use one that is learned, such as 'code_generator'",
+        ),
+        (
+            {"generator": FlowMatching.Config()},
+            "generator = 'flow_matching' of prior 'code_gan' has a fit of its own and cannot be trained against a "
+            "critic. Set fitted_prior = { name = \"flow_matching\" }, or use a generator such as 'code_generator'",
+        ),
+        (
+            {"generator": VampPrior.Config(components=3)},
+            "generator = 'vampprior' of prior 'code_gan' borrows encoder of the model, and a fit to codes has no other "
+            "module. Use one that borrows nothing, such as 'code_generator'",
+        ),
+        (
+            {"game": DenoisingFeatureMatching.Config()},
+            "game = 'dfm' of prior 'code_gan' borrows image_critic of the model, and a fit to codes has no other "
+            "module. Use one that borrows nothing, such as 'nonsaturating'",
+        ),
+        (
+            {"game": BoundaryEquilibrium.Config()},
+            "prior 'code_gan' trains only networks, and game 'began' has parameters or a state of its own. "
+            "Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp'",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_parts_that_it_cannot_train_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        CodeGan.Config(**changes).make(SIZES)
+    assert str(caught.value) == message
