@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Discrepancy", "discrepancy", "draw_mixture", "same_moments"]
+__all__ = ["Discrepancy", "Falling", "discrepancy", "draw_mixture", "same_moments"]
 
 WEIGHTS = torch.tensor([0.4, 0.3, 0.2, 0.1])
 
@@ -64,3 +64,16 @@ def discrepancy(x: Tensor, y: Tensor, permutations: int = 400) -> Discrepancy:
     within = (first * of_first).sum(0) + ((1 - first) * rows).sum(0)
     values = within / (n * (n - 1)) - 2 * (first * rows).sum(0) / n**2
     return Discrepancy(float(values[0]), float((values[1:] < values[0]).double().mean()))
+
+
+class Falling(torch.optim.Adam):
+    """Adam whose rate falls linearly to 0, in place of averaged weights."""
+
+    def __init__(self, parameters: Any, lr: float, steps: int, momentum: float = 0.9) -> None:
+        super().__init__(parameters, lr=lr, betas=(momentum, 0.999))
+        self.fall = lr / steps
+
+    def step(self, closure: Any = None) -> Any:
+        super().step(closure)
+        for group in self.param_groups:
+            group["lr"] -= self.fall

@@ -14,7 +14,7 @@ from genprior import Codes, PartConfig, Sizes
 from genprior_std.priors.diffusion import Diffusion, noise_levels
 from genprior_std.priors.flow_matching import FlowMatching
 
-from .known_mixture import discrepancy, draw_mixture, same_moments
+from .known_mixture import Falling, discrepancy, draw_mixture, same_moments
 
 MEAN = torch.tensor([1.0, -0.5, 0.2], dtype=torch.float64)
 COVARIANCE = torch.tensor([[1.5, 0.6, 0.0], [0.6, 0.8, -0.2], [0.0, -0.2, 0.3]], dtype=torch.float64)
@@ -129,30 +129,19 @@ def test_the_loss_of_standard_normal_codes_is_its_closed_form(config: PartConfig
     assert float(loss) == pytest.approx(expected, rel=5 * math.sqrt(4 / 600_000))  # relative variance below 4
 
 
-class Falling(torch.optim.Adam):
-    """Adam whose rate falls linearly to 0, in place of averaged weights."""
-
-    def __init__(self, parameters: Any, lr: float, steps: int) -> None:
-        super().__init__(parameters, lr=lr)
-        self.fall = lr / steps
-
-    def step(self, closure: Any = None) -> Any:
-        super().step(closure)
-        for group in self.param_groups:
-            group["lr"] -= self.fall
+def fitted(config: PartConfig, codes: Codes, steps: int, rate: float = 3e-3, batch: int = 256) -> Any:
+    return genprior.fit_prior(
+        config, codes, steps=steps, batch=batch, optimiser=lambda parameters: Falling(parameters, rate, steps)
+    )
 
 
-def fitted(config: PartConfig, codes: Codes, steps: int, rate: float = 3e-3) -> Any:
-    return genprior.fit_prior(config, codes, steps=steps, optimiser=lambda parameters: Falling(parameters, rate, steps))
-
-
-def check_recovered(config: PartConfig, width: int, n: int, steps: int, rate: float) -> None:
+def check_recovered(config: PartConfig, width: int, n: int, steps: int, rate: float, batch: int) -> None:
     """The MMD of n draws and n fresh codes is within its null spread: a right prior fails with one seed in 100.
 
     The test has power: draws of the Gaussian with the mixture's mean and covariance are found out.
     """
     z, fresh = draw_mixture(20_000, width, seed=1), draw_mixture(n, width, seed=2)
-    prior = fitted(config, Codes(z, z[:, :0]), steps, rate=rate)
+    prior = fitted(config, Codes(z, z[:, :0]), steps, rate, batch)
     torch.manual_seed(3)
     with torch.no_grad():
         draws = prior.sample(torch.zeros(n, 0))
@@ -163,14 +152,14 @@ def check_recovered(config: PartConfig, width: int, n: int, steps: int, rate: fl
 @pytest.mark.parametrize("width", [2, 8])
 @pytest.mark.parametrize("part", [FlowMatching, Diffusion], ids=lambda p: p.name)
 def test_a_known_mixture_is_recovered(part: Any, width: int) -> None:
-    check_recovered(part.Config(hidden=(64, 64)), width, n=500, steps=1200, rate=3e-3)
+    check_recovered(part.Config(hidden=(64, 64, 64)), width, n=1000, steps=2000, rate=3e-3, batch=512)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [2, 8])
 @pytest.mark.parametrize("part", [FlowMatching, Diffusion], ids=lambda p: p.name)
 def test_the_default_networks_recover_it_more_closely(part: Any, width: int) -> None:
-    check_recovered(part.Config(), width, n=2000, steps=3000, rate=1e-3)
+    check_recovered(part.Config(), width, n=2000, steps=3000, rate=1e-3, batch=256)
 
 
 @pytest.mark.parametrize("part", [FlowMatching, Diffusion], ids=lambda p: p.name)
