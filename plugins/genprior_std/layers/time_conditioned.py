@@ -21,6 +21,8 @@ class TimeConditioned(nn.Module):
     The last layer begins at zero, so that f is 0 before training. Meant for times in [-2, 2].
     """
 
+    frequencies: Tensor
+
     def __init__(self, code: int, asked: int, hidden: tuple[int, ...]) -> None:
         """Make the layers.
 

@@ -41,9 +41,14 @@ class CodeGan(FittedPrior):
     model and borrows no module can take its place. The critic sees [z, asked]. Codes are standardised for both
     networks: z = mean + scale CG(e, asked), and are [n, d]. The prior has no log_prob.
 
-    On a mixture of four Gaussians of unequal weights, a sample of the default networks can be told from the data by
-    its MMD where those of `flow_matching` and `diffusion` cannot: modes are found, their weights and tails only
-    roughly. That is a limit of adversarial training.
+    What it reaches depends on the game and its settings more than that of `flow_matching` and `diffusion` does. On a
+    mixture of four Gaussians of unequal weights, 1,000 draws of those two cannot be told from data by their MMD, in 2
+    and 8 dimensions. Of this prior, with 16 numbers of noise and a critic of 64, 64, the squared MMD after 2,000 steps
+    (Adam, 1e-3) is 0.13 and 0.019 in the game `nonsaturating`, where modes are lost, and 0.0035 and 0.0012 in
+    `wasserstein_gp` (weight 1, `critic_steps` 3, the rate falling to 0); of a Gaussian with the data's mean and
+    covariance it is 0.0085 and 0.0051. In 2 dimensions `wasserstein_gp` with 32 numbers of noise, 2e-3 and 3,000 steps
+    is within the spread of data; in 8 it is worse than the Gaussian with these settings. For codes of few numbers set
+    the generator's `noise`: its hidden layer is only twice as wide as noise and condition together.
 
     Raises:
         PlanError: the generator has no parameters, can only be fitted itself, or borrows a module of the model; the
