@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genprior import Batch, Borrowed, DensityPrior, PartConfig, PlanError, Posterior, Sizes
+from genprior import Batch, Borrowed, Codes, DensityPrior, FittedPrior, PartConfig, PlanError, Posterior, Sizes
 from genprior_std.layers.batch_statistics import own_batch_statistics
 from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
 from genprior_std.priors.one_hot import check_one_hot
@@ -22,11 +22,15 @@ SMALLEST = 1e-4
 """The least standard deviation of a component: without one, a component on a single code has an unbounded density."""
 PER_COMPONENT = 50
 """Training images for each component whose codes the start "codes" clusters, where there are so many."""
+ITERATIONS = 500
+"""The most iterations of expectation maximisation."""
+REGULARISATION = 1e-6
+"""The share of the codes' variance that is added to the variances of each component in a fit."""
 RESTARTS = 4
 """Starts of k-means, of which the best is kept."""
 
 
-class GaussianMixture(DensityPrior):
+class GaussianMixture(DensityPrior, FittedPrior):
     """K Gaussians in d dimensions, of which weights, means and covariances are learned.
 
         p(z) = sum_k pi_k N(z; m_k, L_k L_k^T),    pi = softmax(logits)
@@ -46,16 +50,24 @@ class GaussianMixture(DensityPrior):
     close together: where nothing trains the prior, as in `aae` without `improves.prior`, it stays that narrow; use
     "spread" there.
 
+    As a `fitted_prior` it is fitted to all codes by expectation maximisation, from k-means clusters: the algorithm is
+    that of scikit-learn, in double precision, which runs until the mean log-likelihood gains less than 1e-4 in an
+    iteration, at most 500 times. `start` and `spread` have no part in it. With a one-hot condition component k has the
+    mean and the covariance of the codes with that condition.
+
     Raises:
         PlanError: the condition is not a one-hot of K; with `start = "codes"`, there are fewer images than components,
             or a condition of new images or one that the encoder sees.
 
     References:
         Dilokthanakul et al., Deep Unsupervised Clustering with Gaussian Mixture Variational Autoencoders, 2016;
-        Tomczak and Welling, VAE with a VampPrior, 2017 (the mixture of Gaussians as a learned prior of a VAE).
+        Tomczak and Welling, VAE with a VampPrior, 2017 (the mixture of Gaussians as a learned prior of a VAE); Ghosh et
+        al., From variational to deterministic autoencoders, 2020 (the mixture that is fitted to codes afterwards).
     """
 
     name = "gaussian_mixture"
+    joint = True
+    closed_form = True
 
     class Config(PartConfig):
         """Settings of the mixture of Gaussians."""
@@ -152,6 +164,22 @@ class GaussianMixture(DensityPrior):
         self.logits.copy_(weights.log())
         self.means.copy_(means)
         self.factors.copy_(raw)
+
+    def check_codes(self, n: int) -> None:
+        """Refuse more components than codes."""
+        if n < self.config.components:
+            raise PlanError(
+                f"prior '{self.name}' has components = {self.config.components}, and there are {n} codes to fit them "
+                f"to; 1 to {n} components are possible"
+            )
+
+    def begin_fit(self, codes: Codes) -> None:
+        """Fit the components to all codes by expectation maximisation, or to those of each condition."""
+        z = codes.z.double()
+        if self.sizes.asked:
+            self.set_mixture(*_of_conditions(self.name, z, codes.asked.argmax(1), self.config))
+        else:
+            self.set_mixture(*_maximised(z, self.config.components, self.config.covariance))
 
     def sample(self, asked: Tensor) -> Tensor:
         """Draw z = m_k + L_k e [n, d], with k of `asked` [n, K or 0] or drawn from the weights, and e ~ N(0, I)."""
@@ -269,3 +297,52 @@ def _clusters(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tens
     else:
         spread = (member.T @ inside.square() + extra * pooled) / (count + extra)[:, None]
     return count.clamp_min(1) / count.clamp_min(1).sum(), centres, spread
+
+
+def _maximised(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights [K], means [K, d] and covariances of a mixture fitted to codes z [n, d] by scikit-learn."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture as Mixture  # slow to import
+
+    # A share of the codes' own variance, so that components of few codes have some variance, whatever the scale of codes.
+    share = float(z.var(0, correction=0).mean()) * REGULARISATION
+    mixture = Mixture(
+        components,
+        covariance_type="full" if covariance == "full" else "diag",
+        max_iter=ITERATIONS,
+        tol=1e-4,
+        reg_covar=max(share, SMALLEST**2),
+        random_state=int(torch.randint(2**31, ())),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # after so many iterations little is gained
+        mixture.fit(z.cpu().numpy())
+    weights, means, covariances = (
+        torch.as_tensor(found, device=z.device, dtype=z.dtype)
+        for found in (mixture.weights_, mixture.means_, mixture.covariances_)
+    )
+    return weights, means, covariances
+
+
+def _of_conditions(name: str, z: Tensor, condition: Tensor, config: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The shares, means and covariances of the codes z [n, d] of each condition [n].
+
+    Raises:
+        PlanError: a condition has no codes.
+    """
+    count = torch.bincount(condition, minlength=config.components)
+    if not bool((count > 0).all()):
+        raise PlanError(
+            f"prior '{name}' has a component for each of {config.components} conditions, and no training image has "
+            f"condition {int((count == 0).nonzero()[0])}; use a prior that is fitted to all codes, such as 'flow'"
+        )
+    member = nn.functional.one_hot(condition, config.components).to(z.dtype)
+    means = (member.T @ z) / count[:, None]
+    inside = z - means[condition]
+    floor = max(float(z.var(0, correction=0).mean()) * REGULARISATION, SMALLEST**2)
+    if config.covariance == "full":
+        spread = torch.einsum("nk,ni,nj->kij", member, inside, inside) / count[:, None, None]
+        spread = spread + floor * torch.eye(z.shape[1], device=z.device, dtype=z.dtype)
+    else:
+        spread = (member.T @ inside.square()) / count[:, None] + floor
+    return count / count.sum(), means, spread
