@@ -304,7 +304,7 @@ def _maximised(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Ten
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture as Mixture  # slow to import
 
-    # A share of the codes' own variance, so that components of few codes have some variance, whatever the scale of codes.
+    # A share of the codes' own variance, so that components of few codes have some, whatever the scale of codes.
     share = float(z.var(0, correction=0).mean()) * REGULARISATION
     mixture = Mixture(
         components,
