@@ -68,8 +68,10 @@ def fit_prior(
         PlanError: the prior cannot be fitted, or the codes are too few.
     """
     check_role("fitted_prior", config.part)
+    asked = codes.asked.shape[1]
+    one_hot = asked > 0 and bool((((codes.asked == 1).sum(1) == 1) & ((codes.asked != 0).sum(1) == 1)).all())
     with seeded(seed, "fitted_prior"):
-        prior: FittedPrior = config.make(Sizes(image, codes.z.shape[1], codes.asked.shape[1], codes.asked.shape[1]))
+        prior: FittedPrior = config.make(Sizes(image, codes.z.shape[1], asked, asked, one_hot))
     prior.to(codes.z.device, codes.z.dtype)
     begin_fit(prior, codes, seed)
     batches = CodeBatches(codes, batch=min(batch, len(codes.z)), seed=seed)

@@ -102,13 +102,17 @@ from genprior_std.priors.flow import Flow
 from genprior_std.priors.flow_matching import FlowMatching
 from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.gaussian_mixture import GaussianMixture
+from genprior_std.priors.kde import KernelDensity
 from genprior_std.priors.latent_ebm import LatentEnergy
 from genprior_std.priors.mixture import Mixture
+from genprior_std.priors.nearest import Nearest
 from genprior_std.priors.nested_crp import NestedCrp
+from genprior_std.priors.noise_contrastive import NoiseContrastive
 from genprior_std.priors.resampled import Resampled
 from genprior_std.priors.sphere import Sphere
 from genprior_std.priors.student_t import StudentT
 from genprior_std.priors.swiss_roll import SwissRoll
+from genprior_std.priors.two_stage_vae import TwoStageVae
 from genprior_std.priors.uniform import Uniform
 from genprior_std.priors.vampprior import VampPrior
 from genprior_std.reconstruction.discretised_logistic import DiscretisedLogistic
@@ -243,12 +247,16 @@ PARTS: tuple[type[Part], ...] = (
     Gaussian,
     GaussianMixture,
     LatentEnergy,
+    KernelDensity,
     Mixture,
+    Nearest,
     NestedCrp,
     Resampled,
     Sphere,
     StudentT,
+    NoiseContrastive,
     SwissRoll,
+    TwoStageVae,
     Uniform,
     VampPrior,
     DiscretisedLogistic,

@@ -49,6 +49,8 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "nested_crp"): {"depth": 2},
     ("prior", "resampled"): {"hidden": (8,), "draws": 5, "normaliser_samples": 200},
     ("prior", "latent_ebm"): {"hidden": (8,), "langevin_steps": 5},
+    ("prior", "noise_contrastive"): {"hidden": (8,), "proposals": 20},
+    ("prior", "two_stage_vae"): {"hidden": (8,)},
     ("encoder", "gated_mlp"): {"hidden": (16,), "conditional": True},
     ("encoder", "gated_convolutional"): {"width": 4, "hidden": 8, "conditional": True},
     ("encoder", "larsen"): {"width": 4, "hidden": 8},
@@ -121,7 +123,7 @@ def test_prior(part: Any) -> None:
 def test_prior_with_a_condition(part: Any) -> None:
     depends = part.name in (
         "mixture", "swiss_roll", "code_generator", "categorical_gaussian", "conditional_gaussian", "flow",
-        "gaussian_mixture",
+        "gaussian_mixture", "kde", "nearest", "two_stage_vae",
     )  # fmt: skip
     check_prior(settings(part), asked=3, uses_asked=depends, **called(part))
 

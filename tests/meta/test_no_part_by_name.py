@@ -14,8 +14,8 @@ CORE = Path(genprior.__file__).parent
 FILES = sorted(CORE.rglob("*.py"))
 NAMES = {part.name for part in PARTS}
 SETTINGS = {name for part in PARTS for name in part.Config.model_fields}
-WORDS = {"folder", "label", "none", "step"}
-"""Names of standard parts that are also words of the core's own: keys of its files, and the end of an empty list."""
+WORDS = {"folder", "label", "nearest", "none", "step"}
+"""Names of standard parts that are also words of the core's own: keys, the end of an empty list, an interpolation."""
 
 
 def constant(node: ast.AST) -> str | None:
