@@ -21,10 +21,12 @@ import typer
 from genprior.cli.part_names import part_names, recipes_of_figure
 
 __all__ = [
-    "changes", "completing", "kinds", "parts", "parts_of", "recipes", "recipes_and_runs", "row", "rows", "run_seeds",
-    "runs", "silent",
+    "PRIORS", "changes", "completing", "kinds", "parts", "parts_of", "recipes", "recipes_and_runs", "row", "rows",
+    "run_seeds", "runs", "silent",
 ]  # fmt: skip
 
+PRIORS = Path("recipes", "priors.toml")
+"""The recipe that `genprior priors` ranks where none is named."""
 _VARIABLE = "_GENPRIOR_COMPLETE"
 _RECIPE = re.compile(r"^\s*(\[+\s*)?(run|data|model|optimiser|change|row|scores)\b", re.MULTILINE)
 _MOST = 1000
@@ -215,7 +217,8 @@ def _paths(ctx: Any) -> list[Path]:
     # Arguments are in `args` while the value of an option is being typed.
     given = [*(ctx.params.get(name) for name in ("recipe", "path", "paths", "run")), ctx.args]
     values = [each for value in given for each in (value if isinstance(value, list | tuple) else [value])]
-    return [Path(each) for each in values if isinstance(each, str | Path)]
+    paths = [Path(each) for each in values if isinstance(each, str | Path)]
+    return [PRIORS] if not paths and ctx.info_name == "priors" else paths
 
 
 def _table(value: Any) -> dict[str, Any]:

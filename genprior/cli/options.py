@@ -11,9 +11,10 @@ import typer
 from genprior.cli import completion
 
 __all__ = [
-    "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Kind", "Layout", "Measured", "OnDevice",
-    "PartName", "RealImages", "Recipe", "Resume", "RowOfRecipe", "RowOfTable", "Rows", "RunSeed", "Sampled", "Set",
-    "Shown", "TrainedWith", "With",
+    "AddedPriors", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind", "Layout",
+    "Measured", "OnDevice", "PartName", "RealImages", "Recipe", "RecipeOfPriors", "Resume", "ResumeFrom", "RowOfRecipe",
+    "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled", "Seeds", "Set", "Shown", "Steps",
+    "TrainedWith", "With",
 ]  # fmt: skip
 
 
@@ -45,6 +46,14 @@ Recipe = Annotated[
         metavar="RECIPE", help="A recipe, such as recipes/table3_ablation.toml.", autocompletion=completion.recipes
     ),
 ]
+RecipeOfPriors = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[RECIPE]",
+        help=f"A recipe whose rows differ in the prior; {completion.PRIORS} by default.",
+        autocompletion=completion.recipes,
+    ),
+]
 With = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,6 +77,46 @@ Rows = Annotated[
     ),
 ]
 OnDevice = Annotated[Device, typer.Option("--device", help="Device to compute on; auto takes a GPU if there is one.")]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", metavar="NUMBERS", help="Seeds instead of run.seeds, as in 0,1,2.")
+]
+RunsFolder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="For runs and table; runs/<recipe>[-<with>...] by default."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="Rows to train in parallel; by default one per core, or one on a GPU."),
+]
+ResumeFrom = Annotated[
+    Resume,
+    typer.Option(
+        "--resume",
+        help="Checkpoint of unfinished rows; last-good moves damaged ones aside, to checkpoints/damaged.",
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", min=1, metavar="NUMBER", help="Steps instead of run.steps; also lengthens runs."),
+]
+AddedPriors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add",
+        metavar="NAME",
+        help="Add a row for an installed prior, as ring or 'ring={radius=2.0}'; may be repeated.",
+        autocompletion=completion.parts_of("prior"),
+    ),
+]
+RowToCopy = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="LABEL",
+        help="The row of which added rows are copies; by default the first whose model takes the prior.",
+        autocompletion=completion.row,
+    ),
+]
 
 Compared = Annotated[
     list[Path],

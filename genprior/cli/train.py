@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from genprior.cli.console import console, print_error, print_line, print_table, 
 from genprior.cli.tracebacks import print_traceback
 from genprior.errors import GenpriorError, Interrupted, RunError, system_error
 
-__all__ = ["check", "train"]
+__all__ = ["Launched", "check", "exit_code", "launch_rows", "text_of", "train"]
 
 
 @contextmanager
@@ -40,13 +41,53 @@ def train(
     Raises:
         GenpriorError: nothing was trained, because the recipe, the folder or the device is invalid.
     """
+    from genprior.tables.gather import being_lengthened, table_of_jobs
+
+    recipe = recipe if steps is None else recipe.lasting(steps)
+    launched = launch_rows(recipe, folder, jobs=jobs, device=device, last_good=last_good, steps=steps)
+    if launched.stopped:
+        return Interrupted.exit_code
+    table = launched.table or table_of_jobs(recipe, launched.jobs, folder)
+    if table.rows:
+        print_table(table)
+        if longer := being_lengthened(folder):
+            named = ", ".join(map(str, longer))
+            print_line(f"{folder / 'table.md'} is not written until all runs have their steps; unfinished: {named}")
+        else:
+            print_written(folder, ("table.md", "table.html", "rows.png"))
+    if not launched.failures:
+        refuse_unread(table)
+    return exit_code(launched)
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What became of the runs of a recipe."""
+
+    jobs: Sequence[Any]
+    """All runs."""
+    table: Any = None
+    """The table that was written; None if a run failed or the user stopped."""
+    failures: Sequence[tuple[Any, Exception]] = ()
+    """The runs that failed, each with its error."""
+    stopped: bool = False
+    """Whether the user stopped the training, which has been printed."""
+
+
+@_resumable()
+def launch_rows(
+    recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool = False, steps: int | None = None
+) -> Launched:
+    """Train a recipe and show its progress.
+
+    Raises:
+        GenpriorError: nothing was trained, because the recipe, the folder or the device is invalid.
+    """
     from genprior.cli.progress import watching
     from genprior.launch.train import train as launch
     from genprior.runs.changed_runs import refuse_changed
     from genprior.runs.jobs import jobs_of
-    from genprior.tables.gather import being_lengthened, table_of_jobs
 
-    recipe = recipe if steps is None else recipe.lasting(steps)
     todo = jobs_of(recipe, folder)
     refuse_changed(todo, folder, lengthened=steps is not None)
     table, stopped = None, False
@@ -66,25 +107,19 @@ def train(
             stderr=True,
             style="yellow",
         )
-        return Interrupted.exit_code
-    if table is None:
-        table = table_of_jobs(recipe, todo, folder)
-    if table.rows:
-        print_table(table)
-        if longer := being_lengthened(folder):
-            named = ", ".join(map(str, longer))
-            print_line(f"{folder / 'table.md'} is not written until all runs have their steps; unfinished: {named}")
-        else:
-            print_written(folder, ("table.md", "table.html", "rows.png"))
-    if not watcher.failures:
-        refuse_unread(table)
+    return Launched(todo, table, tuple(watcher.failures), stopped)
+
+
+def exit_code(launched: Launched) -> int:
+    """The exit code of a training that was not stopped; the runs that failed are printed."""
+    if not launched.failures:
         return 0
     failed = "\n".join(
-        f"  {job.name}: {_text(error).replace(chr(10), chr(10) + '    ')}" for job, error in watcher.failures
+        f"  {job.name}: {text_of(error).replace(chr(10), chr(10) + '    ')}" for job, error in launched.failures
     )
-    print_error(f"{len(watcher.failures)} of {len(todo)} runs failed:\n{failed}")
-    print_traceback(*(error for _, error in watcher.failures))
-    return 2 if all(isinstance(error, RunError) for _, error in watcher.failures) else 1
+    print_error(f"{len(launched.failures)} of {len(launched.jobs)} runs failed:\n{failed}")
+    print_traceback(*(error for _, error in launched.failures))
+    return 2 if all(isinstance(error, RunError) for _, error in launched.failures) else 1
 
 
 def check(recipe: Any, device: str) -> None:
@@ -112,7 +147,7 @@ def check(recipe: Any, device: str) -> None:
     print_line(f"ok: {rows}, one step of each was taken", style="green")
 
 
-def _text(error: Exception) -> str:
+def text_of(error: Exception) -> str:
     """The message of an error; that of a bug begins with its type."""
     return str(error) if isinstance(error, GenpriorError) else f"{type(error).__name__}: {error}"
 

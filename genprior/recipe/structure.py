@@ -21,8 +21,10 @@ MAX_DEPTH = 32
 BEYOND_TOML = "an integer beyond 64 bits, the limit of TOML"
 """What an integer that `fits_toml` denies is called in messages."""
 
-TAKEN = ("rows.png", "table.csv", "table.html", "table.json", "table.md", "table.tex")
-"""The files of a table, which stand beside the folders of the rows."""
+TAKEN = (
+    "priors.json", "priors.md", "rows.png", "table.csv", "table.html", "table.json", "table.md", "table.tex",
+)  # fmt: skip
+"""The files of a table and of a ranking of priors, which stand beside the folders of the rows."""
 
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")}
 """Names that Windows takes for devices, with any ending."""

@@ -15,7 +15,7 @@ from genprior.storage.files import to_file, write_json, write_text
 from genprior.tables.escape import escaped, in_spreadsheet
 from genprior.tables.table import Table, is_bold
 
-__all__ = ["FILES", "as_csv", "as_latex", "refuse_foreign", "write_table"]
+__all__ = ["DIRECTIONS", "FILES", "as_csv", "as_latex", "refuse_foreign", "write_table"]
 
 FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
 """The file names of a table, one for each format."""
@@ -25,14 +25,17 @@ _FIELDS = (
     "published", "published_spread", "published_verified", "published_in", "protocol",
 )  # fmt: skip
 
-_DIRECTIONS = "↑ higher is better, ↓ lower is better."
+DIRECTIONS = "↑ higher is better, ↓ lower is better."
+"""What the arrows beside the titles of columns mean."""
 _MARKS = {
     ".json": ('"title": ', '"columns": [', '"rows": [', '"missing": ['),
-    ".md": ("# ", "\n\n| row |", _DIRECTIONS),
+    ".md": ("# ", "\n\n| row |", DIRECTIONS),
     ".csv": ("row,score,title,higher_is_better,mean,std,seeds,values,",),
     ".tex": (r"\begin{table}", r"\caption{", r"$\uparrow$ higher is better, $\downarrow$ lower is better."),
-    ".html": ("<!doctype html>\n<html", "<th>row</th>", _DIRECTIONS),
-    "rows.png": ("<th>row</th>", _DIRECTIONS, '<img src="rows.png"'),
+    ".html": ("<!doctype html>\n<html", "<th>row</th>", DIRECTIONS),
+    "priors.md": ("# ", "\n\n| row | rank |", DIRECTIONS),
+    "priors.json": ('"format": ', '"ranked_by": ', '"reference": ', '"rows": ['),
+    "rows.png": ("<th>row</th>", DIRECTIONS, '<img src="rows.png"'),
 }
 """What every version of genprior wrote into a table of each format."""
 
@@ -161,7 +164,7 @@ def refuse_foreign(folder: Path, names: Sequence[str] = FILES) -> None:
             if is_side_by_side(content):
                 continue
         shown = folder / "table.html" if is_picture else path
-        marks = _MARKS["rows.png" if is_picture else path.suffix]
+        marks = _MARKS.get(name) or _MARKS[path.suffix]
         with to_file("read", shown):
             text = shown.read_bytes().decode("utf-8", "replace") if shown.is_file() else ""
         if path.is_symlink() or path.exists():

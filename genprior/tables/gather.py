@@ -33,6 +33,7 @@ __all__ = [
     "sorted_by_row",
     "unique_labels",
     "run_of_job",
+    "runs_and_table",
     "table_below",
     "table_of_jobs",
     "title_of",
@@ -73,7 +74,7 @@ def table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
         jobs: the runs of the recipe, whether or not they were begun.
         folder: the folder that contains the folders of the jobs, and perhaps those of other rows and seeds.
     """
-    return _of_jobs(recipe, jobs, folder)[1]
+    return runs_and_table(recipe, jobs, folder)[1]
 
 
 def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Table:
@@ -90,7 +91,8 @@ def write_table_of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> Ta
         RunError: the folder holds a file of that name that genprior did not write.
         OSError: the files cannot be written.
     """
-    runs, table = _of_jobs(recipe, jobs, folder)
+    found, table = runs_and_table(recipe, jobs, folder)
+    runs = [each for each in found if isinstance(each, Run)]
     if (folder / TABLE_FILES[0]).exists() and being_lengthened(folder):
         return table
     first: dict[str, Run] = {}
@@ -119,7 +121,14 @@ def being_lengthened(folder: Path) -> list[Path]:
     return [each for each in run_folders(folder, "*/*/run.json") if RunFolder(each).fact("scored_step") is not None]
 
 
-def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Run], Table]:
+def runs_and_table(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Run | Pending], Table]:
+    """The runs in a recipe's folder, finished or not, in the order of its table; and that table.
+
+    Args:
+        recipe: for the title and the order of rows.
+        jobs: the runs of the recipe, whether or not they were begun.
+        folder: the folder that contains the folders of the jobs, and perhaps those of other rows and seeds.
+    """
     notes: list[str] = []
     of_recipe = {job.folder: job for job in jobs}
     begun = run_folders(folder, "*/*/run.json")
@@ -142,7 +151,7 @@ def _of_jobs(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[list[Ru
         named = "; ".join(f"{n:,}: {', '.join(dict.fromkeys(steps[n]))}" for n in sorted(steps))
         notes.append(f"The rows were trained for different numbers of steps ({named}).")
     table = _table(recipe.title, runs, missing, notes)
-    return runs, dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)
+    return found, dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)
 
 
 def unread_among(found: Sequence[Run | Pending]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,15 +12,14 @@ from typing import Any, NamedTuple
 
 from genprior.errors import FORMAT
 from genprior.parts import Column
-from genprior.tables.escape import in_markdown, line_in_markdown
+from genprior.tables.markdown import is_bold, markdown
 from genprior.tables.plain_text import plain_text
 from genprior.tables.published import Published
 
-__all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold"]
+__all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold", "places"]
 
 REAL = "real, held out"
 """The label of the line with the scores of real held-out images."""
-_BOLD = re.compile(r"\*\*-?[\d.]+( ± [\d.]+)?\*\*")
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,11 @@ class Cell:
 
     def __str__(self) -> str:
         """For example `7.43 ± 0.13`; a mean below 1 has three significant digits: `0.00152 ± 0.00031`."""
-        places = _places(self.mean)
-        return f"{self.mean:.{places}f}" + (f" ± {self.std:.{places}f}" if self.std is not None else "")
+        shown = places(self.mean)
+        return f"{self.mean:.{shown}f}" + (f" ± {self.std:.{shown}f}" if self.std is not None else "")
 
 
-def _places(value: float) -> int:
+def places(value: float) -> int:
     """Decimal places to show: two, or as many as three significant digits need, at most six."""
     size = abs(value)
     return 2 if size >= 1 or size < 5e-7 else min(6, 2 - math.floor(math.log10(size)))
@@ -211,18 +209,8 @@ class Table:
     def as_markdown(self) -> str:
         """The table in Markdown."""
         header, lines, notes = self.layout()
-        rule = ["---", *["---:"] * (len(header) - 1)]
-
-        def line(cells: Sequence[str]) -> str:
-            first, *others = cells
-            shown = [in_markdown(first), *(text if is_bold(text) else in_markdown(text) for text in others)]
-            return f"| {' | '.join(shown)} |"
-
-        body = "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, lines)])
-        protocol = "\n".join(f"- {line_in_markdown(text)}" for text in self.protocol())
-        above, last = [self.footnote(), *self.numbered(notes)], self.notes
-        below = [*map(line_in_markdown, above), protocol, *map(line_in_markdown, last)]
-        return "\n\n".join([f"# {in_markdown(self.title)}", body, *filter(None, below)]) + "\n"
+        above = [self.footnote(), *self.numbered(notes)]
+        return markdown(self.title, [header, *lines], above, self.protocol(), self.notes)
 
     @staticmethod
     def numbered(notes: Sequence[str]) -> list[str]:
@@ -291,11 +279,6 @@ class Table:
             f"<body><h1>{html.escape(self.title)}</h1>\n<table>\n<tr>{head}</tr>\n{body}\n</table>\n"
             f"<p>{html.escape(self.footnote())}{below}</p>\n{image}</body></html>\n"
         )
-
-
-def is_bold(text: str) -> bool:
-    """Whether the text of a cell is a measured number between double asterisks."""
-    return _BOLD.fullmatch(text) is not None
 
 
 def _combined(one: Cell, other: Cell, known: bool) -> float:

@@ -15,6 +15,7 @@ from genprior.errors import GenpriorError, RecipeError
 from genprior.recipe.structure import TAKEN
 from genprior.recipe.toml_lines import line_of, lines
 from genprior.tables.formats import FILES
+from genprior.tables.ranking import RANKING_FILES
 
 from ..conftest import TINY
 
@@ -159,7 +160,7 @@ def test_a_table_of_the_base_that_is_none_is_refused(key, tmp_path):
 
 
 def test_files_of_a_table_may_not_be_labels():
-    assert set(TAKEN) == {*FILES, "rows.png"} and all(each == each.casefold() for each in TAKEN)
+    assert set(TAKEN) == {*FILES, *RANKING_FILES, "rows.png"} and all(each == each.casefold() for each in TAKEN)
 
 
 def test_a_recipe_with_a_byte_order_mark_is_read_and_other_encodings_are_named(tmp_path):

@@ -1,0 +1,138 @@
+"""Commands that train: arguments and options. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from genprior.cli.options import (
+    AddedPriors,
+    Device,
+    Jobs,
+    OnDevice,
+    Recipe,
+    RecipeOfPriors,
+    Resume,
+    ResumeFrom,
+    Rows,
+    RowToCopy,
+    RunsFolder,
+    Seeds,
+    Set,
+    Steps,
+    With,
+)
+
+__all__ = ["check", "priors", "train"]
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        seeds = [int(each) for each in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{text}' is not a list of whole numbers such as 0,1,2", param_hint="'--seeds'"
+        ) from None
+    if min(seeds) < 0:
+        raise typer.BadParameter(f"'{text}' contains a negative number", param_hint="'--seeds'")
+    return list(dict.fromkeys(seeds))
+
+
+def train(
+    recipe: Recipe,
+    changes: With = None,
+    settings: Set = None,
+    rows: Rows = None,
+    seeds: Seeds = None,
+    out: RunsFolder = None,
+    jobs: Jobs = None,
+    device: OnDevice = Device.AUTO,
+    resume: ResumeFrom = Resume.NEWEST,
+    steps: Steps = None,
+) -> None:
+    """Train and score every row of a recipe, and write the table.
+
+    Finished rows are skipped and unfinished rows are resumed. Ctrl-C writes checkpoints and stops; the same command
+    resumes. A second Ctrl-C ends at once. --steps trains finished and unfinished runs to another number of steps.
+    """
+    from genprior.cli.train import train as run
+    from genprior.launch.reporter import default_jobs
+    from genprior.recipe.load import load_recipe
+    from genprior.runs.jobs import home_of
+
+    found = load_recipe(
+        recipe, changes=changes or (), settings=settings or (), rows=rows or None, seeds=_numbers(seeds)
+    )
+    folder = out if out is not None else home_of(found, changes or ())
+    workers = jobs if jobs is not None else default_jobs(device.value)
+    last_good = resume is Resume.LAST_GOOD
+    raise typer.Exit(run(found, folder, jobs=workers, device=device.value, last_good=last_good, steps=steps))
+
+
+def check(
+    recipe: Recipe, changes: With = None, settings: Set = None, rows: Rows = None, device: OnDevice = Device.AUTO
+) -> None:
+    """Validate a recipe and take one step of each row, without writing files."""
+    from genprior.cli.train import check as run
+    from genprior.recipe.load import load_recipe
+
+    found = load_recipe(recipe, changes=changes or (), settings=settings or (), rows=rows or None)
+    run(found, device.value)
+
+
+def priors(
+    recipe: RecipeOfPriors = None,
+    changes: With = None,
+    settings: Set = None,
+    rows: Rows = None,
+    seeds: Seeds = None,
+    added: AddedPriors = None,
+    on: RowToCopy = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Rank by this number of scores.json; by default the recipe's first score."),
+    ] = None,
+    train: Annotated[bool, typer.Option("--train/--no-train", help="Train what is not finished, or rank only.")] = True,
+    out: RunsFolder = None,
+    jobs: Jobs = None,
+    device: OnDevice = Device.AUTO,
+    resume: ResumeFrom = Resume.NEWEST,
+    steps: Steps = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON.")] = False,
+) -> None:
+    """Train the priors of a recipe as `train` does, and rank them by a score with paired differences over seeds.
+
+    --add ranks any installed prior beside them, also of a plugin: as `prior`, as `fitted_prior`, or as both, as it can
+    be. The ranking is written beside the table, as priors.md and priors.json.
+    """
+    from genprior.cli.completion import PRIORS
+    from genprior.cli.priors import priors as run
+    from genprior.cli.priors import recipe_of_priors
+    from genprior.launch.add_prior import with_priors
+    from genprior.launch.reporter import default_jobs
+    from genprior.recipe.load import load_recipe
+    from genprior.runs.jobs import home_of
+
+    if on is not None and not added:
+        raise typer.BadParameter("says which row --add copies; give --add NAME too", param_hint="'--on'")
+    given = {"changes": changes or (), "settings": settings or (), "seeds": _numbers(seeds)}
+    path = recipe_of_priors(recipe, PRIORS)
+    found = load_recipe(path, rows=rows or None, **given)  # type: ignore[arg-type]
+    if added:
+        every = load_recipe(path, **given) if rows else found  # type: ignore[arg-type]
+        found = with_priors(found, added, bases=every, on=on, device=device.value)
+    code = run(
+        found,
+        out if out is not None else home_of(found, changes or ()),
+        by=by,
+        train=train,
+        as_json=as_json,
+        jobs=jobs if jobs is not None else default_jobs(device.value),
+        device=device.value,
+        steps=steps,
+        last_good=resume is Resume.LAST_GOOD,
+    )
+    raise typer.Exit(code)
