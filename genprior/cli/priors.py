@@ -29,9 +29,7 @@ def recipe_of_priors(path: Path | None, default: Path) -> Path:
         return path
     if default.is_file():
         return default
-    import genprior
-
-    own = Path(genprior.__file__).parents[1] / default
+    own = Path(__file__).parents[2] / default  # there, unless genprior was installed as a wheel
     where = f"it is {own}" if own.is_file() else f"it is {default} of the source of genprior, and is not installed"
     raise RecipeError(
         f"no recipe is named, and there is no {default} in the current folder; {where}. Name a recipe, as in "

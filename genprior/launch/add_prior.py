@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from genprior.errors import GenpriorWarning, NameTaken, PluginError, RecipeError, did_you_mean
+from genprior.errors import GenpriorWarning, NameTaken, PlanError, PluginError, RecipeError, did_you_mean
 from genprior.launch.preflight import preflight
 from genprior.parts import FittedPrior, PartConfig
 from genprior.recipe.load import Recipe
@@ -64,7 +64,7 @@ def with_priors(
         added = []
         for way in ways:
             labels = [*recipe.order, *(plan.label for plan in recipe.plans)]
-            if wrong := _wrong_label(way.label, labels, text):
+            if wrong := _wrong_label(way, labels, text):
                 raise RecipeError(wrong)
             plan = _based(way, tried, bases, device, refused)
             added += [plan] if plan is not None else []
@@ -88,7 +88,10 @@ def _ways(text: str) -> list[_Way]:
         part = registry.find("prior", name)
     except (NameTaken, PluginError) as error:
         raise RecipeError(f"--add {text}: {error}") from error
-    config = configured(part, settings)
+    try:
+        config = configured(part, settings)
+    except PlanError as error:
+        raise RecipeError(f"--add {text}: {error}") from error
     label = " ".join([name, *(f"{key}={_short(value)}" for key, value in settings.items())])
     if not issubclass(part, FittedPrior):
         return [_Way(label, "prior", config)]
@@ -127,12 +130,13 @@ def _row(bases: Recipe, label: str) -> Plan:
         raise RecipeError(f"--on {label}: {error}") from error
 
 
-def _wrong_label(label: str, labels: Sequence[str], text: str) -> str | None:
+def _wrong_label(way: _Way, labels: Sequence[str], text: str) -> str | None:
     """What is wrong with the label of the row to add; None if nothing is."""
+    label, name = way.label, way.config.name
     if label in labels:
         return (
             f"--add {text}: the recipe has a row '{label}' already, which is ranked without --add. To rank the prior "
-            f"with other settings, name them, as in --add '{label}={{...}}'"
+            f"with other settings, name them, as in --add '{name}={{...}}'"
         )
     wrong = wrong_label(label, {folded(each): each for each in labels})
     return None if wrong is None else f"--add {text}: {wrong}"

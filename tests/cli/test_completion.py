@@ -45,7 +45,7 @@ def home(tmp_path_factory):
     """The current folder of the shell: recipes, runs and other files; the names of the parts are known."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "recipes" / "more").mkdir(parents=True)
-    for name in ("tiny.toml", "recipes/one.toml", "recipes/more/two.toml"):
+    for name in ("tiny.toml", "recipes/one.toml", "recipes/priors.toml", "recipes/more/two.toml"):
         (folder / name).write_text(TINY)
     shutil.copy(ROOT / "recipes" / "fig15_colours.toml", folder / "recipes" / "fig15_colours.toml")
     (folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
@@ -91,7 +91,8 @@ def complete(home, cases, program=PROGRAM):
     return [[line for line in answer[0].splitlines() if line] for answer in answers]
 
 
-RECIPES = ["broken.toml", "recipes/fig15_colours.toml", "recipes/more/two.toml", "recipes/one.toml", "tiny.toml"]
+RECIPES = ["broken.toml", "recipes/fig15_colours.toml", "recipes/more/two.toml", "recipes/one.toml"]
+RECIPES += ["recipes/priors.toml", "tiny.toml"]
 
 
 CASES = [
@@ -129,6 +130,11 @@ CASES = [
     (["figure", "fig15_colours", "--run-seed", ""], ["0", "3", "12"]),
     (["figure", "fig15_colours", "runs/other", "--run-seed", ""], ["12"]),
     (["--version", "sho"], ["show"]),
+    (["priors", "ti"], ["tiny.toml"]),
+    (["priors", "tiny.toml", "--add", "vam"], ["vampprior"]),
+    (["priors", "tiny.toml", "--add", "bag", "--on", "A"], ["AAE"]),
+    (["priors", "--with", ""], ["A", "wide", "long", "labels"]),
+    (["priors", "--rows", "AA"], ["AAE"]),
     (["train", "--re"], ["--resume"]),
     (["nothing", "x"], []),
 ]

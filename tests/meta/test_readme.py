@@ -50,7 +50,7 @@ def test_the_demo_is_the_command_that_the_readme_promises():
 
 def test_every_genprior_command_of_the_readme_exists():
     commands = set(re.findall(r"`genprior ([a-z]+)", README)) | set(re.findall(r"^genprior ([a-z]+)", README, re.M))
-    assert {"train", "check", "show", "parts", "sample", "bench"} <= commands
+    assert {"train", "check", "show", "parts", "sample", "bench", "priors"} <= commands
     for command in commands:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
