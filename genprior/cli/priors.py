@@ -14,7 +14,8 @@ from genprior.cli.train import Launched, exit_code, launch_rows, text_of
 from genprior.errors import Interrupted, RecipeError
 from genprior.runs.jobs import jobs_of
 from genprior.tables.formats import refuse_foreign
-from genprior.tables.ranking import RANKING_FILES, column_to_rank_by, rank_priors, write_ranking
+from genprior.tables.rank import column_to_rank_by, rank_priors
+from genprior.tables.ranking import RANKING_FILES, write_ranking
 
 __all__ = ["priors", "recipe_of_priors"]
 

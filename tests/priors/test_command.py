@@ -286,9 +286,13 @@ REFUSED = {
         "'random_features_precision'? Possible: random_features_nearest_distance, random_features_precision, "
         "random_features_recall",
     ),
+    "score without a direction": (
+        ("--by", "authenticity", "--set", 'scores=[{name="memorisation",samples=24},{name="nearest_distance"}]'),
+        "--by authenticity: neither more nor less of it is better. Possible: nearest_distance",
+    ),
     "no scores": (
         ("--set", "scores=[]"),
-        "the recipe 'few' has no scores, so its rows cannot be ranked; give it one, such as "
+        "the recipe 'few' has no scores with a better direction, so its rows cannot be ranked; give it one, such as "
         "--set 'scores=[{ name = \"fid\" }]'",
     ),
     "nothing trained": (
