@@ -287,8 +287,13 @@ REFUSED = {
         "random_features_recall",
     ),
     "score without a direction": (
-        ("--by", "authenticity", "--set", 'scores=[{name="memorisation",samples=24},{name="nearest_distance"}]'),
-        "--by authenticity: neither more nor less of it is better. Possible: nearest_distance",
+        (
+            "--by",
+            "random_features_authenticity",
+            "--set",
+            'scores=[{name="memorisation",samples=24},{name="nearest_distance"}]',
+        ),
+        "--by random_features_authenticity: neither higher nor lower is better, so it ranks nothing. Possible: random_features_nearest",
     ),
     "no scores": (
         ("--set", "scores=[]"),
