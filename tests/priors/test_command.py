@@ -293,7 +293,8 @@ REFUSED = {
             "--set",
             'scores=[{name="memorisation",samples=24},{name="nearest_distance"}]',
         ),
-        "--by random_features_authenticity: neither higher nor lower is better, so it ranks nothing. Possible: random_features_nearest",
+        "--by random_features_authenticity: neither higher nor lower is better, so it ranks nothing. "
+        "Possible: random_features_nearest",
     ),
     "no scores": (
         ("--set", "scores=[]"),
