@@ -69,7 +69,7 @@ def test_bars_write_the_table_when_all_runs_have_ended(clock, jobs):
     st.lists(st.tuples(st.integers(0, STEPS), st.sampled_from(["runs", "failed", "finished"])), min_size=3, max_size=3)
 )
 def test_the_time_left_is_that_of_the_steps_of_running_jobs(outcomes):
-    plan = types.SimpleNamespace(run=types.SimpleNamespace(steps=STEPS))
+    plan = types.SimpleNamespace(own_run=types.SimpleNamespace(steps=STEPS))
     seen = Watcher(Console(quiet=True))
     seen.jobs = [types.SimpleNamespace(folder=str(place), plan=plan) for place in range(3)]
     seen._start -= 10.0
