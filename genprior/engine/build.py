@@ -8,8 +8,7 @@ from typing import Any
 from torch import nn
 
 from genprior.errors import PlanError
-from genprior.parts import Borrowed, Build, DataInfo, Model, Part, PartConfig, Sizes
-from genprior.parts.priors import check_role
+from genprior.parts import Borrowed, Build, DataInfo, Model, Part, PartConfig, Prior, Sizes
 from genprior.randomness import seeded
 from genprior.recipe.tables import model_settings
 
@@ -37,7 +36,8 @@ class Builder(Build):
                 fitted to codes where one is trained, or the other way around.
         """
         part = config.part
-        check_role(role, part)
+        if issubclass(part, Prior):
+            part.check_role(role)
         borrows = part.borrows_of(config)
         missing = [name for name in borrows if name not in self._made]
         if missing:

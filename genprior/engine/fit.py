@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import nn
@@ -10,8 +11,7 @@ from torch import nn
 from genprior.data.codes import CodeBatches
 from genprior.engine.step import run_phase
 from genprior.errors import PlanError
-from genprior.parts import Codes, FittedPrior, PartConfig, Sizes
-from genprior.parts.priors import check_role
+from genprior.parts import Codes, FittedPrior, PartConfig, Prior, Sizes
 from genprior.randomness import reseed, seeded
 
 __all__ = ["begin_fit", "fit_prior", "fitted_modules"]
@@ -67,7 +67,7 @@ def fit_prior(
     Raises:
         PlanError: the prior cannot be fitted, or the codes are too few.
     """
-    check_role("fitted_prior", config.part)
+    cast(type[Prior], config.part).check_role("fitted_prior")
     asked = codes.asked.shape[1]
     one_hot = asked > 0 and bool((((codes.asked == 1).sum(1) == 1) & ((codes.asked != 0).sum(1) == 1)).all())
     with seeded(seed, "fitted_prior"):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from pydantic import PlainValidator, SerializeAsAny, ValidationInfo, WithJsonSchema
 from torch import Tensor
 
 from genprior.errors import PlanError
-from genprior.parts.base import ModulePart, Part, PartConfig, pick
+from genprior.parts.base import ModulePart, PartConfig, pick
 from genprior.parts.phases import Phase
 from genprior.parts.support import Support
 from genprior.parts.values import Codes
 
-__all__ = ["DensityPrior", "EnergyPrior", "FittedPrior", "FittedPriorSpec", "LeaveOneOutPrior", "Prior", "check_role"]
+__all__ = ["DensityPrior", "EnergyPrior", "FittedPrior", "FittedPriorSpec", "LeaveOneOutPrior", "Prior"]
 
 
 class Prior(ModulePart, ABC):
@@ -42,6 +42,22 @@ class Prior(ModulePart, ABC):
         Returns:
             Codes [n, d] on the device and in the dtype of `asked`.
         """
+
+    @classmethod
+    def check_role(cls, role: str) -> None:
+        """Refuse a prior where it cannot be learned: one that is not fitted to codes as `fitted_prior`.
+
+        Args:
+            role: the setting that names the prior, such as `prior` or `noise_prior`.
+
+        Raises:
+            PlanError: says where it belongs.
+        """
+        if role == "fitted_prior":
+            raise PlanError(
+                f"fitted_prior = '{cls.name}' cannot be fitted to codes after training: it is trained with the model, "
+                "or fixed. Set it as 'prior', or choose one that `genprior parts prior` calls fitted"
+            )
 
     def walk(self, columns: int, like: Tensor) -> Tensor | None:
         """A grid of codes of which neighbours are close, for a picture of interpolations; None where a prior has none.
@@ -93,6 +109,19 @@ class FittedPrior(Prior):
         """What it is, and that it can be fitted to codes."""
         return f"{super().summary()} {'Also fitted' if cls.joint else 'Fitted'} to codes after training."
 
+    @classmethod
+    def check_role(cls, role: str) -> None:
+        """Refuse a prior that can only be fitted where one is trained with the model; see `Prior.check_role`.
+
+        Raises:
+            PlanError: says where it belongs.
+        """
+        if role != "fitted_prior" and not cls.joint:
+            raise PlanError(
+                f"{role} = '{cls.name}' is fitted to the codes of a trained model, and cannot be trained with it. "
+                f'Set fitted_prior = {{ name = "{cls.name}" }} beside prior, which is used during training'
+            )
+
     def check_codes(self, n: int) -> None:
         """Refuse to be fitted to n codes, before training; by default any number will do.
 
@@ -122,33 +151,10 @@ class FittedPrior(Prior):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def check_role(role: str, part: type[Part]) -> None:
-    """Refuse a prior that is fitted to codes where one is trained with the model, and the other way around.
-
-    Args:
-        role: the role in the model, such as `prior`.
-        part: the class of the part for it.
-
-    Raises:
-        PlanError: says where it belongs.
-    """
-    if role == "fitted_prior":
-        if not issubclass(part, FittedPrior):
-            raise PlanError(
-                f"fitted_prior = '{part.name}' cannot be fitted to codes after training: it is trained "
-                "with the model, or fixed. Set it as 'prior', or choose one that `genprior parts prior` calls fitted"
-            )
-    elif issubclass(part, FittedPrior) and not part.joint:
-        raise PlanError(
-            f"{role} = '{part.name}' is fitted to the codes of a trained model, and cannot be trained with it. "
-            f'Set fitted_prior = {{ name = "{part.name}" }} beside {role}, which is used during training'
-        )
-
-
 def _pick_fitted(value: Any, info: ValidationInfo) -> PartConfig:
     config = pick("prior")(value, info)
     try:
-        check_role("fitted_prior", config.part)
+        cast(type[Prior], config.part).check_role("fitted_prior")
     except PlanError as error:
         raise ValueError(str(error)) from error
     return config

@@ -207,8 +207,12 @@ def test_bad_input_is_refused_before_training(tmp_path: Path) -> None:
     refused("run.fit.step.*did you mean 'steps'", "run.fit.step=3")
     with pytest.raises(RecipeError, match="fitted_prior = 'gaussian' cannot be fitted to codes after training"):
         recipe(rows=["AAE"], settings=('model.fitted_prior={name="gaussian"}',))
-    with pytest.raises(GenpriorError, match="prior = 'bag' is fitted to the codes of a trained model, and cannot be"):
-        genprior.train(recipe(model=aae(prior='{ name = "bag" }'), rows=["AAE"]), out=tmp_path)
+    nested = '{ name = "code_generator", noise_prior = { name = "bag" } }'
+    for role, prior in (("prior", '{ name = "bag" }'), ("noise_prior", nested)):
+        with pytest.raises(
+            GenpriorError, match=f"{role} = 'bag' is fitted to the codes of a trained model, and cannot"
+        ):
+            genprior.train(recipe(model=aae(prior=prior), rows=["AAE"]), out=tmp_path)
 
 
 def test_a_model_without_codes_names_those_that_have_some() -> None:

@@ -41,6 +41,7 @@ class CodeGenerator(Prior):
         """Make the noise and the network."""
         super().__init__(config, sizes)
         simple = self.config.noise_prior
+        simple.part.check_role("noise_prior")
         if borrowed := simple.part.borrows_of(simple):
             raise PlanError(
                 f"prior '{self.name}' has noise_prior '{simple.name}', which borrows {', '.join(borrowed)} "
