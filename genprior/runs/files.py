@@ -140,9 +140,20 @@ class RunFiles:
         Raises:
             RunError: `scores.json` is damaged; the message names the field.
         """
+        return {name: value for name, value in self._scores().items() if name != "format"}
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether the scores were measured, perhaps without a number where none can be known of the model.
+
+        Raises:
+            RunError: `scores.json` is damaged.
+        """
+        return bool(self._scores())
+
+    def _scores(self) -> dict[str, float]:
         remedy = "the training command of the run measures the scores anew"
-        kept = records.read_json(self.path / "scores.json", records.SCORES, remedy) or {}
-        return {name: value for name, value in kept.items() if name != "format"}
+        return records.read_json(self.path / "scores.json", records.SCORES, remedy) or {}
 
     def write_scores(self, scores: Mapping[str, float]) -> None:
         """Write `scores.json`."""

@@ -131,7 +131,7 @@ class RunFolder(RunFiles):
         Raises:
             RunError: it is damaged.
         """
-        return not plan.scores or bool(self.scores())
+        return not plan.scores or self.has_scores
 
 
 def hint_of_steps(changed: Iterable[str]) -> str:

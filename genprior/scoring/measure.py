@@ -54,9 +54,10 @@ def absent_numbers(scores: Sequence[Score], values: Mapping[str, float]) -> dict
 
 
 def undeclared(score: Score, values: Mapping[str, float]) -> str | None:
-    """What is wrong with results that are in none of the columns of a score; None if one is in a column."""
-    keys = list(columns_of([score]))
-    if not values or any(key in values for key in keys):
+    """What is wrong with results that are in none of the columns of a score; None if one is, or if all may be absent."""
+    columns = columns_of([score])
+    keys = list(columns)
+    if not values or any(key in values for key in keys) or all(column.absent for column in columns.values()):
         return None
     example = ", ".join(f'Column("{key}", "{key}", True)' for key in list(values)[:2])
     return (

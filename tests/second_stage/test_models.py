@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import genprior
 from genprior import Batch, DataInfo, LikelihoodModel, Model
 from genprior.engine.build import build_model
 from genprior_std.games.nonsaturating import NonSaturating
@@ -88,3 +90,27 @@ def test_images_and_densities_are_those_of_the_fitted_prior(of: type[Model]) -> 
             draws = model.infer(batch).draw(2)
             normal = torch.distributions.Normal(2.0, 1.0).log_prob(draws.z).sum(-1)
             assert torch.allclose(draws.log_prior, normal, atol=1e-5)
+
+
+def test_an_optional_likelihood_is_left_out_where_there_is_no_density(tmp_path: Path) -> None:
+    """A row has it with the density of its fitted prior, another has none, with the reason, and one is refused."""
+    model = VariationalAutoencoder
+    config = model.Config(code_size=CODE, **settings(model))
+    train = genprior.in_memory(torch.rand(60, 1, 8, 8), range=(0, 1))
+    score = {"name": "nll", "importance_samples": 3}
+    tables = {
+        "run": {"steps": 2, "batch": 8, "fit": {"steps": 2, "batch": 8}, "hooks": {"pictures": {"enabled": False}}},
+        "data": train,
+        "optimiser": {"default": {"name": "adam", "lr": 1e-3}},
+        "model": config,
+        "scores": [{**score, "optional": True}, {"name": "active_units"}],
+        "change": {name: {"model": {"fitted_prior": {"name": name}}} for name in ("affine", "bag")},
+        "row": [{"label": name, "changes": [name]} for name in ("affine", "bag")],
+    }
+    table = genprior.train(genprior.make_recipe(tables), out=tmp_path)
+    assert "nll" in table.row("affine").scores
+    assert "nll" not in table.row("bag").scores
+    assert "p(z), q(z | x) or p(x | z) of the model is not known" in table.row("bag").empty["nll"]
+    assert "optional" not in table.as_markdown()
+    with pytest.raises(genprior.GenpriorError, match="needs log p.z., and prior 'bag' of this model 'vae' has no"):
+        genprior.train(genprior.make_recipe({**tables, "scores": [score]}, rows=["bag"]), out=tmp_path / "refused")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from safetensors.torch import load_file
 import genprior
 from genprior import GenpriorError, Interrupted, RecipeError, RunError
 from genprior.recipe.load import Recipe
-from genprior.registry import installed
 from genprior.runs.jobs import FIRST_STAGES, jobs_of, with_first_stages
 from genprior.runs.second_stage import trainer_of
 from tests.small import aae
-from tests.small_fitted import Affine, Bag
+from tests.small_fitted import Bag
 
 RECIPE = """
 title = "two stages"
@@ -53,14 +51,6 @@ changes = ["affine"]
 label = "bag"
 changes = ["bag"]
 """
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    genprior.register(Affine)
-    genprior.register(Bag)
-    yield
-    installed.cache_clear()
 
 
 def recipe(*, model: str | None = None, rows: list[str] | None = None, settings: tuple[str, ...] = ()) -> Recipe:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -58,18 +60,34 @@ class NegativeLogLikelihood(Score):
         """S, the number of codes drawn for each image; 5,000 are the protocol of published numbers."""
         images: int | None = Field(default=None, ge=1)
         """The largest number of test images, chosen under a fixed seed; all if not given."""
+        optional: bool = False
+        """Whether a model whose densities are not known has no number, in place of being refused: for recipes whose
+        rows have priors with and without a density."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of tables."""
-        return (Column("nll", "NLL (nats)", False), Column("bits_per_dim", "bits/dim", False))
+        absent = "p(z), q(z | x) or p(x | z) of the model is not known" if self.config.optional else ""
+        return (Column("nll", "NLL (nats)", False, absent), Column("bits_per_dim", "bits/dim", False, absent))
+
+    def protocol(self, settings: Mapping[str, Any], network: str) -> list[str]:
+        """The protocol in words, of which `optional` is no part."""
+        return super().protocol({key: value for key, value in settings.items() if key != "optional"}, network)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The mean over test images, its standard error, and in bits for each pixel and channel.
 
         Raises:
-            ScoreError: the model's densities are not known, or only up to a constant.
+            ScoreError: the model's densities are not known, or only up to a constant, and the score is not optional.
         """
+        try:
+            return self._measured(context)
+        except ScoreError:
+            if self.config.optional:
+                return {}
+            raise
+
+    def _measured(self, context: ScoreContext) -> dict[str, float]:
         samples: int = self.config.importance_samples
         with likelihood_model(context) as model:
             if not model.normalised:
