@@ -54,7 +54,7 @@ def absent_numbers(scores: Sequence[Score], values: Mapping[str, float]) -> dict
 
 
 def undeclared(score: Score, values: Mapping[str, float]) -> str | None:
-    """What is wrong with results that are in none of the columns of a score; None if one is, or if all may be absent."""
+    """What is wrong with results that are in none of a score's columns; None if one is, or if all may be absent."""
     columns = columns_of([score])
     keys = list(columns)
     if not values or any(key in values for key in keys) or all(column.absent for column in columns.values()):
