@@ -150,6 +150,19 @@ def test_codes_are_posterior_draws_of_the_training_images_in_order(tmp_path: Pat
     assert torch.allclose(run.model.fitted_prior.codes, torch.cat([means, means]), atol=1e-6)
 
 
+def test_show_tells_of_both_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from genprior.cli.console import print_run
+
+    train(recipe(rows=["affine"]), tmp_path)
+    run = genprior.load_run(tmp_path / "affine" / "seed-0")
+    print_run(run)
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "fits prior 'affine' to the codes of ../../.first-stages/" in shown
+    assert "step 5 of 5" in shown
+    assert run.first_stage is not None
+    assert run.first_stage["parameters"]["encoder"] > 0
+
+
 def test_an_unfinished_first_stage_is_refused(tmp_path: Path) -> None:
     (job,) = jobs_of(recipe(rows=["affine"]), tmp_path)
     with pytest.raises(RunError, match="first stage of row 'affine', .*, has not begun, and a prior is fitted to the"):
