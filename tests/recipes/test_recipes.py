@@ -44,6 +44,7 @@ def test_all_recipes_are_here():
         "pixelgan_clustering.toml",
         "pixelgan_gaussian.toml",
         "pixelgan_semi_supervised.toml",
+        "priors.toml",
         "table1_priors.toml",
         "table2_gans.toml",
         "table3_ablation.toml",
