@@ -151,10 +151,10 @@ def test_a_shell_is_offered(offers, place):
 
 
 def test_zsh_and_fish_are_told_what_a_part_is(home):
-    words = ["parts", "prior", "uniform"]
+    words = ["parts", "prior", "mixt"]
     (zsh,), (fish,) = complete(home, [(words, "zsh"), (words, "fish")])
-    assert zsh.startswith('_arguments \'*: :(("uniform":"A uniform distribution')
-    assert fish.startswith("uniform\tA uniform distribution")
+    assert zsh.startswith('_arguments \'*: :(("mixture":"K Gaussians of equal weight')
+    assert fish.startswith("mixture\tK Gaussians of equal weight")
 
 
 def test_bash_completes_with_the_script_that_is_shown(home, tmp_path):
@@ -206,11 +206,11 @@ def test_names_of_parts_are_kept_up_to_date_only_for_who_uses_completion(call, c
 
 
 def test_who_completes_without_the_names_of_parts_gets_them_from_the_next_command(home, call, cache, monkeypatch):
-    words = (["parts", "prior", "uniform"], "bash")
+    words = (["parts", "prior", "mixt"], "bash")
     monkeypatch.setattr(sys.modules[__name__], "asked", lambda *given: {**ASKED(*given), "GENPRIOR_DATA": str(cache)})
     assert complete(home, [words]) == [[]]
     assert call("parts", "prior").exit_code == 0
-    assert complete(home, [words]) == [["uniform"]]
+    assert complete(home, [words]) == [["mixture"]]
     shutil.rmtree(cache)
     cache.write_text("a file")
     assert complete(home, [words]) == [[]]
