@@ -57,7 +57,8 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                     else:
                         _check_batches(plan, trainer)
                     _check_scores(plan, trainer)
-                    refuse_unmeasurable(with_steps(plan), trainer)
+                    if plan.fitted_prior is None:  # early stopping is of first stages
+                        refuse_unmeasurable(with_steps(plan), trainer)
                     trained = Trained()
                     with checking_returns(trainer.model):
                         with trained.recording(trainer):

@@ -14,6 +14,7 @@ from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
 from genprior.launch.session import refuse_workers
 from genprior.recipe.load import Recipe
+from genprior.runs.changed_runs import refuse_changed
 from genprior.runs.jobs import Job, home_of, jobs_of, with_first_stages
 from genprior.runs.lengthen import lengthen
 from genprior.runs.second_stage import trainer_of
@@ -76,6 +77,7 @@ def train(
     folder = Path(out) if out is not None else home_of(recipe, recipe.changes)
     refuse_foreign(folder, TABLE_FILES)
     todo = jobs_of(recipe, folder)
+    refuse_changed([job for job in todo if job.first is not None], folder)  # before their first stages are trained
     stages = with_first_stages(todo)
     workers = min(len(stages), jobs)
     if workers > 1:

@@ -178,10 +178,16 @@ class Plan(BaseModel):
             f"{path}: was {theirs.get(path, 'absent')!r}, is {mine.get(path, 'absent')!r}{why.get(path, '')}"
             for path in sorted(mine.keys() | theirs.keys())
             if mine.get(path, "absent") != theirs.get(path, "absent")
+            and not self._without_effect(path)
             and not (
                 path in by_default and path not in theirs and any(_under(path, other_path) for other_path in theirs)
             )
         ]
+
+    def _without_effect(self, path: str) -> bool:
+        """Whether a setting is one of a fit that has no steps, because the prior is fitted in closed form."""
+        closed = self.fitted_prior is not None and cast(type[FittedPrior], self.fitted_prior.part).closed_form
+        return closed and path.startswith("run.fit.") and path != "run.fit.draws"
 
     def _hears_records(self) -> str:
         """The name of a schedule that follows what is recorded, every `run.log_every` steps; empty if there is none."""

@@ -36,5 +36,5 @@ def refuse_changed(jobs: Sequence[Job], out: Path, *, lengthened: bool = False) 
         raise RunError(
             f"{out} holds runs of another recipe:\n{listed}\n"
             "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."
-            f"{hint_of_steps(changed)}"
+            f"{hint_of_steps(changed) if all(job.first is None for job in jobs) else ''}"
         )

@@ -23,6 +23,7 @@ def explanation(
     trained: bool,
     module: str,
     registry: Registry,
+    settings: str = "",
 ) -> str:
     """The sentences of a `NotFinite` on what was not finite first, what became of the weights, and how to go on.
 
@@ -34,13 +35,14 @@ def explanation(
         trained: whether weights were updated before.
         module: the module whose learning rate may have caused it.
         registry: names the plugins of parts.
+        settings: the table of settings of optimisers, with a dot, such as `run.fit.`; empty for those of the row.
     """
     text = f"First was {_named(first, registry)}. " if first is not None else ""
     if skipped is not None:
         begin = skipped.last - skipped.in_a_row + 1
         text += f"Steps {begin} to {skipped.last} were left out, more than {LIMIT} in a row. "
     text += "No weights were updated with it. "
-    precision = "under bf16, try --set 'run.precision=\"fp32\"'."
+    precision = f"under bf16, try --set '{settings or 'run.'}precision=\"fp32\"'."
     if not trained:
         cause = (
             "what that part computes" if first is not None and first.part is not None else "the parts' first weights"
@@ -55,7 +57,7 @@ def explanation(
         text += "There is no checkpoint yet; the same command starts anew. "
     if skipped is None:
         text += "With --set 'run.on_divergence=\"skip\"' it leaves out such updates. "
-    return f"{text}Lower the learning rate of '{module}' (optimiser.{module}.lr) or, {precision}"
+    return f"{text}Lower the learning rate of '{module}' ({settings}optimiser.{module}.lr) or, {precision}"
 
 
 def _named(first: First, registry: Registry) -> str:

@@ -94,7 +94,8 @@ class RunFolder(RunFiles):
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(
                 f"{self.path} holds a run of another recipe:\n{listed}\n"
-                f"Nothing was changed. Give another --out, or remove that folder to train anew.{hint_of_steps(changed)}"
+                f"Nothing was changed. Give another --out, or remove that folder to train anew."
+                f"{hint_of_steps(changed) if plan.fitted_prior is None else ''}"
             )
 
     def lengthen(self, plan: Plan, steps: int) -> None:

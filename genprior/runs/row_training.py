@@ -225,7 +225,13 @@ class RowTraining:
             trained=step > 0 or len(upto) > 1,
             module=first.role if first is not None and first.role in self.optimisers else module,
             registry=self._registry,
+            settings=self._settings,
         )
+
+    @property
+    def _settings(self) -> str:
+        """The table of a recipe with the settings of this training, such as `run.fit.`; empty for those of the row."""
+        return ""
 
     def recorded(self, metrics: Mapping[str, float | None]) -> None:
         """Tell the schedules of the learning rates a line of metrics.jsonl.

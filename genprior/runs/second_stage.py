@@ -8,7 +8,7 @@ complete.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ from genprior.data.codes import CodeBatches
 from genprior.engine.fit import begin_fit, fitted_modules
 from genprior.engine.ranks import rank, world
 from genprior.engine.sampling import CHUNK, evaluating
-from genprior.errors import PlanError, RunError
+from genprior.errors import CheckpointError, PlanError, RunError
 from genprior.parts import Codes, FittedPrior, ImageSet
 from genprior.randomness import seeded
 from genprior.recipe.fit import FitConfig
 from genprior.recipe.length import with_steps
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
+from genprior.runs.early_stopping import ran_out_of_patience
 from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
-from genprior.runs.records import FirstStage
+from genprior.runs.records import Facts, FirstStage
 from genprior.runs.row_training import Stage
 from genprior.runs.run import Run
 from genprior.runs.trainer import Trainer
@@ -72,6 +73,10 @@ class SecondStage(Trainer):
         return fitted
 
     @property
+    def _settings(self) -> str:
+        return "run.fit."
+
+    @property
     def _image_batch(self) -> int:
         return 1  # images are encoded, and no batches of them drawn
 
@@ -98,6 +103,8 @@ class SecondStage(Trainer):
         codes = self._codes(images)
         begin_fit(fitted, codes, self.seed)
         batch = self.plan.run.batch if fitted.phases() else len(codes.z)
+        if self._first is None:  # a rehearsal, in which `check_batch` is called for the batch of the row
+            batch = min(batch, len(codes.z))
         data = CodeBatches(codes, batch=batch, seed=self.seed, rank=rank(), world=world())
         return Stage(data, fitted_modules(fitted), fitted.phases(), {"fitted_prior": fitted})
 
@@ -105,14 +112,15 @@ class SecondStage(Trainer):
         """Load the weights for evaluation of the first stage.
 
         Raises:
-            RunError: it is not finished, of another recipe, or not the one with which the fit began.
+            RunError: it is not trained to its end, of another recipe, or not the one with which the fit began; or it
+                cannot be loaded.
         """
         files, plan = RunFolder(folder, self._registry), with_steps(self.row.first_stage())
         facts = files.facts()
-        done = (
-            "has not begun" if facts is None else f"is trained to step {files.checkpoint_step:,} of {plan.run.steps:,}"
-        )
-        if facts is None or not facts["finished"]:
+        if facts is None or not _trained(files, plan, facts):
+            done = "has not begun"
+            if facts is not None:
+                done = f"is trained to step {files.checkpoint_step:,} of {plan.run.steps:,}"
             raise RunError(
                 f"the first stage of row '{self.row.label}', {folder}, {done}, and a prior is fitted to the codes of a "
                 "trained model. Train the recipe, which trains the first stage too"
@@ -120,7 +128,7 @@ class SecondStage(Trainer):
         if changed := files.differences(plan):
             listed = "; ".join(changed)
             raise RunError(f"the first stage of row '{self.row.label}', {folder}, is of another recipe: {listed}")
-        weights = Run(folder, files.plan(), facts).model.state_dict()
+        weights = self._weights_of(Run(folder, files.plan(), facts))
         found = content_hash(weights)
         before: FirstStage | None = self._files.fact("first_stage")
         was = found if before is None else before["weights"]
@@ -141,6 +149,15 @@ class SecondStage(Trainer):
             "seconds": facts["seconds"],
             "parameters": facts.get("parameters", {}),
         }
+
+    def _weights_of(self, run: Run) -> Mapping[str, Tensor]:
+        try:
+            return run.model.state_dict()
+        except (CheckpointError, RunError) as error:
+            raise RunError(
+                f"the first stage of row '{self.row.label}' cannot be loaded: {error}. Nothing was changed. If the "
+                f"checkpoints of {run.folder} are lost, remove that folder: the same command trains it anew"
+            ) from error
 
     def _codes(self, images: DeviceData) -> Codes:
         """Draw the codes of all training images, or of some in a rehearsal, under the seed.
@@ -195,6 +212,14 @@ class SecondStage(Trainer):
 
     def _facts_of_stage(self) -> dict[str, Any]:
         return {} if self._of_first is None else {"first_stage": self._of_first}
+
+
+def _trained(files: RunFolder, plan: Plan, facts: Facts) -> bool:
+    """Whether the first stage in a folder is trained to its end, scored or not."""
+    if facts["finished"]:
+        return True
+    saved = files.read_checkpoint()
+    return saved is not None and (saved.step == plan.run.steps or ran_out_of_patience(plan.run.stop, saved.facts))
 
 
 def _seeded_batches(images: DeviceData, seed: int, draw: int) -> Any:
