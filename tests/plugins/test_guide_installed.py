@@ -21,7 +21,7 @@ from genprior.registry import KINDS
 from .guide import COMMANDS, FILES, GUIDE
 from .test_ring_installed import environment_with, run, wheel_of
 
-QUICK = ["--jobs", "1", *(f"--set={each}" for each in ("run.steps=4", "run.log_every=2"))]
+QUICK = ["--jobs", "1", *(f"--set={each}" for each in ("run.steps=4", "run.log_every=2", "run.fit.steps=4"))]
 QUICK += ["--set=run.hooks.pictures.enabled=false", "--device=cpu"]
 
 # In one process, because starting one takes longer than any of the commands.
@@ -128,7 +128,7 @@ def test_every_command_of_the_page_succeeds(used: Used) -> None:
 
 def test_every_row_of_its_recipe_is_trained(used: Used) -> None:
     labels = [row["label"] for row in tomllib.loads(FILES["cross.toml"])["row"]]
-    assert len(labels) == 5
+    assert len(labels) == 7
     assert sorted(used.seen["rows"]) == sorted(labels)
 
 
@@ -139,7 +139,7 @@ def test_every_row_of_its_recipe_is_trained(used: Used) -> None:
 
 def folders(used: Used) -> list[Path]:
     found = sorted(path.parent for path in (used.folder / "runs").rglob("scores.json"))
-    assert len(found) == 5
+    assert len(found) == 7
     return found
 
 
@@ -165,7 +165,9 @@ def figures_that_were_drawn(used: Used) -> set[str]:
 def hooks_that_were_called(used: Used) -> set[str]:
     for each in folders(used):
         lines = (each / "diary" / "diary.txt").read_text().splitlines()
-        assert [re.sub(": {.*", "", line) for line in lines] == [f"{each.parent.name}, step {step}" for step in (2, 4)]
+        label = each.parent.name
+        steps = (1,) if label == "fitted Laplace" else (2, 4)  # a closed form has one step
+        assert [re.sub(": {.*", "", line) for line in lines] == [f"{label}, step {step}" for step in steps]
     return used.trained["hook"]
 
 
@@ -184,6 +186,13 @@ def test_each_kind_is_installed_and_trained(kind: str, used: Used) -> None:
     at_work = WITNESSES[kind](used) if kind in WITNESSES else used.trained[kind]
     idle = used.ours[kind] - at_work
     assert not idle, f"cross.toml and the commands of docs/writing-a-plugin.md do not use the {kind} {sorted(idle)}"
+
+
+def test_fitted_priors_share_the_first_stage_of_the_row_without_one(used: Used) -> None:
+    for label in ("fitted Laplace", "fitted chain"):
+        facts = json.loads((used.folder / "runs/cross" / label / "seed-0" / "run.json").read_text())
+        assert facts["first_stage"]["folder"] == "../../fixed prior/seed-0"
+    assert not (used.folder / "runs/cross/.first-stages").exists()
 
 
 def test_the_hook_function_is_called_in_every_run(used: Used) -> None:

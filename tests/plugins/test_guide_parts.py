@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
 import re
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats
 import torch
 
 import genprior
@@ -95,6 +99,58 @@ def test_the_prior_keeps_its_contract_at_other_widths() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # What they compute
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def laplace_codes(n: int) -> genprior.Codes:
+    """Codes of 3 numbers that are Laplace, of other centres and scales."""
+    u = torch.rand(2, n, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    first, second = -torch.log1p(-u)
+    z = torch.tensor([4.0, -1.0, 0.0]) + torch.tensor([0.1, 1.0, 5.0]) * (first - second)
+    return genprior.Codes(z, z[:, :0])
+
+
+def test_the_prior_in_closed_form_has_the_largest_likelihood() -> None:
+    codes = laplace_codes(501)
+    prior: Any = genprior.fit_prior(MODULE.Laplace.Config(), codes)
+    for j, own in enumerate(codes.z.numpy().T):
+        centre, scale = scipy.stats.laplace.fit(own)
+        assert (float(prior.m[j]), float(prior.b[j])) == pytest.approx((centre, scale))
+    expected = scipy.stats.laplace.logpdf(codes.z, prior.m, prior.b).sum(1)
+    assert prior.log_prob(codes.z, codes.asked).tolist() == pytest.approx(expected.tolist())
+    with pytest.raises(genprior.PlanError, match="needs at least 2 codes, and there are 1; train with more images"):
+        genprior.fit_prior(MODULE.Laplace.Config(), genprior.Codes(codes.z[:1], codes.asked[:1]))
+
+
+def test_the_prior_that_learns_by_steps_finds_correlated_codes_of_each_condition() -> None:
+    fixed = torch.Generator().manual_seed(0)
+    asked = torch.nn.functional.one_hot(torch.randint(2, (2000,), generator=fixed), 2).float()
+    e = torch.randn(2000, 2, generator=fixed)
+    z = torch.stack([e[:, 0], 0.9 * e[:, 0] + math.sqrt(0.19) * e[:, 1]], 1)
+    z[:, 1] *= 1 - 2 * asked[:, 1]  # the sign of the correlation is the condition's
+    codes = genprior.Codes(100 + 10 * z, asked)
+    adam = functools.partial(torch.optim.Adam, lr=1e-2)
+    prior: Any = genprior.fit_prior(MODULE.Chain.Config(), codes, steps=800, optimiser=adam)
+    torch.manual_seed(0)
+    for label, correlation in ((0, 0.9), (1, -0.9)):
+        drawn = prior.sample(torch.eye(2)[label].expand(4000, 2)).detach()
+        assert float(torch.corrcoef(drawn.T)[0, 1]) == pytest.approx(correlation, abs=0.03)
+        assert drawn.mean(0).tolist() == pytest.approx([100, 100], abs=1)
+    entropy = 1 + math.log(2 * math.pi) + 2 * math.log(10) + 0.5 * math.log(0.19)
+    assert float(-prior.log_prob(codes.z, codes.asked).detach().mean()) == pytest.approx(entropy, abs=0.1)
+
+
+def test_the_signatures_of_the_page_are_those_of_the_code() -> None:
+    shown = re.findall(r"^genprior\.(\w+)(\(.*)$", GUIDE, re.M)
+    assert [name for name, _ in shown] == ["Codes", "Phase", "Objectives", "fit_prior"]
+    for name, text in shown:
+        named = re.findall(r"(\*|\w+): ", text.replace("*, ", "*: "))
+        parameters = inspect.signature(getattr(genprior, name)).parameters
+        assert [each for each in named if each != "*"] == list(parameters)
+        defaults = [each.default for each in parameters.values() if each.default is not inspect.Parameter.empty]
+        assert text.count(" = ") == len(defaults)
+        for each in parameters.values():
+            if isinstance(each.default, int):
+                assert f"{each.name}: int = {each.default}" in text
 
 
 def test_the_networks_take_odd_sizes_or_refuse_them() -> None:
