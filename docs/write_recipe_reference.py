@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
 from pydantic import BaseModel  # noqa: E402
 
+from genprior.parts import Part  # noqa: E402
 from genprior.recipe.plan import RunConfig  # noqa: E402
 from genprior.recipe.settings import settings_of  # noqa: E402
 from genprior.registry import GROUP, KINDS, Registry, load  # noqa: E402
@@ -70,8 +71,14 @@ def section(kind: str, registry: Registry) -> str:
     for name in registry.names(kind):
         part = registry.find(kind, name)
         default = " On by default." if name in registry.hooks_by_default() and kind == "hook" else ""
-        lines += [f"### {kind} `{name}`", sentence(part) + default, table(part.Config)]
+        lines += [f"### {kind} `{name}`", sentence(part) + beyond(part) + default, table(part.Config)]
     return "\n\n".join(lines)
+
+
+def beyond(part: type[Part]) -> str:
+    """What the summary of a part says beyond its docstring, such as that a prior can be fitted to codes."""
+    first = (inspect.getdoc(part) or "").partition("\n")[0]
+    return part.summary().removeprefix(first)
 
 
 @functools.cache

@@ -107,13 +107,14 @@ def _warning(
     if isinstance(module, Part):
         origin = f" of {registry.origin(type(module))}" if registry.offers(type(module)) else ""
         named = f"{module.kind} '{module.name}'{origin}"
-        remedy = f"use another {module.kind} or model, or let a loss of the model reach them"
+        remedy = f"use another {module.kind} or model"
     else:
-        named, remedy = f"module '{role}' of model '{model.name}'", "let a loss of the model reach them"
+        named, remedy = f"module '{role}' of model '{model.name}'", "use another model"
     shown = ", ".join(missing[:SHOWN]) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
     phases = ", ".join(f"'{phase.name}'" for phase in trainer.phases)
     learns = "learns nothing" if every else "does not learn all that it could"
     return (
         f"{named} {learns} here: no phase of model '{model.name}' ({phases}) trains {shown}, which would keep the "
-        f"first values. Either {remedy}, or freeze them with requires_grad_(False) if that is meant"
+        f"first values. To have them trained, {remedy}; if the first values will do, ignore this. A part of your own "
+        "can let a loss of the model reach them, or freeze them with requires_grad_(False), which ends this warning"
     )

@@ -125,8 +125,9 @@ def test_a_learned_condition_in_a_model_without_a_loss_for_it():
     assert text.startswith("row base: conditioner 'learned_vectors' of ")
     assert (
         " learns nothing here: no phase of model 'aae' ('regularise') trains conditioner.vectors.weight, which would "
-        "keep the first values. Either use another conditioner or model, or let a loss of the model reach them, or "
-        "freeze them with requires_grad_(False) if that is meant"
+        "keep the first values. To have them trained, use another conditioner or model; if the first values will do, "
+        "ignore this. A part of your own can let a loss of the model reach them, or freeze them with "
+        "requires_grad_(False), which ends this warning"
     ) in text
 
 

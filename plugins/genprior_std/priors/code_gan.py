@@ -31,7 +31,7 @@ __all__ = ["CodeGan"]
 
 
 class CodeGan(FittedPrior):
-    """A code generator against a critic of codes as fitted prior: a learned prior that is trained without images.
+    """A code generator against a critic of codes: a learned prior that is trained without images.
 
         judge:    critic <- L_D(z, asked; CG(e, asked), asked)        z: standardised codes of training images
         deceive:  CG     <- L_G(CG(e, asked), asked)                  in each `critic_steps`-th step, with fresh noise e

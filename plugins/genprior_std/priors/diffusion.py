@@ -19,7 +19,7 @@ LOG_SIGMA_MEAN, LOG_SIGMA_STD = -0.5, 1.2
 
 
 class Diffusion(FittedPrior):
-    """A denoiser of codes as fitted prior, with a deterministic sampler, in the parametrisation of EDM.
+    """A denoiser of codes, with a deterministic sampler, in the parametrisation of EDM.
 
         D(x; sigma, asked) = c_skip x + c_out F(c_in x; c_noise, asked)                     (equation 7)
         c_skip = 1 / (sigma^2 + 1),  c_out = sigma / sqrt(sigma^2 + 1),  c_in = 1 / sqrt(sigma^2 + 1),

@@ -18,7 +18,7 @@ FAMILIES = {"nsf": "NSF", "maf": "MAF", "realnvp": "RealNVP"}
 
 
 class Flow(DensityPrior, FittedPrior):
-    """A normalizing flow, trained with the model or as fitted prior.
+    """A normalizing flow: noise through a learned invertible network.
 
     e = T(z; asked) is standard normal noise, T being invertible and learned:
 

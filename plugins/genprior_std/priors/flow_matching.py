@@ -14,7 +14,7 @@ __all__ = ["FlowMatching"]
 
 
 class FlowMatching(FittedPrior):
-    """A velocity field from noise to codes as fitted prior, learned by regression.
+    """A velocity field from noise to codes, learned by regression.
 
         dz_t / dt = v(z_t, t; asked),    z_0 ~ N(0, I)
         E |v(z_t, t; asked) - (z_1 - z_0)|^2,    z_t = (1 - t) z_0 + t z_1,    t ~ U(0, 1)

@@ -41,8 +41,8 @@ class GaussianMixture(DensityPrior, FittedPrior):
 
     Gradients: `log_prob` is differentiable in all parameters. `sample` draws a component k, then z = m_k + L_k e with e
     ~ N(0, I), which is differentiable in m and L. The choice of the component is discrete, so samples pass no gradient
-    to the weights: where only samples are used, as by an adversarial autoencoder that improves its prior, the weights
-    stay as they started.
+    to the weights: where only samples are used, as by `wae` and by an adversarial autoencoder that improves its prior,
+    the weights stay as they started, equal for `start = "spread"`.
 
     `start = "spread"` draws the means from N(0, spread^2 I), with standard deviations of spread K^(-1/d) in each
     component and equal weights. `start = "codes"` borrows the encoder, clusters the codes of training images under its
@@ -77,9 +77,10 @@ class GaussianMixture(DensityPrior, FittedPrior):
         covariance: Literal["diagonal", "full"] = "diagonal"
         """The form of each covariance."""
         start: Literal["spread", "codes"] = "spread"
-        """Components start at random, or as clusters of codes of training images (k-means)."""
+        """Components start at random, or as clusters of codes of training images (k-means). A fit after training ignores it,
+        and starts from clusters of the codes."""
         spread: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        """Standard deviation of the means at the start "spread"."""
+        """Standard deviation of the means at the start "spread"; a fit after training ignores it."""
 
     @classmethod
     def borrows_of(cls, config: Any) -> tuple[str, ...]:

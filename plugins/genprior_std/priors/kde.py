@@ -26,7 +26,7 @@ ROOM = 2**22
 
 
 class KernelDensity(DensityPrior, StoredCodes):
-    """A kernel density estimate as fitted prior, with a Gaussian at the code of each training image.
+    """A kernel density estimate, with a Gaussian at the code of each training image.
 
         p(z) = 1/n sum_i N(z; z_i, h^2 diag(s_1^2, .., s_d^2))
 

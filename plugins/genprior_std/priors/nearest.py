@@ -10,7 +10,7 @@ __all__ = ["Nearest"]
 
 
 class Nearest(StoredCodes):
-    """The codes of the training images themselves as fitted prior, the baseline that memorises.
+    """The codes of the training images themselves, the baseline that memorises.
 
         p(z) = 1/n sum_i delta(z - z_i);  of a one-hot condition, over the codes of training images with that condition
 

@@ -22,7 +22,7 @@ FEWEST = 2
 
 
 class NoiseContrastive(FittedPrior):
-    """A base distribution reweighted by a classifier of codes against its draws, as fitted prior.
+    """A base distribution reweighted by a classifier of codes against its draws.
 
         p(e) = base(e) exp(f(e)) / Z,    exp(f) = D / (1 - D),    z = mean + scale e
 

@@ -25,7 +25,7 @@ FEWEST = 2
 
 
 class TwoStageVae(FittedPrior):
-    """A small VAE on standardised codes as fitted prior, whose decoder learns its variance: the second stage.
+    """A small VAE on standardised codes, whose decoder learns its variance.
 
         z = mean + scale (D(u, asked) + gamma e),    u ~ N(0, I),  e ~ N(0, I)
 
