@@ -25,7 +25,11 @@ def test_the_examples_run(monkeypatch, tmp_path, clean_session, no_curves, capfd
     assert names["again"].shape == names["same"].shape == (6, 1, 16, 16)
     assert set(names["numbers"]) >= {"classifier_score"}
     assert names["table"].row("A+B+C")
-    assert len(BLOCKS) == 7
+    assert names["new"].shape == (6, 2) and names["density"].shape == (500,)
+    assert [part.shape[1] for part in names["drawn"][:2]] == [4, 0]
+    assert names["pictures"].shape == (6, 1, 16, 16)
+    assert len(names["mine"]) == len(names["gaussian"]) == 2 and 0 <= names["paired"].pvalue <= 1
+    assert len(BLOCKS) == 10
     out, err = capfd.readouterr()
     assert "A+B+C: finished in" in err and "my_aae" not in out
 
