@@ -77,7 +77,7 @@ class GaussianMixture(DensityPrior, FittedPrior):
         covariance: Literal["diagonal", "full"] = "diagonal"
         """The form of each covariance."""
         start: Literal["spread", "codes"] = "spread"
-        """Components start at random, or as k-means clusters of codes of training images, as in any fit after training."""
+        """Components start at random, or as clusters (k-means) of codes of training images; a fit does the latter."""
         spread: float = Field(default=1.0, gt=0, allow_inf_nan=False)
         """Standard deviation of the means at the start "spread"; a fit after training ignores it."""
 
