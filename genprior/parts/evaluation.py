@@ -108,6 +108,8 @@ class Score(Part, ABC):
 
     kind = "score"
     higher_is_better: ClassVar[bool | None]
+    at_most: ClassVar[tuple[str, ...]] = ()
+    """Settings that are upper bounds, such as a number of images of which the data may have fewer, for `protocol`."""
     needs_generated: ClassVar[bool] = False
     """Whether it needs generated images, so that a model that makes none is refused before training."""
     rehearsed: ClassVar[bool] = True
@@ -192,7 +194,7 @@ class Score(Part, ABC):
                 counted = isinstance(value, int) and not isinstance(value, bool)
                 number = f"{value:,}" if counted else str(value)
                 word = f"{number} {key}" if counted and key.endswith("s") else f"{key} {number}"
-                words.append(word.replace("_", " "))
+                words.append(("at most " if key in self.at_most else "") + word.replace("_", " "))
         return words
 
     @abstractmethod

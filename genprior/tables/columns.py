@@ -255,7 +255,9 @@ def tabulate(
         {key: statistics.fmean(values) for key, values in real.items()},
         tuple(missing),
         protocols={
-            key: _protocol_text(protocol, columns.score_of[key]) for key, protocol in columns.protocol_of.items()
+            key: _protocol_text(protocol, columns.score_of[key])
+            for key, protocol in columns.protocol_of.items()
+            if any(key in each for each in scores)
         },
         caveats={key: score.caveat for key, score in columns.score_of.items() if score.caveat},
         notes=(*notes, *columns.notes()),
@@ -281,7 +283,13 @@ def _why_empty(
     measured = [part for entry in group for part in entry.measured if type(score) is part.config.part]
     if any(_protocol_of(part).matches(columns.protocol_of[column_key]) for part in measured):
         return why_absent(score, column._replace(key=key))
-    if measured or any(other.partition("@")[0] == key for each in scores for other in each):
+    if any(other.partition("@")[0] == key for each in scores for other in each):
+        return "measured with another protocol, in another column"
+    made = [part.config.make() for part in measured]
+    # With another protocol, which gave no number either.
+    if absent := dict.fromkeys(why_absent(each, own[key]) for each in made if key in (own := columns_of([each]))):
+        return "; ".join(absent)
+    if measured:
         return "measured with another protocol, in another column"
     if any(type(score) is missed.config.part for entry in group for missed in entry.missed):
         return "not measured with these settings"

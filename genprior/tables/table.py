@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold", "p
 
 REAL = "real, held out"
 """The label of the line with the scores of real held-out images."""
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Table:
     missing: tuple[str, ...] = field(default=())
     """Runs that are not finished or cannot be read."""
     protocols: dict[str, str] = field(default_factory=dict)
-    """The protocol of each column: how it was measured, by the column's key."""
+    """How each column was measured, by the column's key; columns without any number have none."""
     caveats: dict[str, str] = field(default_factory=dict)
     """Why a column cannot be compared with published numbers, by the column's key."""
     notes: tuple[str, ...] = ()
@@ -236,8 +238,10 @@ class Table:
         elif images:
             over += f" One set of images: {', '.join(images)}."
         text = f"{over} ↑ higher is better, ↓ lower is better."
-        caveats = dict.fromkeys(self.caveats[column.key] for column in self.columns if column.key in self.caveats)
-        text += "".join(f" {caveat}" for caveat in caveats)
+        caveats = [self.caveats[column.key] for column in self.columns if column.key in self.caveats]
+        # Caveats of two scores may share a sentence, such as that on their network.
+        sentences = dict.fromkeys(_SENTENCE_END.split(" ".join(caveats)))
+        text += "".join(f" {sentence}" for sentence in sentences if sentence)
         if any(self.bold(column) for column in self.columns) and seeds[-1] > 1:
             text += " Bold: better than every other row by more than the combined standard deviation."
         if unfinished := [each for each in self.missing if each not in self.unreadable]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from genprior import Column
 from genprior.tables.columns import Entry, Measured, Missed, tabulate
+from genprior_std.scores.fid import FID
+from genprior_std.scores.nll import NegativeLogLikelihood
 from genprior_std.scores.parzen import Parzen
 
 TEXTS, LABELS, GREYS = {"name": "texts"}, {"name": "labels"}, {"name": "greys"}
@@ -83,6 +85,28 @@ def test_a_number_is_left_out_only_where_its_score_was_measured_with_the_column_
     other = "measured with another protocol, in another column"
     absent = "score 'two' was measured, and gave no 'gap' here: every image is the same"
     assert rows["a"] == dict.fromkeys(("parzen@2", "gap@2", "parzen@3", "gap@3"), other)
-    assert rows["b"] == {**rows["a"], "gap": absent}
-    assert rows["c"] == {"parzen": other, "gap": other, "gap@2": absent, "parzen@3": other, "gap@3": other}
-    assert rows["d"] == {"parzen": other, "gap": other, "parzen@2": other, "gap@2": other, "gap@3": absent}
+    without = dict.fromkeys(("gap", "gap@2", "gap@3"), absent)  # no other column has a number of it
+    assert rows["b"] == {"parzen@2": other, "parzen@3": other, **without}
+    assert rows["c"] == {"parzen": other, "parzen@3": other, **without}
+    assert rows["d"] == {"parzen": other, "parzen@2": other, **without}
+
+
+def test_an_optional_score_that_gave_nothing_says_so_in_the_column_of_other_settings():
+    """No number of this row is in another column, so the note does not send its reader there."""
+    few, many = (NegativeLogLikelihood.Config(importance_samples=n, optional=True) for n in (2, 3))
+    table = tabulate(
+        "",
+        [
+            Entry("vae", "vae", 0, [Measured(few, TEXTS, {"nll": 9.0, "bits_per_dim": 1.0})]),
+            Entry("aae", "aae", 0, [Measured(many, TEXTS, {})]),
+        ],
+    )
+    reason = "score 'nll' was measured, and gave no 'nll' here: p(z), q(z | x) or p(x | z) of the model is not known"
+    assert table.rows[1].empty["nll"] == table.rows[1].empty["nll@2"] == reason
+
+
+def test_a_column_without_any_number_has_no_protocol():
+    """So nothing is told of weights that no network used."""
+    table = tabulate("", [measured("a", TEXTS, 1.0), Entry("b", "b", 0, missed=[Missed(FID.Config(), TEXTS, "no")])])
+    assert [column.key for column in table.columns] == ["parzen", "fid"]
+    assert list(table.protocols) == ["parzen"] and "weights" not in str(table)

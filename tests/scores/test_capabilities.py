@@ -10,10 +10,16 @@ from genprior import Column, PartConfig, SampleScore, Score, ScoreError
 from genprior.bench.requests import with_samples
 from genprior.scoring.measure import columns_of, measure_all
 from genprior.tables.columns import Entry, Measured, tabulate
+from genprior_std.scores.active_units import ActiveUnits
+from genprior_std.scores.bits_per_dim import BitsPerDimension
 from genprior_std.scores.classifier_score import ClassifierScore
+from genprior_std.scores.elbo import EvidenceLowerBound
 from genprior_std.scores.fid import FID
 from genprior_std.scores.inception_score import InceptionScore
 from genprior_std.scores.kid import KID
+from genprior_std.scores.memorisation import Memorisation
+from genprior_std.scores.nearest_distance import NearestDistance
+from genprior_std.scores.nll import NegativeLogLikelihood
 from genprior_std.scores.parzen import Parzen
 from genprior_std.scores.precision_recall import PrecisionRecall
 
@@ -134,6 +140,23 @@ def test_a_table_tells_the_caveats_of_its_own_columns():
     assert table.caveats.keys() == {"classifier_score"}
     assert table.protocols["slices"] == "exact False, 12 samples, 4 wide slices, real images: x"
     assert "network trained" not in tabulate("", entries[1:]).footnote()
+
+
+@pytest.mark.parametrize("part", [NegativeLogLikelihood, EvidenceLowerBound, BitsPerDimension, ActiveUnits])
+def test_a_number_of_images_that_is_a_bound_is_told_as_one(part):
+    score = part.Config().make()
+    assert "at most 500 images" in score.protocol({"name": part.name, "images": 500}, "")
+    assert score.protocol({"name": part.name, "images": None}, "") == []
+
+
+def test_a_sentence_that_two_caveats_share_stands_once_below_a_table():
+    nearest, memorised = (part.Config(extractor="classifier") for part in (NearestDistance, Memorisation))
+    values = {column.key: 1.0 for config in (nearest, memorised) for column in config.make().columns}
+    table = tabulate("", [Entry("a", "a", 0, [Measured(each, {"name": "x"}, values) for each in (nearest, memorised)])])
+    own = "Far from training images are new images and also noise, so read memorisation beside a score of quality."
+    shared = nearest.make().caveat
+    assert set(table.caveats.values()) == {shared, f"{shared} {own}"}
+    assert table.footnote().endswith(f"lower is better. {shared} {own}")
 
 
 def test_an_undivided_set_is_its_own_reference():

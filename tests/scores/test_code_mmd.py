@@ -242,3 +242,14 @@ def test_divisions_that_are_all_equal_leave_the_ratio_out(measure):
     column = CodeMMD.Config().make().columns[1]
     assert (column.key in found) == (found["code_mmd_null_std"] > 0)
     assert column.absent == "all random divisions gave the same number"
+
+
+def test_deviations_have_no_direction_as_chance_is_no_better_than_chance():
+    score = CodeMMD.Config().make()
+    columns = {column.key: (column.title, column.higher_is_better) for column in score.columns}
+    assert columns == {
+        "code_mmd": ("MMD^2 of codes", False),
+        "code_mmd_deviations": ("MMD^2 of codes: deviations from chance", None),
+    }
+    words = score.protocol(score.config.model_dump(mode="json"), "")
+    assert words == ["at most 2,000 images", "200 permutations"]

@@ -12,6 +12,7 @@ from genprior.errors import ScoreError
 from genprior.parts import Model
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import columns_of, measure_all
+from genprior.tables.columns import Entry, Measured, tabulate
 from genprior_std.scores.entropy import random_rows
 from genprior_std.scores.fid import FID, frechet_distance
 from genprior_std.scores.reconstruction_fid import ReconstructionFID
@@ -113,7 +114,25 @@ def test_keys_and_columns_name_the_network(make):
         "random_features_reconstruction_fid": "FID of reconstructions (random features)",
         "random_features_prior_gap": "prior gap (random features)",
     }
-    assert not any(column.higher_is_better for column in columns.values())
+    assert [column.higher_is_better for column in columns.values()] == [False, None]
+
+
+def test_a_gap_below_0_is_never_bold_nor_best():
+    config = ReconstructionFID.Config(samples=60)
+    rows = {"few steps": (30.0, -14.0), "trained": (2.0, 1.0)}
+    entries = [
+        Entry(label, label, 0, [Measured(config, {"name": "x"}, {"reconstruction_fid": fid, "prior_gap": gap})])
+        for label, (fid, gap) in rows.items()
+    ]
+    table = tabulate("", entries)
+    assert [table.bold(column) for column in table.columns] == ["trained", None]
+    assert table.layout().header[1:] == ["FID of reconstructions ↓", "prior gap"]
+
+
+def test_the_protocol_states_a_bound_and_no_number_of_images_that_were_not_there():
+    config = ReconstructionFID.Config(extractor="classifier", samples=5_000)
+    words = config.make().protocol(config.model_dump(mode="json"), "")
+    assert words == ["extractor classifier", "at most 5,000 samples", "reference train"]
 
 
 REFUSED = (

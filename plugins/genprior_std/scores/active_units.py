@@ -24,6 +24,7 @@ class ActiveUnits(Score):
 
     name = "active_units"
     higher_is_better = True
+    at_most = ("images",)
 
     class Config(PartConfig):
         """The threshold of an active coordinate, and the number of images."""

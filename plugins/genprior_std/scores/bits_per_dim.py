@@ -47,6 +47,7 @@ class BitsPerDimension(Score):
 
     name = "bits_per_dim"
     higher_is_better = False
+    at_most = ("images",)
 
     class Config(PartConfig):
         """How many images."""

@@ -81,8 +81,8 @@ class CodeMMD(Score):
 
     What chance alone gives is measured with it: the codes of both are divided anew at random `permutations` times, and
     `code_mmd_null_mean` and `code_mmd_null_std` are the mean and standard deviation over these divisions.
-    `code_mmd_deviations` is (code_mmd - mean) / std: below 2 or 3, so many codes cannot tell the two apart. It grows
-    with the number of codes, `code_mmd` does not.
+    `code_mmd_deviations` is (code_mmd - mean) / std: below 2 or 3, so many codes cannot tell the two apart, and lower
+    numbers are no better, so its column has no direction. It grows with the number of codes, `code_mmd` does not.
 
     Of a model that implements neither `draw_posterior` nor `infer`, codes of images are those of `encode`, the means.
     Then `code_mmd_of_means` is 1, and the variance that a posterior adds is missing.
@@ -93,6 +93,7 @@ class CodeMMD(Score):
 
     name = "code_mmd"
     higher_is_better = False
+    at_most = ("images",)
 
     class Config(PartConfig):
         """The numbers of codes and of random divisions."""
@@ -109,7 +110,10 @@ class CodeMMD(Score):
         return (
             Column("code_mmd", "MMD^2 of codes", False),
             Column(
-                "code_mmd_deviations", "MMD^2 of codes / chance", False, "all random divisions gave the same number"
+                "code_mmd_deviations",
+                "MMD^2 of codes: deviations from chance",
+                None,  # numbers below 2 or 3 are noise
+                "all random divisions gave the same number",
             ),
         )
 

@@ -52,6 +52,7 @@ class EvidenceLowerBound(Score):
 
     name = "elbo"
     higher_is_better = True
+    at_most = ("images",)
 
     class Config(PartConfig):
         """The numbers of codes and of images."""

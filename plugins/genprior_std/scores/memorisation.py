@@ -73,7 +73,8 @@ class Memorisation(DistanceScore):
     least half of the samples are copies or nearly so. Authenticity is the share of samples that are not closer to a
     training image than any other training image is; `real_authenticity` is that of held-out images, and less than it
     means copies. Higher means less memorisation, but noise and blur are far from training images too, so read both
-    beside a score of quality.
+    beside a score of quality, and those of a decoder that blurs beside a row that decodes the codes of training images
+    (fitted prior `nearest`).
 
     The ratio compares medians, which a few outliers do not change; copies that are less than half of the samples are
     seen in the authenticity. Keys begin with `pixel_` in pixels, with `random_features_` (the default) or `classifier_`
@@ -148,4 +149,9 @@ class Memorisation(DistanceScore):
                 "at least half of the held-out images are also training images, so their distance is 0 and nothing can "
                 'be compared with it; remove duplicates, or set reference = "test" to have the authenticity alone'
             )
-        return {ratio: median / held_out, share: found[share], f"real_{share}": found[f"real_{share}"]}
+        return {
+            ratio: median / held_out,
+            f"real_{ratio}": 1.0,  # by definition
+            share: found[share],
+            f"real_{share}": found[f"real_{share}"],
+        }

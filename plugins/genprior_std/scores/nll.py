@@ -52,6 +52,7 @@ class NegativeLogLikelihood(Score):
 
     name = "nll"
     higher_is_better = False
+    at_most = ("images",)
 
     class Config(PartConfig):
         """The numbers of codes and of images."""
