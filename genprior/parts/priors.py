@@ -26,8 +26,9 @@ class Prior(ModulePart, ABC):
 
     kind = "prior"
     supports: ClassVar[tuple[Support, ...]] = ("space",)
-    """Where its codes may lie, which must be where those of the posterior lie: "space", all of R^d, or "unit_sphere",
-    with a density per surface. A prior that consists of the encoder's posteriors has both."""
+    """Where its codes may lie, which must be where those of the posterior lie: "space", all of R^d; "bounded", a part
+    of it, outside of which the density is 0; or "unit_sphere", with a density per surface. A prior that consists of
+    the encoder's posteriors has several."""
     reparameterised: ClassVar[bool] = True
     """Whether `sample` is differentiable in the prior's own parameters. Where it is not, the prior learns from its
     density or energy alone, and no model can train it by a loss of its samples."""

@@ -6,5 +6,5 @@ from typing import Literal
 
 __all__ = ["Support"]
 
-Support = Literal["space", "unit_sphere"]
-"""All of R^d, with densities per volume; or the unit sphere in it, with densities per surface."""
+Support = Literal["space", "bounded", "unit_sphere"]
+"""All of R^d, or a bounded part of it, with densities per volume; or the unit sphere in it, with densities per surface."""

@@ -123,6 +123,12 @@ def _check_statements(contract: Contract, score: Any) -> bool:
     )
     check("samples", lambda value: value is None or int(value) > 0, "a number of images, or None", "leave it out")
     check("caveat", lambda value: isinstance(value, str), "a text", 'return "" where there is no caveat')
+    check(
+        "at_most",
+        lambda value: isinstance(value, tuple) and set(value) <= type(score.config).model_fields.keys(),
+        "a tuple of the names of settings",
+        'write at_most = ("images",) for a setting `images`',
+    )
     own = type(score.config)
     for name, changed in (
         ("with_samples(24)", lambda: score.with_samples(SAMPLES)),

@@ -79,6 +79,12 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     ("a row check that raises", {"check_row": lambda s, model, load: 1 / 0}, ["check_row(", "ZeroDivisionError"]),
     ("columns without a tuple", {"columns": Column("a", "a", True)}, ["columns", "a sequence of genprior.Column"]),
     ("needs in a tuple", {"needs": ("validation",)}, ["needs", "a mapping from the name of a split"]),
+    ("a bound in a text", {"at_most": "samples"}, ["at_most", "a tuple of the names of settings"]),
+    (
+        "a bound that is no setting",
+        {"at_most": ("pictures",)},
+        ["at_most", 'write at_most = ("images",) for a setting'],
+    ),
     ("no caveat", {"caveat": None}, ["caveat", "a text"]),
     ("a protocol in one text", {"protocol": lambda s, settings, network: "words"}, ["protocol(", "a list of texts"]),
     ("a direction in words", {"higher_is_better": "no"}, ["higher_is_better", "'no', a str", "True or False"]),

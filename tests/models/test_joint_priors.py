@@ -160,6 +160,17 @@ def test_a_prior_and_a_posterior_on_different_spaces_are_refused(model, settings
     assert f"space: the posterior of encoder 'mlp' lies on {text}" in str(caught.value)
 
 
+@pytest.mark.parametrize("model", ["vae", "iwae"])
+def test_a_prior_with_a_bounded_support_is_refused_before_training(model, recipe):
+    with pytest.raises((PlanError, RecipeError)) as caught:
+        preflight(recipe(model, 'model.prior={name="uniform"}'))
+    assert (
+        f"model '{model}' needs the density of the prior at codes of the posterior: that of encoder 'mlp' reaches all "
+        "of space, and prior 'uniform' has a density of 0 outside of a bounded part, so the KL is infinite. Use a prior "
+        "with a density everywhere, such as 'gaussian', or model 'aae', which only draws from its prior"
+    ) in str(caught.value)
+
+
 class Undeclared(Encoder):
     """An encoder that does not state the class of its posterior, a Gaussian."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from genprior import (
@@ -139,15 +140,15 @@ def check_support(model: str, prior: Any, encoder: Any) -> None:
     """Refuse a prior and a posterior whose densities are known to be on different spaces.
 
     Raises:
-        PlanError: one lies on the unit sphere and the other in all of R^d.
+        PlanError: one lies on the unit sphere and the other in all of R^d, or the prior has a bounded support.
     """
     kind = encoder.part.posterior_of(encoder)
     # The posterior of an encoder that leaves its kind open is checked at the first batch.
     if kind not in (Posterior, DensityPosterior) and kind.support not in prior.part.supports:
-        raise other_support(model, prior.name, encoder.name, kind.support)
+        raise other_support(model, prior.name, encoder.name, kind.support, prior.part.supports)
 
 
-def other_support(model: str, prior: str, encoder: str, support: str) -> PlanError:
+def other_support(model: str, prior: str, encoder: str, support: str, supports: Sequence[str]) -> PlanError:
     """The error for a posterior that lies where the prior has no density.
 
     Args:
@@ -155,7 +156,15 @@ def other_support(model: str, prior: str, encoder: str, support: str) -> PlanErr
         prior: the prior's name.
         encoder: the encoder's name.
         support: where the encoder's posterior lies.
+        supports: where codes of the prior may lie.
     """
+    if support == "space" and "bounded" in supports:
+        return PlanError(
+            f"model '{model}' needs the density of the prior at codes of the posterior: that of encoder '{encoder}' "
+            f"reaches all of space, and prior '{prior}' has a density of 0 outside of a bounded part, so the KL is "
+            "infinite. Use a prior with a density everywhere, such as 'gaussian', or model 'aae', which only draws "
+            "from its prior"
+        )
     places = ("the unit sphere, with a density per surface", "all of space, with a density per volume")
     there, here = places if support == "unit_sphere" else places[::-1]
     remedy = (

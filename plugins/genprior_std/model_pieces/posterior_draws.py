@@ -27,7 +27,7 @@ def density_posterior(model: Model, encoder: Any, prior: Any, x: Tensor, known: 
     if not isinstance(q, DensityPosterior):
         raise no_density(model.name, encoder.name)
     if q.support not in prior.supports:
-        raise other_support(model.name, prior.name, encoder.name, q.support)
+        raise other_support(model.name, prior.name, encoder.name, q.support, prior.supports)
     return q
 
 
