@@ -7,4 +7,4 @@ from typing import Literal
 __all__ = ["Support"]
 
 Support = Literal["space", "bounded", "unit_sphere"]
-"""All of R^d, or a bounded part of it, with densities per volume; or the unit sphere in it, with densities per surface."""
+"""All of R^d or a bounded part of it, with densities per volume; or the unit sphere, with densities per surface."""

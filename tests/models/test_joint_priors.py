@@ -166,8 +166,8 @@ def test_a_prior_with_a_bounded_support_is_refused_before_training(model, recipe
         preflight(recipe(model, 'model.prior={name="uniform"}'))
     assert (
         f"model '{model}' needs the density of the prior at codes of the posterior: that of encoder 'mlp' reaches all "
-        "of space, and prior 'uniform' has a density of 0 outside of a bounded part, so the KL is infinite. Use a prior "
-        "with a density everywhere, such as 'gaussian', or model 'aae', which only draws from its prior"
+        "of space, and prior 'uniform' has a density of 0 outside of a bounded part, so the KL is infinite. Use a "
+        "prior with a density everywhere, such as 'gaussian', or model 'aae', which only draws from its prior"
     ) in str(caught.value)
 
 

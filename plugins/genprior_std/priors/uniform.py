@@ -17,8 +17,8 @@ __all__ = ["Uniform"]
 class Uniform(DensityPrior):
     """A uniform distribution on a cube that ignores the condition: p(z) = (high - low)^-d on [low, high]^d, else 0.
 
-    Codes are [n, d] for any d. On [-1, 1] it is the noise of DCGAN and of InfoGAN. Models trained by likelihood refuse it:
-    a posterior that reaches outside of the cube has an infinite KL from it.
+    Codes are [n, d] for any d. On [-1, 1] it is the noise of DCGAN and of InfoGAN. Models trained by likelihood refuse
+    it: the KL from it of a posterior that reaches outside of the cube is infinite.
     """
 
     name = "uniform"
