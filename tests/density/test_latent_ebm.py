@@ -120,3 +120,41 @@ def test_an_untrained_network_tilts_little():
     prior = LatentEnergy.Config(hidden=(8,), langevin_steps=20).make(Sizes((1, 4, 4), 3, 0, 0))
     torch.manual_seed(8)
     assert prior.sample(torch.zeros(2000, 0)).std().item() == pytest.approx(1, abs=0.2)
+
+
+def gradients(penalty):
+    """The surrogate at codes, its gradients in f and in the codes, and those of f squared at codes and samples."""
+    prior = prior_of(3, 0.4)
+    prior.config = prior.config.model_copy(update={"penalty": penalty})
+    z = torch.linspace(-1, 2, 20, dtype=torch.float64).view(10, 2).requires_grad_()
+    torch.manual_seed(0)
+    value = prior.log_prob_surrogate(z, asked(10))
+    found = torch.autograd.grad(value.mean(), [*prior.network.parameters(), z])
+    torch.manual_seed(0)
+    drawn = prior.sample(asked(10))
+    squares = sum(prior.network(each.detach()).square().mean() for each in (z, drawn))
+    return value.detach(), found, torch.autograd.grad(squares, list(prior.network.parameters()))
+
+
+def test_the_penalty_changes_the_gradient_of_f_alone():
+    """By -a times that of f(z)^2 + f(z')^2; the number and the gradient in the codes stay as they are."""
+    value, (*of_f, of_codes), squares = gradients(0.0)
+    penalised, (*of_penalised, of_codes_too), _ = gradients(0.3)
+    assert torch.equal(value, penalised) and torch.equal(of_codes, of_codes_too)
+    for plain, with_penalty, square in zip(of_f, of_penalised, squares, strict=True):
+        torch.testing.assert_close(with_penalty, plain - 0.3 * square)
+
+
+@pytest.mark.parametrize(("penalty", "bounded"), [(0.0, False), (0.1, True)])
+def test_few_steps_need_a_penalty(penalty, bounded):
+    """Codes at 3 in all numbers, farther than 10 steps go: f there grows without bound, but for the penalty."""
+    torch.manual_seed(0)
+    prior = LatentEnergy.Config(langevin_steps=10, hidden=[32], penalty=penalty).make(Sizes((1, 4, 4), 8, 0, 0))
+    optimiser = torch.optim.Adam(prior.parameters(), lr=2e-3)
+    codes, none = torch.full((64, 8), 3.0), torch.zeros(64, 0)
+    for _ in range(300):
+        optimiser.zero_grad()
+        (-prior.log_prob_surrogate(codes + 0.1 * torch.randn(64, 8), none).mean()).backward()
+        optimiser.step()
+    tilt = float(prior.network(codes).detach().mean())
+    assert (abs(tilt) < 20) == bounded, tilt

@@ -30,10 +30,16 @@ class LatentEnergy(EnergyPrior):
     grad f at the posterior's codes, minus its mean at samples. The constant of p is not known, so scores of likelihood
     are refused.
 
+    Few steps do not follow f to the codes that it favours, so samples stay behind, f grows without bound, and training
+    diverges to ever lower losses. With `penalty` a > 0, f also minimises a (f(z)^2 + f(z')^2) at codes z and samples
+    z', without a gradient in the codes; recorded numbers do not contain it.
+
     References:
         Pang, Han, Nijkamp, Zhu and Wu, Learning Latent Space Energy-Based Prior Model, 2020, sections 2.1 (the model),
         2.2 (learning) and 2.3 (short-run Langevin dynamics). There the posterior is sampled by Langevin dynamics too;
         here it is the encoder's.
+        Du and Mordatch, Implicit Generation and Modeling with Energy Based Models, 2019 (the penalty, there of the
+        whole energy).
     """
 
     name = "latent_ebm"
@@ -47,6 +53,8 @@ class LatentEnergy(EnergyPrior):
         """K, the number of Langevin steps; with few of them f can diverge at a high learning rate."""
         step_size: float = Field(default=0.4, gt=0, allow_inf_nan=False)
         """s, the size of a step."""
+        penalty: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+        """a, the weight of f squared; above 0 with few Langevin steps, if the loss falls without end."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network of f."""
@@ -60,8 +68,22 @@ class LatentEnergy(EnergyPrior):
         """The energy |z|^2 / 2 - f(z): [n] for z [n, d], in the precision of the parameters, never of autocast."""
         with torch.autocast(z.device.type, enabled=False):
             z = z.to(next(self.network.parameters()).dtype)
-            tilt: Tensor = self.network(z)
-            return 0.5 * z.square().sum(1) - tilt.squeeze(1)
+            return 0.5 * z.square().sum(1) - self._tilt(z)
+
+    def log_prob_surrogate(self, z: Tensor, asked: Tensor) -> Tensor:
+        """The surrogate of `EnergyPrior`, [n] in nats for z [n, d]; its gradients in f are those with the penalty."""
+        if not self.config.penalty:
+            return super().log_prob_surrogate(z, asked)
+        with torch.no_grad():
+            drawn = self.sample(asked)
+        with torch.autocast(z.device.type, enabled=False):
+            penalty = self.config.penalty * (self._tilt(z.detach()).square() + self._tilt(drawn).square())
+        return self.energy(drawn, asked) - self.energy(z, asked) - (penalty - penalty.detach())
+
+    def _tilt(self, z: Tensor) -> Tensor:
+        """f(z), [n] for z [n, d]."""
+        tilt: Tensor = self.network(z.to(next(self.network.parameters()).dtype))
+        return tilt.squeeze(1)
 
     def sample(self, asked: Tensor) -> Tensor:
         """Draw z_K [n, d] by Langevin dynamics, one for each row of `asked` [n, k], without a gradient."""
