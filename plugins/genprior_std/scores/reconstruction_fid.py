@@ -29,19 +29,19 @@ __all__ = ["ReconstructionFID"]
 
 
 class ReconstructionFID(DistanceScore):
-    """FID of reconstructions of test images, lower is better; and the prior gap, FID of samples minus that.
+    """FID of reconstructions of test images, and the prior gap: FID of samples minus that.
 
         prior_gap = FID(samples, reference) - FID(reconstructions of test images, reference)
 
-    Reconstructions are what the decoder makes of codes that images have, and samples what it makes of codes from the
-    prior, so the gap is what the prior costs: near 0, a better prior cannot help, and the encoder and decoder are the
-    limit. An encoder that ignores the prior makes the gap large and reconstructions good.
+    Of the FID, lower is better. Reconstructions are what the decoder makes of codes that images have, and samples what
+    it makes of codes from the prior, so the gap is what the prior costs: near 0, a better prior cannot help, and the
+    encoder and decoder are the limit. An encoder that ignores the prior makes the gap large and reconstructions good.
 
     The gap has no direction. It is below 0 where reconstructions are worse than samples, as after few steps, and near 0
     where a collapsed decoder makes the same images of all codes. Read it beside the FID of reconstructions.
 
-    Images are reconstructed by the model's `reconstruct`, from mean codes, as its limit does not depend on how noisy
-    codes are. A prior that equals the aggregated posterior draws noisier codes, so its gap is a little above 0; the row
+    Images are reconstructed by the model's `reconstruct`, from mean codes: the decoder's limit without the noise of
+    codes. A prior that equals the aggregated posterior draws noisier codes, so its gap is a little above 0; the row
     with the fitted prior `nearest`, which draws codes of training images, tells how much.
 
     FID is biased in the number of images, so both terms are of equally many, n = min(samples, test images), against the
