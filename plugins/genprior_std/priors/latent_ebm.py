@@ -72,12 +72,13 @@ class LatentEnergy(EnergyPrior):
 
     def log_prob_surrogate(self, z: Tensor, asked: Tensor) -> Tensor:
         """The surrogate of `EnergyPrior`, [n] in nats for z [n, d]; its gradients in f are those with the penalty."""
-        if not self.config.penalty:
+        weight: float = self.config.penalty
+        if not weight:
             return super().log_prob_surrogate(z, asked)
         with torch.no_grad():
             drawn = self.sample(asked)
         with torch.autocast(z.device.type, enabled=False):
-            penalty = self.config.penalty * (self._tilt(z.detach()).square() + self._tilt(drawn).square())
+            penalty = weight * (self._tilt(z.detach()).square() + self._tilt(drawn).square())
         return self.energy(drawn, asked) - self.energy(z, asked) - (penalty - penalty.detach())
 
     def _tilt(self, z: Tensor) -> Tensor:
