@@ -65,7 +65,9 @@ class Launched:
     """What became of the runs of a recipe."""
 
     jobs: Sequence[Any]
-    """All runs."""
+    """The runs of the rows."""
+    planned: int = 0
+    """How many runs there were to train: those of the rows, and first stages that are no row."""
     table: Any = None
     """The table that was written; None if a run failed or the user stopped."""
     failures: Sequence[tuple[Any, Exception]] = ()
@@ -101,13 +103,14 @@ def launch_rows(
         except Exception as error:  # of a row, even a bug of a plugin: reported below
             if not any(error is failure for _, failure in watcher.failures):
                 raise
+    planned = len(watcher.jobs or todo)  # a training that is stopped while rows are checked has planned none
     if stopped:
         print_line(
-            f"stopped: {len(watcher.done)} of {len(todo)} runs are finished; the same command resumes the others.",
+            f"stopped: {len(watcher.done)} of {planned} runs are finished; the same command resumes the others.",
             stderr=True,
             style="yellow",
         )
-    return Launched(todo, table, tuple(watcher.failures), stopped)
+    return Launched(todo, planned, table, tuple(watcher.failures), stopped)
 
 
 def exit_code(launched: Launched) -> int:
@@ -117,7 +120,7 @@ def exit_code(launched: Launched) -> int:
     failed = "\n".join(
         f"  {job.name}: {text_of(error).replace(chr(10), chr(10) + '    ')}" for job, error in launched.failures
     )
-    print_error(f"{len(launched.failures)} of {len(launched.jobs)} runs failed:\n{failed}")
+    print_error(f"{len(launched.failures)} of {launched.planned} runs failed:\n{failed}")
     print_traceback(*(error for _, error in launched.failures))
     return 2 if all(isinstance(error, RunError) for _, error in launched.failures) else 1
 

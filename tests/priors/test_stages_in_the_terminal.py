@@ -1,0 +1,54 @@
+"""What the commands say of rows with a fitted prior: how many runs there are, their times, and their parameters."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from genprior import RunError
+from genprior.engine.fit import begin_fit
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Calls a function before each fit but the rehearsed one: `fits(do)`."""
+
+    def before(do) -> None:
+        calls = []
+
+        def begun(prior, codes, seed):
+            calls.append(prior)
+            if len(calls) > 1:
+                do()
+            return begin_fit(prior, codes, seed)
+
+        monkeypatch.setattr("genprior.runs.second_stage.begin_fit", begun)
+
+    return before
+
+
+def train_affine(call, recipe: Path, *arguments: object):
+    """Train the row with a fitted prior alone, whose first stage is then no row."""
+    options = ("--out", recipe.parent / "out", "--jobs", 1, "--device", "cpu", "--rows", "affine", "--seeds", "0")
+    return call("train", recipe, *options, *arguments)
+
+
+def test_ctrl_c_counts_the_first_stages_as_the_progress_does(no_curves, recipe, call, fits):
+    fits(lambda: os.kill(os.getpid(), signal.SIGINT))
+    result = train_affine(call, recipe)
+    assert result.exit_code == 130
+    assert "stopped: 1 of 2 runs are finished; the same command resumes the others." in result.stderr
+    assert "1 of 2 runs done" in result.stderr  # the progress of the fit
+
+
+def test_failures_are_of_all_runs(no_curves, recipe, call, fits):
+    def fail() -> None:
+        raise RunError("the codes are on a line")
+
+    fits(fail)
+    result = train_affine(call, recipe)
+    assert result.exit_code == 2
+    assert "1 of 2 runs failed:\n  affine: the codes are on a line" in result.output
