@@ -8,7 +8,19 @@ from typing import Any
 from torch import nn
 
 from genprior.errors import PlanError
-from genprior.parts import Borrowed, Build, DataInfo, Model, Part, PartConfig, Prior, Sizes
+from genprior.parts import (
+    Borrowed,
+    Build,
+    DataInfo,
+    DensityPosterior,
+    Encoder,
+    FittedPrior,
+    Model,
+    Part,
+    PartConfig,
+    Prior,
+    Sizes,
+)
 from genprior.randomness import seeded
 from genprior.recipe.tables import model_settings
 
@@ -102,7 +114,29 @@ def build_model(config: PartConfig, info: DataInfo, seed: int) -> Model:
     with seeded(seed, "model"):  # what the model draws beside its parts, such as a buffer
         model: Model = config.make(info, build)
     build.check(model)
+    _check_fitted(model)
     return model
+
+
+def _check_fitted(model: Model) -> None:
+    """Refuse a fitted prior that draws codes where the encoder, as far as it is known, never puts any.
+
+    Raises:
+        PlanError: the codes are on the unit sphere, and those of the prior in all of R^d, or the other way around.
+    """
+    fitted, encoder = model.part_for("fitted_prior"), model.part_for("encoder")
+    if not (isinstance(fitted, FittedPrior) and isinstance(encoder, Encoder)):
+        return
+    kind = encoder.posterior_of(encoder.config)
+    # Posteriors without a density do not say where their codes lie.
+    if issubclass(kind, DensityPosterior) and kind is not DensityPosterior and kind.support not in fitted.supports:
+        places = ("on the unit sphere", "in all of space")
+        there, here = places if kind.support == "unit_sphere" else places[::-1]
+        raise PlanError(
+            f"fitted_prior = '{fitted.name}' draws codes {here}, and the codes of encoder '{encoder.name}' lie {there}"
+            f", so the decoder would get codes that it was not trained for. Leave fitted_prior out, choose one whose "
+            f"`supports` have \"{kind.support}\" ('nearest' has), or choose another posterior of the encoder"
+        )
 
 
 def model_config(model: PartConfig | Mapping[str, Any], parts: Collection[type[Part]] = ()) -> PartConfig:

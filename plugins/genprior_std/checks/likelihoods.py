@@ -148,7 +148,9 @@ def check_support(model: str, prior: Any, encoder: Any) -> None:
         raise other_support(model, prior.name, encoder.name, kind.support, prior.part.supports)
 
 
-def other_support(model: str, prior: str, encoder: str, support: str, supports: Sequence[str]) -> PlanError:
+def other_support(
+    model: str, prior: str, encoder: str, support: str, supports: Sequence[str], *, fitted: bool = False
+) -> PlanError:
     """The error for a posterior that lies where the prior has no density.
 
     Args:
@@ -157,6 +159,7 @@ def other_support(model: str, prior: str, encoder: str, support: str, supports: 
         encoder: the encoder's name.
         support: where the encoder's posterior lies.
         supports: where codes of the prior may lie.
+        fitted: whether the prior is the model's `fitted_prior`.
     """
     if support == "space" and "bounded" in supports:
         return PlanError(
@@ -172,9 +175,12 @@ def other_support(model: str, prior: str, encoder: str, support: str, supports: 
         if support == "unit_sphere"
         else "Set posterior = \"von_mises_fisher\" in the encoder's table, or use prior 'gaussian'"
     )
+    role = "fitted_prior" if fitted else "prior"
+    if fitted:
+        remedy = f'Leave fitted_prior out, or choose one whose `supports` have "{support}"'
     return PlanError(
         f"model '{model}' compares the densities of a code under prior and posterior, which must lie on one space: the "
-        f"posterior of encoder '{encoder}' lies on {there}, and prior '{prior}' on {here}. {remedy}"
+        f"posterior of encoder '{encoder}' lies on {there}, and {role} '{prior}' on {here}. {remedy}"
     )
 
 

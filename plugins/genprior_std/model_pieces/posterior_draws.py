@@ -27,7 +27,8 @@ def density_posterior(model: Model, encoder: Any, prior: Any, x: Tensor, known: 
     if not isinstance(q, DensityPosterior):
         raise no_density(model.name, encoder.name)
     if q.support not in prior.supports:
-        raise other_support(model.name, prior.name, encoder.name, q.support, prior.supports)
+        fitted = prior is model.part_for("fitted_prior")
+        raise other_support(model.name, prior.name, encoder.name, q.support, prior.supports, fitted=fitted)
     return q
 
 

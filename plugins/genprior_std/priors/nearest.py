@@ -24,6 +24,7 @@ class Nearest(StoredCodes):
     """
 
     name = "nearest"
+    supports = ("space", "unit_sphere")  # where the codes of training images lie
 
     def sample(self, asked: Tensor) -> Tensor:
         """Draw a training code [n, d] of its condition for each row of `asked` [n, k]."""

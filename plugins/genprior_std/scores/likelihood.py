@@ -30,6 +30,8 @@ BLOCK = 100
 """Images that are encoded at a time."""
 PIECE = 25
 """Codes that are drawn for each image of a block at a time: 2,500 images are decoded at once."""
+DENSITIES = {"prior": "'gaussian', 'resampled', 'vampprior'", "fitted_prior": "'gaussian_mixture', 'kde', 'flow'"}
+"""Priors with a density to choose, by the setting that names the prior."""
 
 
 @contextlib.contextmanager
@@ -51,10 +53,11 @@ def likelihood_model(context: ScoreContext, *, prior: bool = True) -> Iterator[L
             )
         if prior and not model.prior_normalised:
             name = model.code_prior.name if model.code_prior is not None else "none"
+            role = "prior" if model.part_for("fitted_prior") is None else "fitted_prior"
             raise ScoreError(
-                f"it needs log p(z), and prior '{name}' of this model '{model.name}' has no log_prob: it can only be "
-                "sampled, or its density is known only up to a constant. Use a prior with a density ('gaussian', "
-                "'resampled', 'vampprior'), or score the images with 'parzen' or 'classifier_score'"
+                f"it needs log p(z), and {role} '{name}' of this model '{model.name}' has no log_prob: it can only be "
+                f"sampled, or its density is known only up to a constant. Use a {role} with a density "
+                f"({DENSITIES[role]}), or score the images with 'parzen' or 'classifier_score'"
             )
         yield model
 
