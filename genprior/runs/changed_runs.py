@@ -9,7 +9,20 @@ from genprior.errors import RunError
 from genprior.runs.folder import STEPS, RunFolder, hint_of_steps
 from genprior.runs.jobs import Job
 
-__all__ = ["refuse_changed"]
+__all__ = ["changed_settings", "refuse_changed"]
+
+
+def changed_settings(jobs: Sequence[Job]) -> list[str]:
+    """The settings in which the runs in the folders of jobs differ from these, a line each, with the rows."""
+    changed: dict[str, list[str]] = {}
+    for job in jobs:
+        try:
+            lines = RunFolder(job.folder).differences(job.plan)
+        except RunError:
+            continue  # damaged: the run raises the same error itself
+        for line in lines:
+            changed.setdefault(line, []).append(job.name)
+    return [f"{line} [row {', '.join(names)}]" for line, names in changed.items()]
 
 
 def refuse_changed(jobs: Sequence[Job], out: Path, *, lengthened: bool = False) -> None:
@@ -23,16 +36,9 @@ def refuse_changed(jobs: Sequence[Job], out: Path, *, lengthened: bool = False) 
     Raises:
         RunError: a recipe differs; the message lists the changes and their rows.
     """
-    changed: dict[str, list[str]] = {}
-    for job in jobs:
-        try:
-            lines = RunFolder(job.folder).differences(job.plan)
-        except RunError:
-            continue  # damaged: the run raises the same error itself
-        for line in (line for line in lines if not (lengthened and line.startswith(STEPS))):
-            changed.setdefault(line, []).append(job.name)
+    changed = [line for line in changed_settings(jobs) if not (lengthened and line.startswith(STEPS))]
     if changed:
-        listed = "\n".join(f"  {line} [row {', '.join(names)}]" for line, names in changed.items())
+        listed = "\n".join(f"  {line}" for line in changed)
         raise RunError(
             f"{out} holds runs of another recipe:\n{listed}\n"
             "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."

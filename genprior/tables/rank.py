@@ -12,6 +12,7 @@ import torch
 from genprior.errors import GenpriorError, ScoreError, did_you_mean
 from genprior.parts import Column
 from genprior.recipe.load import Recipe
+from genprior.runs.changed_runs import changed_settings
 from genprior.runs.draw_time import seconds_to_draw
 from genprior.runs.environment import device_name
 from genprior.runs.find import Pending
@@ -84,7 +85,7 @@ def rank_priors(
         by_label.setdefault(label, []).append(run)
     reasons = _reasons([each for each in found if isinstance(each, Pending)], failures or {})
     plans = {each.label: each.plan for each in found if isinstance(each, Pending) and each.plan is not None}
-    rows, notes = [], list(table.notes)
+    rows, notes = [], [*table.notes, *_of_another_recipe(jobs, runs)]
     for row in table.rows:
         own, reason = by_label[row.label], reasons.pop(row.label, "")
         if column.key not in row.scores:
@@ -108,6 +109,15 @@ def rank_priors(
         tuple(table.protocol()),
         tuple(notes),
         unread=table.unread,
+    )
+
+
+def _of_another_recipe(jobs: Sequence[Job], runs: Sequence[Run]) -> list[str]:
+    """The note that runs which are ranked have other settings than the recipe; none if they have the same."""
+    ranked = {run.folder for run in runs}
+    changed = changed_settings([job for job in jobs if job.folder in ranked])
+    return [f"Runs here have other settings than the recipe, and are ranked as they are: {'; '.join(changed)}."] * bool(
+        changed
     )
 
 

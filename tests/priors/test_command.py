@@ -167,6 +167,15 @@ def test_another_score_ranks_in_its_own_direction(home, call):
     assert found["rows"][1]["difference"]["verdict"] in ("worse", "cannot be told apart")
 
 
+def test_runs_of_other_settings_than_the_recipes_are_ranked_and_noted(home, call):
+    arguments = ("--out", home / "out", "--no-train", "--set", "run.steps=7", "--seeds", "0")
+    result = call("priors", home / "few.toml", *arguments)
+    assert result.exit_code == 0
+    note = "and are ranked as they are: run.steps: was 4, is 7 [row gaussian, learned, affine]."
+    assert note in " ".join(result.stdout.split())
+    assert note in (home / "out" / "priors.md").read_text()
+
+
 def test_one_seed_is_said(home, call):
     for label in ("learned", "affine"):
         for seed in (1, 2):
