@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from genprior.data.codes import CodeBatches
 from genprior.engine.step import run_phase
-from genprior.errors import PlanError
+from genprior.errors import PlanError, shown, whole_number
 from genprior.parts import Codes, FittedPrior, PartConfig, Prior, Sizes
 from genprior.randomness import reseed, seeded
+from genprior.recipe.tables import fitted_prior_settings
 
 __all__ = ["begin_fit", "fit_prior", "fitted_modules"]
 
@@ -41,7 +42,7 @@ def begin_fit(prior: FittedPrior, codes: Codes, seed: int) -> None:
 
 
 def fit_prior(
-    config: PartConfig,
+    config: PartConfig | Mapping[str, Any],
     codes: Codes,
     *,
     steps: int = 1000,
@@ -53,7 +54,7 @@ def fit_prior(
     """Fit a prior to codes, as the second stage of a run does.
 
     Args:
-        config: the settings of a `FittedPrior`.
+        config: the settings of a `FittedPrior`, or its table as in a recipe, such as `{"name": "kde"}`.
         codes: z [n, d] and asked [n, k].
         steps: training steps; a prior in closed form needs none.
         batch: codes a step; all of them if they are fewer.
@@ -65,9 +66,14 @@ def fit_prior(
         The prior in evaluation mode.
 
     Raises:
-        PlanError: the prior cannot be fitted, or the codes are too few.
+        PlanError: the prior cannot be fitted, the codes are too few or no finite numbers [n, d] with a condition each,
+            or an argument is of another type.
     """
-    cast(type[Prior], config.part).check_role("fitted_prior")
+    config = _settings(config)
+    _check_codes(codes)
+    steps = whole_number(steps, "steps", PlanError)
+    batch = whole_number(batch, "batch", PlanError, least=1)
+    seed = whole_number(seed, "seed", PlanError)
     asked = codes.asked.shape[1]
     one_hot = asked > 0 and bool((((codes.asked == 1).sum(1) == 1) & ((codes.asked != 0).sum(1) == 1)).all())
     with seeded(seed, "fitted_prior"):
@@ -87,3 +93,48 @@ def fit_prior(
             if step % phase.every == 0:
                 run_phase(phase, now, modules, optimisers)
     return prior.eval()
+
+
+def _settings(config: Any) -> PartConfig:
+    """The settings of a prior that can be fitted, from these or from its table.
+
+    Raises:
+        PlanError: it is neither, the table is wrong, or the prior cannot be fitted.
+    """
+    if isinstance(config, Mapping):
+        return fitted_prior_settings(config)
+    if not (isinstance(config, PartConfig) and type(config) is not PartConfig and issubclass(config.part, Prior)):
+        raise PlanError(
+            f'fit_prior was given {_named(config)} as the prior to fit. Give its table, such as {{"name": "kde"}}, or '
+            "its settings, such as MyPrior.Config()"
+        )
+    cast(type[Prior], config.part).check_role("fitted_prior")
+    return config
+
+
+def _check_codes(codes: Any) -> None:
+    """Refuse what are not codes with a condition each.
+
+    Raises:
+        PlanError: says what is needed.
+    """
+    remedy = "Give genprior.Codes(z, asked) with z [n, d] and asked [n, k]; without a condition asked is z[:, :0]"
+    if not isinstance(codes, Codes):
+        raise PlanError(f"fit_prior was given {_named(codes)} as codes. {remedy}")
+    for name, values in (("z", codes.z), ("asked", codes.asked)):
+        if not isinstance(values, torch.Tensor) or values.ndim != 2 or not values.is_floating_point():
+            raise PlanError(f"the codes of fit_prior have {_named(values)} as {name}. {remedy}, both floating point")
+    if len(codes.z) != len(codes.asked) or not codes.z.numel():
+        raise PlanError(
+            f"the codes of fit_prior are z {[*codes.z.shape]} and asked {[*codes.asked.shape]}, which must have the "
+            f"same number of rows, and z at least one. {remedy}"
+        )
+    if not bool(codes.z.isfinite().all() and codes.asked.isfinite().all()):
+        raise PlanError("the codes of fit_prior, or their conditions, are not all finite numbers; leave such rows out")
+
+
+def _named(value: Any) -> str:
+    """A value in words: a tensor by its form, anything else by its type and what it says."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor {[*value.shape]} of {str(value.dtype).removeprefix('torch.')}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"{shown(value)} (a {type(value).__name__})"
