@@ -48,7 +48,8 @@ def check_prior(
     module; the settings survive a file.
 
     A `FittedPrior` also: it is fitted to 400 codes of two clusters; the same codes under the same seed give the same
-    prior; each phase changes exactly the child modules that it names; a state_dict restores what was fitted. One that
+    prior, and one in closed form another for other codes; each phase changes exactly the child modules that it names; a
+    state_dict restores what was fitted, and `sized_by_codes` names buffers whose shape a fit changes. One that
     can only be fitted is checked after `begin_fit`, all others after `begin` with random images.
 
     An `EnergyPrior` also: energies have shape [n], each row's depends only on that row, and the gradient agrees with

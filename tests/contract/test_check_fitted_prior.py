@@ -68,6 +68,45 @@ def test_a_fit_that_is_not_in_the_state_is_found() -> None:
         check_prior(_broken(begin_fit=begin_fit, sample=sample))
 
 
+def test_an_error_of_begin_fit_is_told_once() -> None:
+    def begin_fit(self: Any, codes: Codes) -> None:
+        raise ValueError("singular")
+
+    with pytest.raises(ContractError) as caught:
+        check_prior(_broken(begin_fit=begin_fit))
+    assert str(caught.value).count("ValueError: singular") == 1
+
+
+def test_a_resized_buffer_is_told_by_name() -> None:
+    forgets = type("Forgets", (Bag,), {"name": "forgets", "sized_by_codes": ()})
+    with pytest.raises(ContractError) as caught:
+        check_prior(forgets)
+    text = str(caught.value)
+    assert "buffer 'codes' of shape [1, 2] has the shape [400, 2] afterwards" in text
+    assert 'write sized_by_codes = ("codes",) in the class' in text
+    assert "size mismatch" not in text  # what torch says of the state that does not fit
+
+
+def test_a_resized_buffer_of_a_child_belongs_into_the_prior() -> None:
+    def init(self: Any, config: Any, sizes: Any) -> None:
+        Affine.__init__(self, config, sizes)
+        self.child = torch.nn.BatchNorm1d(sizes.code, affine=False)
+
+    def begin_fit(self: Any, codes: Codes) -> None:
+        self.child.running_mean = codes.z.new_zeros(7)
+
+    with pytest.raises(ContractError) as caught:
+        check_prior(_broken(__init__=init, begin_fit=begin_fit))
+    assert "buffer 'child.running_mean' of shape [2] has the shape [7] afterwards" in str(caught.value)
+    assert "register 'running_mean' as a buffer of the prior itself" in str(caught.value)
+
+
+def test_a_closed_form_that_does_not_look_at_the_codes_is_found() -> None:
+    idle = {"name": "idle", "closed_form": True, "phases": lambda self: ()}
+    with pytest.raises(ContractError, match="the same parameters and buffers as those of the first codes"):
+        check_prior(type("Idle", (Affine,), idle))
+
+
 def test_a_parameter_of_the_prior_itself_is_refused() -> None:
     def init(self: Any, config: Any, sizes: Any) -> None:
         Affine.__init__(self, config, sizes)
