@@ -150,6 +150,15 @@ def test_codes_are_posterior_draws_of_the_training_images_in_order(tmp_path: Pat
     assert torch.allclose(run.model.fitted_prior.codes, torch.cat([means, means]), atol=1e-6)
 
 
+@pytest.mark.parametrize(("instant", "row", "step"), [(3, "AAE", 3), (9, "affine", 3)])
+def test_an_interrupted_run_is_at_the_step_of_its_checkpoint(tmp_path: Path, instant: int, row: str, step: int) -> None:
+    with pytest.raises(Interrupted):
+        train(recipe(rows=["AAE", "affine"]), tmp_path, stop_after=instant)
+    run = genprior.load_run(tmp_path / row / "seed-0")
+    assert run.checkpoint is not None and run.checkpoint.stem == f"step-{step:08d}"
+    assert run.step == step  # and not the last one that was recorded, every 2 steps
+
+
 def test_show_tells_of_both_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from genprior.cli.console import print_run
 
