@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.syntax import Syntax
-from rich.table import Table as Grid
 from rich.text import Text
 
 from genprior.errors import SystemFailure, visible
@@ -20,7 +19,6 @@ __all__ = [
     "console",
     "print_error",
     "print_line",
-    "print_run",
     "print_table",
     "print_toml",
     "print_written",
@@ -129,75 +127,3 @@ def show_bench(bench: Any, seconds: float | None, write: Callable[[Any], None] |
         table = read().table
         print_table(table)
         refuse_unread(table)
-
-
-def print_run(run: Any) -> None:
-    """Print the state, facts, last record and scores of a run."""
-    from genprior.cli.progress import clock
-
-    facts = run.facts
-    grid = Grid(title=Text(f"{run.plan.title or 'run'}: {run.label}, seed {run.seed}"), show_header=False)
-    grid.title_justify, grid.title_style = "left", "bold"
-    last = run.metrics[-1] if run.metrics else {}
-    speed = facts.get("images_per_second")
-    lines = {
-        "folder": str(run.folder),
-        "state": "finished" if run.finished else "not finished; give the same command again to resume",
-        "step": f"{run.step:,} of {run.plan.own_run.steps:,}",
-        **_of_first_stage(run),
-        **_of_early_stopping(run),
-        "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
-        "speed": f"{speed:,.0f} images/s" if speed else "-",
-        "parameters": ", ".join(f"{name} {count:,}" for name, count in facts.get("parameters", {}).items() if count),
-        "hardware": ", ".join(_with_unit(name, each) for name, each in facts.get("hardware", {}).items()),
-        "versions": ", ".join(f"{name} {each}" for name, each in facts.get("versions", {}).items()),
-        "plugins": ", ".join(f"{name} ({each})" for name, each in facts.get("plugins", {}).items()),
-        "written": str(facts.get("written", "-")),
-        "checkpoint": str(run.checkpoint.name) if run.checkpoint is not None else "-",
-        "last record": ", ".join(f"{name} {_number(value)}" for name, value in last.items()) or "-",
-        "scores": ", ".join(f"{name} {_number(value)}" for name, value in run.scores.items()) or "-",
-    }
-    if failures := facts.get("hook_failures"):
-        lines["hook failures"] = ", ".join(f"{name} {_number(count)}" for name, count in failures.items())
-    if run.absent:
-        lines["no number"] = "; ".join(dict.fromkeys(run.absent.values()))
-    for name, text in lines.items():
-        grid.add_row(Text(name, style="cyan"), Text(visible(text)))
-    console().print(grid)
-
-
-def _of_first_stage(run: Any) -> dict[str, str]:
-    """The line on the first stage of a run with a fitted prior."""
-    first = run.first_stage
-    if run.plan.fitted_prior is None:
-        return {}
-    if first is None:
-        return {"stage": f"fits prior '{run.plan.fitted_prior.name}' to codes"}
-    from genprior.cli.progress import clock
-
-    return {
-        "stage": f"fits prior '{run.plan.fitted_prior.name}' to the codes of {first['folder']} "
-        f"(weights {first['weights']}), trained in {clock(float(first['seconds']))}"
-    }
-
-
-def _of_early_stopping(run: Any) -> dict[str, str]:
-    """Lines on early stopping: where it stopped, and the best checkpoint."""
-    facts, lines = run.facts, {}
-    if run.stopped_early:
-        lines["stopped early"] = run.stopped_early
-    if run.finished and facts.get("best_step") is not None:
-        lines["best"] = f"{facts['best_of']} {_number(facts['best_value'])} on validation images, at step "
-        lines["best"] += f"{facts['best_step']:,}; the scores are of this checkpoint"
-    return lines
-
-
-def _with_unit(name: str, value: Any) -> str:
-    """A fact for a line of facts: a number with its name, such as `2 threads`, and a text without."""
-    return f"{value} {name.removesuffix('s') if value == 1 else name}" if isinstance(value, int) else str(value)
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:.4g}"
-    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from genprior.cli.options import Kind, PartName, RowOfRecipe, Set, Shown, With
 from genprior.cli.plugin_commands import disabled_commands
-from genprior.errors import visible
+from genprior.errors import RunError, visible
 
 __all__ = ["parts", "schema", "show"]
 
@@ -27,6 +27,7 @@ def show(
     """
     from genprior.cli import console
     from genprior.cli.print_recipe import print_rows
+    from genprior.cli.print_run import print_run, print_unread
     from genprior.recipe.load import load_recipe
     from genprior.runs.find import nothing_at
     from genprior.runs.folder import RunFolder
@@ -34,7 +35,12 @@ def show(
     from genprior.tables.gather import table_below
 
     if RunFolder(path).exists:
-        console.print_run(load_run(path))
+        try:
+            run = load_run(path)
+        except RunError as error:  # of a part that is not installed, or a damaged folder, which raises it again
+            print_unread(path, error)
+        else:
+            print_run(run)
     elif path.is_dir():
         table = table_below([path])
         console.print_table(table)

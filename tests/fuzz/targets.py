@@ -166,7 +166,7 @@ def _run_record(content: bytes, folder: Path, bench: Workbench) -> None:
 
 def _use_runs(table: Path, run: Path) -> None:
     """What `show`, `bench`, `sample` and the check before training do with the runs in a folder."""
-    from genprior.cli.console import print_run
+    from genprior.cli.print_run import print_run
     from genprior.runs.folder import RunFolder
 
     raised: list[genprior.GenpriorError] = []

@@ -10,6 +10,7 @@ import pytest
 
 from genprior import RunError
 from genprior.engine.fit import begin_fit
+from genprior.registry import installed
 
 
 @pytest.fixture
@@ -52,3 +53,31 @@ def test_failures_are_of_all_runs(no_curves, recipe, call, fits):
     result = train_affine(call, recipe)
     assert result.exit_code == 2
     assert "1 of 2 runs failed:\n  affine: the codes are on a line" in result.output
+
+
+def test_show_of_a_run_whose_prior_is_not_installed(no_curves, recipe, call):
+    assert train_affine(call, recipe).exit_code == 0
+    folder = recipe.parent / "out" / "affine" / "seed-0"
+    known = [row for row in call("show", folder).stdout.splitlines() if "│ stage" not in row and row.startswith("│")]
+    installed.cache_clear()  # as another process, in which no script has registered it
+    result = call("show", folder)
+    assert result.exit_code == 0
+    shown = result.stdout.splitlines()
+    assert "Few priors: affine, seed 0" in result.stdout
+    for name in ("folder", "state", "step", "trained", "parameters", "checkpoint", "last record", "scores"):
+        assert [row for row in known if row.startswith(f"│ {name} ")] == [
+            row for row in shown if row.startswith(f"│ {name} ")
+        ]
+    said = " ".join(result.stdout.replace("│", " ").split())
+    assert "does not fit the installed parts: model.fitted_prior: there is no prior named 'affine'" in said
+    assert "A part of a script or notebook is registered there alone" in said
+
+
+def test_show_of_a_damaged_run_is_the_error_alone(no_curves, recipe, call):
+    assert train_affine(call, recipe).exit_code == 0
+    folder = recipe.parent / "out" / "affine" / "seed-0"
+    (folder / "recipe.toml").write_text("[run\n")
+    result = call("show", folder)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert f"{folder / 'recipe.toml'} is damaged" in result.stderr

@@ -160,7 +160,7 @@ def test_an_interrupted_run_is_at_the_step_of_its_checkpoint(tmp_path: Path, ins
 
 
 def test_show_tells_of_both_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from genprior.cli.console import print_run
+    from genprior.cli.print_run import print_run
 
     train(recipe(rows=["affine"]), tmp_path)
     run = genprior.load_run(tmp_path / "affine" / "seed-0")
