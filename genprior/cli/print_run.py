@@ -22,7 +22,7 @@ def print_run(run: Any) -> None:
         **_begun(run.folder, run.finished, run.step, run.plan.own_run.steps),
         **_of_first_stage(run),
         **_of_early_stopping(run),
-        **_trained(facts, run.metrics),
+        **_trained(facts, run.metrics, "images" if run.plan.fitted_prior is None else "codes"),
         "checkpoint": str(run.checkpoint.name) if run.checkpoint is not None else "-",
         **_measured(run.metrics, run.scores),
     }
@@ -58,7 +58,7 @@ def print_unread(path: Path, error: GenpriorError) -> None:
         **_begun(path, facts["finished"], step, steps),
         "recipe": f"{error}. A part of a script or notebook is registered there alone: genprior.load_run reads the run "
         "where it is registered, and a plugin makes it known everywhere",
-        **_trained(facts, records),
+        **_trained(facts, records, "images" if fitted is None else "codes"),
         "checkpoint": checkpoint.name if checkpoint is not None else "-",
         **_measured(records, files.scores() if facts["finished"] else {}),
     }
@@ -73,14 +73,14 @@ def _begun(folder: Path, finished: bool, step: int, steps: Any) -> dict[str, str
     }
 
 
-def _trained(facts: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[str, str]:
+def _trained(facts: Mapping[str, Any], records: list[dict[str, Any]], what: str) -> dict[str, str]:
     from genprior.cli.progress import clock
 
     last = records[-1] if records else {}
     speed = facts.get("images_per_second")
     return {
         "trained": clock(float(facts.get("seconds") or last.get("seconds") or 0)),
-        "speed": f"{speed:,.0f} images/s" if speed else "-",
+        "speed": f"{speed:,.0f} {what}/s" if speed else "-",
         "parameters": ", ".join(f"{name} {count:,}" for name, count in facts.get("parameters", {}).items() if count),
         "hardware": ", ".join(_with_unit(name, each) for name, each in facts.get("hardware", {}).items()),
         "versions": ", ".join(f"{name} {each}" for name, each in facts.get("versions", {}).items()),

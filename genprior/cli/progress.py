@@ -144,6 +144,11 @@ def _is_score(name: str, scores: dict[str, float]) -> bool:
     return not spread and not name.startswith("real_")
 
 
+def _speed(job: Job, rate: float) -> str:
+    """The speed of a run in images, or of the fit of a prior in codes."""
+    return f"{rate:,.0f} {'images' if job.plan.fitted_prior is None else 'codes'}/s"
+
+
 def clock(seconds: float | None) -> str:
     """A duration as `0:12` or `1:02:03`; `-:--` if unknown."""
     if seconds is None:
@@ -171,7 +176,7 @@ class Lines(Watcher):
         steps = job.plan.own_run.steps
         left = (steps - step) * job.plan.own_run.batch / rate if rate > 0 else None
         self.console.print(
-            f"{job.name}: step {step:,} of {steps:,}, {rate:,.0f} images/s, {clock(left)} left; "
+            f"{job.name}: step {step:,} of {steps:,}, {_speed(job, rate)}, {clock(left)} left; "
             f"{len(self.done)} of {len(self.jobs)} runs done, {clock(self.seconds_left())} left"
         )
 
@@ -235,7 +240,7 @@ class Bars(Watcher):
         key, steps = str(job.folder), job.plan.own_run.steps
         count = f"{step:,}/{steps:,}"
         left = (steps - step) * job.plan.own_run.batch / rate if rate > 0 else None
-        fields: dict[str, Any] = {"count": count, "rate": f"{rate:,.0f} images/s", "left": left, "at": time.monotonic()}
+        fields: dict[str, Any] = {"count": count, "rate": _speed(job, rate), "left": left, "at": time.monotonic()}
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(job.name, total=steps, completed=step, row=True, **fields)
         else:

@@ -114,6 +114,12 @@ class Run(TrainedModel):
         return self.facts.get("first_stage")
 
     @property
+    def seconds_of_training(self) -> float | None:
+        """Seconds of training, for a run with a fitted prior of its first stage and the fit; None if not recorded."""
+        first, own = self.first_stage, self.facts.get("seconds")
+        return None if own is None else own + (first["seconds"] if first is not None else 0.0)
+
+    @property
     def stopped_early(self) -> str:
         """Where early stopping ended the run, such as `step 120 of 400, best at step 60`; empty if it did not."""
         stopped = self.facts.get("stopped_step")

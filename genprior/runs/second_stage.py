@@ -211,7 +211,12 @@ class SecondStage(Trainer):
         self.fitted.train()
 
     def _facts_of_stage(self) -> dict[str, Any]:
-        return {} if self._of_first is None else {"first_stage": self._of_first}
+        """The first stage, and the parameters of the fitted prior: of each module, and those of the prior itself."""
+        counts = {name: sum(p.numel() for p in each.parameters()) for name, each in self.modules.items()}
+        if own := sum(p.numel() for p in self.fitted.parameters(recurse=False)):
+            counts["fitted_prior"] = own
+        first = {} if self._of_first is None else {"first_stage": self._of_first}
+        return {"parameters": counts, **first}
 
 
 def _trained(files: RunFolder, plan: Plan, facts: Facts) -> bool:

@@ -217,8 +217,9 @@ def entry_of(run: Run, label: str) -> Entry:
         run.seed,
         [Measured(config, run.described_data, run.scores) for config in run.plan.scores],
         others={key: value for key, value in run.scores.items() if key.removeprefix("real_") not in columns},
-        seconds=run.facts.get("seconds"),
-        images_per_second=run.facts.get("images_per_second"),
+        seconds=run.seconds_of_training,
+        # Those of a fit are codes.
+        images_per_second=run.facts.get("images_per_second") if run.plan.fitted_prior is None else None,
     )
 
 

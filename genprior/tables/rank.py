@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -147,7 +148,7 @@ def _by_seed(row: Ranked, column: Column) -> dict[int, float]:
 
 
 def _ranked(row: Row, runs: Sequence[Run], drawing: float | None, reason: str) -> Ranked:
-    seconds = [_seconds(run) for run in runs]
+    seconds = [run.seconds_of_training for run in runs]
     known = tuple(each for each in seconds if each is not None)
     training = Cell(known) if len(known) == len(runs) else None
     parameters = _parameters(runs[0])
@@ -162,8 +163,14 @@ def _parameters(run: Run) -> int | None:
     counts = run.facts.get("parameters")
     if counts is None:
         return None
-    # The modules of a fit are those of the fitted prior.
-    return sum(counts.values()) if run.plan.fitted_prior is not None else counts.get("prior", 0)
+    if run.plan.fitted_prior is None:
+        return counts.get("prior", 0)
+    total = sum(counts.values())  # those of a fit are the modules of the fitted prior, and its own
+    if not total:  # run folders of before have no parameters of the prior itself, as a mixture has
+        with contextlib.suppress(GenpriorError):  # checkpoints may be removed to save space
+            fitted = run.unread().model.part_for("fitted_prior")
+            total = 0 if fitted is None else sum(p.numel() for p in fitted.parameters())
+    return total
 
 
 def _learned(plan: Any, parameters: int | None) -> str:
@@ -175,13 +182,6 @@ def _learned(plan: Any, parameters: int | None) -> str:
     if dict(plan.model).get("prior") is None:
         return "no prior"
     return "-" if parameters is None else "with the model" if parameters else "fixed"
-
-
-def _seconds(run: Run) -> float | None:
-    """The seconds of training of a run, with its first stage."""
-    first = run.first_stage
-    own = run.facts.get("seconds")
-    return None if own is None else own + (first["seconds"] if first is not None else 0.0)
 
 
 def _reasons(pending: Sequence[Pending], failures: Mapping[Path, str]) -> dict[str, str]:

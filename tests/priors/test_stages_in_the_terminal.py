@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -81,3 +83,32 @@ def test_show_of_a_damaged_run_is_the_error_alone(no_curves, recipe, call):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert f"{folder / 'recipe.toml'} is damaged" in result.stderr
+
+
+def test_times_speeds_and_parameters_of_a_fitted_prior(no_curves, recipe, call):
+    mixture = 'model.fitted_prior={name="gaussian_mixture",components=3}'
+    result = train_affine(call, recipe, "--set", mixture)
+    assert result.exit_code == 0, result.output
+    out = recipe.parent / "out"
+    folder = out / "affine" / "seed-0"
+    facts = json.loads((folder / "run.json").read_text())
+    parameters = 3 * 4 + 3 * 4 + 3  # means, scales and weights of 3 Gaussians in 4 dimensions
+    assert facts["parameters"] == {"fitted_prior": parameters}
+    # The table has the time of both stages, and no images/s.
+    row = json.loads((out / "table.json").read_text())["rows"][0]
+    assert row["seconds"] == [pytest.approx(facts["seconds"] + facts["first_stage"]["seconds"])]
+    assert row["images_per_second"] is None
+    # A fit is of codes.
+    assert re.search(r"affine: step 1 of 1, [\d,]+ codes/s", result.stderr)
+    assert re.search(
+        r"first stage: step 4 of 4, [\d,]+ images/s|first stage: step 1 of 4, [\d,]+ images/s", result.stderr
+    )
+    assert re.search(r"speed +│ [\d,]+ codes/s", call("show", folder).stdout)
+
+    def ranked() -> int:
+        options = ("--out", out, "--no-train", "--rows", "affine", "--seeds", "0", "--set", mixture, "--json")
+        return json.loads(call("priors", recipe, *options).stdout)["rows"][0]["parameters"]
+
+    assert ranked() == parameters
+    (folder / "run.json").write_text(json.dumps({**facts, "parameters": {}}))  # as of before
+    assert ranked() == parameters
