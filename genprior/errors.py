@@ -39,6 +39,7 @@ __all__ = [
     "did_you_mean",
     "did_you_mean_path",
     "in_a_sentence",
+    "listed",
     "meant_as_text",
     "refuse_newer",
     "shown",
@@ -197,7 +198,12 @@ def did_you_mean(name: str, possible: Iterable[str]) -> str:
     if not close and len(name) < 100 and not name.isdecimal():  # of quadratic time; and no number is a slip of another
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     question = f"; did you mean '{close[0]}'?" if close else "."
-    return f"{question} Possible: {', '.join(names) or 'none'}"
+    return f"{question} Possible: {listed(names) or 'none'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between them; one that has a comma itself, as a label of a row may, is in quotes."""
+    return ", ".join(f"'{name}'" if "," in name else name for name in names)
 
 
 def did_you_mean_path(path: Path, possible: Iterable[Path], what: str) -> str:

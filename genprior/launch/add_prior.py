@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from genprior.errors import GenpriorWarning, NameTaken, PlanError, PluginError, RecipeError, did_you_mean
+from genprior.errors import GenpriorWarning, NameTaken, PlanError, PluginError, RecipeError, did_you_mean, listed
 from genprior.launch.preflight import preflight
 from genprior.parts import FittedPrior, PartConfig
 from genprior.recipe.load import Recipe
@@ -189,13 +189,13 @@ def _no_base(
     text: str, ways: Sequence[_Way], refused: Mapping[str, Sequence[str]], on: str | None, bases: Recipe
 ) -> RecipeError:
     """The error that no row takes a prior, with what each says."""
-    listed = "".join(f"\n  row {', '.join(dict.fromkeys(labels))}: {why}" for why, labels in refused.items())
+    lines = "".join(f"\n  row {listed(dict.fromkeys(labels))}: {why}" for why, labels in refused.items())
     roles = " or ".join(dict.fromkeys(way.role for way in ways))
     if on is not None:
         others = [plan.label for plan in bases.plans if plan.label != on]
         advice = f"Name another row{did_you_mean('', others)}" if others else "Name another recipe"
-        return RecipeError(f"--add {text}: row '{on}' does not take it as {roles}.{listed}\n{advice}")
+        return RecipeError(f"--add {text}: row '{on}' does not take it as {roles}.{lines}\n{advice}")
     return RecipeError(
-        f"--add {text}: no row of the recipe '{bases.name}' takes it as {roles}.{listed or ' It has no such row.'}\n"
+        f"--add {text}: no row of the recipe '{bases.name}' takes it as {roles}.{lines or ' It has no such row.'}\n"
         "Add a row whose model takes it, or change its settings"
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from genprior.errors import GenpriorError, GenpriorWarning, PartFailed, PlanError, RecipeError, ScoreError
+from genprior.errors import GenpriorError, GenpriorWarning, PartFailed, PlanError, RecipeError, ScoreError, listed
 from genprior.launch.rehearsal import rehearse
 from genprior.launch.returned import checking_returns
 from genprior.launch.untrained import Trained
@@ -72,12 +72,12 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                 wrong.setdefault(str(error), []).append(label)
                 failed += [error] if isinstance(error, PartFailed) else []
     if wrong:
-        lines = [f"  {text} [row {', '.join(rows)}]" for text, rows in wrong.items()]
+        lines = [f"  {text} [row {listed(rows)}]" for text, rows in wrong.items()]
         raise RecipeError(f"the recipe '{recipe.name}' cannot be trained:\n" + "\n".join(lines)) from (
             ExceptionGroup("parts that raised exceptions", failed) if failed else None
         )
     for text, rows in warned.items():
-        warnings.warn(GenpriorWarning(f"row {', '.join(rows)}: {text}"), stacklevel=2)
+        warnings.warn(GenpriorWarning(f"row {listed(rows)}: {text}"), stacklevel=2)
 
 
 def _stages(recipe: Recipe) -> Iterator[tuple[Plan, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from genprior.errors import Interrupted, RecipeError, whole_number
+from genprior.errors import Interrupted, RecipeError, listed, whole_number
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
@@ -72,7 +72,7 @@ def train(
     if not recipe.plans:
         raise RecipeError(
             f"no row of the recipe '{recipe.name}' is chosen, so there is nothing to train; name the rows, or "
-            f"leave the choice out to train all. Possible: {', '.join(recipe.order)}"
+            f"leave the choice out to train all. Possible: {listed(recipe.order)}"
         )
     folder = Path(out) if out is not None else home_of(recipe, recipe.changes)
     refuse_foreign(folder, TABLE_FILES)

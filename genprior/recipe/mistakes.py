@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, WithJsonSchema
 
-from genprior.errors import RecipeError, did_you_mean, what_is_wrong
+from genprior.errors import RecipeError, did_you_mean, listed, what_is_wrong
 from genprior.parts import Model, Optimiser, PartConfig, Schedule
 from genprior.recipe.optimiser import having
 from genprior.recipe.plan import Plan
@@ -157,7 +157,7 @@ def report(file: FilePath | str, mistakes: list[tuple[Mistake, list[str]]]) -> R
     shown = []
     for mistake, rows in ordered:
         where = f"{file}:{mistake.line}" if mistake.line else str(file)
-        shown.append(f"{where}: {mistake.path}: {mistake.text}" + (f" [row {', '.join(rows)}]" if rows else ""))
+        shown.append(f"{where}: {mistake.path}: {mistake.text}" + (f" [row {listed(rows)}]" if rows else ""))
     if len(shown) > MOST:
         shown = [*shown[:MOST], "..."]
         count = f"more than {MOST} mistakes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genprior.errors import RunError
+from genprior.errors import RunError, listed
 from genprior.runs.folder import STEPS, RunFolder, hint_of_steps
 from genprior.runs.jobs import Job
 
@@ -22,7 +22,7 @@ def changed_settings(jobs: Sequence[Job]) -> list[str]:
             continue  # damaged: the run raises the same error itself
         for line in lines:
             changed.setdefault(line, []).append(job.name)
-    return [f"{line} [row {', '.join(names)}]" for line, names in changed.items()]
+    return [f"{line} [row {listed(names)}]" for line, names in changed.items()]
 
 
 def refuse_changed(jobs: Sequence[Job], out: Path, *, lengthened: bool = False) -> None:
@@ -38,9 +38,9 @@ def refuse_changed(jobs: Sequence[Job], out: Path, *, lengthened: bool = False) 
     """
     changed = [line for line in changed_settings(jobs) if not (lengthened and line.startswith(STEPS))]
     if changed:
-        listed = "\n".join(f"  {line}" for line in changed)
+        lines = "\n".join(f"  {line}" for line in changed)
         raise RunError(
-            f"{out} holds runs of another recipe:\n{listed}\n"
+            f"{out} holds runs of another recipe:\n{lines}\n"
             "Nothing was changed. Give another --out, or remove the folders of those runs to train anew."
             f"{hint_of_steps(changed) if all(job.first is None for job in jobs) else ''}"
         )

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import Tensor
 
-from genprior.errors import CheckpointError, RunError, ScoreError
+from genprior.errors import CheckpointError, RunError, ScoreError, listed
 from genprior.parts import Model
 from genprior.pictures.grids import side_by_side
 from genprior.recipe.load import Recipe
@@ -148,7 +148,7 @@ def runs_and_table(recipe: Recipe, jobs: Sequence[Job], folder: Path) -> tuple[l
     for run in runs:
         steps.setdefault(run.plan.run.steps, []).append(run.label)
     if len(steps) > 1:
-        named = "; ".join(f"{n:,}: {', '.join(dict.fromkeys(steps[n]))}" for n in sorted(steps))
+        named = "; ".join(f"{n:,}: {listed(dict.fromkeys(steps[n]))}" for n in sorted(steps))
         notes.append(f"The rows were trained for different numbers of steps ({named}).")
     table = _table(recipe.title, runs, missing, notes)
     return found, dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 
@@ -10,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
-from genprior import PlanError, RecipeError, load_recipe
-from genprior.errors import in_a_sentence, meant_as_text, what_is_wrong, wrong_settings
+from genprior import PlanError, RecipeError, load_recipe, make_recipe, train
+from genprior.errors import did_you_mean, in_a_sentence, listed, meant_as_text, what_is_wrong, wrong_settings
 from genprior.loading import what_was_raised
 from genprior.runs.part_settings import settings_table
+
+from ..small import aae
 
 
 class Inner(BaseModel):
@@ -100,3 +103,27 @@ def test_what_is_shown_is_what_a_shell_and_toml_read_as_the_text(value):
     shown = meant_as_text(f"key={value}").removeprefix("; if it is a text: ")
     option, setting = shlex.split(shown)
     assert option == "--set" and tomllib.loads(setting.replace("=", " = ", 1)) == {"key": value}
+
+
+LABELS = {"AAE": [], "kde, bandwidth=scott": [], "flow": []}
+
+
+def test_names_with_commas_are_quoted_where_they_are_listed(tmp_path):
+    assert listed(LABELS) == "AAE, 'kde, bandwidth=scott', flow"
+    text = "; did you mean 'kde, bandwidth=scott'? Possible: AAE, flow, 'kde, bandwidth=scott'"
+    assert did_you_mean("kde", LABELS) == text
+    rows = [{"label": label, "changes": changes} for label, changes in LABELS.items()]
+    recipe = make_recipe({"run": {"steps": 2}, "data": {"name": "digits"}, "model": tomllib.loads(aae())["model"],
+                          "optimiser": {"default": {"lr": 1e-3}}, "row": rows})  # fmt: skip
+    with pytest.raises(RecipeError, match=f"there is no row 'kde, bandwith'{re.escape(text)}"):
+        recipe.row("kde, bandwith")
+    with pytest.raises(RecipeError, match="Possible: AAE, 'kde, bandwidth=scott', flow"):
+        train(recipe, rows=[], out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.lists(st.text("ab, '", min_size=1).filter(lambda name: name.strip()), min_size=1, unique=True))
+def test_a_list_without_commas_in_names_is_the_names(names):
+    plain = [name for name in names if "," not in name]
+    assert listed(plain) == ", ".join(plain)
+    assert all(f"'{name}'" in listed(names) for name in names if "," in name)
