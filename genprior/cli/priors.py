@@ -73,7 +73,7 @@ def priors(
     if as_json:
         typer.echo(json.dumps(ranking.as_json(), indent=2))
     else:
-        print_table(ranking)
+        print_table(ranking.short(folder / RANKING_FILES[1]))
         print_written(folder, RANKING_FILES if not train else (*RANKING_FILES, "table.md"))
     if not launched.failures:
         refuse_unread(ranking)

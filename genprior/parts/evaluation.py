@@ -101,6 +101,8 @@ class Column(NamedTuple):
     of a number that describes."""
     absent: str = ""
     """Why the score may leave this number out, for the note of an empty cell; empty if it always returns it."""
+    of_prior: bool = False
+    """Whether it measures the prior apart from the decoder, so that `genprior priors` prints it beside the ranking."""
 
 
 class Score(Part, ABC):

@@ -18,7 +18,7 @@ from genprior.tables.markdown import markdown
 from genprior.tables.paired import Difference
 from genprior.tables.table import Cell, Layout, Table, places
 
-__all__ = ["RANKING_FILES", "Ranked", "Ranking", "write_ranking"]
+__all__ = ["RANKING_FILES", "Ranked", "Ranking", "ShortRanking", "write_ranking"]
 
 RANKING_FILES = ("priors.json", "priors.md")
 """What a ranking writes beside the table."""
@@ -75,44 +75,68 @@ class Ranking:
         """The rows that rank, the best one first."""
         return tuple(row for row in self.rows if self.column.key in row.scores)
 
-    def layout(self) -> Layout:
-        """The ranking as text, cell by cell; marks refer to notes."""
+    def short(self, page: Path) -> ShortRanking:
+        """The ranking with the columns that a terminal has room for; `page` is the file with all of them."""
+        return ShortRanking(self, page)
+
+    def layout(self, *, short: bool = False) -> Layout:
+        """The ranking as text, cell by cell; marks refer to notes.
+
+        Args:
+            short: leave out the scores that are not of the prior alone, p-values, parameters and times of drawing.
+        """
         marks: dict[str, int] = {}
 
         def marked(shown: str, text: str) -> str:
             return f"{shown} [{marks.setdefault(text, len(marks) + 1)}]" if text else shown
 
-        arrows = [c.title + _ARROWS[c.higher_is_better] for c in (self.column, *self.columns)]
-        header = ["row", "rank", "prior is learned", "seeds", arrows[0], "difference", "p (Holm)", "verdict"]
-        header += [*arrows[1:], "parameters", "s to train", f"s per {CODES:,} codes"]
+        others = [c for c in self.columns if c.of_prior or not short]
+        score, *titles = [c.title + _ARROWS[c.higher_is_better] for c in (self.column, *others)]
+        if short:
+            header = ["row", "rank", score, "difference", "verdict", "prior is learned", *titles, "s to train"]
+        else:
+            header = ["row", "rank", "prior is learned", "seeds", score, "difference", "p (Holm)", "verdict", *titles]
+            header += ["parameters", "s to train", f"s per {CODES:,} codes"]
         lines, ranked = [], self.ranked
         for place, row in enumerate(self.rows, 1):
             ranks, difference = place <= len(ranked), row.difference
+            first = [row.label, str(place) if ranks else "-"]
+            compared = [str(row.scores[self.column.key]) if ranks else "-", _difference(difference)]
             verdict = "does not rank" if not ranks else "best" if difference is None else difference.verdict
-            line = [row.label, str(place) if ranks else "-", row.learned, str(len(row.seeds))]
-            line += [str(row.scores[self.column.key]) if ranks else "-", _difference(difference)]
-            line += ["-" if row.adjusted is None else f"{row.adjusted:.3f}", marked(verdict, row.reason)]
-            for c in self.columns:
-                line.append(str(row.scores[c.key]) if c.key in row.scores else marked("-", row.empty.get(c.key, "")))
-            line.append("-" if row.parameters is None else f"{row.parameters:,}")
-            line += ["-" if row.training is None else f"{row.training.mean:,.1f}"]
-            line += ["-" if row.drawing is None else f"{row.drawing:.2g}"]
-            lines.append(line)
+            verdict = marked(verdict, row.reason)
+            cells = [
+                str(row.scores[c.key]) if c.key in row.scores else marked("-", row.empty.get(c.key, "")) for c in others
+            ]
+            training = "-" if row.training is None else f"{row.training.mean:,.1f}"
+            if short:
+                lines.append([*first, *compared, verdict, row.learned, *cells, training])
+                continue
+            line = [*first, row.learned, str(len(row.seeds)), *compared]
+            line += ["-" if row.adjusted is None else f"{row.adjusted:.3f}", verdict, *cells]
+            line += ["-" if row.parameters is None else f"{row.parameters:,}", training]
+            lines.append([*line, "-" if row.drawing is None else f"{row.drawing:.2g}"])
         return Layout(header, lines, list(marks))
 
     def footnote(self) -> str:
         """What the columns mean, and how many comparisons were made."""
+        text = self.footnote_of_ranks()
+        if not self.ranked:
+            return text
+        if count := sum(row.adjusted is not None for row in self.rows):
+            text += f" Each of the {count} comparisons errs in 5 % of cases; p (Holm) is adjusted for their number."
+        text += f" Seconds to train: first stage and fit together. Seconds per {CODES:,} codes: median of 3, measured "
+        return f"{text}now on the CPU of this machine ({self.hardware})."
+
+    def footnote_of_ranks(self) -> str:
+        """What the score, the difference and the verdict of a row mean."""
         text = f"Ranked by {self.column.title}. {DIRECTIONS} Mean ± standard deviation over seeds."
         if not self.ranked:
             return f"{text} No row ranks."
         text += f" Difference: to the best mean, that of '{self.ranked[0].label}', over the seeds that both have, ± "
         text += "standard error. Better, worse: the 95 % interval of the paired difference by Student's t excludes 0."
-        if count := sum(row.adjusted is not None for row in self.rows):
-            text += f" Each of the {count} comparisons errs in 5 % of cases; p (Holm) is adjusted for their number."
         if len({row.seeds for row in self.ranked}) > 1:
             text += " Rows have different seeds, so their means are of different runs."
-        text += f" Seconds to train: first stage and fit together. Seconds per {CODES:,} codes: median of 3, measured "
-        return f"{text}now on the CPU of this machine ({self.hardware})."
+        return text
 
     @staticmethod
     def numbered(notes: Sequence[str]) -> list[str]:
@@ -165,6 +189,44 @@ class Ranking:
             "protocols": list(self.protocols),
             "notes": list(self.notes),
         }
+
+
+@dataclass(frozen=True)
+class ShortRanking:
+    """A ranking for the console: what decides, and the name of the page with all else."""
+
+    ranking: Ranking
+    page: Path
+    """The file with all columns and the protocols."""
+
+    @property
+    def title(self) -> str:
+        """The title of the ranking."""
+        return self.ranking.title
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of the ranking."""
+        return self.ranking.notes
+
+    def layout(self) -> Layout:
+        """The columns that a terminal has room for, as text."""
+        return self.ranking.layout(short=True)
+
+    def footnote(self) -> str:
+        """What the columns mean, and where all others are."""
+        text = f"{self.ranking.footnote_of_ranks()} Seconds to train: first stage and fit together."
+        return f"{text} All scores, p-values, parameters, times and protocols: {self.page}"
+
+    @staticmethod
+    def numbered(notes: Sequence[str]) -> list[str]:
+        """The notes of `layout`, each after its mark."""
+        return Table.numbered(notes)
+
+    @staticmethod
+    def protocol() -> list[str]:
+        """None: the page has them."""
+        return []
 
 
 def _difference(difference: Difference | None) -> str:

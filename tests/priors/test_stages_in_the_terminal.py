@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,10 +10,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from genprior import RunError
+from genprior import Column, RunError
+from genprior.cli.table_screen import render_table
 from genprior.engine.fit import begin_fit
 from genprior.registry import installed
+from genprior.tables.ranking import Ranked, Ranking
+from genprior.tables.table import Cell
+from genprior_std.scores.reconstruction_fid import ReconstructionFID
 
 
 @pytest.fixture
@@ -112,3 +118,28 @@ def test_times_speeds_and_parameters_of_a_fitted_prior(no_curves, recipe, call):
     assert ranked() == parameters
     (folder / "run.json").write_text(json.dumps({**facts, "parameters": {}}))  # as of before
     assert ranked() == parameters
+
+
+def test_the_printed_ranking_is_narrow_and_names_the_page(recipe):
+    columns = [
+        Column("fid", "FID", False),
+        *ReconstructionFID(ReconstructionFID.Config()).columns,
+        Column("nll", "NLL", False),
+    ]
+    cell = Cell((1.25, 1.5))
+    scores = {column.key: cell for column in columns}
+    rows = tuple(
+        Ranked(label, "fitted afterwards", (0, 1), scores, training=cell) for label in ("gaussian", "flow", "kde")
+    )
+    page = recipe.parent / "priors.md"
+    ranking = Ranking("priors", columns[0], tuple(columns[1:]), rows, "a CPU", protocols=("fid: of 10,000 images",))
+    out = Console(width=120, file=io.StringIO())
+    out.print(render_table(ranking.short(page)))
+    shown = out.file.getvalue().splitlines()
+    header = ["row", "rank", "FID ↓", "difference", "verdict", "prior is learned", "prior gap ↓", "s to train"]
+    assert [cell.strip() for cell in shown[2].strip("┃").split("┃")] == header
+    assert [len([line for line in shown if line.startswith(f"│ {row.label}")]) for row in rows] == [1, 1, 1]
+    assert max(map(len, shown)) <= 120
+    assert str(page) in "".join(shown).replace("\n", "")
+    assert "Protocol" not in "".join(shown)
+    assert "| FID of reconstructions ↓ | prior gap ↓ | NLL ↓ | parameters |" in ranking.as_markdown()

@@ -108,7 +108,7 @@ class CodeMMD(Score):
     def columns(self) -> tuple[Column, ...]:
         """The columns of tables."""
         return (
-            Column("code_mmd", "MMD^2 of codes", False),
+            Column("code_mmd", "MMD^2 of codes", False, of_prior=True),
             Column(
                 "code_mmd_deviations",
                 "MMD^2 of codes: deviations from chance",

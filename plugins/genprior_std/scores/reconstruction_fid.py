@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genprior import (
     Batch,
+    Column,
     ImageSet,
     Model,
     ScoreContext,
@@ -60,6 +61,12 @@ class ReconstructionFID(DistanceScore):
     higher_is_better = False
     titles = {"reconstruction_fid": ("FID of reconstructions", False), "prior_gap": ("prior gap", None)}
     at_most = ("samples",)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of tables."""
+        of_reconstructions, gap = super().columns
+        return of_reconstructions, gap._replace(of_prior=True)
 
     class Config(DistanceConfig):
         """Which images are compared, and through which network."""
