@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -108,7 +108,7 @@ def _settings(config: Any) -> PartConfig:
             f'fit_prior was given {_named(config)} as the prior to fit. Give its table, such as {{"name": "kde"}}, or '
             "its settings, such as MyPrior.Config()"
         )
-    cast(type[Prior], config.part).check_role("fitted_prior")
+    config.part.check_role("fitted_prior")
     return config
 
 
