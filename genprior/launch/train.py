@@ -77,7 +77,8 @@ def train(
     folder = Path(out) if out is not None else home_of(recipe, recipe.changes)
     refuse_foreign(folder, TABLE_FILES)
     todo = jobs_of(recipe, folder)
-    refuse_changed([job for job in todo if job.first is not None], folder)  # before their first stages are trained
+    # Before their first stages are trained.
+    refuse_changed([job for job in todo if job.first is not None], folder, lengthened=steps is not None)
     stages = with_first_stages(todo)
     workers = min(len(stages), jobs)
     if workers > 1:

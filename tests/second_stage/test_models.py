@@ -112,5 +112,5 @@ def test_an_optional_likelihood_is_left_out_where_there_is_no_density(tmp_path: 
     assert "nll" not in table.row("bag").scores
     assert "p(z), q(z | x) or p(x | z) of the model is not known" in table.row("bag").empty["nll"]
     assert "optional" not in table.as_markdown()
-    with pytest.raises(genprior.GenpriorError, match="needs log p.z., and prior 'bag' of this model 'vae' has no"):
+    with pytest.raises(genprior.GenpriorError, match="needs log p.z., and fitted_prior 'bag' of this model 'vae' has"):
         genprior.train(genprior.make_recipe({**tables, "scores": [score]}, rows=["bag"]), out=tmp_path / "refused")
