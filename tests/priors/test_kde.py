@@ -15,7 +15,7 @@ from sklearn.neighbors import KernelDensity as SklearnKernelDensity
 import genprior
 import genprior_std.priors.kde
 from genprior import Codes, PlanError, Sizes
-from genprior_std.priors.kde import KernelDensity, leave_one_out
+from genprior_std.priors.kde import KernelDensity, effective_number, leave_one_out
 
 from .gaussian_clusters import compare, draw, known_mixture
 
@@ -113,6 +113,42 @@ def test_few_codes_are_refused() -> None:
         fitted(Codes(torch.zeros(1, 2), torch.zeros(1, 0)))
     with pytest.raises(PlanError, match="needs at least 2 of each; number 3 of 3 has 1. Train with images of every"):
         fitted(Codes(torch.randn(5, 2), torch.eye(3)[[0, 0, 1, 1, 2]]))
+
+
+@pytest.mark.parametrize("rule", ["cross_validation", "scott", "silverman"])
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_equal_codes_do_not_change_the_bandwidth(rule: str, noise: float) -> None:
+    """Three draws of a deterministic encoder, which may differ by rounding, give the estimate of one."""
+    z = known_mixture(150, 4, 0).z
+    drawn = torch.cat([z, z + noise * torch.randn_like(z), z])
+    once, thrice = (fitted(Codes(codes, codes[:, :0]), bandwidth=rule) for codes in (z, drawn))
+    assert thrice.widths.numpy() == pytest.approx(once.widths.numpy(), rel=1e-5)
+    points = known_mixture(30, 4, 1).z
+    assert thrice.log_prob(points, points[:, :0]).numpy() == pytest.approx(
+        once.log_prob(points, points[:, :0]).numpy(), rel=1e-3
+    )
+
+
+def test_some_repeated_codes_count_as_weights_do_in_scipy() -> None:
+    z, times = known_mixture(60, 1, 0).z.double(), 1 + np.arange(60) % 4
+    repeated = z.repeat_interleave(torch.from_numpy(times), 0)
+    assert effective_number(repeated, torch.arange(len(repeated))) == pytest.approx(
+        gaussian_kde(z[:, 0].numpy(), weights=times).neff
+    )
+    e = repeated / repeated.std(0, correction=0)
+    h = torch.tensor([0.1, 0.5], dtype=torch.float64)
+    expected = []
+    for one in e.numpy():
+        others = e.numpy()[(e.numpy() != one).any(1)]
+        expected.append([logsumexp(norm.logpdf(one, others, float(w)).sum(1)) - np.log(len(others)) for w in h])
+    assert leave_one_out(e, torch.arange(len(e)), h).numpy() == pytest.approx(np.mean(expected, 0))
+
+
+def test_codes_that_are_all_equal_have_scotts_bandwidth() -> None:
+    z = torch.full((40, 2), 1.5)
+    widths = fitted(Codes(z, z[:, :0])).widths
+    assert torch.equal(widths, fitted(Codes(z, z[:, :0]), bandwidth="scott").widths)
+    assert torch.isfinite(widths).all()
 
 
 def test_a_condition_that_is_not_a_one_hot_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -13,7 +14,7 @@ from genprior import Codes, DensityPrior, PartConfig, PlanError, Sizes
 from genprior_std.layers.standardised_codes import StandardisedCodes
 from genprior_std.priors.stored_codes import StoredCodes
 
-__all__ = ["KernelDensity", "leave_one_out"]
+__all__ = ["KernelDensity", "effective_number", "leave_one_out"]
 
 QUERIES = 500
 """Codes whose leave-one-out likelihood cross-validation maximises; all kernels are used for each."""
@@ -23,6 +24,8 @@ RANGE = (0.02, 2.0)
 """The smallest and the largest of them, as shares of Scott's bandwidth."""
 ROOM = 2**22
 """Distances between codes that are computed at once."""
+EQUAL = 1e-5
+"""The root mean square difference, in standard deviations, up to which codes count as equal: that of rounding."""
 
 
 class KernelDensity(DensityPrior, StoredCodes):
@@ -36,7 +39,9 @@ class KernelDensity(DensityPrior, StoredCodes):
     The bandwidth `cross_validation` has the largest likelihood of a code under the kernels of all others,
     prod_i p_-i(z_i), among 24 from 0.02 to 2 times Scott's; at most 500 random codes i are tried. Scott's is
     n^(-1/(d+4)) and Silverman's (n (d + 2) / 4)^(-1/(d+4)): near the best for a single Gaussian, too wide for clusters.
-    Where a fit has several draws of each image, or images are repeated, the kernels of the others include those.
+    Codes equal to z_i are not among the others, and n in the rules is n^2 / sum_g n_g^2, for groups of n_g equal codes
+    (the effective number of weighted ones, as in SciPy). So repeated images, or several draws of a deterministic
+    encoder, do not change the bandwidth; different draws of one image do, since each counts as a code of its own.
 
     Samples are training codes with noise: a small h memorises them. `log_prob` costs n kernels for each code.
 
@@ -88,17 +93,18 @@ class KernelDensity(DensityPrior, StoredCodes):
 
     def _bandwidth(self, e: Tensor) -> float:
         """The bandwidth h for standardised codes e [n, d]."""
-        n, d = e.shape
         if not isinstance(self.config.bandwidth, str):
             return float(self.config.bandwidth)
+        queries = torch.randperm(len(e), device=e.device)[:QUERIES]
+        n, d = effective_number(e, queries), e.shape[1]
         if self.config.bandwidth == "silverman":
             return float((n * (d + 2) / 4) ** (-1 / (d + 4)))
         scott = float(n ** (-1 / (d + 4)))
         if self.config.bandwidth == "scott":
             return scott
         grid = scott * torch.logspace(math.log10(RANGE[0]), math.log10(RANGE[1]), GRID, dtype=e.dtype, device=e.device)
-        queries = torch.randperm(n, device=e.device)[:QUERIES]
-        return float(grid[leave_one_out(e, queries, grid).argmax()])
+        logs = leave_one_out(e, queries, grid)
+        return float(grid[logs.argmax()]) if bool(logs.isfinite().any()) else scott
 
     def sample(self, asked: Tensor) -> Tensor:
         """Draw z = z_i + h s e [n, d] with e ~ N(0, I) and a training code z_i for each row of `asked` [n, k]."""
@@ -120,27 +126,56 @@ class KernelDensity(DensityPrior, StoredCodes):
         return torch.cat(logs) - self.counts[condition].to(z).log() - self.widths.log().sum(1)[condition]
 
 
+def effective_number(e: Tensor, queries: Tensor) -> float:
+    """The effective number of different codes, n^2 / sum_g n_g^2 for groups of n_g equal codes; n if all differ.
+
+    That is n over the mean size of a code's group.
+
+    Args:
+        e: standardised codes [n, d].
+        queries: the codes whose groups are counted, [m].
+    """
+    equal = [_is_equal(squares, e.shape[1]).sum() for squares in _distances(e, queries)]
+    return len(e) * len(queries) / float(torch.stack(equal).sum())
+
+
 def leave_one_out(e: Tensor, queries: Tensor, bandwidths: Tensor) -> Tensor:
     """The mean log-density of codes under the kernels of all other codes, for each bandwidth.
 
-        1/m sum_i log 1/(n - 1) sum_{j != i} N(e_i; e_j, h^2 I)
+        1/m sum_i log 1/n_i sum_{j: e_j != e_i} N(e_i; e_j, h^2 I),    n_i the number of terms
+
+    A query to which all codes are equal is left out of the mean; -inf if that is so for each.
 
     Args:
-        e: codes [n, d].
+        e: standardised codes [n, d].
         queries: which i, [m].
         bandwidths: h, [b].
 
     Returns:
         [b], in nats.
     """
-    n, d = e.shape
-    total = torch.zeros_like(bandwidths)
-    for rows in torch.split(queries, max(1, ROOM // n)):
-        squares = torch.cdist(e[rows], e, compute_mode="donot_use_mm_for_euclid_dist").square()
-        squares[torch.arange(len(rows), device=e.device), rows] = math.inf  # its own kernel
-        total += torch.stack([(-0.5 * squares / h.square()).logsumexp(1).sum() for h in bandwidths])
-    constant = d * bandwidths.log() + 0.5 * d * math.log(2 * math.pi) + math.log(n - 1)
-    return total / len(queries) - constant
+    d = e.shape[1]
+    total, counted = torch.zeros_like(bandwidths), bandwidths.new_zeros(())
+    for squares in _distances(e, queries):
+        same = _is_equal(squares, d)
+        others = (~same).sum(1).to(bandwidths)
+        squares = squares.masked_fill(same, math.inf)[others > 0]
+        kernels = torch.stack([(-0.5 * squares / h.square()).logsumexp(1).sum() for h in bandwidths])
+        total += kernels - others[others > 0].log().sum()
+        counted += (others > 0).sum()
+    constant = d * bandwidths.log() + 0.5 * d * math.log(2 * math.pi)
+    return torch.where(counted > 0, total / counted - constant, -math.inf)
+
+
+def _distances(e: Tensor, queries: Tensor) -> Iterator[Tensor]:
+    """The squared distances of queries to all codes, for some queries at a time: [r, n]."""
+    for rows in torch.split(queries, max(1, ROOM // len(e))):
+        yield torch.cdist(e[rows], e, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def _is_equal(squares: Tensor, d: int) -> Tensor:
+    """Which squared distances are those of codes [d] that are equal but for rounding."""
+    return squares <= d * EQUAL**2
 
 
 def _log_kernels(z: Tensor, codes: Tensor) -> Tensor:
