@@ -14,10 +14,12 @@ from genprior_std.games.began import BoundaryEquilibrium
 from genprior_std.games.dfm import DenoisingFeatureMatching
 from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
 from genprior_std.networks.code_mlp import CodeCritic
+from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.priors.code_gan import CodeGan
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.flow_matching import FlowMatching
 from genprior_std.priors.gaussian import Gaussian
+from genprior_std.priors.gaussian_mixture import GaussianMixture
 from genprior_std.priors.vampprior import VampPrior
 
 from .known_mixture import Discrepancy, Falling, discrepancy, draw_mixture, same_moments
@@ -123,6 +125,11 @@ def test_the_wasserstein_game_recovers_a_known_mixture_in_the_plane() -> None:
             "module. Use one that borrows nothing, such as 'code_generator'",
         ),
         (
+            {"generator": GaussianMixture.Config(start="codes")},
+            "generator = 'gaussian_mixture' of prior 'code_gan' borrows encoder of the model, and a fit to codes has "
+            "no other module. Use one that borrows nothing, such as 'code_generator'",
+        ),
+        (
             {"game": DenoisingFeatureMatching.Config()},
             "game = 'dfm' of prior 'code_gan' borrows image_critic of the model, and a fit to codes has no other "
             "module. Use one that borrows nothing, such as 'nonsaturating'",
@@ -139,3 +146,31 @@ def test_parts_that_it_cannot_train_are_refused(changes: dict[str, Any], message
     with pytest.raises(PlanError) as caught:
         CodeGan.Config(**changes).make(SIZES)
     assert str(caught.value) == message
+
+
+def test_a_critic_of_images_is_refused() -> None:
+    message = r"critic = 'image_mlp' of prior 'code_gan' does not score codes of 3 numbers: .*2x3 and 64x8.*\. Use a crit"
+    with pytest.raises(PlanError, match=message):
+        CodeGan.Config(critic=MlpImageCritic.Config(hidden=(8,))).make(SIZES)
+
+
+def test_a_critic_with_other_outputs_is_refused() -> None:
+    class Wide(CodeCritic):
+        name = "wide"
+
+        def forward(self, x: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+            return super().forward(x, known)[:, None]
+
+    with pytest.raises(PlanError, match=r"does not score codes of 3 numbers: 2 codes gave \[2, 1\] and not \[2\]. Use a"):
+        CodeGan.Config(critic=Wide.Config(hidden=(8,))).make(SIZES)
+
+
+def test_single_codes_are_refused() -> None:
+    z, config = torch.randn(5, 3), CodeGan.Config(critic=SMALL)
+    with pytest.raises(PlanError, match="'code_gan' standardises the codes .* at least 2; the number of codes is 1. Tr"):
+        genprior.fit_prior(config, Codes(z[:1], z[:1, :0]))
+    message = "network with batch normalisation, which needs at least 2 codes in a batch, and run.fit.batch = 1. Choose"
+    with pytest.raises(PlanError, match=message):
+        genprior.fit_prior(config, Codes(z, z[:, :0]), batch=1)
+    plain = CodeGan.Config(critic=SMALL, generator=GaussianMixture.Config(components=2))
+    genprior.fit_prior(plain, Codes(z, z[:, :0]), batch=1, steps=2)

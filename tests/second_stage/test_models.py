@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genprior
-from genprior import Batch, DataInfo, LikelihoodModel, Model
+from genprior import Batch, DataInfo, LikelihoodModel, Model, PlanError
 from genprior.engine.build import build_model
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.models.aae import AdversarialAutoencoder
@@ -24,7 +24,9 @@ from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.image_mlp import MlpImageCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
+from genprior_std.priors.kde import KernelDensity
 from genprior_std.priors.nested_crp import NestedCrp
 from genprior_std.reconstruction.pixel import Pixel
 from tests.small_fitted import Affine
@@ -114,3 +116,12 @@ def test_an_optional_likelihood_is_left_out_where_there_is_no_density(tmp_path: 
     assert "optional" not in table.as_markdown()
     with pytest.raises(genprior.GenpriorError, match="needs log p.z., and fitted_prior 'bag' of this model 'vae' has"):
         genprior.train(genprior.make_recipe({**tables, "scores": [score]}, rows=["bag"]), out=tmp_path / "refused")
+
+
+def test_only_the_prior_of_training_must_learn_where_it_is_improved() -> None:
+    parts = settings(AdversarialAutoencoder) | {"improves": {"prior": True}, "fitted_prior": KernelDensity.Config()}
+    parts |= {"image_critic": MlpImageCritic.Config(hidden=(8,)), "image_game": NonSaturating.Config()}
+    config = AdversarialAutoencoder.Config(code_size=CODE, **{**parts, "prior": CodeGenerator.Config()})
+    assert build_model(config, INFO, 0).code_prior.name == "kde"
+    with pytest.raises(PlanError, match="improves.prior = true asks for a prior that can be trained; 'gaussian' has no"):
+        build_model(AdversarialAutoencoder.Config(code_size=CODE, **parts), INFO, 0)

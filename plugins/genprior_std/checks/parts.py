@@ -166,7 +166,7 @@ def check_adversarial(model: Model) -> None:
             check_plain(model.name, role, module)
         elif isinstance(module, Reconstruction):
             check_fixed(model.name, module)
-        elif isinstance(module, Prior) and model.config.improves.prior:
+        elif role == "prior" and isinstance(module, Prior) and model.config.improves.prior:
             check_learns(module)
 
 

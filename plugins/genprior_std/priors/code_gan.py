@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from genprior import (
     Codes,
@@ -28,6 +28,9 @@ from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.priors.code_generator import CodeGenerator
 
 __all__ = ["CodeGan"]
+
+FEWEST = 2
+"""Codes that have a spread, and that batch normalisation can normalise."""
 
 
 class CodeGan(FittedPrior):
@@ -52,7 +55,8 @@ class CodeGan(FittedPrior):
 
     Raises:
         PlanError: the generator has no parameters, can only be fitted itself, or borrows a module of the model; the
-            critic borrows one; or the game has parameters or a state.
+            critic borrows one, or does not score codes; the game has parameters or a state; or there are fewer than 2
+            codes, also in a batch where a network normalises over it.
 
     References:
         Goodfellow et al., Generative adversarial networks, 2014, algorithm 1; the networks and the game are those of
@@ -91,6 +95,7 @@ class CodeGan(FittedPrior):
                 f"prior '{self.name}' trains only networks, and game '{self.game.name}' has parameters or a state of "
                 "its own. Use 'nonsaturating', 'minimax', 'least_squares', 'hinge' or 'wasserstein_gp'"
             )
+        self._check_critic(sizes)
 
     def _check_parts(self, config: Any) -> None:
         """Refuse parts that need more than codes, before they are made."""
@@ -101,16 +106,44 @@ class CodeGan(FittedPrior):
                 f'against a critic. Set fitted_prior = {{ name = "{generator.name}" }}, or use a generator such as '
                 "'code_generator'"
             )
-        for role, part, other in (
-            ("generator", generator, "code_generator"),
-            ("critic", config.critic.part, "code_mlp"),
-            ("game", config.game.part, "nonsaturating"),
+        for role, chosen, other in (
+            ("generator", config.generator, "code_generator"),
+            ("critic", config.critic, "code_mlp"),
+            ("game", config.game, "nonsaturating"),
         ):
-            if part.borrows:
+            if borrowed := chosen.part.borrows_of(chosen):
                 raise PlanError(
-                    f"{role} = '{part.name}' of prior '{self.name}' borrows {', '.join(part.borrows)} of the model, "
+                    f"{role} = '{chosen.name}' of prior '{self.name}' borrows {', '.join(borrowed)} of the model, "
                     f"and a fit to codes has no other module. Use one that borrows nothing, such as '{other}'"
                 )
+
+    @torch.no_grad()
+    def _check_critic(self, sizes: Sizes) -> None:
+        """Refuse a critic of anything but codes, which fails on two of them."""
+        self.critic.eval()
+        try:
+            found = list(self.critic(torch.zeros(2, sizes.code), torch.zeros(2, sizes.asked)).shape)
+            problem = "" if found == [2] else f"2 codes gave {found} and not [2]"
+        except (RuntimeError, ValueError, IndexError) as error:
+            problem = " ".join(str(error).split())
+        self.critic.train()
+        if problem:
+            raise PlanError(
+                f"critic = '{self.critic.name}' of prior '{self.name}' does not score codes of {sizes.code} numbers: "
+                f"{problem}. Use a critic of codes, such as 'code_mlp'"
+            )
+
+    def check_codes(self, n: int) -> None:
+        """Refuse fewer than 2 codes.
+
+        Raises:
+            PlanError: says how many there are.
+        """
+        if n < FEWEST:
+            raise PlanError(
+                f"prior '{self.name}' standardises the codes by their spread, and needs at least {FEWEST}; the number "
+                f"of codes is {n}. Train with more images"
+            )
 
     def begin_fit(self, codes: Codes) -> None:
         """Take the means and standard deviations of the codes."""
@@ -121,7 +154,16 @@ class CodeGan(FittedPrior):
         return Phase("judge", self.judge), Phase("deceive", self.deceive, every=self.config.critic_steps)
 
     def judge(self, codes: Codes) -> Objectives:
-        """The critic's phase: it learns to tell codes of images from generated ones."""
+        """The critic's phase: it learns to tell codes of images from generated ones.
+
+        Raises:
+            PlanError: the batch is a single code, and a network normalises over the batch.
+        """
+        if len(codes.z) < FEWEST and self._normalises():
+            raise PlanError(
+                f"prior '{self.name}' has a network with batch normalisation, which needs at least {FEWEST} codes in a "
+                f"batch, and run.fit.batch = {len(codes.z)}. Choose a larger batch"
+            )
         with torch.no_grad():
             made = self.generator.sample(codes.asked)
         real, fake = (self.standardised(codes.z), codes.asked), (made, codes.asked)
@@ -132,6 +174,10 @@ class CodeGan(FittedPrior):
         """The generator's phase: it learns to make codes that the critic takes for those of images."""
         real, fake = (self.standardised(codes.z), codes.asked), (self.generator.sample(codes.asked), codes.asked)
         return Objectives({"generator": self.game.generator_loss(remember(self.critic), real, fake)})
+
+    def _normalises(self) -> bool:
+        """Whether a network normalises over the batch."""
+        return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in self.modules())
 
     def sample(self, asked: Tensor) -> Tensor:
         """Generate a code for each row of asked [n, k]: [n, d]."""
