@@ -231,10 +231,11 @@ def test_more_components_than_images_are_refused():
     ],
 )
 def test_a_start_from_codes_that_would_need_a_condition_is_refused(asked, known, text):
+    prior = GaussianMixture.Config(components=3, start="codes").make(
+        sizes(2, asked, known), encoder=Borrowed(FirstPixels(sees=True))
+    )
     with pytest.raises(PlanError) as caught:
-        GaussianMixture.Config(components=3, start="codes").make(
-            sizes(2, asked, known), encoder=Borrowed(FirstPixels(sees=True))
-        )
+        prior.begin(draw(20))
     assert str(caught.value) == (
         f"prior 'gaussian_mixture' has start = \"codes\", and {text}. Set start = \"spread\", or use conditioner 'none'"
     )

@@ -149,7 +149,7 @@ def test_parts_that_it_cannot_train_are_refused(changes: dict[str, Any], message
 
 
 def test_a_critic_of_images_is_refused() -> None:
-    message = r"critic = 'image_mlp' of prior 'code_gan' does not score codes of 3 numbers: .*2x3 and 64x8.*\. Use a crit"
+    message = r"critic = 'image_mlp' of prior 'code_gan' does not score codes of 3 numbers: .*2x3 and 64x8.*\. Use a"
     with pytest.raises(PlanError, match=message):
         CodeGan.Config(critic=MlpImageCritic.Config(hidden=(8,))).make(SIZES)
 
@@ -161,13 +161,13 @@ def test_a_critic_with_other_outputs_is_refused() -> None:
         def forward(self, x: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
             return super().forward(x, known)[:, None]
 
-    with pytest.raises(PlanError, match=r"does not score codes of 3 numbers: 2 codes gave \[2, 1\] and not \[2\]. Use a"):
+    with pytest.raises(PlanError, match=r"does not score codes of 3 numbers: 2 codes gave \[2, 1\] and not \[2\]. Use"):
         CodeGan.Config(critic=Wide.Config(hidden=(8,))).make(SIZES)
 
 
 def test_single_codes_are_refused() -> None:
     z, config = torch.randn(5, 3), CodeGan.Config(critic=SMALL)
-    with pytest.raises(PlanError, match="'code_gan' standardises the codes .* at least 2; the number of codes is 1. Tr"):
+    with pytest.raises(PlanError, match="'code_gan' standardises the codes .* at least 2; the number of codes is 1. T"):
         genprior.fit_prior(config, Codes(z[:1], z[:1, :0]))
     message = "network with batch normalisation, which needs at least 2 codes in a batch, and run.fit.batch = 1. Choose"
     with pytest.raises(PlanError, match=message):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.mixture import GaussianMixture as Reference
 
 import genprior
-from genprior import Codes, PlanError
+from genprior import Borrowed, Codes, PlanError, Sizes
+from genprior.engine.fit import begin_fit
 from genprior.testing import check_prior
+from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors.gaussian_mixture import GaussianMixture
 
 from .known_mixture import discrepancy, draw_mixture
@@ -64,5 +68,48 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(PlanError, match="components = 10, and there are 3 codes to fit them to; 1 to 3 components are"):
         genprior.fit_prior(GaussianMixture.Config(), few)
     asked = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1]), 3).float()
-    with pytest.raises(PlanError, match="no training image has condition 2"):
+    with pytest.raises(PlanError, match=r"needs at least 1 code of each; condition 2 \(of 0 to 2\) has 0. Train with"):
         genprior.fit_prior(GaussianMixture.Config(components=3), Codes(torch.randn(4, 2), asked))
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_it_follows_the_scale_of_the_codes(covariance: str, labels: bool, scale: float) -> None:
+    """The density of scaled codes is that of the codes over scale^d, and a checkpoint keeps it."""
+    z = draw_mixture(300, 3, 1).double()
+    asked = torch.nn.functional.one_hot(torch.arange(300) % 2, 2).double() if labels else z[:, :0]
+    config = GaussianMixture.Config(components=2, covariance=covariance)
+    plain = genprior.fit_prior(config, Codes(z, asked))
+    scaled = genprior.fit_prior(config, Codes(scale * z, asked))
+    expected = plain.log_prob(z, asked).detach() - 3 * math.log(scale)
+    found = scaled.log_prob(scale * z, asked).detach()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    again = config.make(scaled.sizes).double()
+    again.load_state_dict(scaled.state_dict())
+    assert torch.equal(again.log_prob(scale * z, asked), scaled.log_prob(scale * z, asked))
+
+
+def test_a_mixture_that_is_trained_with_a_model_keeps_its_floor_and_its_checkpoints() -> None:
+    config, sizes = GaussianMixture.Config(components=2), Sizes((1, 8, 8), 3, 0, 0)
+    prior = config.make(sizes)
+    assert set(prior.state_dict()) == {"means", "factors", "logits"}
+    z = draw_mixture(50, 3, 1)
+    fitted = genprior.fit_prior(config, Codes(z, z[:, :0]))
+    fitted.load_state_dict(prior.state_dict())  # a checkpoint without the floor, which is 1e-4
+    assert torch.equal(fitted.log_prob(z, z[:, :0]), prior.log_prob(z, z[:, :0]))
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_the_start_has_no_part_in_a_fit(label: bool) -> None:
+    """With labels too, which a start from codes refuses in training."""
+    z = draw_mixture(60, 3, 1)
+    asked = torch.nn.functional.one_hot(torch.arange(60) % 2, 2).float() if label else z[:, :0]
+    encoder = MlpEncoder.Config(hidden=(4,)).make(Sizes((1, 8, 8), 3, 2, 2, one_hot=True))
+    densities = []
+    for start, lent in (("spread", {}), ("codes", {"encoder": Borrowed(encoder)})):
+        sizes = Sizes((1, 8, 8), 3, 2, asked.shape[1], one_hot=True)
+        prior = GaussianMixture.Config(components=2, start=start).make(sizes, **lent)
+        begin_fit(prior, Codes(z, asked), 0)
+        densities.append(prior.log_prob(z, asked))
+    assert torch.equal(*densities)

@@ -111,7 +111,9 @@ def test_codes_that_do_not_vary_are_drawn_as_they_are() -> None:
 def test_few_codes_are_refused() -> None:
     with pytest.raises(PlanError, match="prior 'kde' scales its kernels .* at least 2; the number of codes is 1"):
         fitted(Codes(torch.zeros(1, 2), torch.zeros(1, 0)))
-    with pytest.raises(PlanError, match="needs at least 2 of each; number 3 of 3 has 1. Train with images of every"):
+    with pytest.raises(
+        PlanError, match=r"needs at least 2 of each; condition 2 \(of 0 to 2\) has 1. Train with images of every"
+    ):
         fitted(Codes(torch.randn(5, 2), torch.eye(3)[[0, 0, 1, 1, 2]]))
 
 

@@ -147,5 +147,5 @@ def test_few_codes_are_refused_by_it_and_by_its_base() -> None:
         with pytest.raises(PlanError, match="prior 'noise_contrastive' standardises .* the number of codes is 1"):
             genprior.fit_prior(NoiseContrastive.Config(base=base), one)
     apart = Codes(torch.randn(3, 2), torch.eye(2)[[0, 0, 1]])
-    with pytest.raises(PlanError, match="prior 'kde' .* needs at least 2 of each; number 2 of 2 has 1"):
+    with pytest.raises(PlanError, match=r"prior 'kde' .* needs at least 2 of each; condition 1 \(of 0 to 1\) has 1"):
         genprior.fit_prior(NoiseContrastive.Config(base=KernelDensity.Config()), apart)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -13,21 +12,14 @@ from torch import Tensor, nn
 
 from genprior import Batch, Borrowed, Codes, DensityPrior, FittedPrior, PartConfig, PlanError, Posterior, Sizes
 from genprior_std.layers.batch_statistics import own_batch_statistics
+from genprior_std.layers.mixture_estimates import SMALLEST, clusters, maximised, of_conditions
 from genprior_std.layers.posterior import GaussianPosterior, log_prob_of_each
 from genprior_std.priors.one_hot import check_one_hot
 
 __all__ = ["GaussianMixture"]
 
-SMALLEST = 1e-4
-"""The least standard deviation of a component: without one, a component on a single code has an unbounded density."""
 PER_COMPONENT = 50
 """Training images for each component whose codes the start "codes" clusters, where there are so many."""
-ITERATIONS = 500
-"""The most iterations of expectation maximisation."""
-REGULARISATION = 1e-6
-"""The share of the codes' variance that is added to the variances of each component in a fit."""
-RESTARTS = 4
-"""Starts of k-means, of which the best is kept."""
 
 
 class GaussianMixture(DensityPrior, FittedPrior):
@@ -36,8 +28,9 @@ class GaussianMixture(DensityPrior, FittedPrior):
         p(z) = sum_k pi_k N(z; m_k, L_k L_k^T),    pi = softmax(logits)
 
     L_k is lower triangular, and for `covariance = "diagonal"` a diagonal. A standard deviation (the diagonal of L_k) is
-    1e-4 + exp(s). Codes are [n, d] for any d. With `asked` [n, K], a one-hot, samples and density are those of that
-    component alone, and no weights are learned; without a condition they are those of the mixture.
+    f + exp(s), with the floor f = 1e-4; in a fit f is 1e-4 root mean square deviations of the codes. Codes are [n, d]
+    for any d. With `asked` [n, K], a one-hot, samples and density are those of that component alone, and no weights
+    are learned; without a condition they are those of the mixture.
 
     Gradients: `log_prob` is differentiable in all parameters. `sample` draws a component k, then z = m_k + L_k e with e
     ~ N(0, I), which is differentiable in m and L. The choice of the component is discrete, so samples pass no gradient
@@ -52,8 +45,8 @@ class GaussianMixture(DensityPrior, FittedPrior):
 
     As a `fitted_prior` it is fitted to all codes by expectation maximisation, from k-means clusters: the algorithm is
     that of scikit-learn, in double precision, which runs until the mean log-likelihood gains less than 1e-4 in an
-    iteration, at most 500 times. `start` and `spread` have no part in it. With a one-hot condition component k has the
-    mean and the covariance of the codes with that condition.
+    iteration, at most 500 times. It follows the scale of the codes, however small; `start` and `spread` have no part in
+    it. With a one-hot condition component k has the mean and the covariance of the codes with that condition.
 
     Raises:
         PlanError: the condition is not a one-hot of K; with `start = "codes"`, there are fewer images than components,
@@ -68,6 +61,8 @@ class GaussianMixture(DensityPrior, FittedPrior):
     name = "gaussian_mixture"
     joint = True
     closed_form = True
+    floor: Tensor | None
+    """The least standard deviation, a scalar; None, and in no checkpoint, where it is 1e-4, as in no fit."""
 
     class Config(PartConfig):
         """Settings of the mixture of Gaussians."""
@@ -98,11 +93,10 @@ class GaussianMixture(DensityPrior, FittedPrior):
                 "('gaussian', 'code_generator'), or ask for nothing (conditioner 'none', where the model has one)"
             )
         self.encoder = encoder
-        if encoder is not None:
-            _check_start(self.name, sizes, encoder)
+        self.register_buffer("floor", None)
         self.means = nn.Parameter(self.config.spread * torch.randn(k, d))
         scale = torch.full((k, d), self.config.spread * k ** (-1 / d))
-        start = _raw_scale(scale)
+        start = self._raw_scale(scale)
         self.factors = nn.Parameter(torch.diag_embed(start) if self.config.covariance == "full" else start)
         weights = torch.zeros(k)
         if sizes.asked:
@@ -115,14 +109,15 @@ class GaussianMixture(DensityPrior, FittedPrior):
         """Make the components clusters of codes of training images, if `start` says so.
 
         Raises:
-            PlanError: there are fewer training images than components.
+            PlanError: there are fewer training images than components, or a condition that the start does not have.
         """
         if self.encoder is None:
             return
+        _check_start(self.name, self.sizes, self.encoder)
         x = _images(self.name, self.config.components, draw)
         with own_batch_statistics(self.encoder):
             q: Posterior = self.encoder(x, x.new_zeros(len(x), self.sizes.known))
-        self.set_mixture(*_clusters(q.rsample().double(), self.config.components, self.config.covariance))
+        self.set_mixture(*clusters(q.rsample().double(), self.config.components, self.config.covariance))
 
     @torch.no_grad()
     def set_mixture(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
@@ -152,10 +147,10 @@ class GaussianMixture(DensityPrior, FittedPrior):
             lower, failures = torch.linalg.cholesky_ex(covariances.double())
             fits = not bool(failures.any())
             scale = lower.diagonal(dim1=1, dim2=2)
-            raw = lower.tril(-1) + torch.diag_embed(_raw_scale(scale))
+            raw = lower.tril(-1) + torch.diag_embed(self._raw_scale(scale))
         else:
             fits = bool((covariances > 0).all())
-            raw = _raw_scale(covariances.double().sqrt())
+            raw = self._raw_scale(covariances.double().sqrt())
         if not fits:
             raise PlanError(
                 f"prior '{self.name}' was given a covariance that is not positive definite. Add a small number, such "
@@ -175,11 +170,13 @@ class GaussianMixture(DensityPrior, FittedPrior):
 
     def begin_fit(self, codes: Codes) -> None:
         """Fit the components to all codes by expectation maximisation, or to those of each condition."""
-        z = codes.z.double()
+        z, k = codes.z.double(), self.config.components
+        deviation = z.var(0, correction=0).mean().sqrt()
+        self.floor = (SMALLEST * torch.where(deviation > 0, deviation, 1.0)).to(self.means)
         if self.sizes.asked:
-            self.set_mixture(*_of_conditions(self.name, z, codes.asked.argmax(1), self.config))
+            self.set_mixture(*of_conditions(self.name, z, codes.asked.argmax(1), k, self.config.covariance))
         else:
-            self.set_mixture(*_maximised(z, self.config.components, self.config.covariance))
+            self.set_mixture(*maximised(z, k, self.config.covariance))
 
     def sample(self, asked: Tensor) -> Tensor:
         """Draw z = m_k + L_k e [n, d], with k of `asked` [n, K or 0] or drawn from the weights, and e ~ N(0, I)."""
@@ -220,16 +217,25 @@ class GaussianMixture(DensityPrior, FittedPrior):
     def _scales(self) -> Tensor:
         """The standard deviations, or the diagonals of L, [K, d]."""
         raw: Tensor = self.factors.diagonal(dim1=1, dim2=2) if self.config.covariance == "full" else self.factors
-        return SMALLEST + raw.exp()
+        return self._floor() + raw.exp()
 
     def _factors(self) -> Tensor:
         """L, [K, d, d]."""
         return self.factors.tril(-1) + torch.diag_embed(self._scales())
 
+    def _raw_scale(self, scale: Tensor) -> Tensor:
+        """The s of which scale = floor + exp(s)."""
+        floor = self._floor()
+        return (scale - floor).clamp_min(SMALLEST * floor).log()
 
-def _raw_scale(scale: Tensor) -> Tensor:
-    """The s of which scale = SMALLEST + exp(s)."""
-    return (scale - SMALLEST).clamp_min(SMALLEST**2).log()
+    def _floor(self) -> Any:
+        """The least standard deviation: a scalar, or a number."""
+        return SMALLEST if self.floor is None else self.floor
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Hold a floor if the state has one, as that of a fitted mixture does."""
+        self.floor = self.means.new_empty(()) if prefix + "floor" in state_dict else None
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _check_start(name: str, sizes: Sizes, encoder: Borrowed) -> None:
@@ -268,81 +274,3 @@ def _images(name: str, components: int, draw: Callable[[int], Batch]) -> Tensor:
             f"prior '{name}' has components = {components} and start = \"codes\", so it needs codes of as many "
             f'different training images: {error}. Set components to fewer, or start = "spread"'
         ) from error
-
-
-def _clusters(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tensor, Tensor]:
-    """The shares [K], means [K, d] and covariances of k-means clusters of codes z [n, d].
-
-    A cluster of few codes has no covariance of its own, so that of a cluster is averaged with the mean variance of
-    all clusters, which counts as much as d + 1 codes do.
-    """
-    from sklearn.cluster import KMeans  # slow to import, and parts are imported to be listed
-    from sklearn.exceptions import ConvergenceWarning
-
-    seed = int(torch.randint(2**31, ()))
-    means = KMeans(components, n_init=RESTARTS, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than components
-        label = torch.from_numpy(means.fit_predict(z.cpu().numpy())).to(z.device, torch.int64)
-    centres = torch.as_tensor(means.cluster_centers_, device=z.device, dtype=z.dtype)
-    n, d = z.shape
-    inside = z - centres[label]
-    pooled = inside.square().sum() / (n * d) + SMALLEST
-    member = nn.functional.one_hot(label, components).to(z.dtype)  # [n, K]
-    count, extra = member.sum(0), d + 1
-    if covariance == "full":
-        squares = torch.einsum("nk,ni,nj->kij", member, inside, inside)
-        own = pooled * torch.eye(d, device=z.device, dtype=z.dtype)
-        spread = (squares + extra * own) / (count + extra)[:, None, None]
-    else:
-        spread = (member.T @ inside.square() + extra * pooled) / (count + extra)[:, None]
-    return count.clamp_min(1) / count.clamp_min(1).sum(), centres, spread
-
-
-def _maximised(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tensor, Tensor]:
-    """The weights [K], means [K, d] and covariances of a mixture fitted to codes z [n, d] by scikit-learn."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture as Mixture  # slow to import
-
-    # A share of the codes' own variance, so that components of few codes have some, whatever the scale of codes.
-    share = float(z.var(0, correction=0).mean()) * REGULARISATION
-    mixture = Mixture(
-        components,
-        covariance_type="full" if covariance == "full" else "diag",
-        max_iter=ITERATIONS,
-        tol=1e-4,
-        reg_covar=max(share, SMALLEST**2),
-        random_state=int(torch.randint(2**31, ())),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # after so many iterations little is gained
-        mixture.fit(z.cpu().numpy())
-    weights, means, covariances = (
-        torch.as_tensor(found, device=z.device, dtype=z.dtype)
-        for found in (mixture.weights_, mixture.means_, mixture.covariances_)
-    )
-    return weights, means, covariances
-
-
-def _of_conditions(name: str, z: Tensor, condition: Tensor, config: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The shares, means and covariances of the codes z [n, d] of each condition [n].
-
-    Raises:
-        PlanError: a condition has no codes.
-    """
-    count = torch.bincount(condition, minlength=config.components)
-    if not bool((count > 0).all()):
-        raise PlanError(
-            f"prior '{name}' has a component for each of {config.components} conditions, and no training image has "
-            f"condition {int((count == 0).nonzero()[0])}; use a prior that is fitted to all codes, such as 'flow'"
-        )
-    member = nn.functional.one_hot(condition, config.components).to(z.dtype)
-    means = (member.T @ z) / count[:, None]
-    inside = z - means[condition]
-    floor = max(float(z.var(0, correction=0).mean()) * REGULARISATION, SMALLEST**2)
-    if config.covariance == "full":
-        spread = torch.einsum("nk,ni,nj->kij", member, inside, inside) / count[:, None, None]
-        spread = spread + floor * torch.eye(z.shape[1], device=z.device, dtype=z.dtype)
-    else:
-        spread = (member.T @ inside.square()) / count[:, None] + floor
-    return count / count.sum(), means, spread

@@ -58,8 +58,8 @@ class StoredCodes(FittedPrior):
             rarest = int(counts.argmin())
             raise PlanError(
                 f"prior '{self.name}' uses the training codes of the condition that it is asked for, and needs at "
-                f"least {self.least} of each; number {rarest + 1} of {len(counts)} has {int(counts[rarest])}. Train "
-                "with images of every condition, or use conditioner 'none'"
+                f"least {self.least} of each; condition {rarest} (of 0 to {len(counts) - 1}) has "
+                f"{int(counts[rarest])}. Train with images of every condition, or use conditioner 'none'"
             )
         self.codes = codes.z[condition.argsort(stable=True)].to(self.codes.dtype)
         self.counts.copy_(counts)
