@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from genprior.data.codes import CodeBatches
 from genprior.engine.step import run_phase
-from genprior.errors import PlanError, shown, whole_number
+from genprior.errors import GenpriorWarning, PlanError, shown, whole_number
 from genprior.parts import Codes, FittedPrior, PartConfig, Prior, Sizes
 from genprior.randomness import reseed, seeded
 from genprior.recipe.tables import fitted_prior_settings
@@ -25,7 +26,7 @@ def fitted_modules(prior: FittedPrior) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def begin_fit(prior: FittedPrior, codes: Codes, seed: int) -> None:
-    """Let a prior start from all codes, under the seed.
+    """Let a prior start from all codes, under the seed; warns where they are all equal.
 
     Raises:
         PlanError: they are too few, or it has parameters that no phase can name.
@@ -37,8 +38,22 @@ def begin_fit(prior: FittedPrior, codes: Codes, seed: int) -> None:
             f"parameter '{own}' of prior '{prior.name}' belongs to the prior itself, and the phases of a fit train its "
             "child modules. Put it into a module, such as torch.nn.ParameterDict"
         )
+    if len(codes.z) > 1 and _all_equal(codes.z):
+        warnings.warn(
+            f"all {len(codes.z):,} codes of training images are equal, so prior '{prior.name}' has nothing to learn "
+            "but this one code: the encoder has collapsed, or all images are the same. Train the model with a code that "
+            "tells images apart (look at its reconstructions), and fit the prior to that",
+            GenpriorWarning,
+            stacklevel=2,
+        )
     with seeded(seed, "begin fit"):
         prior.begin_fit(codes)
+
+
+def _all_equal(z: Tensor) -> bool:
+    """Whether codes z [n, d] are equal but for rounding, some ten times the precision of single floats."""
+    spread = z.amax(0) - z.amin(0)
+    return bool((spread <= 1e-6 * z.abs().amax(0)).all())
 
 
 def fit_prior(

@@ -283,3 +283,18 @@ def test_without_zuko_it_says_what_to_install(monkeypatch):
         'Install it with `pip install "genprior[flow]"`, or use another prior with a density '
         "('gaussian', 'mixture', 'vampprior')"
     )
+
+
+@pytest.mark.parametrize("asked", [0, 2])
+@pytest.mark.parametrize("code", [1, 2])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_it_starts_near_the_standard_normal_distribution(kind, code, asked):
+    """The Kullback-Leibler divergence from N(0, I) is less than half a nat for each number of a code."""
+    for seed in range(8):
+        prior = flow_of(kind, code, asked, seed, transforms=3, hidden=(64, 64))
+        torch.manual_seed(seed)
+        z = torch.randn(2000, code)
+        conditions = torch.eye(2)[torch.arange(2000) % 2] if asked else z[:, :0]
+        normal = torch.from_numpy(stats.norm.logpdf(z.numpy()).sum(1))
+        with torch.no_grad():
+            assert float((normal - prior.log_prob(z, conditions)).mean()) < 0.5 * code

@@ -175,3 +175,13 @@ def test_a_condition_is_learned(part: Any) -> None:
             draws = prior.sample(torch.eye(3)[k].expand(1000, -1))
         assert (draws.mean(0) - centres[k]).abs().max() < 1.5
         assert (draws.std(0) - 5).abs().max() < 1.0
+
+
+@pytest.mark.parametrize(("steps", "deviation"), [(5, 1.91), (10, 1.18), (20, 1.035), (50, 1.005)])
+def test_few_steps_of_diffusion_draw_too_wide(steps: int, deviation: float) -> None:
+    """As the setting states: the untrained denoiser is the exact one of N(0, I), so the sampler alone is wrong."""
+    prior = Diffusion.Config(hidden=(4,), sampler_steps=steps).make(Sizes((1, 8, 8), 10, 0, 0)).double()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        z = prior.sample(torch.zeros(20_000, 0, dtype=torch.float64))
+    assert float(z.std()) == pytest.approx(deviation, rel=0.008)  # five standard errors

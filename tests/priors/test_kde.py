@@ -14,7 +14,7 @@ from sklearn.neighbors import KernelDensity as SklearnKernelDensity
 
 import genprior
 import genprior_std.priors.kde
-from genprior import Codes, PlanError, Sizes
+from genprior import Codes, GenpriorWarning, PlanError, Sizes
 from genprior_std.priors.kde import KernelDensity, effective_number, leave_one_out
 
 from .gaussian_clusters import compare, draw, known_mixture
@@ -148,8 +148,9 @@ def test_some_repeated_codes_count_as_weights_do_in_scipy() -> None:
 
 def test_codes_that_are_all_equal_have_scotts_bandwidth() -> None:
     z = torch.full((40, 2), 1.5)
-    widths = fitted(Codes(z, z[:, :0])).widths
-    assert torch.equal(widths, fitted(Codes(z, z[:, :0]), bandwidth="scott").widths)
+    with pytest.warns(GenpriorWarning, match="all 40 codes of training images are equal"):
+        widths = fitted(Codes(z, z[:, :0])).widths
+        assert torch.equal(widths, fitted(Codes(z, z[:, :0]), bandwidth="scott").widths)
     assert torch.isfinite(widths).all()
 
 

@@ -15,6 +15,8 @@ __all__ = ["Flow"]
 
 FAMILIES = {"nsf": "NSF", "maf": "MAF", "realnvp": "RealNVP"}
 """The name of each family of flows in `zuko.flows`."""
+ALONE = 0.05
+"""What the first parameters of the maps of a single number are multiplied by."""
 
 
 class Flow(DensityPrior, FittedPrior):
@@ -67,7 +69,11 @@ class Flow(DensityPrior, FittedPrior):
         """Widths of the hidden layers of each transformation's network."""
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
-        """Make the flow; it is initialised near, but not at, the standard normal distribution."""
+        """Make the flow; it is initialised near, but not at, the standard normal distribution.
+
+        The maps of a single number without a condition have no network: zuko draws their parameters from N(0, 1),
+        which is far from the identity, so they are multiplied by 0.05.
+        """
         super().__init__(config, sizes)
         try:
             import zuko  # an optional dependency, needed only for flows
@@ -81,6 +87,10 @@ class Flow(DensityPrior, FittedPrior):
         self.network = family(
             sizes.code, sizes.asked, transforms=self.config.transforms, hidden_features=self.config.hidden
         )
+        if sizes.code == 1 and not sizes.asked:
+            with torch.no_grad():
+                for parameter in self.network.parameters():
+                    parameter.mul_(ALONE)
         self.register_buffer("mean", None)
         self.register_buffer("scale", None)
 
