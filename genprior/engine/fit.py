@@ -41,8 +41,8 @@ def begin_fit(prior: FittedPrior, codes: Codes, seed: int) -> None:
     if len(codes.z) > 1 and _all_equal(codes.z):
         warnings.warn(
             f"all {len(codes.z):,} codes of training images are equal, so prior '{prior.name}' has nothing to learn "
-            "but this one code: the encoder has collapsed, or all images are the same. Train the model with a code that "
-            "tells images apart (look at its reconstructions), and fit the prior to that",
+            "but this one code: the encoder has collapsed, or all images are the same. Train the model with a code "
+            "that tells images apart (look at its reconstructions), and fit the prior to that",
             GenpriorWarning,
             stacklevel=2,
         )

@@ -302,7 +302,7 @@ FEW: dict[str, Any] = {
     "images": 20,
     "extractor": "random",
     "subset_size": 10,
-    "permutations": 10,
+    "permutations": 20,
 }
 """Small values of settings that scores have."""
 

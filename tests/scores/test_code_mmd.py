@@ -227,6 +227,9 @@ def test_models_without_both_kinds_of_codes_are_refused(measure, changes, reason
 def test_one_image_and_equal_codes_are_refused(measure):
     with pytest.raises(ScoreError, match="compares the codes of at least 2 test images, and there is 1; use a larger"):
         measure(Encoded(), n=1)
+    one = ImageSet(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ())
+    with pytest.raises(ScoreError, match="at least 2 test images, and there is 1"):  # before training
+        CodeMMD.Config().make().check_row(Encoded(), lambda split: one)
 
     class Constant(Encoded):
         def draw_codes(self, condition):
@@ -238,7 +241,7 @@ def test_one_image_and_equal_codes_are_refused(measure):
 
 def test_divisions_that_are_all_equal_leave_the_ratio_out(measure):
     """Of two codes each, of which two are equal, few numbers are possible, and chance may give one of them always."""
-    found = measure(Encoded(), n=2, permutations=2)
+    found = measure(Encoded(), n=2, permutations=20)
     column = CodeMMD.Config().make().columns[1]
     assert (column.key in found) == (found["code_mmd_null_std"] > 0)
     assert column.absent == "all random divisions gave the same number"
@@ -253,3 +256,10 @@ def test_deviations_have_no_direction_as_chance_is_no_better_than_chance():
     }
     words = score.protocol(score.config.model_dump(mode="json"), "")
     assert words == ["at most 2,000 images", "200 permutations"]
+
+
+def test_few_permutations_are_refused():
+    """The deviation of 19 values is less certain than stated: 1 / sqrt(2 (n - 1)) of itself."""
+    with pytest.raises(ValueError, match="greater than or equal to 20"):
+        CodeMMD.Config(permutations=19)
+    assert 1 / math.sqrt(2 * 19) == pytest.approx(0.16, abs=0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -11,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genprior.errors import ScoreError
+from genprior.parts import ImageSet
 from genprior_std.scores import density_coverage, precision_recall
 from genprior_std.scores.density_coverage import DensityCoverage, density_and_coverage
+from genprior_std.scores.fid import FID
 
 
 def normal(n, width, seed, shift=0.0):
@@ -94,6 +97,38 @@ def test_too_few_real_images_are_refused():
     )
     with pytest.raises(ScoreError, match="is asked of 5 samples with neighborhood = 5, which needs at least 6;"):
         DensityCoverage.Config(samples=5).make().check()
+
+
+@given(st.integers(0, 10_000), st.floats(-1e3, 1e3))
+@settings(max_examples=25, deadline=None)
+def test_equal_images_are_at_distance_0(seed, shift):
+    """Products round the distances of equal features, which would make balls around them of a random size."""
+    one = (torch.rand(1, 64, generator=torch.Generator().manual_seed(seed)) + shift).expand(50, -1)
+    assert density_and_coverage(one, one, 5) == (0, 0)
+    distinct = normal(20, 64, seed, shift)
+    y = distinct.repeat(6, 1)
+    assert density_and_coverage(distinct, y, 5) == (0, 0)  # each ball has the radius 0
+    assert density_and_coverage(distinct + 1e-3 * torch.rand(20, 64), y, 5) == (0, 0)
+    assert precision_recall.neighbourhood_coverage(one, one, 3) == (1, 1)  # the edge of a ball is inside
+
+
+def test_few_samples_and_few_real_images_are_refused_before_training():
+    def load(n):
+        return lambda split: ImageSet(torch.zeros(n, 1, 8, 8, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), ())
+
+    of = functools.partial(DensityCoverage.Config, extractor="random")
+    message = "neighborhood = 5 needs samples = 6 or more, and samples = 5; raise samples, or lower neighborhood"
+    with pytest.raises(ScoreError, match=message):
+        of(samples=5).make().check_row(None, load(10))
+    message = (
+        'real images, of which reference = "test" has 5, .* a larger data set, lower neighborhood = 5, or leave the'
+    )
+    with pytest.raises(ScoreError, match=message):
+        of(samples=6, reference="test").make().check_row(None, load(5))
+    of(samples=6).make().check_row(None, load(6))
+    of(samples=6, reference="all").make().check_row(None, load(3))
+    with pytest.raises(ScoreError, match='reference = "train" has 1, and that is too few; use a larger data set, or'):
+        FID.Config(extractor="random").make().check_row(None, load(1))
 
 
 def test_weights_of_inception_are_refused_with_another_network():

@@ -161,6 +161,8 @@ def test_one_test_image_has_no_covariance(make, load_shapes):
     one._load = lambda split: load_shapes(split).take(slice(0, 1)) if split == "test" else load_shapes(split)
     with pytest.raises(ScoreError, match="FID needs a covariance, so at least 2 generated images; there are 1"):
         score(samples=60).measure(one)
+    with pytest.raises(ScoreError, match="FID of reconstructions needs at least 2 test images, and there is 1; use a"):
+        score(samples=60).check_row(model, one._load)
 
 
 def test_images_alone_have_no_reconstructions(make_context):

@@ -9,7 +9,7 @@ from torch import Tensor
 from genprior import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
 from genprior_std.scores.entropy import random_rows
-from genprior_std.scores.precision_recall import ROWS, neighbourhood_radius
+from genprior_std.scores.precision_recall import ROWS, distances, neighbourhood_radius
 
 __all__ = ["DensityCoverage", "density_and_coverage"]
 
@@ -19,7 +19,8 @@ def density_and_coverage(generated: Tensor, real: Tensor, neighborhood: int) -> 
 
         density  = 1 / (k n) sum_j sum_i [x_j in B_i],    coverage = 1 / m sum_i [some x_j in B_i]
 
-    A point on the edge of a ball is outside, as in the authors' package `prdc`.
+    A point on the edge of a ball is outside, as in the authors' package `prdc`, so no point is in the ball around more
+    than k equal images, of which the radius is 0.
 
     Args:
         generated: x, features [n, f].
@@ -40,7 +41,7 @@ def density_and_coverage(generated: Tensor, real: Tensor, neighborhood: int) -> 
     inside = torch.zeros((), dtype=torch.int64, device=y.device)
     covered = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     for block in torch.split(x, ROWS):
-        within = torch.cdist(block, y) < radius
+        within = distances(block, y) < radius
         inside += within.sum()
         covered |= within.any(0)
     return float(inside) / (neighborhood * len(x)), float(covered.double().mean())

@@ -19,6 +19,7 @@ from genprior import (
     SampleContext,
     SampleScore,
     ScoreContext,
+    ScoreError,
     sample_context,
 )
 from genprior_std.scores import classifier, pixels, random_features
@@ -121,13 +122,29 @@ class DistanceScore(SampleScore):
         return [describe_network(settings), *words] if undescribed else words
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
-        """Refuse images that the network does not take.
+        """Refuse too few samples or real images, and images that the network does not take.
 
         Raises:
-            ScoreError: they are neither grey nor in colour.
+            ScoreError: there are too few, or images are neither grey nor in colour.
         """
+        settings, samples = self.config.model_dump(), int(self.config.samples)
+        for name, more in self.filled.items():
+            value = settings[name]
+            if samples < value + more:
+                raise ScoreError(
+                    f"{name} = {value} needs samples = {value + more} or more, and samples = {samples}; raise samples, "
+                    f"or lower {name}"
+                )
         if self.config.extractor == "inception":
             check_channels(load("train").images)
+        reference = self.config.reference
+        images = sum(len(load(split).images) for split in (("train", "test") if reference == "all" else (reference,)))
+        if images < 2 or not self.enough(images):
+            lower = "".join(f", lower {name} = {settings[name]}" for name in self.filled)
+            raise ScoreError(
+                f'it compares with real images, of which reference = "{reference}" has {images}, and that is too few; '
+                f"use a larger data set{lower}, or leave the score out"
+            )
 
     @abstractmethod
     def compare(self, generated: Tensor, real: Tensor) -> dict[str, float]:

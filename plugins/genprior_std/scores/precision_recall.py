@@ -10,10 +10,14 @@ from genprior import ScoreError
 from genprior_std.scores.distance import DistanceConfig, DistanceScore
 from genprior_std.scores.entropy import random_rows
 
-__all__ = ["ROWS", "PrecisionRecall", "neighbourhood_coverage", "neighbourhood_radius"]
+__all__ = ["ROWS", "PrecisionRecall", "distances", "neighbourhood_coverage", "neighbourhood_radius"]
 
 ROWS = 1_000
 """How many rows of the distance matrix are held at a time: 0.4 GB for 50,000 images in double precision."""
+
+
+NEAR = 1e-6
+"""The rounding of distances of equal points, relative to their lengths: the square root of some 1e-13."""
 
 
 def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -> tuple[float, float]:
@@ -41,7 +45,7 @@ def neighbourhood_coverage(generated: Tensor, real: Tensor, neighborhood: int) -
     inside_real = []
     inside_generated = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     for block, reach in zip(torch.split(x, ROWS), torch.split(reach_x, ROWS), strict=True):
-        between = torch.cdist(block, y)
+        between = distances(block, y)
         inside_real.append((between <= reach_y).any(1))
         inside_generated |= (between <= reach[:, None]).any(0)
     return float(torch.cat(inside_real).double().mean()), float(inside_generated.double().mean())
@@ -51,8 +55,18 @@ def neighbourhood_radius(points: Tensor, neighborhood: int) -> Tensor:
     """The distance of each of the points [n, f] to its k-th nearest neighbour among them, [n]."""
     # The nearest of all is the point itself.
     return torch.cat(
-        [torch.cdist(block, points).kthvalue(neighborhood + 1).values for block in torch.split(points, ROWS)]
+        [distances(block, points).kthvalue(neighborhood + 1).values for block in torch.split(points, ROWS)]
     )
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """The Euclidean distances between points [n, f] and [m, f]: [n, m]; between equal ones exactly 0.
+
+    They are computed from products, which is fast, and rounded: what is below 1e-6 of the lengths of both is set to 0.
+    """
+    between = torch.cdist(x, y)
+    lengths = x.square().sum(1)[:, None] + y.square().sum(1)
+    return between.masked_fill_(between.square() <= NEAR**2 * lengths, 0)
 
 
 class PrecisionRecall(DistanceScore):

@@ -75,12 +75,17 @@ class ReconstructionFID(DistanceScore):
         """How many generated images and how many reconstructions; both at most as many as there are test images."""
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
-        """Refuse a model that does not reconstruct, and images that the network does not take.
+        """Refuse a model that does not reconstruct, a single test image, and images that the network does not take.
 
         Raises:
-            ScoreError: the model has no encoder, or images are neither grey nor in colour.
+            ScoreError: the model has no encoder, there are too few images, or they are neither grey nor in colour.
         """
         super().check_row(model, load)
+        if len(load("test").images) < 2:
+            raise ScoreError(
+                "FID of reconstructions needs at least 2 test images, and there is 1; use a larger test split, or "
+                "leave the score out"
+            )
         device = next(model.parameters()).device
         with seeded(self.name, "check"), evaluating(model):
             if model.reconstruct(as_batch(model, load("test").take(slice(0, 2)), device)) is None:
