@@ -217,7 +217,8 @@ class GaussianMixture(DensityPrior, FittedPrior):
     def _scales(self) -> Tensor:
         """The standard deviations, or the diagonals of L, [K, d]."""
         raw: Tensor = self.factors.diagonal(dim1=1, dim2=2) if self.config.covariance == "full" else self.factors
-        return self._floor() + raw.exp()
+        scales: Tensor = self._floor() + raw.exp()
+        return scales
 
     def _factors(self) -> Tensor:
         """L, [K, d, d]."""
@@ -226,7 +227,8 @@ class GaussianMixture(DensityPrior, FittedPrior):
     def _raw_scale(self, scale: Tensor) -> Tensor:
         """The s of which scale = floor + exp(s)."""
         floor = self._floor()
-        return (scale - floor).clamp_min(SMALLEST * floor).log()
+        raw: Tensor = (scale - floor).clamp_min(SMALLEST * floor).log()
+        return raw
 
     def _floor(self) -> Any:
         """The least standard deviation: a scalar, or a number."""
