@@ -27,7 +27,7 @@ from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
 from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
-from genprior.parts import Batch, Codes, DataInfo, ImageSet, Model, Phase
+from genprior.parts import Batch, Codes, DataInfo, ImageSet, Model, Phase, Prior
 from genprior.randomness import reseed, seeded
 from genprior.recipe.length import with_steps
 from genprior.recipe.plan import Plan
@@ -153,7 +153,9 @@ class RowTraining:
             self.model.begin(images.draw)
         modules = dict(self.model.named_children())
         # A prior that borrows a module uses it to draw codes.
-        roles = dict.fromkeys((*self.model.generating, *getattr(modules.get("prior"), "borrows", ())))
+        prior = modules.get("prior")
+        borrowed = prior.borrows_of(prior.config) if isinstance(prior, Prior) else ()
+        roles = dict.fromkeys((*self.model.generating, *borrowed))
         averaged = {name: modules[name] for name in roles if name in modules}
         return Stage(images, modules, self.model.phases(), averaged)
 
