@@ -14,6 +14,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import typer
@@ -61,7 +62,8 @@ def _offered(complete: Callable[[Any, str], Words]) -> Callable[..., list[Any]]:
             found = [(each, "") if isinstance(each, str) else each for each in complete(ctx, incomplete)]
         except Exception:  # damaged files, folders that cannot be read
             return []
-        return [(_escaped(word), told) for word, told in dict(found).items() if word.isprintable()]
+        # A longer text is broken into lines, and a shell reads one word a line.
+        return [(_escaped(word), shorten(told, 60)) for word, told in dict(found).items() if word.isprintable()]
 
     return words
 

@@ -97,6 +97,9 @@ def unscored(folder):
 def unfinished(run, step=2):
     facts = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(facts | {"finished": False, "step": step}))
+    for path in (run / "checkpoints").glob("step-*"):
+        if int(path.stem.removeprefix("step-").partition(".")[0]) > step:
+            path.unlink()
     (run / "metrics.jsonl").unlink()
 
 

@@ -157,6 +157,13 @@ def test_zsh_and_fish_are_told_what_a_part_is(home):
     assert fish.startswith("mixture\tK Gaussians of equal weight")
 
 
+@pytest.mark.parametrize(("shell", "between"), [("zsh", '":"'), ("fish", "\t")])
+def test_every_prior_is_told_of_in_one_line(home, shell, between):
+    (lines,) = complete(home, [(["parts", "prior", ""], shell)])
+    assert len(lines) > 20
+    assert all(between in line for line in lines)
+
+
 def test_bash_completes_with_the_script_that_is_shown(home, tmp_path):
     bash = shutil.which("bash")
     if bash is None:

@@ -156,6 +156,7 @@ def test_a_missing_row_beside_found_and_unfinished_ones(table, tmp_path, call):
     command = ["/bin/genprior", "train", "my recipe.toml", "--with", "quick"]
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"command": command}))
     (some / "fixed prior" / "seed-1" / "metrics.jsonl").unlink()
+    shutil.rmtree(some / "fixed prior" / "seed-1" / "checkpoints")
     result = call("figure", NAME, some, "--out", tmp_path / "x", *SMALL)
     assert result.exit_code == 2
     assert result.stderr == (

@@ -277,7 +277,7 @@ REFUSED = {
     "no row takes it": (
         ("--add", "bag={least=1_000_000}"),
         "--add bag={least=1_000_000}: no row of the recipe 'few' takes it as fitted_prior.\n"
-        "  row affine, gaussian: prior 'bag' needs 1000000 codes, and there are 1437\n",
+        "  row affine, gaussian, learned: prior 'bag' needs 1000000 codes, and there are 1437\n",
     ),
     "no row trains it": (
         ("--rows", "gaussian", "--add", "code_generator={noise=3}", "--on", "gaussian"),
