@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from genprior.errors import FORMAT
+from genprior.errors import FORMAT, RunError, did_you_mean
 from genprior.parts import Column
 from genprior.tables.markdown import is_bold, markdown
 from genprior.tables.plain_text import plain_text
@@ -99,8 +99,15 @@ class Table:
     """The runs among `missing` that cannot be read, such as one whose recipe names an unknown part; a note says why."""
 
     def row(self, label: str) -> Row:
-        """The row of this label."""
-        return next(row for row in self.rows if row.label == label)
+        """The row of this label.
+
+        Raises:
+            RunError: there is none; the message lists the labels.
+        """
+        for row in self.rows:
+            if row.label == label:
+                return row
+        raise RunError(f"the table has no row '{label}'{did_you_mean(label, [row.label for row in self.rows])}")
 
     def best(self, column: Column) -> set[str]:
         """The labels of the best row, and of all rows that do not differ from it by more than the seeds do.

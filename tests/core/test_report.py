@@ -58,6 +58,11 @@ def test_the_best_is_the_highest_or_the_lowest():
     assert (both.best(UP), both.best(DOWN)) == ({"b"}, {"a"})
 
 
+def test_a_row_that_is_not_there_is_told_of():
+    with pytest.raises(RunError, match="the table has no row 'AEA'; did you mean 'AAE'"):
+        table({"AAE": {"up": [1.0]}, "B": {"up": [2.0]}}).row("AEA")
+
+
 def test_a_column_without_a_direction_has_no_best_and_orders_no_rows():
     neither = Column("neither", "neither", None)
     shown = table({"a": {"neither": [1.0], "up": [2.0]}, "b": {"neither": [9.0], "up": [3.0]}}, columns=(neither, UP))
