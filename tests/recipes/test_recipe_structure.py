@@ -287,7 +287,7 @@ def mutated(draw):
         inside = holder(document, path)
         match draw(st.sampled_from(["replace", "delete", "wrap", "duplicate", "add"])):
             case "replace":
-                inside[path[-1]] = draw(VALUES)
+                inside[path[-1]] = copy.deepcopy(draw(VALUES))
             case "delete":
                 del inside[path[-1]]
             case "wrap":
@@ -300,9 +300,11 @@ def mutated(draw):
                     pass
             case "add":
                 if isinstance(inside, list):
-                    inside.append(draw(VALUES))
+                    inside.append(copy.deepcopy(draw(VALUES)))
                 else:
-                    inside[draw(st.sampled_from(["name", "when", "default", "x", "label", "changes"]))] = draw(VALUES)
+                    inside[draw(st.sampled_from(["name", "when", "default", "x", "label", "changes"]))] = copy.deepcopy(
+                        draw(VALUES)
+                    )
     return document
 
 
