@@ -21,6 +21,7 @@ from genprior.engine.device import choose_device
 from genprior.errors import DataError, RunError, ScoreError, did_you_mean
 from genprior.parts import PartConfig
 from genprior.recipe.load import load_recipe
+from genprior.recipe.shipped import is_recipe
 from genprior.registry import installed
 from genprior.runs.find import Pending, find_runs, in_use, nothing_finished, run_folders
 from genprior.runs.jobs import Job, home_of, jobs_of
@@ -72,7 +73,7 @@ class Bench:
         """Read recipes, images and published numbers. Runs are read by `table`.
 
         Args:
-            paths: recipes, folders of runs, folders of images, .npz files.
+            paths: recipes or their names, folders of runs, folders of images, .npz files.
             scores: names of scores, TOML tables of their settings, or result keys; the scores of the runs' recipes if
                 empty.
             data: the real images to compare images with: a data set's name, a TOML table of its settings, a recipe, or
@@ -94,7 +95,7 @@ class Bench:
         self._folders: list[Path] = []
         self._images: list[Images] = []
         self._jobs: dict[Path, list[Job]] = {}
-        recipes = [path for path in paths if path.suffix == ".toml"]
+        recipes = [path for path in paths if is_recipe(path)]
         if runs is not None and len(recipes) != 1:
             raise RunError(f"--runs is the run folder of one recipe, but {len(recipes)} recipes are given; give one")
         for path in dict.fromkeys(paths):

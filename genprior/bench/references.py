@@ -15,6 +15,7 @@ from genprior.data.notices import notice
 from genprior.errors import ScoreError, did_you_mean, wrong_settings
 from genprior.parts import PartConfig
 from genprior.recipe.load import load_recipe
+from genprior.recipe.shipped import is_recipe
 from genprior.registry import Registry
 
 __all__ = ["read_real"]
@@ -44,7 +45,7 @@ def read_real(text: str, registry: Registry, changes: Sequence[str] = (), settin
                 f"--data '{{ name = \"{text}\", ... }}' (`genprior parts dataset {text}` lists them)"
             ) from None
     path = Path(text)
-    if path.suffix == ".toml":
+    if is_recipe(path):
         datas: dict[str, PartConfig] = {}
         for plan in load_recipe(path, changes=changes, settings=settings).plans:
             datas[json.dumps(plan.data.model_dump(mode="json"), sort_keys=True)] = plan.data

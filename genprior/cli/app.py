@@ -1,7 +1,8 @@
 """The command line.
 
 `genprior --help` imports neither torch nor plugins: each command imports what it needs when it runs. The commands
-are in `training_commands`, `run_commands` and `show_commands`, the options that several have in `options`.
+are in `training_commands`, `run_commands`, `show_commands` and `recipe_commands`, the options that several have in
+`options`.
 
 Every `GenpriorError` is printed as `error: <message>` without a traceback, and ends the process with the error's
 `exit_code`: 2 for a mistake of the user (like usage errors), 1 for a run that failed, 130 for an interruption.
@@ -13,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from genprior.cli import recipe_commands
 from genprior.cli.encoding import replace_unencodable
 from genprior.cli.plugin_commands import Commands
 from genprior.cli.run_commands import bench, figure, sample
@@ -54,6 +56,7 @@ def _genprior(
 
 for _command in (train, check, priors, bench, sample, figure, show, parts, schema):
     app.command()(_command)
+app.add_typer(recipe_commands.app, name="recipes")
 
 
 def main() -> None:

@@ -20,14 +20,16 @@ from typing import Any
 import typer
 
 from genprior.cli.part_names import part_names, recipes_of_figure
+from genprior.recipe.labels import named_labels
+from genprior.recipe.shipped import command_name, default_recipe, recipe_file, shipped_recipes
 
 __all__ = [
     "PRIORS", "changes", "completing", "kinds", "parts", "parts_of", "recipes", "recipes_and_runs", "row", "rows",
-    "run_seeds", "runs", "silent",
+    "run_seeds", "runs", "shipped", "silent",
 ]  # fmt: skip
 
-PRIORS = Path("recipes", "priors.toml")
-"""The recipe that `genprior priors` ranks where none is named."""
+PRIORS = "priors"
+"""The name of the recipe that `genprior priors` ranks where none is given."""
 _VARIABLE = "_GENPRIOR_COMPLETE"
 _RECIPE = re.compile(r"^\s*(\[+\s*)?(run|data|model|optimiser|change|row|scores)\b", re.MULTILINE)
 _MOST = 1000
@@ -110,8 +112,14 @@ def parts_of(kind: str) -> Callable[..., list[Any]]:
 
 @_offered
 def recipes(ctx: typer.Context, incomplete: str) -> Words:
-    """The recipes in the current folder and in `recipes`, or in the folder that is being typed."""
+    """The recipes in the current folder and in `recipes`, or in the folder that is being typed, and genprior's own."""
     return _recipes(incomplete)
+
+
+@_offered
+def shipped(ctx: typer.Context, incomplete: str) -> Words:
+    """The names of the recipes that come with genprior."""
+    return _shipped(incomplete)
 
 
 @_offered
@@ -142,8 +150,17 @@ def row(ctx: typer.Context, incomplete: str) -> Words:
 @_offered
 def rows(ctx: typer.Context, incomplete: str) -> Words:
     """Rows with commas between."""
-    chosen, comma, _ = incomplete.rpartition(",")
-    return [f"{chosen}{comma}{label}" for label in _labels(ctx) if label not in chosen.split(",")]
+    labels = _labels(ctx)
+    # A comma may end a label, or be in one: what is typed after any of them may be the beginning of the next.
+    ends = [0, *(place + 1 for place, character in enumerate(incomplete) if character == ",")]
+    found = [
+        incomplete[:end] + label
+        for end in ends
+        for chosen in [named_labels([incomplete[:end]], labels)]
+        for label in labels
+        if label not in chosen and set(chosen) <= set(labels)
+    ]
+    return [each for each in found if each.startswith(incomplete)]
 
 
 @_offered
@@ -159,7 +176,14 @@ def _recipes(incomplete: str) -> list[str]:
     here = Path(folder + slash)
     found = [*here.glob("*.toml"), *(here.glob("*/*.toml") if slash else Path("recipes").rglob("*.toml"))][:_MOST]
     named = (f"{folder}{slash}{path.relative_to(here).as_posix()}" for path in sorted(found) if _is_recipe(path))
-    return [each for each in named if each.startswith(incomplete)]
+    local = [each for each in named if each.startswith(incomplete)]
+    # Of a recipe that is in the current folder too, the path is enough.
+    paths = {file for name in shipped_recipes() for file in (f"{name}.toml", f"recipes/{name}.toml") if file in local}
+    return [*local, *(name for name in _shipped(incomplete) if not {f"{name}.toml", f"recipes/{name}.toml"} & paths)]
+
+
+def _shipped(incomplete: str) -> list[str]:
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
 
 
 def _is_recipe(path: Path) -> bool:
@@ -207,9 +231,10 @@ def _labels(ctx: Any) -> list[str]:
 def _documents(ctx: Any) -> Iterator[dict[str, Any]]:
     """The recipes that the command line names, and those of its figure."""
     figures = (each for each in (ctx.params.get("name"), *ctx.args) if isinstance(each, str))
-    of_figure = (Path(recipe) for figure in figures for recipe in recipes_of_figure(figure))
-    for path in (*_paths(ctx), *of_figure):
+    of_figure = (Path(command_name(recipe)) for figure in figures for recipe in recipes_of_figure(figure))
+    for given in (*_paths(ctx), *of_figure):
         with contextlib.suppress(OSError, ValueError):
+            path = recipe_file(given)
             if path.is_file() and path.stat().st_size < _LARGEST:
                 yield tomllib.loads(path.read_text(encoding="utf-8-sig"))
 
@@ -220,7 +245,7 @@ def _paths(ctx: Any) -> list[Path]:
     given = [*(ctx.params.get(name) for name in ("recipe", "path", "paths", "run")), ctx.args]
     values = [each for value in given for each in (value if isinstance(value, list | tuple) else [value])]
     paths = [Path(each) for each in values if isinstance(each, str | Path)]
-    return [PRIORS] if not paths and ctx.info_name == "priors" else paths
+    return [default_recipe(PRIORS)] if not paths and ctx.info_name == "priors" else paths
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from genprior.cli import completion
 
 __all__ = [
     "AddedPriors", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind", "Layout",
-    "Measured", "OnDevice", "PartName", "RealImages", "Recipe", "RecipeOfPriors", "Resume", "ResumeFrom", "RowOfRecipe",
-    "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled", "Seeds", "Set", "Shown", "Steps",
-    "TrainedWith", "With",
+    "Measured", "NewFile", "OnDevice", "PartName", "RealImages", "Recipe", "RecipeOfPriors", "Resume", "ResumeFrom",
+    "RowOfRecipe", "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled", "Seeds", "Set", "ShippedName",
+    "Shown", "Steps", "TrainedWith", "With",
 ]  # fmt: skip
 
 
@@ -43,15 +43,27 @@ class Layout(enum.StrEnum):
 Recipe = Annotated[
     Path,
     typer.Argument(
-        metavar="RECIPE", help="A recipe, such as recipes/table3_ablation.toml.", autocompletion=completion.recipes
+        metavar="RECIPE",
+        help="A recipe: a .toml file, or a name that `genprior recipes` lists.",
+        autocompletion=completion.recipes,
     ),
 ]
 RecipeOfPriors = Annotated[
     Path | None,
     typer.Argument(
         metavar="[RECIPE]",
-        help=f"A recipe whose rows differ in the prior; {completion.PRIORS} by default.",
+        help=f"A recipe whose rows differ in the prior; '{completion.PRIORS}' by default.",
         autocompletion=completion.recipes,
+    ),
+]
+ShippedName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A name that `genprior recipes` lists.", autocompletion=completion.shipped),
+]
+NewFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="The new file, or a folder; NAME.toml in the current folder by default."
     ),
 ]
 With = Annotated[

@@ -17,25 +17,7 @@ from genprior.tables.formats import refuse_foreign
 from genprior.tables.rank import column_to_rank_by, rank_priors
 from genprior.tables.ranking import RANKING_FILES, write_ranking
 
-__all__ = ["priors", "recipe_of_priors"]
-
-
-def recipe_of_priors(path: Path | None, default: Path) -> Path:
-    """The recipe to rank: the one that is given, or the one of genprior in the current folder.
-
-    Raises:
-        RecipeError: none is given, and there is none.
-    """
-    if path is not None:
-        return path
-    if default.is_file():
-        return default
-    own = Path(__file__).parents[2] / default  # there, unless genprior was installed as a wheel
-    where = f"it is {own}" if own.is_file() else f"it is {default} of the source of genprior, and is not installed"
-    raise RecipeError(
-        f"no recipe is named, and there is no {default} in the current folder; {where}. Name a recipe, as in "
-        f"`genprior priors {own if own.is_file() else 'path/to/priors.toml'}`, or change to the folder above its own"
-    )
+__all__ = ["priors"]
 
 
 def priors(

@@ -29,6 +29,7 @@ def show(
     from genprior.cli.print_recipe import print_rows
     from genprior.cli.print_run import print_run, print_unread
     from genprior.recipe.load import load_recipe
+    from genprior.recipe.shipped import is_recipe
     from genprior.runs.find import nothing_at
     from genprior.runs.folder import RunFolder
     from genprior.runs.run import load_run
@@ -45,7 +46,7 @@ def show(
         table = table_below([path])
         console.print_table(table)
         console.refuse_unread(table)
-    elif path.suffix != ".toml" and not path.exists():
+    elif not is_recipe(path) and not path.exists():
         raise nothing_at(path)
     else:
         recipe = load_recipe(path, changes=changes or (), settings=settings or (), rows=None if row is None else [row])

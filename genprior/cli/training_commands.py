@@ -110,16 +110,16 @@ def priors(
     """
     from genprior.cli.completion import PRIORS
     from genprior.cli.priors import priors as run
-    from genprior.cli.priors import recipe_of_priors
     from genprior.launch.add_prior import with_priors
     from genprior.launch.reporter import default_jobs
     from genprior.recipe.load import load_recipe
+    from genprior.recipe.shipped import default_recipe
     from genprior.runs.jobs import home_of
 
     if on is not None and not added:
         raise typer.BadParameter("says which row --add copies; give --add NAME too", param_hint="'--on'")
     given = {"changes": changes or (), "settings": settings or (), "seeds": _numbers(seeds)}
-    path = recipe_of_priors(recipe, PRIORS)
+    path = recipe if recipe is not None else default_recipe(PRIORS)
     found = load_recipe(path, rows=rows or None, **given)  # type: ignore[arg-type]
     if added:
         every = load_recipe(path, **given) if rows else found  # type: ignore[arg-type]

@@ -140,5 +140,6 @@ def _check_scores(plan: Plan, trainer: Trainer) -> None:
             for split in score.needs:
                 needed_split(score, split, trainer.images)
             score.check_row(trainer.model, trainer.images)
+            score.check()
         except ScoreError as error:
             raise ScoreError(f"score '{score.name}': {error}") from error

@@ -233,6 +233,21 @@ class SampleScore(Score):
                     + _as_option(self.config, samples=samples, **{name: max(1, samples - more)})
                 )
 
+    def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
+        """Refuse fewer samples than its other settings require, in words of a recipe.
+
+        Raises:
+            ScoreError: names the settings.
+        """
+        settings, samples = self.config.model_dump(), int(self.config.samples)
+        for name, more in self.filled.items():
+            least = settings[name] + more
+            if samples < least:
+                raise ScoreError(
+                    f"{name} = {settings[name]} needs samples = {least} or more, and samples = {samples}; raise "
+                    f"samples, or lower {name}"
+                )
+
 
 def _as_option(config: PartConfig, **changed: object) -> str:
     """The option of `genprior bench` that asks for a score with these settings, but for those `changed`."""

@@ -17,12 +17,14 @@ from typing import Any
 from genprior.errors import RecipeError, did_you_mean, did_you_mean_path, meant_as_text, refuse_newer
 from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, wrong_changes
+from genprior.recipe.labels import named_labels
 from genprior.recipe.length import checked_steps, with_steps
 from genprior.recipe.mistakes import Mistake, report
 from genprior.recipe.plan import Plan, upgraded
 from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
 from genprior.recipe.row import resolve_row
 from genprior.recipe.save import as_toml, lost_in_toml, write_new
+from genprior.recipe.shipped import no_recipe, recipe_file
 from genprior.recipe.structure import excess, folded, given_seeds, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
@@ -115,7 +117,8 @@ def load_recipe(
     """Read a recipe, apply changes and settings to its rows, and validate every row.
 
     Args:
-        path: the TOML file; the `recipe.toml` of a run folder is a recipe of that row under that seed.
+        path: the TOML file, or the name of a recipe that comes with genprior, such as `table3_ablation`; the
+            `recipe.toml` of a run folder is a recipe of that row under that seed.
         changes: named changes to apply to every row, after the row's own (`--with`).
         settings: `PATH=VALUE` with TOML values, applied last (`--set`).
         rows: labels of the rows to keep, each a text, or several in a text with commas between; all by default.
@@ -127,7 +130,7 @@ def load_recipe(
             all in settings, with line, path and what is possible.
         DataError: `run.epochs` is given, and the data set cannot be read.
     """
-    file = FilePath(path)
+    file = recipe_file(FilePath(path))
     document, found = _read(file)
     registry = registry or installed()
     name, home = file.stem, None
@@ -240,7 +243,7 @@ def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
         refuse_newer(document if is_resolved(document) else None, file)
         return document, lines(text)
     except FileNotFoundError:
-        raise _no_file(file) from None
+        raise no_recipe(file) from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {file} is not UTF-8 text ({error}); save it as UTF-8") from error
     except IsADirectoryError:
@@ -251,18 +254,6 @@ def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
         raise RecipeError(f"the recipe {file} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
         raise RecipeError(f"{file} is not valid TOML: {error}") from error
-
-
-def _no_file(file: FilePath) -> RecipeError:
-    """The error that there is no such recipe; it names similar ones in its folder and those below, else all of them."""
-    home = file.parent
-    if home.is_dir():
-        # Of the current folder only the folder `recipes` is searched: it may be large.
-        below = [home / "recipes"] if home == FilePath() else [home]
-        found = {*home.glob("*.toml"), *(each for folder in below for each in folder.rglob("*.toml"))}
-        found -= {home / "pyproject.toml"}
-        return RecipeError(f"there is no recipe file {file}{did_you_mean_path(file, found, 'recipes')}")
-    return RecipeError(f"there is no recipe file {file}, nor a folder {home}; give the path of a .toml file")
 
 
 def _labels(document: dict[str, Any], found: dict[Path, int], mistakes: list[Mistake]) -> dict[int, str]:
@@ -288,25 +279,13 @@ def _labels(document: dict[str, Any], found: dict[Path, int], mistakes: list[Mis
 
 
 def _chosen(rows: Sequence[str], labels: Sequence[str], mistakes: list[Mistake]) -> list[str]:
-    """The labels that `rows` names: a text is a label, or labels separated by commas, the longest that there are."""
-    chosen: list[str] = []
-    for text in rows:
-        pieces = text.split(",")
-        while pieces:
-            ends = range(len(pieces), 0, -1)
-            named = ((n, label) for n in ends for label in _either(",".join(pieces[:n])) if label in labels)
-            count, label = next(named, (1, pieces[0].strip()))
-            chosen += [label] if label else []
-            del pieces[:count]
+    """The labels that `rows` names; one that there is not is added to `mistakes`."""
+    chosen = named_labels(rows, labels)
     wrong = [f"there is no row '{label}'{did_you_mean(label, labels)}" for label in chosen if label not in labels]
     if not chosen:
         wrong = [f"no row is named{did_you_mean('', labels)}"]
     mistakes += [Mistake(None, "--rows", text) for text in dict.fromkeys(wrong)]
     return chosen
-
-
-def _either(text: str) -> tuple[str, str]:
-    return text, text.strip()
 
 
 def _setting(text: str) -> tuple[str, dict[str, Any]]:

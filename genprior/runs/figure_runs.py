@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from genprior.errors import RunError, did_you_mean
 from genprior.parts import Figure
+from genprior.recipe.labels import named_labels
+from genprior.recipe.shipped import command_name, recipe_name
 from genprior.runs.find import Pending, find_runs
 from genprior.runs.jobs import default_folder
 from genprior.runs.run import Run
@@ -67,7 +69,7 @@ def training_command(recipe: str, changes: Sequence[str] = (), rows: Sequence[st
     """The command that trains rows of a recipe, as a shell reads it; all rows if none is given."""
     options = [word for change in changes for word in ("--with", change)]
     options += ["--rows", ",".join(rows)] if rows else []
-    return shlex.join(["genprior", "train", recipe, *options, *others])
+    return shlex.join(["genprior", "train", command_name(recipe), *options, *others])
 
 
 def _rows(figure: type[Figure], wanted: RunsWanted, found: Collection[str]) -> Iterator[_Wanted]:
@@ -79,10 +81,7 @@ def _rows(figure: type[Figure], wanted: RunsWanted, found: Collection[str]) -> I
         found: the labels of the runs that there are; one that has commas is not taken for several.
     """
     own = {row: recipe for recipe, rows in figure.recipes for row in rows}
-    labels = [
-        label.strip() for text in wanted.rows for label in ([text] if text in {*own, *found} else text.split(","))
-    ]
-    for row in dict.fromkeys(labels) or own:
+    for row in dict.fromkeys(named_labels(wanted.rows, {*own, *found})) or own:
         yield _Wanted(own.get(row), row)
 
 
@@ -190,7 +189,8 @@ def _commands(
 def _changes(wanted: RunsWanted, recipe: str, found: Sequence[Run | Pending]) -> list[tuple[str, ...]]:
     """The changes to train missing rows of a recipe with: those given, or those of each of the runs found."""
     trained = [_trained_with(each) for each in found] if wanted.paths and not wanted.changes else []
-    of_recipe = [each.changes for each in trained if each is not None and Path(each.recipe) == Path(recipe)]
+    name = recipe_name(recipe)
+    of_recipe = [each.changes for each in trained if each is not None and recipe_name(each.recipe) == name]
     return list(dict.fromkeys(of_recipe)) or [wanted.changes]
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from genprior.cli import completion
 from genprior.cli.part_names import keep_part_names, part_names, want_part_names
+from genprior.recipe.shipped import shipped_recipes
 from genprior.registry import KINDS, installed
 
 from .conftest import TINY
@@ -49,6 +50,7 @@ def home(tmp_path_factory):
         (folder / name).write_text(TINY)
     shutil.copy(ROOT / "recipes" / "fig15_colours.toml", folder / "recipes" / "fig15_colours.toml")
     (folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    (folder / "commas.toml").write_text(TINY.replace('"[A]"', '"AAE, learned (A)"'))
     (folder / "broken.toml").write_text("[run]\nsteps = \n")
     for run in RUNS:
         (folder / "runs" / run).mkdir(parents=True)
@@ -91,13 +93,19 @@ def complete(home, cases, program=PROGRAM):
     return [[line for line in answer[0].splitlines() if line] for answer in answers]
 
 
-RECIPES = ["broken.toml", "recipes/fig15_colours.toml", "recipes/more/two.toml", "recipes/one.toml"]
+RECIPES = ["broken.toml", "commas.toml", "recipes/fig15_colours.toml", "recipes/more/two.toml", "recipes/one.toml"]
 RECIPES += ["recipes/priors.toml", "tiny.toml"]
+SHIPPED = [name for name in shipped_recipes() if name not in ("fig15_colours", "priors")]
 
 
 CASES = [
     (["tr"], ["train"]),
-    (["train", ""], RECIPES),
+    (["train", ""], [*RECIPES, *SHIPPED]),
+    (["train", "gans/b"], ["gans/began"]),
+    (["train", "vae_gan", "--with", ""], ["VAE", "quick"]),
+    (["train", "gans/began", "--rows", ""], ["BEGAN"]),
+    (["recipes", "copy", "gans/w"], ["gans/wgan_gp", "gans/wgan_gp_plain"]),
+    (["recipes", ""], ["copy"]),
     (["train", "recipes/o"], ["recipes/one.toml"]),
     (["train", "./recipes/o"], ["./recipes/one.toml"]),
     (["train", "recipes/more/"], ["recipes/more/two.toml"]),
@@ -109,9 +117,14 @@ CASES = [
     (["train", "recipes/fig15_colours.toml", "--rows", ""], ["fixed\\ prior", "learned\\ prior"]),
     (["train", "recipes/fig15_colours.toml", "--rows", '"fixed p'], ["fixed prior"]),
     (["train", "broken.toml", "--rows", ""], []),
+    (["train", "commas.toml", "--rows", "AA"], ["AAE", "AAE,\\ learned\\ \\(A\\)"]),
+    (["train", "commas.toml", "--rows", "AAE, l"], ["AAE,\\ learned\\ \\(A\\)"]),
+    (["train", "commas.toml", "--rows", "AAE, learned (A),"], ["AAE,\\ learned\\ \\(A\\),AAE"]),
+    (["train", "commas.toml", "--rows", "AAE,"], ["AAE,\\ learned\\ \\(A\\)", "AAE,AAE,\\ learned\\ \\(A\\)"]),
+    (["priors", "commas.toml", "--rows", "nothing,"], []),
     (["train", "nowhere.toml", "--with", ""], []),
     (["train", "tiny.toml", "--device", "c"], ["cpu", "cuda"]),
-    (["show", "t"], ["tiny.toml"]),
+    (["show", "t"], ["tiny.toml", "table1_priors", "table2_gans", "table3_ablation"]),
     (["show", "runs/o"], ["runs/other", "runs/other/base", "runs/other/base/seed-12"]),
     (["show", "tiny.toml", "--row", "A"], ["AAE"]),
     (["sample", ""], ["runs/other", "runs/tiny"]),
@@ -247,7 +260,7 @@ def test_a_failure_while_completing_prints_nothing(home):
 
 FUNCTIONS = [
     completion.recipes, completion.runs, completion.recipes_and_runs, completion.changes, completion.row,
-    completion.rows, completion.run_seeds, completion.kinds, completion.parts,
+    completion.rows, completion.run_seeds, completion.kinds, completion.parts, completion.shipped,
 ]  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.integers(-3, 3) | st.text(max_size=4),

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 import genprior
-from genprior.errors import RecipeError
+from genprior.errors import RecipeError, ScoreError
 from genprior.launch.preflight import preflight
 
 from .test_autoencoder_inputs import CATEGORICAL, HEAD
@@ -42,6 +42,40 @@ def test_data_without_a_split_is_told_which_score_needs_it(score, way_out, tmp_p
         f"the recipe 'splits' cannot be trained:\n  score '{name}': it needs the split 'validation': data set 'arrays' "
         f"has no split 'validation'. Possible: test, train. {HOLD_BACK}{way_out} [row row]"
     )
+
+
+TOO_FEW = [
+    (
+        '"classifier_score", samples = 8',
+        "splits = 10 needs samples = 10 or more, and samples = 8; raise samples, or",
+    ),
+    (
+        '"inception_score", samples = 4, splits = 5',
+        "splits = 5 needs samples = 5 or more, and samples = 4; raise samp",
+    ),
+    (
+        '"kid", extractor = "random", samples = 40',
+        "subset_size = 1000 needs samples = 1000 or more, and samples = 40; ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "text"), TOO_FEW)
+def test_fewer_samples_than_splits_are_refused_before_training(settings, text, tmp_path):
+    recipe = load(tmp_path, f"{{ name = {settings} }}", 'name = "digits"\nsize = 8')
+    with pytest.raises(RecipeError) as caught:
+        preflight(recipe, device="cpu")
+    name = settings.split('"')[1]
+    assert f"the recipe 'splits' cannot be trained:\n  score '{name}': {text}" in str(caught.value)
+
+
+def test_what_a_score_itself_checks_of_its_settings_is_refused_before_training(tmp_path, monkeypatch):
+    def refuse(self):
+        raise ScoreError("these settings measure nothing; leave it out")
+
+    monkeypatch.setattr(genprior.Score, "check", refuse)
+    with pytest.raises(RecipeError, match=r"score 'error_rate': these settings measure nothing; leave it out"):
+        preflight(load(tmp_path, INSTEAD[1][2], archive(tmp_path)), device="cpu")
 
 
 @pytest.mark.parametrize("score", [s for _, _, s in INSTEAD])

@@ -138,7 +138,7 @@ def test_missing_rows_name_the_commands_that_train_them(inside, call):
     assert result.stderr == (
         "error: figure 'fig10_supervised' shows 2 rows, and runs/fig10_supervised has no finished run of fixed prior, "
         "learned prior.\n"
-        "  train: genprior train recipes/fig10_supervised.toml\n"
+        "  train: genprior train fig10_supervised\n"
         "  or show other runs: genprior figure fig10_supervised runs/fig10_supervised-quick\n"
         "  or give the folders of runs that were written elsewhere; --rows selects rows of other labels\n"
     )
@@ -212,7 +212,7 @@ def test_an_unfinished_run_that_no_command_trained(table, tmp_path, call):
 def test_a_missing_seed_is_in_the_command(inside, call):
     result = call("figure", NAME, "--with", "quick", "--run-seed", 5)
     assert "runs/fig10_supervised-quick has no finished run with seed 5 of fixed prior, learned prior." in result.stderr
-    assert "  train: genprior train recipes/fig10_supervised.toml --with quick --seeds 5\n" in result.stderr
+    assert "  train: genprior train fig10_supervised --with quick --seeds 5\n" in result.stderr
 
 
 def test_a_row_that_no_recipe_has(table, call):

@@ -132,7 +132,7 @@ def test_unfinished_runs_of_any_row_are_resumed(own, table, tmp_path, call):
         (["no_drawing", "runs"], 2, "figure 'no_drawing' of plugin 'own' (own 1.0) returned Figure instead of a gen"),
         (["objects", "runs"], 2, "figure 'objects' of plugin 'own' (own 1.0) returned arrays of objects, which an ."),
         (["objects"], 2, "figure 'objects' shows all rows that are trained, and runs/fig10_supervised has no finish"),
-        (["objects"], 2, "  train: genprior train recipes/fig10_supervised.toml\n"),
+        (["objects"], 2, "  train: genprior train fig10_supervised\n"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_figure_is_told(own, inside, call, arguments, code, message):

@@ -39,7 +39,9 @@ def test_the_wheel_holds_both_packages_whole(built: Path) -> None:
         for path in (parent / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert held == sources
+    recipes = {f"genprior/{path.relative_to(ROOT)}" for path in (ROOT / "recipes").rglob("*.toml")}
+    assert len(recipes) > 30
+    assert held == sources | recipes
     assert {"genprior/py.typed", "genprior_std/py.typed", "genprior_std/expected.toml"} <= held
 
 

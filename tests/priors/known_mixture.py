@@ -1,13 +1,13 @@
-"""A known mixture of Gaussians, and a permutation test of whether two sets of points have one distribution."""
+"""A known mixture of Gaussians of unequal weights, a Gaussian of the same moments, and an optimiser of falling rate."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Discrepancy", "Falling", "discrepancy", "draw_mixture", "same_moments"]
+__all__ = ["Falling", "draw_mixture", "same_moments"]
 
 WEIGHTS = torch.tensor([0.4, 0.3, 0.2, 0.1])
 
@@ -33,37 +33,6 @@ def same_moments(z: Tensor, n: int, seed: int) -> Tensor:
     drawing = torch.Generator().manual_seed(seed)
     e = torch.randn(n, z.shape[1], generator=drawing)
     return z.mean(0) + e @ torch.linalg.cholesky(torch.cov(z.T)).T
-
-
-class Discrepancy(NamedTuple):
-    """How far two sets of points are apart."""
-
-    mmd: float
-    """The unbiased estimate of MMD^2; its expectation is 0 for one distribution, and it may be negative."""
-    quantile: float
-    """The share of permutations of all points whose estimate is lower: uniform in [0, 1] for one distribution."""
-
-
-def discrepancy(x: Tensor, y: Tensor, permutations: int = 400) -> Discrepancy:
-    """The unbiased MMD^2 of x [n, d] and y [n, d], and its place among those of random divisions of all their points.
-
-    The kernel is exp(-|a - b|^2 / (2 m)) with m the median squared distance, both sets being scaled to unit variance.
-    """
-    both = torch.cat([x, y]).double()
-    both = both / both.std(0)
-    squares = torch.cdist(both, both).square()
-    kernel = (-squares / (2 * squares.flatten()[:: len(both) // 2 + 1].median())).exp().fill_diagonal_(0)
-    n = len(x)
-    drawing = torch.Generator().manual_seed(9)
-    orders = [torch.arange(2 * n), *(torch.randperm(2 * n, generator=drawing) for _ in range(permutations))]
-    first = torch.zeros(2 * n, len(orders), dtype=torch.float64)
-    for column, order in enumerate(orders):
-        first[order[:n], column] = 1
-    of_first = kernel @ first
-    rows = kernel.sum(1)[:, None] - of_first  # of the second
-    within = (first * of_first).sum(0) + ((1 - first) * rows).sum(0)
-    values = within / (n * (n - 1)) - 2 * (first * rows).sum(0) / n**2
-    return Discrepancy(float(values[0]), float((values[1:] < values[0]).double().mean()))
 
 
 class Falling(torch.optim.Adam):

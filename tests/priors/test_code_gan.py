@@ -22,7 +22,8 @@ from genprior_std.priors.gaussian import Gaussian
 from genprior_std.priors.gaussian_mixture import GaussianMixture
 from genprior_std.priors.vampprior import VampPrior
 
-from .known_mixture import Discrepancy, Falling, discrepancy, draw_mixture, same_moments
+from .known_mixture import Falling, draw_mixture, same_moments
+from .two_samples import Comparison, compare
 
 SIZES = Sizes((1, 8, 8), 3, 0, 2)
 SMALL = CodeCritic.Config(hidden=(64, 64))
@@ -74,7 +75,7 @@ def test_the_critic_takes_several_steps_for_one_of_the_generator() -> None:
     assert [(phase.name, phase.every) for phase in phases] == [("judge", 1), ("deceive", 3)]
 
 
-def distances(width: int, steps: int, rate: float, noise: int, **settings: Any) -> tuple[Discrepancy, Discrepancy]:
+def distances(width: int, steps: int, rate: float, noise: int, **settings: Any) -> tuple[Comparison, Comparison]:
     """How far 1000 draws are from a mixture, and how far those of the Gaussian with its mean and covariance are."""
     z, fresh = draw_mixture(20_000, width, seed=1), draw_mixture(1000, width, seed=2)
     prior = genprior.fit_prior(
@@ -86,7 +87,9 @@ def distances(width: int, steps: int, rate: float, noise: int, **settings: Any) 
     torch.manual_seed(3)
     with torch.no_grad():
         draws = prior.sample(torch.zeros(1000, 0))
-    return discrepancy(draws, fresh), discrepancy(same_moments(z, 1000, seed=4), fresh)
+    gaussian = same_moments(z, 1000, seed=4)
+    first, second = (compare(points, fresh, permutations=400, scaled=True) for points in (draws, gaussian))
+    return first, second
 
 
 def test_it_comes_nearer_to_a_known_mixture_than_any_gaussian() -> None:

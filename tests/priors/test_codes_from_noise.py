@@ -14,7 +14,8 @@ from genprior import Codes, PartConfig, Sizes
 from genprior_std.priors.diffusion import Diffusion, noise_levels
 from genprior_std.priors.flow_matching import FlowMatching
 
-from .known_mixture import Falling, discrepancy, draw_mixture, same_moments
+from .known_mixture import Falling, draw_mixture, same_moments
+from .two_samples import compare
 
 MEAN = torch.tensor([1.0, -0.5, 0.2], dtype=torch.float64)
 COVARIANCE = torch.tensor([[1.5, 0.6, 0.0], [0.6, 0.8, -0.2], [0.0, -0.2, 0.3]], dtype=torch.float64)
@@ -145,8 +146,8 @@ def check_recovered(config: PartConfig, width: int, n: int, steps: int, rate: fl
     torch.manual_seed(3)
     with torch.no_grad():
         draws = prior.sample(torch.zeros(n, 0))
-    assert discrepancy(draws, fresh).quantile < 0.99
-    assert discrepancy(same_moments(z, n, seed=4), fresh).quantile == 1
+    assert compare(draws, fresh, permutations=400, scaled=True).quantile < 0.99
+    assert compare(same_moments(z, n, seed=4), fresh, permutations=400, scaled=True).quantile == 1
 
 
 @pytest.mark.parametrize("width", [2, 8])

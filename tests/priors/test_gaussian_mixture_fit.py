@@ -16,7 +16,8 @@ from genprior.testing import check_prior
 from genprior_std.networks.mlp_encoder import MlpEncoder
 from genprior_std.priors.gaussian_mixture import GaussianMixture
 
-from .known_mixture import discrepancy, draw_mixture
+from .known_mixture import draw_mixture
+from .two_samples import compare
 
 
 @pytest.mark.parametrize(("covariance", "named"), [("full", "full"), ("diagonal", "diag")])
@@ -43,7 +44,7 @@ def test_a_known_mixture_is_recovered(width: int) -> None:
     torch.manual_seed(0)
     with torch.no_grad():
         drawn = prior.sample(torch.zeros(1000, 0))
-    assert discrepancy(drawn, draw_mixture(1000, width, 2), permutations=1000).quantile <= 0.999
+    assert compare(drawn, draw_mixture(1000, width, 2), permutations=1000, scaled=True).quantile <= 0.999
 
 
 def test_each_condition_has_the_moments_of_its_codes() -> None:

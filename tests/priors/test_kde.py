@@ -17,7 +17,8 @@ import genprior_std.priors.kde
 from genprior import Codes, GenpriorWarning, PlanError, Sizes
 from genprior_std.priors.kde import KernelDensity, effective_number, leave_one_out
 
-from .gaussian_clusters import compare, draw, known_mixture
+from .gaussian_clusters import draw, known_mixture
+from .two_samples import compare
 
 
 def fitted(codes: Codes, **settings: Any) -> Any:

@@ -23,7 +23,8 @@ from genprior_std.priors.two_stage_vae import TwoStageVae
 from genprior_std.priors.uniform import Uniform
 from genprior_std.priors.vampprior import VampPrior
 
-from .gaussian_clusters import compare, draw, known_mixture
+from .gaussian_clusters import draw, known_mixture
+from .two_samples import compare
 
 
 def slowly(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -12,7 +12,8 @@ import genprior
 from genprior import Codes, PlanError
 from genprior_std.priors.two_stage_vae import TwoStageVae
 
-from .gaussian_clusters import compare, draw, known_mixture
+from .gaussian_clusters import draw, known_mixture
+from .two_samples import compare
 
 SMALL: dict[str, Any] = {"hidden": (128, 128)}
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import genprior
 from genprior.errors import GenpriorError, RecipeError
+from genprior.recipe.labels import named_labels
 from genprior.recipe.structure import TAKEN
 from genprior.recipe.toml_lines import line_of, lines
 from genprior.tables.formats import FILES
@@ -208,6 +209,15 @@ def test_labels_with_commas_can_be_chosen(rows, chosen, tmp_path):
     path = tmp_path / "x.toml"
     path.write_text(BASE + "".join(f'[[row]]\nlabel = "{label}"\n' for label in ("A", "A, B", "C")))
     assert [plan.label for plan in genprior.load_recipe(path, rows=rows).plans] == chosen
+
+
+LABELS = ("AAE", "AAE, learned (A)", "B,C", "B")
+
+
+@given(st.lists(st.sampled_from(LABELS), min_size=1, max_size=5), st.sampled_from(["", " "]))
+def test_labels_with_commas_are_read_as_they_were_joined(labels, space):
+    assert named_labels([f",{space}".join(labels)], LABELS) == labels
+    assert named_labels(labels, LABELS) == labels
 
 
 @pytest.mark.parametrize("rows", [[""], [" , "], []])

@@ -127,19 +127,13 @@ class DistanceScore(SampleScore):
         Raises:
             ScoreError: there are too few, or images are neither grey nor in colour.
         """
-        settings, samples = self.config.model_dump(), int(self.config.samples)
-        for name, more in self.filled.items():
-            value = settings[name]
-            if samples < value + more:
-                raise ScoreError(
-                    f"{name} = {value} needs samples = {value + more} or more, and samples = {samples}; raise samples, "
-                    f"or lower {name}"
-                )
+        super().check_row(model, load)
         if self.config.extractor == "inception":
             check_channels(load("train").images)
         reference = self.config.reference
         images = sum(len(load(split).images) for split in (("train", "test") if reference == "all" else (reference,)))
         if images < 2 or not self.enough(images):
+            settings = self.config.model_dump()
             lower = "".join(f", lower {name} = {settings[name]}" for name in self.filled)
             raise ScoreError(
                 f'it compares with real images, of which reference = "{reference}" has {images}, and that is too few; '

@@ -52,11 +52,12 @@ class InceptionScore(SampleScore):
         return words if network else [describe_network(settings), *words]
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
-        """Refuse images that the network does not take.
+        """Refuse fewer samples than splits, and images that the network does not take.
 
         Raises:
-            ScoreError: they are neither grey nor in colour.
+            ScoreError: there are too few, or images are neither grey nor in colour.
         """
+        super().check_row(model, load)
         check_channels(load("train").images)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:

@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from .gaussian_clusters import compare, known_mixture
+from .gaussian_clusters import known_mixture
+from .two_samples import compare
 
 
 def test_mmd_is_that_of_a_loop_over_pairs() -> None:
@@ -32,3 +33,13 @@ def test_fresh_data_are_within_the_spread_and_a_single_gaussian_is_not(d: int) -
     factor = torch.linalg.cholesky(torch.cov(x.T))
     gaussian = compare(x.mean(0) + torch.randn(1000, d, generator=torch.Generator().manual_seed(2)) @ factor.T, y)
     assert gaussian.mmd > 2 * gaussian.bound
+    assert gaussian.quantile == 1 and equal.quantile < 1
+
+
+def test_scaled_points_are_those_divided_by_their_deviations() -> None:
+    x, y = known_mixture(300, 3, 0).z, known_mixture(300, 3, 1).z
+    deviations = torch.cat([x, y]).std(0)
+    times = torch.tensor([1, 9, 0.1])
+    assert compare(x * times, y * times, scaled=True).mmd == pytest.approx(
+        compare(x / deviations, y / deviations).mmd, abs=1e-6
+    )
