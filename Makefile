@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-slow test-gpu fuzz faults check format map reference
+.PHONY: setup demo test test-slow test-gpu fuzz faults check format map reference changelog
 
 setup: .venv/ready
 
@@ -48,6 +48,11 @@ format: setup
 
 map: setup
 	$(BIN)/python docs/draw_architecture.py
+
+# Moves the fragments of changelog/ into CHANGELOG.md, under the heading of a version and today's date.
+changelog: setup
+	@test -n "$(VERSION)" || { echo "which version? make changelog VERSION=0.2.0"; exit 2; }
+	$(BIN)/towncrier build --yes --version $(VERSION)
 
 reference: setup
 	$(BIN)/python docs/write_recipe_reference.py

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from genprior.cli import recipe_commands
+from genprior.cli.doctor import doctor
 from genprior.cli.encoding import replace_unencodable
 from genprior.cli.plugin_commands import Commands
 from genprior.cli.run_commands import bench, figure, sample
@@ -54,7 +55,7 @@ def _genprior(
     """Take the options of the program itself; `Commands` reads `traceback`."""
 
 
-for _command in (train, check, priors, bench, sample, figure, show, parts, schema):
+for _command in (train, check, priors, bench, sample, figure, show, parts, schema, doctor):
     app.command()(_command)
 app.add_typer(recipe_commands.app, name="recipes")
 

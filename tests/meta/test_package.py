@@ -1,12 +1,15 @@
-"""What `pip install` brings: the packages with their types and data, the licence, and the recipes with the sources."""
+"""What `pip install` brings: the packages with their types and data, the recipes, and the licence."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
+import venv
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -67,7 +70,60 @@ def test_the_sources_hold_the_licence_and_all_recipes(built: Path) -> None:
         held = {name.partition("/")[2] for name in sources.getnames()}
     recipes = {str(path.relative_to(ROOT)) for path in (ROOT / "recipes").rglob("*.toml")}
     assert len(recipes) > 20
-    assert {"LICENSE", "README.md", "pyproject.toml", "genprior/py.typed", *recipes} <= held
+    texts = {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "SECURITY.md"}
+    assert {*texts, "pyproject.toml", "genprior/py.typed", *recipes} <= held
+    # The tests, the documentation and the plugins that are packages of their own are in the repository alone.
+    assert {name.partition("/")[0] for name in held if "/" in name} == {"genprior", "plugins", "recipes"}
+    assert not [name for name in held if name.startswith("plugins/") and not name.startswith("plugins/genprior_std")]
+
+
+def run(command: list[str], folder: Path, **environment: str) -> str:
+    """What a command prints in a folder without the sources."""
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=inherited | environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_files_of_the_wheel_work_without_a_clone(built: Path, tmp_path: Path) -> None:
+    (file,) = built.glob("*.whl")
+    inside, here = tmp_path / "site", tmp_path / "here"
+    here.mkdir()
+    with zipfile.ZipFile(file) as wheel:
+        wheel.extractall(inside)
+    listed = json.loads(run([sys.executable, "-m", "genprior", "recipes", "--json"], here, PYTHONPATH=str(inside)))
+    assert len(listed) == len(list((ROOT / "recipes").rglob("*.toml")))
+    assert all(Path(each["file"]).is_relative_to(inside / "genprior" / "recipes") for each in listed)
+    command = [sys.executable, "-m", "genprior", "check", "gans/began", "--with", "quick"]
+    assert "ok: 1 row" in run(command, here, PYTHONPATH=str(inside))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".whl", ".tar.gz"])
+def test_a_fresh_environment_has_recipes_and_trains(built: Path, ending: str, tmp_path: Path) -> None:
+    """The environment has what genprior requires by a path to the packages here, and genprior itself from the file."""
+    (file,) = built.glob(f"*{ending}")
+    home, here = tmp_path / "environment", tmp_path / "here"
+    here.mkdir()
+    venv.create(home, with_pip=False, symlinks=True)
+    python = home / "bin" / "python"
+    site = Path(run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], here).strip())
+    paths = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    (site / "parent.pth").write_text("\n".join(paths) + "\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index"]
+    run([*pip, "--no-build-isolation", "--ignore-installed", "--quiet", "--disable-pip-version-check", str(file)], here)
+    genprior_command = str(home / "bin" / "genprior")
+    assert run([genprior_command, "--version"], here).strip() == f"genprior {genprior.__version__}"
+    listed = json.loads(run([genprior_command, "recipes", "--json"], here))
+    assert all(Path(each["file"]).is_relative_to(site) for each in listed) and len(listed) > 30
+    told = json.loads(run([genprior_command, "doctor", "--json"], here))
+    (own,) = [each["text"] for each in told["findings"] if (each["section"], each["name"]) == ("versions", "genprior")]
+    assert own == f"{genprior.__version__}, {site / 'genprior'}"
+    train = [genprior_command, "train", "table3_ablation", "--with", "quick", "--rows", "AAE"]
+    run([*train, "--set", "run.steps=2", "--set", "scores=[]", "--jobs", "1"], here)
+    assert (here / "runs" / "table3_ablation-quick" / "table.md").is_file()
 
 
 def test_the_licence_is_the_one_that_is_named() -> None:

@@ -337,12 +337,11 @@ def test_a_users_file_is_not_overwritten(home, call, name):
     assert path.read_text() == "# my priors\n"
 
 
-def test_without_a_recipe_the_error_says_where_it_is(call, tmp_path, monkeypatch):
+def test_without_a_recipe_the_one_here_is_taken_or_genpriors_own(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = call("priors")
+    result = call("priors", "--no-train", "--with", "quick")
     assert result.exit_code == 2
-    assert "no recipe is named, and there is no recipes/priors.toml in the current folder; it is " in result.output
-    assert "Name a recipe, as in `genprior priors " in result.output
+    assert "there are no runs in runs/priors-quick to rank" in result.output
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "priors.toml").write_text(RECIPE)
     result = call("priors", "--no-train")
