@@ -34,7 +34,7 @@ def recipes(
 def copy(name: ShippedName, out: NewFile = None) -> None:
     """Copy a recipe, with its comments, to a new file, to be changed; an existing file is not overwritten."""
     from genprior.cli.console import print_line
-    from genprior.recipe.save import write_new
+    from genprior.recipe.new_file import write_new
     from genprior.recipe.shipped import shipped_recipe
 
     source = shipped_recipe(name)

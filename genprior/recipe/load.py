@@ -20,10 +20,11 @@ from genprior.recipe.changes import CHANGEABLE, wrong_changes
 from genprior.recipe.labels import named_labels
 from genprior.recipe.length import checked_steps, with_steps
 from genprior.recipe.mistakes import Mistake, report
+from genprior.recipe.new_file import write_new
 from genprior.recipe.plan import Plan, upgraded
 from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
 from genprior.recipe.row import resolve_row
-from genprior.recipe.save import as_toml, lost_in_toml, write_new
+from genprior.recipe.save import as_toml, lost_in_toml
 from genprior.recipe.shipped import no_recipe, recipe_file
 from genprior.recipe.structure import excess, folded, given_seeds, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import tomlkit
 
-from genprior.errors import RecipeError
 from genprior.recipe.changes import CHANGEABLE
 from genprior.recipe.plan import Plan
 
-__all__ = ["as_toml", "lost_in_toml", "write_new"]
+__all__ = ["as_toml", "lost_in_toml"]
 
 
 def as_toml(plans: Sequence[Plan]) -> str:
@@ -57,21 +53,3 @@ def _leaves(value: Any, at: str = "") -> dict[str, Any]:
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         return {path: leaf for key, each in pairs for path, leaf in _leaves(each, f"{at}.{key}".lstrip(".")).items()}
     return {at: value}
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a text to a file that does not exist yet, whole or not at all.
-
-    Raises:
-        RecipeError: the file exists or cannot be written.
-    """
-    if os.path.lexists(path):  # also a link to nothing; False for a path that no file can have
-        raise RecipeError(f"{path} exists, and nothing was written; give another path, or remove the file")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".recipe-", dir=path.parent) as folder:
-            partial = Path(folder, "recipe.toml")
-            partial.write_text(text, encoding="utf-8")
-            os.rename(partial, path)
-    except (OSError, ValueError) as error:  # a ValueError says that the path has a null character
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise RecipeError(f"the recipe {path} cannot be written: {reason}; give another path") from error

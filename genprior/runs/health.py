@@ -21,6 +21,8 @@ from genprior.version import __version__
 
 __all__ = ["CHECKS"]
 
+_MISSING = "is not installed"
+
 
 def _versions() -> Iterator[Finding]:
     """Python, genprior, and the packages that genprior requires with what each of them requires."""
@@ -73,7 +75,7 @@ def _unmet(requirement: Requirement) -> str | None:
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
-        return "is not installed"
+        return _MISSING
     fits = requirement.specifier.contains(version, prereleases=True)
     return None if fits else f"{version} is installed, and {requirement.specifier} is required"
 
@@ -163,10 +165,11 @@ def _extras() -> Iterator[Finding]:
         if not unmet:
             yield Finding(section, extra, f"installed: {', '.join(each.name for each in needed)}")
             continue
-        text = "; ".join(f"{name} {text}" for name, text in unmet.items())
         # A package that is missing is nothing wrong; one of a wrong version is loaded, and may fail.
-        missing = all(text == "is not installed" for text in unmet.values())
-        state = State.NOTE if missing else State.WRONG
+        missing = [name for name, text in unmet.items() if text == _MISSING]
+        others = [f"{name} {text}" for name, text in unmet.items() if text != _MISSING]
+        text = "; ".join([*others, *([f"not installed: {', '.join(missing)}"] if missing else [])])
+        state = State.WRONG if others else State.NOTE
         yield Finding(section, extra, text, state, f'if you want it: pip install "genprior[{extra}]"')
 
 

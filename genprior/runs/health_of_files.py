@@ -21,8 +21,6 @@ _MOST = 100_000
 
 def _caches() -> Iterator[Finding]:
     """The folders of caches: where they are, how large, whether they can be written, and files that are damaged."""
-    import torch
-
     section, folder = "caches", cache_folder()
     source = "GENPRIOR_DATA" if os.environ.get("GENPRIOR_DATA") else "default; GENPRIOR_DATA chooses another"
     yield _folder(section, "data and scores", folder, f"{folder} ({source})", "GENPRIOR_DATA")
@@ -31,6 +29,8 @@ def _caches() -> Iterator[Finding]:
         if wrong:
             text = f"{path} is damaged: {wrong}"
             yield Finding(section, path.name, text, State.WRONG, "delete it, and it is made or downloaded again")
+    import torch
+
     weights = Path(torch.hub.get_dir(), "checkpoints")
     yield _folder(section, "torch's weights", weights, f"{weights} (TORCH_HOME)", "TORCH_HOME")
 
@@ -78,7 +78,7 @@ def _damage(path: Path) -> str | None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt"):
+        with safe_open(path, framework="np"):
             return None
     except (OSError, SafetensorError) as error:
         return str(error)
@@ -93,7 +93,7 @@ def _data() -> Iterator[Finding]:
     for path in sorted(each for each in folder.glob("*-*.safetensors") if each.is_file()):
         name, _, split = path.stem.rpartition("-")
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="np") as file:
                 if "images" in file.keys():  # noqa: SIM118
                     sets.setdefault(name, []).append(f"{split} {file.get_slice('images').get_shape()[0]:,} images")
         except (OSError, SafetensorError):

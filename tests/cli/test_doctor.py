@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from importlib import metadata
 from types import SimpleNamespace
 
@@ -73,6 +75,23 @@ def test_a_check_that_raises_is_a_finding_after_what_it_found():
     assert bad.text == "this could not be examined: RuntimeError: torch is broken. Badly"
 
 
+def test_an_installation_without_torch_is_told_so(cache, tmp_path):
+    program = """
+import sys
+from genprior.cli.app import main
+sys.modules["torch"] = None  # importing it raises ModuleNotFoundError
+sys.argv[1:] = ["doctor", "--json"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    found = {each["section"]: each for each in json.loads(done.stdout)["findings"] if each["state"] == "wrong"}
+    assert {"devices", "plugins"} <= found.keys()
+    assert found["devices"]["text"].startswith("this could not be examined: ModuleNotFoundError: import of to")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Versions and extras
 # ---------------------------------------------------------------------------------------------------------------------
@@ -104,7 +123,7 @@ def test_requirements_that_are_not_met(monkeypatch):
     assert found["nowhere-to-be-found"].text == "is not installed"
     extras = {each.name: each for each in health.CHECKS["extras"]()}
     assert extras["flow"].state is State.WRONG
-    assert (extras["more"].state, extras["more"].text) == (State.NOTE, "missing is not installed")
+    assert (extras["more"].state, extras["more"].text) == (State.NOTE, "not installed: missing")
     assert extras["more"].advice == 'if you want it: pip install "genprior[more]"'
 
 

@@ -143,16 +143,17 @@ def test_the_list_for_programs_is_what_resolving_the_recipes_says(call):
     }  # fmt: skip
 
 
-def test_the_list_loads_no_torch_and_no_plugin():
-    program = """
+@pytest.mark.parametrize("words", [["recipes"], ["recipes", "copy", "gans/began"]])
+def test_lists_and_copies_load_no_torch_and_no_plugin(words, empty):
+    program = f"""
 import sys
 from genprior.cli.app import main
-sys.argv[1:] = ["recipes"]
+sys.argv[1:] = {words}
 try:
     main()
 except SystemExit as ended:
     assert not ended.code
-assert not {"torch", "numpy", "genprior_std", "genprior.registry"} & sys.modules.keys()
+assert not {{"torch", "numpy", "genprior_std", "genprior.registry"}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
 
