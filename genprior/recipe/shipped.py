@@ -62,7 +62,7 @@ def recipe_file(path: Path) -> Path:
     if name is None:
         return path
     shipped = shipped_recipes()[name]
-    local = _local(name)
+    local = _local(name) if path.as_posix() == name else None
     if local is None:
         return shipped
     if local.read_bytes() != shipped.read_bytes():

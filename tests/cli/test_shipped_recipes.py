@@ -87,6 +87,11 @@ def test_a_changed_copy_in_the_current_folder_goes_before_the_original_with_a_wa
         assert shipped.recipe_file(Path("fig8_codes")) == Path(place)
 
 
+def test_a_path_of_the_documentation_means_no_file_of_another_folder(empty):
+    (empty / "priors.toml").write_text("# mine")
+    assert shipped.recipe_file(Path("recipes/priors.toml")) == shipped.shipped_recipes()["priors"]
+
+
 def test_a_path_in_a_folder_recipes_of_ones_own_is_no_name(empty):
     (empty / "recipes").mkdir()
     with pytest.raises(RecipeError, match=r"there is no recipe file recipes/priors\.toml"):
