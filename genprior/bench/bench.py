@@ -69,6 +69,7 @@ class Bench:
         settings: Sequence[str] = (),
         published: Path | None = None,
         device: str = "auto",
+        against: str | None = None,
     ) -> None:
         """Read recipes, images and published numbers. Runs are read by `table`.
 
@@ -84,12 +85,13 @@ class Bench:
             settings: `PATH=VALUE` settings of the recipes.
             published: a file of published numbers to show in addition to those of the plugins.
             device: the device to compute on: `auto`, `cpu` or `cuda`.
+            against: the label of the row that differences are to; None for the best mean of each column.
 
         Raises:
             GenpriorError: a path, a score or the data set is invalid; the message says what is possible.
         """
         self._registry = installed()
-        self._samples = samples
+        self._samples, self._against = samples, against
         self._requests = [read_score(text, self._registry) for text in scores]
         self._published = (*of_plugins(self._registry), *(read_published(published) if published is not None else ()))
         self._folders: list[Path] = []
@@ -172,6 +174,7 @@ class Bench:
         if (wanted or self._images) and not (watching and pending):
             _check_any_measured(entries)
         table = dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)
+        table = table.with_differences_to(self._against)
         return Benched(table, not pending, _abandoned(pending) if watching else ())
 
     def _find_runs(self, notes: list[str]) -> list[Run | Pending]:

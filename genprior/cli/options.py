@@ -11,7 +11,7 @@ import typer
 from genprior.cli import completion
 
 __all__ = [
-    "AddedPriors", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind", "Layout",
+    "AddedPriors", "Against", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind", "Layout",
     "Measured", "NewFile", "OnDevice", "PartName", "RealImages", "Recipe", "RecipeOfPriors", "Resume", "ResumeFrom",
     "RowOfRecipe", "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled", "Seeds", "Set", "ShippedName",
     "Shown", "Steps", "TrainedWith", "With",
@@ -161,6 +161,10 @@ Sampled = Annotated[
 RowOfTable = Annotated[
     str | None,
     typer.Option(metavar="LABEL", help="The row, if RUN is a table's folder.", autocompletion=completion.row),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(metavar="LABEL", help="The row that differences are to, instead of the best mean of each column."),
 ]
 ExporterName = Annotated[
     str | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from genprior.cli.options import (
+    Against,
     Compared,
     Device,
     ExporterName,
@@ -49,6 +50,7 @@ def bench(
     changes: With = None,
     settings: Set = None,
     device: OnDevice = Device.AUTO,
+    against: Against = None,
 ) -> None:
     """Compare runs, recipes and images under any scores in one table.
 
@@ -63,7 +65,7 @@ def bench(
         refuse_foreign(out, FILES)
     found = Bench(
         paths, scores=score or (), data=data, samples=samples, runs=runs, changes=changes or (),
-        settings=settings or (), published=published, device=device.value,
+        settings=settings or (), published=published, device=device.value, against=against,
     )  # fmt: skip
     console.show_bench(found, watch, None if out is None else lambda table: write_table(table, out))
     if out is not None:

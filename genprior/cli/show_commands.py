@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
-from genprior.cli.options import Kind, PartName, RowOfRecipe, Set, Shown, With
+from genprior.cli.options import Against, Kind, PartName, RowOfRecipe, Set, Shown, With
 from genprior.cli.plugin_commands import disabled_commands
 from genprior.errors import RunError, visible
 
@@ -20,6 +20,7 @@ def show(
     row: RowOfRecipe = None,
     changes: With = None,
     settings: Set = None,
+    against: Against = None,
 ) -> None:
     """Show the resolved rows of a recipe, the state and scores of a run, or a table.
 
@@ -35,6 +36,8 @@ def show(
     from genprior.runs.run import load_run
     from genprior.tables.gather import table_below
 
+    if against is not None and (RunFolder(path).exists or not path.is_dir()):
+        raise RunError(f"--against {against}: {path} is no table; give the folder of several rows, or leave it out")
     if RunFolder(path).exists:
         try:
             run = load_run(path)
@@ -43,7 +46,7 @@ def show(
         else:
             print_run(run)
     elif path.is_dir():
-        table = table_below([path])
+        table = table_below([path]).with_differences_to(against)
         console.print_table(table)
         console.refuse_unread(table)
     elif not is_recipe(path) and not path.exists():

@@ -47,11 +47,18 @@ def render_table(table: Table, encoding: str = "utf-8") -> Group:
             *(_cell(text, bold=is_bold(cell)) for text, cell in zip(cells, line[1:], strict=True)),
             style="dim" if real else None,
         )
+    grids = [grid]
+    if differences := table.lines_of_differences():
+        grids.append(Grid())
+        for place, text in enumerate(differences[0]):
+            grids[1].add_column(text_of(text), justify="right" if place else "left", overflow="fold")
+        for line in differences[1:]:
+            grids[1].add_row(*map(text_of, line))
     below = [text_of(table.footnote(), style="dim")]
     below += [text_of(text, style="dim") for text in table.numbered(marks)]
     below += [text_of(f"Protocol of {text}", style="dim") for text in table.protocol()]
     below += [text_of(f"Note: {note}", style="yellow") for note in table.notes]
-    return Group(grid, *below)
+    return Group(*grids, *below)
 
 
 def _cell(text: str, *, bold: bool) -> Text:

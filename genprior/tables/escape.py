@@ -11,7 +11,7 @@ __all__ = ["escaped", "in_markdown", "in_spreadsheet", "line_in_markdown", "one_
 _OF_LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    "|": r"\textbar{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$",
 }  # fmt: skip
 _LATEX = re.compile("|".join(map(re.escape, _OF_LATEX)))
 

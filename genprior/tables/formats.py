@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.errors import RunError, refuse_newer
+from genprior.parts import Column
 from genprior.pictures.grids import is_side_by_side
 from genprior.storage.files import to_file, write_json, write_text
 from genprior.tables.escape import escaped, in_spreadsheet
+from genprior.tables.rows import Row
 from genprior.tables.table import Table, is_bold
 
 __all__ = ["DIRECTIONS", "FILES", "as_csv", "as_latex", "refuse_foreign", "write_table"]
@@ -23,6 +25,7 @@ FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
 _FIELDS = (
     "row", "score", "title", "higher_is_better", "mean", "std", "seeds", "values", "real", "empty",
     "published", "published_spread", "published_verified", "published_in", "protocol",
+    "difference_to", "difference", "difference_error", "difference_p", "difference_seeds", "verdict",
 )  # fmt: skip
 
 DIRECTIONS = "↑ higher is better, ↓ lower is better."
@@ -44,8 +47,9 @@ def as_csv(table: Table) -> str:
     """The table as tidy CSV with a header: one line for each row and score.
 
     `values` holds the values of the seeds, separated by spaces, in the order of `seeds`; `empty` gives the reason if
-    there are none. A cell with several published numbers has one line for each of them. No text is a formula for a
-    spreadsheet, see `in_spreadsheet`.
+    there are none. `difference` is that to the row `difference_to`, over `difference_seeds` (none if it is unpaired);
+    its p-value is adjusted by Holm's method. A cell with several published numbers has one line for each of them. No
+    text is a formula for a spreadsheet, see `in_spreadsheet`.
     """
     text = io.StringIO()
     out = csv.DictWriter(text, _FIELDS, lineterminator="\n")
@@ -66,6 +70,7 @@ def as_csv(table: Table) -> str:
                 "empty": "" if cell is not None else in_spreadsheet(row.empty.get(column.key, "")),
                 "protocol": in_spreadsheet(table.protocols.get(column.key, "")),
             }
+            line |= _difference_fields(table, row, column)
             for number in row.published.get(column.key, ()):
                 out.writerow(
                     line
@@ -81,6 +86,23 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
+def _difference_fields(table: Table, row: Row, column: Column) -> dict[str, str]:
+    """The fields of a row's difference in a column; empty where there is none."""
+    compared = table.differences.get(column.key)
+    each = compared.differences.get(row.label) if compared is not None else None
+    if compared is None or each is None:
+        return {}
+    p = compared.adjusted.get(row.label)
+    return {
+        "difference_to": in_spreadsheet(compared.reference),
+        "difference": "" if each.mean is None else repr(each.mean),
+        "difference_error": "" if each.error is None else repr(each.error),
+        "difference_p": "" if p is None else repr(p),
+        "difference_seeds": " ".join(map(str, each.seeds)),
+        "verdict": each.verdict,
+    }
+
+
 def as_latex(table: Table) -> str:
     r"""The table in LaTeX with the notes below it, for `\input` in a document that loads the package booktabs."""
     header, lines, notes = table.layout()
@@ -93,13 +115,8 @@ def as_latex(table: Table) -> str:
         # argument of the preceding `\\`.
         return " & ".join(["{" + escaped(cells[0]) + "}", *map(cell, cells[1:])]) + r" \\"
 
-    below = [table.footnote(), *table.numbered(notes), *table.protocol()]
-    return "\n".join(
-        [
-            r"% Needs \usepackage{booktabs} in the preamble of the document.",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escaped(table.title)}}}",
+    def tabular(header: list[str], *lines: list[str]) -> list[str]:
+        return [
             rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
             r"\toprule",
             line(header),
@@ -107,6 +124,18 @@ def as_latex(table: Table) -> str:
             *(line(cells) for cells in lines),
             r"\bottomrule",
             r"\end{tabular}",
+        ]
+
+    differences = table.lines_of_differences()
+    below = [table.footnote(), *table.numbered(notes), *table.protocol()]
+    return "\n".join(
+        [
+            r"% Needs \usepackage{booktabs} in the preamble of the document.",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escaped(table.title)}}}",
+            *tabular(header, *lines),
+            *(["", r"\medskip", *tabular(*differences)] if differences else []),
             "",
             r"\medskip\footnotesize\raggedright",
             *(escaped(text) + r"\par" for text in below),

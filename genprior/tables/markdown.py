@@ -18,7 +18,12 @@ def is_bold(text: str) -> bool:
 
 
 def markdown(
-    title: str, lines: Sequence[Sequence[str]], above: Sequence[str], items: Sequence[str], below: Sequence[str]
+    title: str,
+    lines: Sequence[Sequence[str]],
+    above: Sequence[str],
+    items: Sequence[str],
+    below: Sequence[str],
+    second: Sequence[Sequence[str]] = (),
 ) -> str:
     """A table below its title; the first column is aligned left, the others right.
 
@@ -28,16 +33,19 @@ def markdown(
         above: paragraphs below the table.
         items: a list below them.
         below: paragraphs below the list.
+        second: the header and the lines of a second table, directly below the first; none if empty.
     """
 
-    def line(cells: Sequence[str]) -> str:
+    def line(cells: Sequence[str], *, bold: bool = True) -> str:
         first, *others = cells
-        shown = [in_markdown(first), *(text if is_bold(text) else in_markdown(text) for text in others)]
+        shown = [in_markdown(first), *(text if bold and is_bold(text) else in_markdown(text) for text in others)]
         return f"| {' | '.join(shown)} |"
 
-    header, *rows = lines
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    body = "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, rows)])
+    def grid(header: Sequence[str], *rows: Sequence[str]) -> str:
+        rule = ["---", *["---:"] * (len(header) - 1)]
+        return "\n".join([line(header, bold=False), f"| {' | '.join(rule)} |", *map(line, rows)])
+
+    grids = [grid(*some) for some in (lines, second) if some]
     listed = "\n".join(f"- {line_in_markdown(text)}" for text in items)
     paragraphs = [*map(line_in_markdown, above), listed, *map(line_in_markdown, below)]
-    return "\n\n".join([f"# {in_markdown(title)}", body, *filter(None, paragraphs)]) + "\n"
+    return "\n\n".join([f"# {in_markdown(title)}", *grids, *filter(None, paragraphs)]) + "\n"

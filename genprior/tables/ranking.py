@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,12 @@ from genprior.errors import FORMAT
 from genprior.parts import Column
 from genprior.runs.draw_time import CODES
 from genprior.storage.files import write_json, write_text
+from genprior.tables.differences import shown_difference
 from genprior.tables.formats import DIRECTIONS, refuse_foreign
 from genprior.tables.markdown import markdown
 from genprior.tables.paired import Difference
-from genprior.tables.table import Cell, Layout, Table, places
+from genprior.tables.rows import Cell, Layout
+from genprior.tables.table import Table
 
 __all__ = ["RANKING_FILES", "Ranked", "Ranking", "ShortRanking", "write_ranking"]
 
@@ -101,7 +102,7 @@ class Ranking:
         for place, row in enumerate(self.rows, 1):
             ranks, difference = place <= len(ranked), row.difference
             first = [row.label, str(place) if ranks else "-"]
-            compared = [str(row.scores[self.column.key]) if ranks else "-", _difference(difference)]
+            compared = [str(row.scores[self.column.key]) if ranks else "-", shown_difference(difference)]
             verdict = "does not rank" if not ranks else "best" if difference is None else difference.verdict
             verdict = marked(verdict, row.reason)
             cells = [
@@ -213,6 +214,11 @@ class ShortRanking:
         """The columns that a terminal has room for, as text."""
         return self.ranking.layout(short=True)
 
+    @staticmethod
+    def lines_of_differences() -> list[list[str]]:
+        """None: the ranking has a column of them."""
+        return []
+
     def footnote(self) -> str:
         """What the columns mean, and where all others are."""
         text = f"{self.ranking.footnote_of_ranks()} Seconds to train: first stage and fit together."
@@ -227,14 +233,6 @@ class ShortRanking:
     def protocol() -> list[str]:
         """None: the page has them."""
         return []
-
-
-def _difference(difference: Difference | None) -> str:
-    if difference is None or difference.mean is None:
-        return "-"
-    shown = places(difference.mean if difference.mean or not difference.error else difference.error)
-    error = "" if difference.error is None or math.isnan(difference.error) else f" ± {difference.error:.{shown}f}"
-    return f"{difference.mean:+.{shown}f}{error}"
 
 
 def write_ranking(ranking: Ranking, folder: Path) -> None:

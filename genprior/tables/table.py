@@ -3,78 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import html
-import math
 import re
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from genprior.errors import FORMAT, RunError, did_you_mean
 from genprior.parts import Column
+from genprior.tables.differences import Compared, compare, explained_differences, lines_of_differences
 from genprior.tables.markdown import is_bold, markdown
 from genprior.tables.plain_text import plain_text
-from genprior.tables.published import Published
+from genprior.tables.rows import Cell, Layout, Row, arrow, places
 
 __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold", "places"]
 
 REAL = "real, held out"
 """The label of the line with the scores of real held-out images."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A score over the seeds of a row."""
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds."""
-        return statistics.fmean(self.values)
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation over seeds; None for one seed."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-    def __str__(self) -> str:
-        """For example `7.43 ± 0.13`; a mean below 1 has three significant digits: `0.00152 ± 0.00031`."""
-        shown = places(self.mean)
-        return f"{self.mean:.{shown}f}" + (f" ± {self.std:.{shown}f}" if self.std is not None else "")
-
-
-def places(value: float) -> int:
-    """Decimal places to show: two, or as many as three significant digits need, at most six."""
-    size = abs(value)
-    return 2 if size >= 1 or size < 5e-7 else min(6, 2 - math.floor(math.log10(size)))
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: the scores of all seeds of one label."""
-
-    label: str
-    seeds: tuple[int, ...]
-    scores: dict[str, Cell]
-    seconds: Cell | None
-    images_per_second: Cell | None
-    empty: dict[str, str] = field(default_factory=dict)
-    """The reason for each empty cell, by the column's key."""
-    published: dict[str, tuple[Published, ...]] = field(default_factory=dict)
-    """Published numbers of the same method, by the column's key."""
-
-
-class Layout(NamedTuple):
-    """A table as text, cell by cell."""
-
-    header: list[str]
-    lines: list[list[str]]
-    """A line for each row, and one for real held-out images; the best number of a column is between asterisks."""
-    notes: list[str]
-    """The notes that the marks [1], [2], ... in cells refer to, in order."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +44,8 @@ class Table:
     """Runs that the operating system could not read, each with what it said; a note tells of each."""
     unreadable: tuple[str, ...] = ()
     """The runs among `missing` that cannot be read, such as one whose recipe names an unknown part; a note says why."""
+    against: str | None = None
+    """The label of the row that differences are to; None for the best mean of each column."""
 
     def row(self, label: str) -> Row:
         """The row of this label.
@@ -109,39 +58,44 @@ class Table:
                 return row
         raise RunError(f"the table has no row '{label}'{did_you_mean(label, [row.label for row in self.rows])}")
 
-    def best(self, column: Column) -> set[str]:
-        """The labels of the best row, and of all rows that do not differ from it by more than the seeds do.
+    def with_differences_to(self, label: str | None) -> Table:
+        """The table with the differences of each row to this one; to the best mean of each column if None.
 
-        Two rows differ if the difference of their means is larger than their combined standard deviation over seeds,
-        (s_1^2 + s_2^2)^(1/2). A row with one seed has no standard deviation, so that of the other row is used for both;
-        two rows with one seed each count as equal. If all rows of the column have one seed, any difference counts.
+        Raises:
+            RunError: there is no row of this label.
         """
-        cells = self._cells(column)
-        if len(cells) < 2 or column.higher_is_better is None:
-            return set()
-        pick = max if column.higher_is_better else min
-        top = pick(cells, key=lambda label: cells[label].mean)
-        known = any(cell.std is not None for cell in cells.values())
-        return {
-            label
-            for label, cell in cells.items()
-            if label == top or abs(cell.mean - cells[top].mean) <= _combined(cell, cells[top], known)
-        }
+        return dataclasses.replace(self, against=None if label is None else self.row(label).label)
+
+    def compared(self, column: Column) -> Compared | None:
+        """The rows of a column compared with the best mean; None without a direction, or with fewer than two rows."""
+        return self._compared.get(column.key)
+
+    @functools.cached_property
+    def _compared(self) -> dict[str, Compared]:
+        compared = {column.key: compare(self.rows, column) for column in self.columns}
+        return {key: each for key, each in compared.items() if each is not None}
+
+    @functools.cached_property
+    def differences(self) -> dict[str, Compared]:
+        """The differences to show, by the column's key: to the row `against`, or to the best mean of each column."""
+        if self.against is None:
+            return self._compared
+        shown = {column.key: compare(self.rows, column, self.against) for column in self.columns}
+        return {key: each for key, each in shown.items() if each is not None}
+
+    def best(self, column: Column) -> set[str]:
+        """The labels of the row with the best mean, and of all rows that are not worse than it, see `compare`."""
+        compared = self.compared(column)
+        return set() if compared is None else compared.best
 
     def bold(self, column: Column) -> str | None:
-        """The label of the one row that is better than all others as defined by `best`; None if there is none.
+        """The label of the one row that all others are worse than; None if there is none."""
+        best = self.best(column)
+        return next(iter(best)) if len(best) == 1 else None
 
-        A row with one seed is never set in bold if another row of the column has several seeds.
-        """
-        best, cells = self.best(column), self._cells(column)
-        if len(best) != 1:
-            return None
-        (label,) = best
-        known = any(cell.std is not None for cell in cells.values())
-        return None if known and cells[label].std is None else label
-
-    def _cells(self, column: Column) -> dict[str, Cell]:
-        return {row.label: row.scores[column.key] for row in self.rows if column.key in row.scores}
+    def lines_of_differences(self) -> list[list[str]]:
+        """The header and the lines of the table of differences, as text; empty if no row has several seeds."""
+        return lines_of_differences(self.rows, self.columns, self.differences)
 
     def layout(self) -> Layout:
         """The table as text. Published numbers are in a separate column beside the measured ones; marks refer to notes.
@@ -209,6 +163,8 @@ class Table:
             "protocols": self.protocols,
             "caveats": self.caveats,
             "notes": list(self.notes),
+            "differences": {key: each.as_json() for key, each in self.differences.items()},
+            "bold": {column.key: label for column in self.columns if (label := self.bold(column))},
         }
 
     def _repr_markdown_(self) -> str:
@@ -219,7 +175,7 @@ class Table:
         """The table in Markdown."""
         header, lines, notes = self.layout()
         above = [self.footnote(), *self.numbered(notes)]
-        return markdown(self.title, [header, *lines], above, self.protocol(), self.notes)
+        return markdown(self.title, [header, *lines], above, self.protocol(), self.notes, self.lines_of_differences())
 
     @staticmethod
     def numbered(notes: Sequence[str]) -> list[str]:
@@ -238,7 +194,10 @@ class Table:
         """The number of seeds, rows of images, direction of the scores, caveats, what bold means, unfinished runs."""
         seeds = sorted({len(row.seeds) for row in self.rows if row.seeds}) or [1]
         several = f"{seeds[0]} to {seeds[-1]}" if seeds[0] < seeds[-1] else f"{seeds[-1]}"
-        over = f"Mean ± standard deviation over {several} seeds." if seeds[-1] > 1 else "One seed."
+        compared = sum(bool(row.scores) for row in self.rows) > 1
+        over = f"One seed{', so no row is better or worse' if compared else ''}."
+        if seeds[-1] > 1:
+            over = f"Mean ± standard deviation over {several} seeds."
         images = [row.label for row in self.rows if row.scores and not row.seeds]
         if images and len(images) == sum(bool(row.scores) for row in self.rows):
             over = "Each row is one set of images."
@@ -249,8 +208,10 @@ class Table:
         # Caveats of two scores may share a sentence, such as that on their network.
         sentences = dict.fromkeys(_SENTENCE_END.split(" ".join(caveats)))
         text += "".join(f" {sentence}" for sentence in sentences if sentence)
-        if any(self.bold(column) for column in self.columns) and seeds[-1] > 1:
-            text += " Bold: better than every other row by more than the combined standard deviation."
+        if seeds[-1] > 1 and (words := explained_differences(self.differences, self.against)):
+            text += f" {words}"
+        if any(self.bold(column) for column in self.columns):
+            text += " Bold: every other row is worse."
         if unfinished := [each for each in self.missing if each not in self.unreadable]:
             text += f" Not finished: {', '.join(unfinished)}."
         if self.unreadable:
@@ -265,6 +226,7 @@ class Table:
             [header, *([cell[2:-2] if is_bold(cell) else cell for cell in line] for line in lines)],
             [self.footnote(), *self.numbered(notes), *(f"Protocol of {text}" for text in self.protocol())],
             [f"Note: {note}" for note in self.notes],
+            second=self.lines_of_differences(),
         )
 
     def as_html(self, picture: str | None = None) -> str:
@@ -272,14 +234,19 @@ class Table:
         header, lines, notes = self.layout()
 
         def cell(text: str, place: int) -> str:
+            # In the first column, a text between asterisks is a label.
             bold = is_bold(text) and place > 0
             shown = html.escape(text[2:-2] if bold else text)
             return f"<td>{f'<b>{shown}</b>' if bold else shown}</td>"
 
-        head = "".join(f"<th>{html.escape(text)}</th>" for text in header)
-        body = "\n".join(
-            "<tr>" + "".join(cell(text, place) for place, text in enumerate(line)) + "</tr>" for line in lines
-        )
+        def grid(header: Sequence[str], *lines: Sequence[str]) -> str:
+            head = "".join(f"<th>{html.escape(text)}</th>" for text in header)
+            rows = ["".join(cell(text, place) for place, text in enumerate(line)) for line in lines]
+            body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+            return f"<table>\n<tr>{head}</tr>\n{body}\n</table>\n"
+
+        differences = self.lines_of_differences()
+        grids = grid(header, *lines) + (grid(*differences) if differences else "")
         below = "".join(f"<br>\n{html.escape(text)}" for text in [*self.numbered(notes), *self.protocol(), *self.notes])
         image = f'<p><img src="{html.escape(picture)}" alt="samples of each row"></p>' if picture else ""
         return (
@@ -287,17 +254,9 @@ class Table:
             "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
             "table{border-collapse:collapse}td,th{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #ccc}"
             "td:first-child,th:first-child{text-align:left}img{max-width:100%}</style></head>\n"
-            f"<body><h1>{html.escape(self.title)}</h1>\n<table>\n<tr>{head}</tr>\n{body}\n</table>\n"
+            f"<body><h1>{html.escape(self.title)}</h1>\n{grids}"
             f"<p>{html.escape(self.footnote())}{below}</p>\n{image}</body></html>\n"
         )
-
-
-def _combined(one: Cell, other: Cell, known: bool) -> float:
-    """The combined standard deviation of two cells; `known` says whether any row of the column has one."""
-    spreads = [cell.std for cell in (one, other) if cell.std is not None]
-    if not spreads:
-        return math.inf if known else 0.0
-    return math.hypot(spreads[0], spreads[-1])
 
 
 def best_first(table: Table) -> Table:
@@ -315,10 +274,3 @@ def best_first(table: Table) -> Table:
         return len(table.columns), 0.0
 
     return dataclasses.replace(table, rows=tuple(sorted(table.rows, key=order)))
-
-
-def arrow(column: Column) -> str:
-    """The direction of a column, after its title; empty where neither is better."""
-    if column.higher_is_better is None:
-        return ""
-    return " ↑" if column.higher_is_better else " ↓"

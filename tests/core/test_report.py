@@ -9,7 +9,6 @@ import json
 import math
 import re
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,44 +73,6 @@ def test_a_column_without_a_direction_has_no_best_and_orders_no_rows():
     assert "neither,neither,,1.0" in as_csv(shown)
 
 
-def test_rows_whose_spreads_overlap_are_best_together_and_then_nothing_is_bold():
-    near = table({"a": {"up": [1, 2, 3]}, "b": {"up": [1.1, 2.1, 3.1]}})
-    assert near.best(UP) == {"a", "b"}
-    assert "**" not in near.as_markdown()
-    far = table({"a": {"up": [1, 2, 3]}, "b": {"up": [11, 12, 13]}})
-    assert "**12.00 ± 1.00**" in far.as_markdown()
-
-
-@given(
-    st.lists(st.floats(-10, 10), min_size=2, max_size=4),
-    st.lists(st.floats(-10, 10), min_size=2, max_size=4),
-)
-def test_the_best_is_bold_only_beyond_both_deviations_combined(a, b):
-    """Against statistics of NumPy; a difference at the very edge may fall to either side."""
-    made = table({"a": {"up": a}, "b": {"up": b}})
-    difference, spread = np.mean(a) - np.mean(b), math.sqrt(np.var(a, ddof=1) + np.var(b, ddof=1))
-    if abs(abs(difference) - spread) > 1e-6:
-        expected = None if abs(difference) < spread else "a" if difference > 0 else "b"
-        assert made.bold(UP) == expected
-        assert ("**" in made.as_markdown()) == (expected is not None)
-
-
-def test_a_third_row_beside_the_best_leaves_nothing_bold():
-    rows = {"a": {"up": [10, 11]}, "b": {"up": [10.1, 11.1]}, "c": {"up": [1, 2]}}
-    assert table(rows).best(UP) == {"a", "b"} and table(rows).bold(UP) is None
-
-
-def test_one_seed_is_bold_only_where_no_row_has_a_spread():
-    single = {"a": {"up": [1.0]}, "b": {"up": [2.0]}}
-    assert table(single).bold(UP) == "b"
-    assert table(single | {"c": {"up": [0.0, 0.1]}}).bold(UP) is None
-    # Over a row of one seed a row of several stands out beyond its own spread, counted for both.
-    several = {"a": {"up": [1.0]}, "b": {"up": [9.0, 10.0]}}
-    assert table(several).bold(UP) == "b"
-    assert table({"a": {"up": [8.6]}, "b": {"up": [9.0, 10.0]}}).bold(UP) is None
-    assert table({"a": {"up": [1.0]}, "b": {"up": [1.0]}}).bold(UP) is None
-
-
 @pytest.mark.parametrize(
     ("values", "shown"),
     [((0.00152,), "0.00152"), ((0.5, 0.7), "0.600 ± 0.141"), ((0.0,), "0.00"), ((-84.512,), "-84.51")],
@@ -167,10 +128,15 @@ def test_nothing_that_latex_would_take_for_a_command_is_left(text):
 def test_latex_has_as_many_cells_in_each_line_and_the_best_in_bold():
     text = as_latex(table({"a & b": {"up": [1, 2, 3]}, "[c]": {"up": [11, 12, 13]}}))
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [len(re.findall(r"(?<!\\)&", line)) for line in lines] == [1, 1, 1]
+    assert [len(re.findall(r"(?<!\\)&", line)) for line in lines] == [1] * 6
     assert lines[1].startswith(r"{a \& b} & ") and lines[2] == r"{[c]} & \textbf{12.00 $\pm$ 1.00} \\"
     for word in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lr}"):
-        assert text.count(word) == 1
+        assert text.count(word) == 2  # of the scores, and of their differences
+    assert lines[3:] == [
+        "{difference of} & up $\\uparrow$ \\\\",
+        "{a \\& b} & -10.00 $\\pm$ 0.00 worse \\\\",
+        "{[c]} & 0 \\\\",
+    ]
 
 
 def test_a_missing_score_is_a_dash_and_a_missing_run_is_named():
@@ -215,13 +181,14 @@ def test_json_holds_every_value_of_every_seed():
 def test_a_printed_table_is_text_in_columns_with_its_notes():
     made = table({"a": {"up": [1, 2, 3]}, "a long label": {"up": [11, 12, 13]}}, (UP, DOWN), missing=("c/seed-0",))
     shown = str(dataclasses.replace(made, notes=("x" * 30 + " " + "y" * 90, "\x1b[31m")))
-    title, grid, below, notes = shown.split("\n\n")
+    title, grid, differences, below, notes = shown.split("\n\n")
     header, rule, *lines = grid.splitlines()
     assert title == made.title and set(rule) == {"-"} and len(rule) == max(map(len, [header, *lines]))
     assert [line.split() for line in lines] == [
         ["a", "2.00", "±", "1.00", "-"],
         ["a", "long", "label", "12.00", "±", "1.00", "-"],
     ]
+    assert [line.split()[-1] for line in differences.splitlines()[2:]] == ["worse", "0"]
     # Columns of numbers end at the same place, and bold is of Markdown alone.
     assert len({line.index("±") for line in lines}) == 1 and "**" not in shown
     assert made.footnote() == " ".join(below.split()) and "Not finished: c/seed-0." in below

@@ -121,8 +121,9 @@ def test_a_gap_below_0_is_never_bold_nor_best():
     config = ReconstructionFID.Config(samples=60)
     rows = {"few steps": (30.0, -14.0), "trained": (2.0, 1.0)}
     entries = [
-        Entry(label, label, 0, [Measured(config, {"name": "x"}, {"reconstruction_fid": fid, "prior_gap": gap})])
+        Entry(label, label, k, [Measured(config, {"name": "x"}, {"reconstruction_fid": fid + k, "prior_gap": gap})])
         for label, (fid, gap) in rows.items()
+        for k in (0, 1)
     ]
     table = tabulate("", entries)
     assert [table.bold(column) for column in table.columns] == ["trained", None]
