@@ -123,13 +123,12 @@ class Real:
 
 
 class _Context(SampleContext):
-    """A context that shares results on real images with other contexts and records the feature extractors used."""
+    """A context that shares results on real images with other contexts."""
 
     def __init__(self, real: Real, sampler: Callable[[int], Tensor], **more: Any) -> None:
         super().__init__(sampler, real.load, **more)
         self._real = real
         self._made = real.made
-        self.extractors: dict[str, None] = {}
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         # What failed once is not tried again: a download may take long to fail.
@@ -271,7 +270,6 @@ class Scorer:
             return Missed(config, real.described, self._missed[key])
 
         def make() -> dict[str, Any]:
-            context.extractors.clear()
             with naming_parts():
                 try:
                     values = measure_all([config.make()], context, "")

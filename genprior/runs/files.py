@@ -40,6 +40,8 @@ CONTENT = (
 )
 """What else a run writes into its folder."""
 
+_SCORES_REMEDY = "the training command of the run measures the scores anew"
+
 
 class RunFiles:
     """The files of one run; see `genprior.runs.folder.RunFolder`."""
@@ -140,7 +142,16 @@ class RunFiles:
         Raises:
             RunError: `scores.json` is damaged; the message names the field.
         """
-        return {name: value for name, value in self._scores().items() if name != "format"}
+        return {name: value for name, value in self._scores().items() if name not in ("format", "networks")}
+
+    def networks(self) -> dict[str, str]:
+        """The keys of the networks whose features scores are of, by the score's name; empty for older runs.
+
+        Raises:
+            RunError: `scores.json` is damaged; the message names the field.
+        """
+        found = self._scores().get("networks", {})
+        return records.checked(found, records.NETWORKS, self.path / "scores.json", _SCORES_REMEDY)
 
     @property
     def has_scores(self) -> bool:
@@ -151,13 +162,13 @@ class RunFiles:
         """
         return bool(self._scores())
 
-    def _scores(self) -> dict[str, float]:
-        remedy = "the training command of the run measures the scores anew"
-        return records.read_json(self.path / "scores.json", records.SCORES, remedy) or {}
+    def _scores(self) -> dict[str, Any]:
+        return records.read_json(self.path / "scores.json", records.SCORES, _SCORES_REMEDY) or {}
 
-    def write_scores(self, scores: Mapping[str, float]) -> None:
-        """Write `scores.json`."""
-        write_json(self.path / "scores.json", {"format": FORMAT, **scores})
+    def write_scores(self, scores: Mapping[str, float], networks: Mapping[str, str]) -> None:
+        """Write `scores.json`, with the networks of scores that have one."""
+        more = {"networks": dict(networks)} if networks else {}
+        write_json(self.path / "scores.json", {"format": FORMAT, **scores, **more})
 
     def embedder(self) -> EmbedderState | None:
         """The fitted embedder; None if the file does not exist.

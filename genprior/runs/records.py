@@ -8,7 +8,16 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar, cast
 
-from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 from typing_extensions import TypedDict
 
 from genprior.errors import GenpriorWarning, RunError, refuse_newer, wrong_settings
@@ -18,6 +27,7 @@ from genprior.storage.files import to_file
 __all__ = [
     "CHECKPOINT",
     "FACTS",
+    "NETWORKS",
     "RECIPE",
     "SCORES",
     "TABLE",
@@ -143,7 +153,17 @@ CHECKPOINT: TypeAdapter[CheckpointFacts] = TypeAdapter(CheckpointFacts)
 FACTS: TypeAdapter[Facts] = TypeAdapter(Facts)
 RECIPE: TypeAdapter[ResolvedRecipe] = TypeAdapter(ResolvedRecipe)
 TABLE: TypeAdapter[TableFile] = TypeAdapter(TableFile)
-SCORES: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, FiniteFloat], config=ConfigDict(strict=True))
+NETWORKS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str], config=ConfigDict(strict=True))
+
+
+def _without_networks(value: Any) -> Any:
+    return {key: each for key, each in value.items() if key != "networks"} if isinstance(value, dict) else value
+
+
+SCORES: TypeAdapter[dict[str, Any]] = TypeAdapter(
+    Annotated[dict[str, FiniteFloat], BeforeValidator(_without_networks)], config=ConfigDict(strict=True)
+)
+"""Numbers by name; `networks` beside them is of `NETWORKS`."""
 _RECORD: TypeAdapter[dict[str, float | None]] = TypeAdapter(
     dict[str, FiniteFloat | None], config=ConfigDict(strict=True)
 )

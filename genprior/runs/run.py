@@ -89,6 +89,11 @@ class Run(TrainedModel):
         """The scores by name; empty for an unfinished run, whose folder may hold those of a shorter one."""
         return self._files.scores() if self.facts["finished"] else {}
 
+    @cached_property
+    def networks(self) -> dict[str, str]:
+        """The keys of the networks whose features scores are of, by the score's name; older runs have none."""
+        return self._files.networks() if self.facts["finished"] else {}
+
     @property
     def absent(self) -> dict[str, str]:
         """Why columns of tables have no number of this finished run, by their keys; empty for an unfinished run."""

@@ -73,6 +73,7 @@ class Trainer(RowTraining):
         self._progress = progress
         self._last_good = last_good
         self._data_hash: str | None = None
+        self._networks: dict[str, str] = {}  # of the scores, once measured
         self._stopping = EarlyStopping(self.plan.run.stop, seed)
 
     @property
@@ -136,7 +137,7 @@ class Trainer(RowTraining):
         warn_of_skipped(self.named, self.guard.skipped, self.step)
         self._take_best()
         scores = self.score()
-        self._files.write_scores(scores)
+        self._files.write_scores(scores, self._networks)
         if self.plan.scores:
             self._listeners.evaluated(self, scores)
         self._listeners.finished(self, scores)
@@ -184,7 +185,7 @@ class Trainer(RowTraining):
             trained=self.trained,
         )
         scores: list[Score] = [config.make() for config in self.plan.scores]
-        results = measure_all(scores, context, self.plan.label)
+        results = measure_all(scores, context, self.plan.label, self._networks)
         for text in filter(None, (undeclared(score, results) for score in scores)):
             warnings.warn(GenpriorWarning(f"{self.plan.label}: {text}"), stacklevel=1)
         return results

@@ -90,6 +90,8 @@ class SampleContext(ScoreContext):
         self._splits: dict[str, ImageSet] = {}
         self._features: dict[tuple[str, str], Features] = {}
         self._made: dict[str, Any] = {}
+        self.extractors: dict[str, None] = {}
+        """The keys of the networks that features were taken of, in order; whoever measures a score clears it before."""
 
     def generated(self, n: int) -> Tensor:
         """The first n generated images, uint8 [n, c, h, w].
@@ -159,6 +161,7 @@ class SampleContext(ScoreContext):
         Raises:
             ScoreError: `n` is missing for generated images.
         """
+        self.extractors[extractor.key] = None
         if source == "all":
             parts = [self.features(extractor, "train"), self.features(extractor, "test")]
             return Features(torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts]))

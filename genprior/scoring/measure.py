@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from genprior.errors import DataError, ScoreError, in_a_sentence
 from genprior.parts import Column, ImageSet, Score, ScoreContext
+from genprior.scoring.context import SampleContext
 
 __all__ = ["absent_numbers", "columns_of", "measure_all", "needed_split", "undeclared", "why_absent"]
 
@@ -87,7 +88,9 @@ def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> I
         raise ScoreError(f"it needs the split '{split}': {in_a_sentence(error)}. {score.needs[split]}") from error
 
 
-def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> dict[str, float]:
+def measure_all(
+    scores: Sequence[Score], context: ScoreContext, label: str, networks: MutableMapping[str, str] | None = None
+) -> dict[str, float]:
     """Measure every score and merge the results.
 
     The generated images are sampled once, for the largest `samples` among the scores.
@@ -96,6 +99,7 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
         scores: the scores to measure.
         context: the images and the model.
         label: the label of the row, for messages.
+        networks: takes the keys of the networks whose features a result is of, joined by " and ", by the result's key.
 
     Returns:
         The results of all scores by key, finite.
@@ -109,6 +113,8 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
     results: dict[str, float] = {}
     written_by: dict[str, str] = {}
     for score in scores:
+        if isinstance(context, SampleContext):
+            context.extractors.clear()
         try:
             values = score.measure(context)
         except ScoreError as error:
@@ -126,4 +132,7 @@ def measure_all(scores: Sequence[Score], context: ScoreContext, label: str) -> d
                 )
             written_by[key] = score.name
             results[key] = float(value)
+        if networks is not None and isinstance(context, SampleContext) and context.extractors:
+            used = " and ".join(context.extractors)
+            networks.update({key: used for key in columns_of([score]) if key in values})
     return results

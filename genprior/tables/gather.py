@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor
 
 from genprior.errors import CheckpointError, RunError, ScoreError, listed
-from genprior.parts import Model
+from genprior.parts import Model, PartConfig
 from genprior.pictures.grids import side_by_side
 from genprior.recipe.load import Recipe
 from genprior.registry import installed
@@ -215,12 +215,17 @@ def entry_of(run: Run, label: str) -> Entry:
         label,
         run.label,
         run.seed,
-        [Measured(config, run.described_data, run.scores) for config in run.plan.scores],
+        [Measured(config, run.described_data, run.scores, _network(run, config)) for config in run.plan.scores],
         others={key: value for key, value in run.scores.items() if key.removeprefix("real_") not in columns},
         seconds=run.seconds_of_training,
         # Those of a fit are codes.
         images_per_second=run.facts.get("images_per_second") if run.plan.fitted_prior is None else None,
     )
+
+
+def _network(run: Run, config: PartConfig) -> str:
+    """The keys of the networks of a run's score; empty where none is recorded."""
+    return next((run.networks[key] for key in columns_of([config.make()]) if key in run.networks), "")
 
 
 def _training(run: Run) -> str:

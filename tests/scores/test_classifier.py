@@ -12,6 +12,7 @@ from genprior.errors import ScoreError
 from genprior.parts import ImageSet
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all
+from genprior.storage.cache import content_hash
 from genprior_std.datasets.digits import Digits
 from genprior_std.scores import classifier as module
 from genprior_std.scores.classifier import ClassifierNet, classifier, content_key, fit
@@ -123,6 +124,20 @@ def test_labels_without_a_class_are_refused(make_context, load_shapes):
 
     with pytest.raises(ScoreError, match="labels must be 0 to 2.* the training split has 1 to 3"):
         classifier(make_context(load=odd))
+
+
+def test_the_number_of_threads_does_not_change_the_network():
+    """Training in 1 and 2 threads, with the weights compared to the last bit; their number is then as before."""
+    train, before, found = Digits(Digits.Config(size=16)).load("train").take(slice(64)), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            network = fit(train.images, train.labels, len(train.classes), torch.device("cpu"))
+            assert torch.get_num_threads() == threads
+            found.append(content_hash(network.state_dict()))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
 
 
 TRAIN_ONE = """
