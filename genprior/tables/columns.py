@@ -186,9 +186,9 @@ def _sorted_into_columns(
         entry_scores: dict[str, float] = {}
         for part in entry.measured:
             for key, column_key in columns.add(part).items():
-                for prefix in ("", "real_"):
-                    if prefix + key in part.values:
-                        entry_scores[prefix + column_key] = part.values[prefix + key]
+                for before, after in (("", ""), ("real_", ""), ("real_", "_images")):
+                    if (name := f"{before}{key}{after}") in part.values:
+                        entry_scores[f"{before}{column_key}{after}"] = part.values[name]
         scores.append(entry_scores)
     for entry in entries:
         reasons.append({key: missed.reason for missed in entry.missed for key in columns.of_missed(missed)})

@@ -237,15 +237,19 @@ def unique_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]
     """A label for each run, which differs for runs of different folders and of different recipes.
 
     A label that occurs in several run folders gets its folder in front; a label that was trained with several recipes
-    in one folder gets a number, and a note says how the recipes differ.
+    in one folder gets a number, and a note says how the recipes differ. A label that is taken by then gets the next
+    number; a note names a seed that a row has twice.
     """
     homes: dict[str, dict[Path, None]] = {}
     for each in found:
         homes.setdefault(each.label, {})[each.folder.parent.parent] = None
     trained: dict[str, list[Run]] = {}
     labels = []
+    taken: dict[str, tuple[Path, str, int]] = {}
+    seeds: dict[tuple[str, int], Path] = {}
     for each in found:
         label = f"{each.folder.parent.parent}: {each.label}" if len(homes[each.label]) > 1 else each.label
+        first, place = label, 0
         if isinstance(each, Run):
             variants = trained.setdefault(label, [])
             place = next((n for n, run in enumerate(variants) if _training(run) == _training(each)), len(variants))
@@ -256,6 +260,11 @@ def unique_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]
                 notes.append(
                     f"The seeds of '{label}' were trained with different recipes ({changed}), so they are two rows."
                 )
-                label = f"{label} ({place + 1})"
+                label = f"{first} ({place + 1})"
+        number, identity = max(2, place + 1), (each.folder.parent.parent, each.label, place)
+        while taken.setdefault(label, identity) != identity:
+            label, number = f"{first} ({number})", number + 1
+        if isinstance(each, Run) and (other := seeds.setdefault((label, each.seed), each.folder)) != each.folder:
+            notes.append(f"'{label}' has seed {each.seed} twice, in {other} and {each.folder}; both count.")
         labels.append(label)
     return labels

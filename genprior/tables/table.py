@@ -204,6 +204,13 @@ class Table:
         elif images:
             over += f" One set of images: {', '.join(images)}."
         text = f"{over} ↑ higher is better, ↓ lower is better."
+        counts: dict[float, list[str]] = {}
+        for column in self.columns:
+            if column.key in self.real and (count := self.real.get(f"{column.key}_images")):
+                counts.setdefault(count, []).append(column.title)
+        if counts:
+            described = "; ".join(f"{count:,.0f} images: {', '.join(titles)}" for count, titles in counts.items())
+            text += f" Line '{REAL}': {described}."
         caveats = [self.caveats[column.key] for column in self.columns if column.key in self.caveats]
         # Caveats of two scores may share a sentence, such as that on their network.
         sentences = dict.fromkeys(_SENTENCE_END.split(" ".join(caveats)))

@@ -9,7 +9,7 @@ import pytest
 
 from genprior.tables.formats import FILES
 
-from .tables import refused, table_of
+from .tables import ROWS, refused, table_of
 
 
 @pytest.fixture
@@ -72,3 +72,25 @@ def test_the_table_of_training_has_the_differences(small):
     (compared,) = table["differences"].values()
     assert [each["seeds"] for each in compared["rows"].values()] == [[0, 1]]
     assert "| difference of |" in (small / "runs" / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_label_that_looks_like_a_numbered_one_is_a_row_of_its_own(small, copy, call, tmp_path):
+    """Two recipes of the label AAE in one folder, and a row that its recipe calls `AAE (2)`."""
+    shutil.rmtree(copy / ROWS[1])
+    for name, old, new in (("AAE", "lr = 0.01", "lr = 0.02"), ("other", 'label = "AAE"', 'label = "AAE (2)"')):
+        path = shutil.copytree(copy / "AAE" / "seed-0", copy / name / "seed-7") / "recipe.toml"
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    table, _ = table_of(call, tmp_path, copy)
+    assert sorted(len(row["seeds"]) for row in table["rows"]) == [1, 1, 2]
+    assert sorted(row["label"] for row in table["rows"]) == ["AAE", "AAE (2)", "AAE (2) (2)"]
+
+
+def test_a_seed_that_is_there_twice_is_told_and_not_paired(three, call, tmp_path):
+    folders = three([-10.0, -12.0], [-5.0, -7.1], [-10.5, -12.6])
+    shutil.copytree(folders[0] / "AAE" / "seed-0", folders[0] / "AAE" / "seed-0-copy")
+    table, _ = table_of(call, tmp_path, *folders)
+    first = f"{folders[0]}: AAE"
+    assert any(f"'{first}' has seed 0 twice" in note for note in table["notes"])
+    assert table["differences"]["parzen"]["rows"][first]["paired"] is False

@@ -22,6 +22,7 @@ from genprior import (
 )
 from genprior_std.scores.asked import AskedScore
 from genprior_std.scores.classifier import CAVEAT, ClassifierExtractor, trained_once
+from genprior_std.scores.entropy import random_rows
 
 __all__ = ["CaptionAccuracy", "has_new_pair", "shares_right"]
 
@@ -31,7 +32,8 @@ class CaptionAccuracy(AskedScore):
 
         caption_accuracy = 100 / n sum_i [c_a(x_i) = v_ia for every attribute a that caption i states]
 
-    Images x_i are of the first captions of test images, taken in turn, one for each. v_ia is the value of attribute a
+    Images x_i are of the first captions of test images, taken in turn, one for each; of more test images than
+    `samples`, that many are chosen under a fixed seed. v_ia is the value of attribute a
     (`genprior.ImageSet.attributes`) that caption i states, and c_a a classifier trained on the training images whose
     caption states a, for that attribute alone; it is kept on disk as that of the classes is. It is trained on images
     shifted by up to an eighth of their side, so an attribute must not be a place in the image.
@@ -97,10 +99,12 @@ class CaptionAccuracy(AskedScore):
         """
         full = sample_context(context)
         train, test = full.real("train"), full.real("test")
-        turn = torch.arange(self.config.samples) % len(test.images)
+        # Of more test images than samples, that many over all of them: a folder is sorted by class.
+        turn = random_rows(torch.arange(len(test.images)), self.config.samples)
+        turn = turn[torch.arange(self.config.samples) % len(turn)]
         with full.trained() as model:
             self.check_row(model, full.real)
-            captions = [some[0] for some in test.captions[: self.config.samples]]
+            captions = [test.captions[place][0] for place in turn[: len(test.images)].tolist()]
             images = generate(model, self.config.samples, seed=full.seed, text=captions)
         judges = [_judge(full, train, test, place) for place in range(len(train.attributes))]
         stated = _values(test.attributes)

@@ -23,6 +23,7 @@ from genprior import (
     sample_context,
 )
 from genprior_std.scores import classifier, pixels, random_features
+from genprior_std.scores.entropy import random_rows
 from genprior_std.scores.inception import check_channels, describe_network, inception
 
 __all__ = ["DistanceConfig", "DistanceScore", "Network"]
@@ -78,7 +79,8 @@ class DistanceScore(SampleScore):
 
     Keys begin with `classifier_` where the classifier gave the features, with `random_features_` where the untrained
     network did, and the titles of columns say so. Against the training split, the held-out test split is measured in
-    the same way as `real_<key>`: what perfect samples would score.
+    the same way as `real_<key>`: what perfect samples would score. As many of its images are taken as generated ones
+    (at random under a fixed seed), or all where there are fewer; `real_<key>_images` is their number.
     """
 
     rehearsed = False
@@ -179,8 +181,11 @@ class DistanceScore(SampleScore):
         prefix = self.prefix
         results = {f"{prefix}{key}": value for key, value in self.compare(generated, reference).items()}
         if self.config.reference == "train":
-            held_out = full.features(extractor, "test").features
+            # As many as there are samples, if there are as many: most of these scores depend on the number of images.
+            held_out = random_rows(full.features(extractor, "test").features, self.config.samples)
             if self.enough(len(held_out)):
                 real = self.compare(held_out, reference)
-                results |= {f"real_{prefix}{key}": value for key, value in real.items() if not key.endswith("_std")}
+                keys = [key for key in real if not key.endswith("_std")]
+                results |= {f"real_{prefix}{key}": real[key] for key in keys}
+                results |= {f"real_{prefix}{key}_images": float(len(held_out)) for key in keys}
         return results

@@ -51,7 +51,8 @@ def score_samples_and_real(
     real = random_rows(context.features(extractor, "test").logits, samples)
     real_splits = min(splits, max(1, round(len(real) * splits / samples)))
     real_mean, _ = entropy_score(real, real_splits)
-    return {name: mean, f"{name}_std": spread, f"real_{name}": real_mean}
+    counted = {f"real_{name}_images": float(len(real))}
+    return {name: mean, f"{name}_std": spread, f"real_{name}": real_mean, **counted}
 
 
 def random_rows(rows: Tensor, n: int) -> Tensor:

@@ -152,6 +152,8 @@ class Memorisation(DistanceScore):
         return {
             ratio: median / held_out,
             f"real_{ratio}": 1.0,  # by definition
+            f"real_{ratio}_images": found[f"real_{ratio}_images"],
             share: found[share],
             f"real_{share}": found[f"real_{share}"],
+            f"real_{share}_images": found[f"real_{share}_images"],
         }

@@ -50,9 +50,10 @@ class Parzen(SampleScore):
         log p(x) = log 1/m sum_i N(x; s_i, sigma^2 I)
 
     with pixels in [0, 1]. Of ten widths sigma, evenly spaced on a logarithmic scale from 0.1 to 1, the one is taken
-    that maximises the likelihood of the first `validation` images of the split `validation`. Every model that generates
-    images can be scored, but the number says little about image quality, and depends on the number of samples and of
-    pixels: published ones are for 28x28, while padding to 32x32 adds 240 pixels of -log(sigma sqrt(2 pi)) each.
+    that maximises the likelihood of `validation` images of the split `validation`, chosen under a fixed seed. Every
+    model that generates images can be scored, but the number says little about image quality, and depends on the number
+    of samples and of pixels: published ones are for 28x28, while padding to 32x32 adds 240 pixels of -log(sigma sqrt(2
+    pi)) each.
 
     Writes `parzen`, `parzen_standard_error` over the test images, `parzen_sigma`, and `real_parzen`: that of as many
     training images (all, if there are fewer) in place of generated ones, with their own best width.
@@ -71,7 +72,7 @@ class Parzen(SampleScore):
         samples: int = Field(default=10_000, ge=1)
         """How many generated images."""
         validation: int = Field(default=1_000, ge=1)
-        """How many images of the split `validation`, the first ones, choose the width."""
+        """How many images of the split `validation`, chosen under a fixed seed, choose the width."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -89,7 +90,8 @@ class Parzen(SampleScore):
         Raises:
             ScoreError: the data set has no split `validation`.
         """
-        validation = needed_split(self, "validation", context.real).images[: self.config.validation]
+        # Drawn over the whole split: a folder is sorted by class.
+        validation = random_rows(needed_split(self, "validation", context.real).images, self.config.validation)
         test = context.real("test").images
         train = random_rows(context.real("train").images, self.config.samples)
         validation, test, train = (images.to(context.device) for images in (validation, test, train))
@@ -101,6 +103,7 @@ class Parzen(SampleScore):
             **standard_error("parzen", log_p),
             "parzen_sigma": sigma,
             "real_parzen": float(real.mean()),
+            "real_parzen_images": float(len(train)),
         }
 
 
