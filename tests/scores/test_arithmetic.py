@@ -73,7 +73,7 @@ def test_real_images_are_split_as_generated_ones_are(make_context, counting):
     logits = context.features(counting, "test").logits.double().numpy()
     order = np.random.RandomState(2020).permutation(60)
     assert found["real_s"] == pytest.approx(numpy_entropy_score(logits, 3, order)[0], abs=1e-6)
-    assert set(found) == {"s", "s_std", "real_s"}
+    assert set(found) == {"s", "s_std", "real_s", "real_s_images"} and found["real_s_images"] == 60
 
 
 def test_random_rows_are_distinct():
@@ -221,6 +221,8 @@ def test_classifier_numbers_bear_other_names(make_context, seen_through):
     assert set(found) == {
         "classifier_fid", "real_classifier_fid", "classifier_kid", "classifier_kid_std", "real_classifier_kid",
         "classifier_precision", "classifier_recall", "real_classifier_precision", "real_classifier_recall",
+        "real_classifier_fid_images", "real_classifier_kid_images",
+        "real_classifier_precision_images", "real_classifier_recall_images",
     }  # fmt: skip
 
 

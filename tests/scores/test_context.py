@@ -45,6 +45,8 @@ def test_all_scores_sample_once_and_extract_each_image_once(make_context, sample
     assert set(results) == {
         "inception_score", "inception_score_std", "real_inception_score", "fid", "real_fid", "kid", "kid_std",
         "real_kid", "precision", "recall", "real_precision", "real_recall",
+            "real_inception_score_images", "real_fid_images", "real_kid_images", "real_precision_images",
+            "real_recall_images",
     }  # fmt: skip
 
 

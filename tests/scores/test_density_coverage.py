@@ -83,7 +83,8 @@ def test_keys_and_as_many_real_images_as_samples(make_context, seen_through, mon
     )
     context = seen_through(make_context())
     found = DensityCoverage.Config(samples=100).make().measure(context)
-    assert list(found) == ["density", "coverage", "real_density", "real_coverage"] and counts == [(100, 100), (60, 60)]
+    keys = ["density", "coverage", "real_density", "real_coverage", "real_density_images", "real_coverage_images"]
+    assert list(found) == keys and counts == [(100, 100), (60, 60)]
     found = DensityCoverage.Config(samples=100, extractor="classifier", reference="test").make().measure(context)
     assert list(found) == ["classifier_density", "classifier_coverage"] and counts[2:] == [(100, 60)]
 

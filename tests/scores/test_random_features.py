@@ -191,7 +191,8 @@ def test_nearest_distance_to_all_images_and_under_the_classifier(make_context):
     assert found["all"].keys() == found["test"].keys() == {key}
     assert found["all"][key] < min(found["train"][key], found["test"][key])
     under_classifier = NearestDistance.Config(samples=30, extractor="classifier").make().measure(context)
-    assert under_classifier.keys() == {"classifier_nearest_distance", "real_classifier_nearest_distance"}
+    names = ("classifier_nearest_distance", "real_classifier_nearest_distance")
+    assert under_classifier.keys() == {*names, f"{names[1]}_images"}
 
 
 @pytest.mark.parametrize("part", [FID, KID, PrecisionRecall, NearestDistance])
