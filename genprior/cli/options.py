@@ -11,10 +11,10 @@ import typer
 from genprior.cli import completion
 
 __all__ = [
-    "AddedPriors", "Against", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind", "Layout",
-    "Measured", "NewFile", "OnDevice", "PartName", "RealImages", "Recipe", "RecipeOfPriors", "Resume", "ResumeFrom",
-    "RowOfRecipe", "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled", "Seeds", "Set", "ShippedName",
-    "Shown", "Steps", "TrainedWith", "With",
+    "AddedPriors", "Against", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind",
+    "Layout", "Measured", "NewFile", "OnDevice", "PartName", "RealImages", "Recipe", "RecipeOfPriors", "Resume",
+    "ResumeFrom", "RowOfRecipe", "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled", "Seeds",
+    "Set", "ShippedName", "Shown", "Steps", "TrainedWith", "With",
 ]  # fmt: skip
 
 
