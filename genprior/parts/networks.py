@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -113,6 +113,15 @@ class Decoder(ModulePart, ABC):
 
 class AutoregressiveDecoder(Decoder):
     """A decoder that computes the exact likelihood of an image given its code."""
+
+    @classmethod
+    def likelihood_of(cls, config: Any) -> Literal["binary", "levels", "real"] | None:
+        """The pixels of which `log_prob` with these settings is a likelihood, so that models can refuse other images.
+
+        "binary": of pixels that are -1 or 1. "levels": of the 256 levels 2 k / 255 - 1. "real": a density. None, the
+        default, leaves it open.
+        """
+        return None
 
     @abstractmethod
     def log_prob(self, x: Tensor, z: Tensor, known: Tensor) -> Tensor:

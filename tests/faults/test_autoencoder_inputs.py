@@ -69,7 +69,7 @@ name = "pixelgan"
 code_size = 10
 prior = {{ name = "categorical" }}
 encoder = {{ name = "mlp", hidden = [8], posterior = "softmax" }}
-decoder = {{ name = "pixelcnn", width = 2, head_width = 2, blocks = 0, first_kernel = 3 }}
+decoder = {{ name = "pixelcnn", width = 2, head_width = 2, blocks = 0, first_kernel = 3, distribution = "softmax" }}
 code_critic = {CRITIC}
 conditioner = {{ name = "none" }}
 code_game = {{ name = "nonsaturating" }}

@@ -17,6 +17,7 @@ from genprior_std.conditioners.label import Label
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.models.pixelcnn import PixelConvolutionalNetwork
 from genprior_std.networks.mlp_decoder import MlpDecoder
+from genprior_std.networks.pixelcnn_decoder import PixelCnnDecoder
 
 from .small_autoregressive import INFO, Independent, batch_of, bernoulli_by_hand, moved_by, phase_of
 
@@ -87,6 +88,34 @@ def test_a_decoder_without_a_likelihood_is_refused():
         "model 'pixelcnn' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and "
         "gives no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
     )
+
+
+GREY = (
+    "model 'pixelcnn' has a Bernoulli likelihood, which is for black and white pixels, and these training images have "
+    'grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist and digits have it). Or set '
+    'distribution = "discretised_logistic" in the decoder\'s table, which is for 256 levels'
+)
+
+
+def test_a_bernoulli_likelihood_of_grey_images_is_refused():
+    small = {"width": 2, "head_width": 2, "blocks": 0, "first_kernel": 3}
+    with pytest.raises(PlanError) as caught:
+        build_model(config(decoder=PixelCnnDecoder.Config(**small)), INFO, 0)
+    assert str(caught.value) == GREY
+    build_model(config(decoder=PixelCnnDecoder.Config(**small)), INFO._replace(binary=True), 0)
+    for distribution in ("softmax", "discretised_logistic"):
+        build_model(config(decoder=PixelCnnDecoder.Config(**small, distribution=distribution)), INFO, 0)
+
+
+@pytest.mark.parametrize("form", ["bernoulli", "softmax", "discretised_logistic"])
+def test_a_decoder_states_the_pixels_of_its_likelihood(form):
+    """It gives two unequal grey images one likelihood where, and only where, it says that pixels are black or white."""
+    settings = PixelCnnDecoder.Config(width=2, head_width=2, blocks=0, first_kernel=3, distribution=form)
+    decoder = PixelCnnDecoder(settings, Sizes((1, 4, 4), 0, 0, 0))
+    bright = torch.full((1, 1, 4, 4), 0.5)
+    with torch.no_grad():
+        one, other = (decoder.log_prob(x, bright.new_empty(1, 0), bright.new_empty(1, 0)) for x in (bright, bright / 2))
+    assert bool(one == other) == (PixelCnnDecoder.likelihood_of(settings) == "binary")
 
 
 def test_a_run_of_colour_images_with_averaged_weights_is_read_back(tmp_path):

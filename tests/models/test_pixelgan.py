@@ -24,6 +24,7 @@ from genprior_std.models.pixelgan_semi_supervised import SemiSupervisedPixelGan
 from genprior_std.networks.code_mlp import CodeCritic
 from genprior_std.networks.mlp_decoder import MlpDecoder
 from genprior_std.networks.mlp_encoder import MlpEncoder
+from genprior_std.networks.pixelcnn_decoder import PixelCnnDecoder
 from genprior_std.networks.strided_encoder import StridedEncoder
 from genprior_std.priors.code_generator import CodeGenerator
 from genprior_std.priors.gaussian import Gaussian
@@ -332,6 +333,12 @@ REFUSED = {
         config(decoder=MlpDecoder.Config()),
         "model 'pixelgan' needs a decoder with log_prob, an AutoregressiveDecoder; decoder 'mlp' makes images and "
         "gives no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'",
+    ),
+    "grey images": (
+        config(decoder=PixelCnnDecoder.Config(width=2, head_width=2)),
+        "model 'pixelgan' has a Bernoulli likelihood, which is for black and white pixels, and these training images "
+        'have grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist and digits have it). Or '
+        'set distribution = "discretised_logistic" in the decoder\'s table, which is for 256 levels',
     ),
     "learned prior": (
         config(**{**PLAIN, "prior": CodeGenerator.Config()}),

@@ -94,11 +94,16 @@ def check_likelihood(model: str, reconstruction: Any, info: DataInfo) -> None:
             f"model '{model}' needs -log p(x | z) of a whole image beside a KL of a whole code; reconstruction "
             f"'{reconstruction.name}' has reduction = \"mean\", an average over pixels. {remedy}"
         )
-    if part.likelihood_of(reconstruction) == "binary" and not info.binary:
+    _check_pixels(model, part.likelihood_of(reconstruction), info, f"{remedy[0].lower()}{remedy[1:]}")
+
+
+def _check_pixels(model: str, likelihood: str | None, info: DataInfo, otherwise: str) -> None:
+    """Refuse a likelihood of black and white pixels for grey images, whose pixels it would round."""
+    if likelihood == "binary" and not info.binary:
         raise PlanError(
             f"model '{model}' has a Bernoulli likelihood, which is for black and white pixels, and these "
             'training images have grey ones. Set binarise = "dynamic" or "static" in [data] (mnist, fashion_mnist '
-            f"and digits have it). Or {remedy[0].lower()}{remedy[1:]}"
+            f"and digits have it). Or {otherwise}"
         )
 
 
@@ -218,14 +223,17 @@ def check_told(model: str, role: str, network: Any) -> None:
         )
 
 
-def check_autoregressive(model: str, decoder: PartConfig) -> None:
-    """Refuse a decoder that has no likelihood of images.
+def check_autoregressive(model: str, decoder: PartConfig, info: DataInfo) -> None:
+    """Refuse a decoder that has no likelihood of these images.
 
     Raises:
-        PlanError: it is not an `AutoregressiveDecoder`.
+        PlanError: it is not an `AutoregressiveDecoder`, or has a Bernoulli likelihood of grey images.
     """
-    if not issubclass(decoder.part, AutoregressiveDecoder):
+    part = decoder.part
+    if not issubclass(part, AutoregressiveDecoder):
         raise PlanError(
             f"model '{model}' needs a decoder with log_prob, an AutoregressiveDecoder; decoder '{decoder.name}' makes "
             "images and gives no likelihood of them. Use decoder = { name = \"pixelcnn\" }, or model 'aae'"
         )
+    otherwise = 'set distribution = "discretised_logistic" in the decoder\'s table, which is for 256 levels'
+    _check_pixels(model, part.likelihood_of(decoder), info, otherwise)

@@ -45,10 +45,10 @@ class PixelConvolutionalNetwork(Model):
         """Make the parts.
 
         Raises:
-            PlanError: the decoder has no likelihood, or parts do not fit.
+            PlanError: the decoder has no likelihood of these images, or parts do not fit.
         """
         super().__init__(config)
-        check_autoregressive(self.name, config.decoder)
+        check_autoregressive(self.name, config.decoder, info)
         widths = config.conditioner.part.widths(config.conditioner, info)
         build.parts(self, Sizes(info.image, 0, *widths))
 

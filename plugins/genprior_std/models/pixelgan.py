@@ -80,11 +80,11 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         """Make the parts.
 
         Raises:
-            PlanError: the decoder has no likelihood, the prior has parameters, the game has parameters or a
-                state, or parts do not fit.
+            PlanError: the decoder has no likelihood of these images, the prior has parameters, the game has
+                parameters or a state, or parts do not fit.
         """
         super().__init__(config)
-        check_autoregressive(self.name, config.decoder)
+        check_autoregressive(self.name, config.decoder, info)
         widths = config.conditioner.part.widths(config.conditioner, info)
         build.parts(self, Sizes(info.image, config.code_size, *widths))
         check_plain(self.name, "code_game", self.code_game)

@@ -80,12 +80,12 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         """Make the parts for a code as wide as there are classes.
 
         Raises:
-            PlanError: the data has no classes, the code is not a class, the decoder has no likelihood, the game
-                has parameters or a state, or parts do not fit.
+            PlanError: the data has no classes, the code is not a class, the decoder has no likelihood of these images,
+                the game has parameters or a state, or parts do not fit.
         """
         super().__init__(config)
         check_code_is_class(self.name, config, info)
-        check_autoregressive(self.name, config.decoder)
+        check_autoregressive(self.name, config.decoder, info)
         build.parts(self, Sizes(info.image, len(info.classes), known=0, asked=0))
         check_plain(self.name, "code_game", self.code_game)
         check_learns_nothing(self.name, self.prior)

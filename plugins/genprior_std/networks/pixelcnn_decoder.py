@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -34,8 +34,8 @@ class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
     code (width 0) it is a plain PixelCNN; with "dependent" the map is then that of the constant 1, so the position of a
     pixel is still known.
 
-    The probabilities of all images add up to one: of all black and white images for "bernoulli", which rounds a grey
-    pixel to white if it is above 0 and to black otherwise, so grey images need one of the other two; of all images of
+    The probabilities of all images add up to one: of all black and white images for "bernoulli", which models refuse
+    for grey images, because it rounds a pixel to white if it is above 0 and to black otherwise; of all images of
     bytes for "softmax" and "discretised_logistic", which round a pixel to the nearest byte.
 
     A pixel sees first_kernel // 2 + blocks (kernel // 2) rows up, and as many columns to the left and, in the rows
@@ -80,6 +80,11 @@ class PixelCnnDecoder(ConditionalDecoder, AutoregressiveDecoder):
                     f"a kernel is centred on a pixel, so its size is odd; {value} is even, use {value + 1}"
                 )
             return value
+
+    @classmethod
+    def likelihood_of(cls, config: Any) -> Literal["binary", "levels"]:
+        """Of binary pixels with distribution `bernoulli`, of 256 levels with the others."""
+        return "binary" if config.distribution == "bernoulli" else "levels"
 
     def __init__(self, config: PartConfig, sizes: Sizes) -> None:
         """Make the network.
