@@ -263,16 +263,31 @@ def test_infogan_decoder_gives_the_mean_of_a_bernoulli():
     torch.testing.assert_close((decoder(z, rows(4, 0)) + 1) / 2, 1 / (1 + (-u).exp()))
 
 
-def test_infogan_critic_computes_what_was_published():
-    critic = made(CRITICS["infogan"], (1, 28, 20))
+@pytest.mark.parametrize(("slope", "unit"), [(0.1, False), (0.01, False), (0.1, True)])
+def test_infogan_critic_computes_what_was_published(slope, unit):
+    """In the paper, and with the slope and the pixels in [0, 1] of its code."""
+    assert (InfoganCritic.Config().slope, InfoganCritic.Config().unit_pixels) == (0.1, False)
+    critic = made(CRITICS["infogan"], (1, 28, 20), slope=slope, unit_pixels=unit)
     x, s = images(4, 1, 28, 20), critic.state_dict()
-    first = leaky(conv(x, s, "layers.conv1.0", stride=2, padding=1), 0.1)
+    seen = (x + 1) / 2 if unit else x
+    first = leaky(conv(seen, s, "layers.conv1.0", stride=2, padding=1), slope)
     second = conv(first, s, "layers.conv2.0", stride=2, padding=1)
-    second = leaky(bn(second, s["layers.conv2.1.weight"], s["layers.conv2.1.bias"]), 0.1)
+    second = leaky(bn(second, s["layers.conv2.1.weight"], s["layers.conv2.1.bias"]), slope)
     trunk = linear(second.reshape(4, -1), s, "to_trunk.1")
-    trunk = leaky(bn(trunk, s["to_trunk.2.weight"], s["to_trunk.2.bias"]), 0.1)
+    trunk = leaky(bn(trunk, s["to_trunk.2.weight"], s["to_trunk.2.bias"]), slope)
     check_layers(critic, x, {"conv1": first, "conv2": second}, trunk)
     torch.testing.assert_close(critic(x, rows(4, 0)), linear(trunk, s, "head")[:, 0])
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.01])
+def test_the_hidden_layer_of_q_has_the_slope_of_its_setting(slope):
+    critic = made(CRITICS["infogan"], (1, 16, 16))
+    settings = InfoGAN.Config(categorical=(3,), head=5, slope=slope)
+    conditioner = settings.make(Sizes((1, 16, 16), 4, 0, 3), image_critic=Borrowed(critic)).double()
+    x, s = images(4, 1, 16, 16), conditioner.state_dict()
+    hidden = linear(critic.trunk(x, rows(4, 0)), s, "head.0")
+    hidden = leaky(bn(hidden, s["head.1.weight"], s["head.1.bias"]), slope)
+    torch.testing.assert_close(conditioner.clusters(x), linear(hidden, s, "head.3").softmax(1))
 
 
 @pytest.mark.parametrize("config", each(OWN_CRITICS))

@@ -9,6 +9,8 @@ import torch
 from scipy import stats
 from torch import nn
 
+from genprior.parts import Borrowed
+from genprior_std.conditioners.infogan import InfoGAN
 from genprior_std.layers.spectral import normalise_spectrally
 from genprior_std.networks.autoencoder_critic import AutoencoderCritic
 from genprior_std.networks.began_decoder import BeganDecoder
@@ -47,6 +49,23 @@ def test_normal_start_is_that_of_dcgan(config):
     assert all(fits(m.weight, stats.norm(0, 0.02)) for m in weights)
     assert all(fits(m.weight, stats.norm(1, 0.02)) for m in norms)
     assert all((m.bias == 0).all() for m in [*weights, *norms] if m.bias is not None)
+
+
+def test_normal_start_reaches_the_head_of_infogan():
+    """All weights of Q; by default they are torch's, uniform and wider."""
+    torch.manual_seed(7)
+    critic = InfoganCritic.Config(width=8, hidden=256).make(sizes(16))
+    heads = {
+        (init, head): InfoGAN.Config(head=head, init=init).make(sizes(16), image_critic=Borrowed(critic)).head
+        for init in ("normal", "default")
+        for head in (0, 64)
+    }
+    for (init, _), head in heads.items():
+        weights = layers_of(head, nn.Linear)
+        assert all(fits(m.weight, stats.norm(0, 0.02)) == (init == "normal") for m in weights)
+        assert all(bool((m.bias == 0).all()) == (init == "normal") for m in weights)
+    (norm,) = layers_of(heads["normal", 64], nn.BatchNorm1d)
+    assert fits(norm.weight, stats.norm(1, 0.02))
 
 
 def uniform(deviation):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -23,6 +23,7 @@ from genprior import (
     Widths,
 )
 from genprior_std.conditioners.known_labels import check_labels_known
+from genprior_std.layers.initialisation import initialise_normal
 
 __all__ = ["InfoGAN"]
 
@@ -58,7 +59,11 @@ class InfoGAN(Conditioner):
         supervised: bool = False
         """Whether the first categorical code is the label."""
         head: int = Field(default=0, ge=0)
-        """Hidden units of Q, batch-normalised, leaky ReLU of slope 0.1; 0 puts one linear layer on the trunk."""
+        """Hidden units of Q, batch-normalised, leaky ReLU; 0 puts one linear layer on the trunk."""
+        slope: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+        """Slope of Q's leaky ReLU below zero; the published code has 0.01."""
+        init: Literal["default", "normal"] = "default"
+        """Initial weights of Q: torch's default, or N(0, 0.02^2) as DCGAN's and those of the published code."""
 
         @model_validator(mode="after")
         def _has_codes(self) -> Self:
@@ -103,8 +108,13 @@ class InfoGAN(Conditioner):
         self.head: nn.Module = nn.Linear(trunk, codes)
         if hidden:
             self.head = nn.Sequential(
-                nn.Linear(trunk, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.1), nn.Linear(hidden, codes)
+                nn.Linear(trunk, hidden),
+                nn.BatchNorm1d(hidden),
+                nn.LeakyReLU(self.config.slope),
+                nn.Linear(hidden, codes),
             )
+        if self.config.init == "normal":
+            initialise_normal(self.head)
 
     @property
     def asks(self) -> Asks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from genprior import PartConfig, Sizes
 from genprior_std.layers.image_sizes import divided
@@ -14,17 +14,15 @@ from genprior_std.layers.layered_critic import LayeredCritic
 
 __all__ = ["InfoganCritic"]
 
-SLOPE = 0.1
-"""Slope of the leaky ReLUs below zero, as in the paper; its code has 0.01."""
-
 
 class InfoganCritic(LayeredCritic):
     """The discriminator that InfoGAN uses for MNIST, on logits.
 
-    4x4 convolution (w) at stride 2, LReLU (0.1) -> 4x4 convolution (2w) at stride 2, BN, LReLU -> FC 1024, BN, LReLU ->
+    4x4 convolution (w) at stride 2, LReLU -> 4x4 convolution (2w) at stride 2, BN, LReLU -> FC 1024, BN, LReLU ->
     FC 1. With w = 64 it is the published one: 64 x 14 x 14 and 128 x 7 x 7 for 28 x 28 images. The trunk is the layer
     of 1024, which the recognition network Q uses as well. A layer that is normalised has no bias; the weights are
-    initialised as in DCGAN.
+    initialised as in DCGAN. By default the slope is the paper's and pixels are in [-1, 1]; the published code has a
+    slope of 0.01 and pixels in [0, 1], with which the padding of the convolutions is black instead of grey.
 
     References:
         Chen et al., InfoGAN, 2016, appendix C.1, table 1; initialisation as in its code.
@@ -39,6 +37,10 @@ class InfoganCritic(LayeredCritic):
         """w, the maps of the first convolution; the published network has 64."""
         hidden: int = Field(default=1024, gt=0)
         """Width of the fully connected layer, which is the trunk that an auxiliary head may share."""
+        slope: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+        """Slope of the leaky ReLUs below zero; the published code has 0.01."""
+        unit_pixels: bool = False
+        """Whether the network sees pixels in [0, 1], (x + 1) / 2, as in the published code, instead of [-1, 1]."""
         conditional: bool = False
         """Whether the critic sees `known`, as constant maps beside the image."""
 
@@ -58,11 +60,11 @@ class InfoganCritic(LayeredCritic):
         inputs = sizes.image[0] + (sizes.known if cfg.conditional else 0)
         self.layers = nn.ModuleDict(
             {
-                "conv1": nn.Sequential(nn.Conv2d(inputs, w, 4, 2, padding=1), nn.LeakyReLU(SLOPE, inplace=True)),
+                "conv1": nn.Sequential(nn.Conv2d(inputs, w, 4, 2, padding=1), nn.LeakyReLU(cfg.slope, inplace=True)),
                 "conv2": nn.Sequential(
                     nn.Conv2d(w, 2 * w, 4, 2, padding=1, bias=False),
                     nn.BatchNorm2d(2 * w),
-                    nn.LeakyReLU(SLOPE, inplace=True),
+                    nn.LeakyReLU(cfg.slope, inplace=True),
                 ),
             }
         )
@@ -70,7 +72,11 @@ class InfoganCritic(LayeredCritic):
             nn.Flatten(),
             nn.Linear(2 * w * math.prod(sides), cfg.hidden, bias=False),
             nn.BatchNorm1d(cfg.hidden),
-            nn.LeakyReLU(SLOPE, inplace=True),
+            nn.LeakyReLU(cfg.slope, inplace=True),
         )
         self.head = nn.Linear(cfg.hidden, 1)
         initialise_normal(self)
+
+    def _map(self, x: Tensor, known: Tensor, layer: str) -> Tensor:
+        """The map after the named layer, of pixels in the chosen range."""
+        return super()._map(0.5 * (x + 1) if self.config.unit_pixels else x, known, layer)
