@@ -28,7 +28,7 @@ _HOMES = {
         "ModulePart", "Objectives", "Optimiser", "OptimiserConfig", "OptimiserSpec", "Part", "PartConfig", "Phase",
         "PointPosterior", "Posterior", "Prior", "PriorSpec", "RecipeRows", "Reconstruction", "ReconstructionSpec",
         "SampleScore", "Schedule", "ScheduleConfig", "ScheduleSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes",
-        "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun", "Widths",
+        "StackedWeights", "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun", "Widths",
     ],
     "genprior.cli.from_python": ["check", "train"],
     "genprior.errors": [

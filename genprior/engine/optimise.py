@@ -25,11 +25,11 @@ def make_optimiser(config: OptimiserConfig, module: nn.Module) -> torch.optim.Op
     Raises:
         PlanError: the part built something else.
     """
-    return _built(config.make(), dict(module.named_parameters()))
+    return _built(config.make(), module)
 
 
-def _built(part: Optimiser, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
-    made: object = part.build(parameters)
+def _built(part: Optimiser, module: nn.Module) -> torch.optim.Optimizer:
+    made: object = part.build_for(module)
     if not isinstance(made, torch.optim.Optimizer):
         raise PlanError(
             f"optimiser '{part.name}' built a {type(made).__name__}; its `build` returns a torch.optim.Optimizer"
@@ -90,7 +90,7 @@ class Optimisers:
         self._parameters = {name: dict(module.named_parameters()) for name, module in self._modules.items()}
         self._parts: dict[str, Optimiser] = {name: config.make() for name, config in configs.items()}
         self._schedules = {name: _schedule_of(config) for name, config in configs.items()}
-        self.of = {name: _built(part, self._parameters[name]) for name, part in self._parts.items()}
+        self.of = {name: _built(part, self._modules[name]) for name, part in self._parts.items()}
         """The optimiser of each module, by its name."""
         self._rates = {name: [group["lr"] for group in each.param_groups] for name, each in self.of.items()}
         self._fresh = {name: _scalars_of_groups(each) for name, each in self.of.items()}

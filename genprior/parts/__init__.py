@@ -54,6 +54,7 @@ from genprior.parts.optimisers import (
     Schedule,
     ScheduleConfig,
     ScheduleSpec,
+    StackedWeights,
 )
 from genprior.parts.phases import Objectives, Phase
 from genprior.parts.priors import DensityPrior, EnergyPrior, FittedPrior, FittedPriorSpec, LeaveOneOutPrior, Prior
@@ -132,6 +133,7 @@ __all__ = [
     "ScoreContext",
     "ScoreSpec",
     "Sizes",
+    "StackedWeights",
     "TextConditioner",
     "TextExporter",
     "TrainedRun",

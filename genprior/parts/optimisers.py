@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from genprior.parts.base import Part, PartConfig, pick
 
-__all__ = ["Optimiser", "OptimiserConfig", "OptimiserSpec", "Schedule", "ScheduleConfig", "ScheduleSpec"]
+__all__ = [
+    "Optimiser",
+    "OptimiserConfig",
+    "OptimiserSpec",
+    "Schedule",
+    "ScheduleConfig",
+    "ScheduleSpec",
+    "StackedWeights",
+]
 
 
 class ScheduleConfig(PartConfig):
@@ -87,6 +95,19 @@ class OptimiserConfig(PartConfig):
     """The schedule of the learning rate; constant if not given."""
 
 
+class StackedWeights(ABC):
+    """A module with parameters that hold the tensors of several layers, because one product is faster than many.
+
+    Inherit it beside `nn.Module`. An optimiser that treats each tensor as a whole, as by its norm, can tell such layers
+    apart.
+    """
+
+    @property
+    @abstractmethod
+    def stacked(self) -> Mapping[str, Sequence[int]]:
+        """The numbers of rows (along dimension 0) of the stacked tensors, by the parameter's name in this module."""
+
+
 class Optimiser(Part, ABC):
     """Moves the parameters of one module along their gradients.
 
@@ -112,6 +133,16 @@ class Optimiser(Part, ABC):
         Args:
             parameters: the module's parameters by their names in it, such as `net.0.weight`, on the device.
         """
+
+    def build_for(self, module: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser of one module, which training calls; by default `build` of its parameters.
+
+        Override it too where layers matter, such as those that are `StackedWeights`.
+
+        Args:
+            module: the module, on the device.
+        """
+        return self.build(dict(module.named_parameters()))
 
     def evaluation_weights(
         self, optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]

@@ -19,7 +19,7 @@ from genprior.errors import PlanError
 from genprior.parts import Sizes
 from genprior.testing import check_encoder
 from genprior_std.layers.bessel import bessel_ratio, log_bessel_over_power
-from genprior_std.layers.posterior import POSTERIORS, log_prob_of_each, posterior_from, posterior_width
+from genprior_std.layers.posterior import POSTERIORS, log_prob_of_each, posterior_from, posterior_layer
 from genprior_std.layers.von_mises_fisher import VonMisesFisher, log_sphere_area
 from genprior_std.model_pieces.posterior_draws import draw_with_density
 from genprior_std.networks.gated_convolutional_encoder import GatedConvolutionalEncoder
@@ -261,7 +261,7 @@ def test_an_encoder_with_this_posterior_keeps_the_contract(code):
 
 
 def test_its_output_is_a_direction_and_a_concentration():
-    assert posterior_width(FORM, 5) == 6
+    assert posterior_layer(FORM, 3, 5).out_features == 6
     out = torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, -100.0]])
     q = posterior_from(FORM, out)
     torch.testing.assert_close(q.mean, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))

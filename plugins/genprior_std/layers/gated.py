@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import glu, hardtanh
 
 from genprior import Posterior
-from genprior_std.layers.posterior import GaussianPosterior, PosteriorForm, posterior_from, posterior_width
+from genprior_std.layers.posterior import GaussianPosterior, PosteriorForm, posterior_from, posterior_layer
+from genprior_std.layers.stacked import StackedConvolution, StackedLinear
 
 __all__ = ["GatedConvolution", "GatedDense", "GatedMlp", "PosteriorHead", "he_normal"]
 
@@ -46,7 +47,7 @@ class GatedDense(nn.Module):
             outputs: output width.
         """
         super().__init__()
-        self.both = he_normal(nn.Linear(inputs, 2 * outputs))
+        self.both = he_normal(StackedLinear(inputs, (outputs, outputs)))
 
     def forward(self, h: Tensor) -> Tensor:
         """[n, outputs] from h [n, inputs]."""
@@ -72,7 +73,7 @@ class GatedConvolution(nn.Module):
             stride: 1 or 2.
         """
         super().__init__()
-        self.both = nn.Conv2d(inputs, 2 * outputs, kernel, stride, padding=kernel // 2)
+        self.both = StackedConvolution(inputs, (outputs, outputs), kernel, stride, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, outputs, h / stride, w / stride] from maps x [n, inputs, h, w]."""
@@ -131,7 +132,7 @@ class PosteriorHead(nn.Module):
         """
         super().__init__()
         self.form: PosteriorForm = form
-        self.linear = he_normal(nn.Linear(inputs, posterior_width(form, code)))
+        self.linear = he_normal(posterior_layer(form, inputs, code))
 
     def forward(self, h: Tensor) -> Posterior:
         """The posterior of codes [n, d] given h [n, inputs]."""

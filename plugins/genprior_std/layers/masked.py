@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from genprior import StackedWeights
+from genprior_std.layers.stacked import StackedConvolution
 
 __all__ = ["AboveConvolution", "GatedLayer", "LeftConvolution", "colours_of", "gate"]
 
@@ -29,8 +34,8 @@ def gate(u: Tensor) -> Tensor:
     return f.tanh() * g.sigmoid()
 
 
-class AboveConvolution(nn.Conv2d):
-    """A convolution of the vertical stack: an output sees rows above its own, at columns on both sides.
+class AboveConvolution(nn.Conv2d, StackedWeights):
+    """A convolution of the vertical stack, for `gate`: an output sees rows above its own, at columns on both sides.
 
     With r = kernel // 2 the kernel has `kernel` columns, -r .. r, and r rows, -r .. -1, for an image as input, or r + 1
     rows, -r .. 0, for input maps that do not depend on their own row of the image. The kernel is cut to these rows, so
@@ -45,7 +50,7 @@ class AboveConvolution(nn.Conv2d):
 
         Args:
             inputs: input maps.
-            outputs: output maps.
+            outputs: output maps, an even number: those of f, then those of g.
             kernel: kernel size before masking, odd.
             own_row: whether an output sees its own row.
         """
@@ -56,12 +61,18 @@ class AboveConvolution(nn.Conv2d):
         # A negative pad removes the last row, which no output sees.
         self._pad = (reach, reach, reach, 0 if own_row else -1)
 
+    @property
+    def stacked(self) -> Mapping[str, Sequence[int]]:
+        """The maps of f and of g."""
+        halves = (self.out_channels // 2,) * 2
+        return {"weight": halves, "bias": halves}
+
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, outputs, h, w] from maps x [n, inputs, h, w]."""
         return functional.conv2d(functional.pad(x, self._pad), self.weight, self.bias)
 
 
-class LeftConvolution(nn.Conv2d):
+class LeftConvolution(nn.Conv2d, StackedWeights):
     """A convolution of the horizontal stack: an output sees pixels to its left and its own earlier colours.
 
     All maps of the `reach` pixels to the left are seen. Of the pixel itself, a map of colour a sees the maps of colours
@@ -90,6 +101,8 @@ class LeftConvolution(nn.Conv2d):
         """
         own_pixel = own_colour or colours > 1
         super().__init__(inputs, outputs * (2 if gated else 1), (1, reach + own_pixel))
+        self.gated = gated
+        """Whether the output is for `gate`."""
         self.reach = reach
         """Columns to the left that an output sees."""
         self.own_pixel = own_pixel
@@ -102,6 +115,12 @@ class LeftConvolution(nn.Conv2d):
             mask[..., -1] = ((seeing >= seen) if own_colour else (seeing > seen))[..., None]
             mask = mask.repeat(2, 1, 1, 1) if gated else mask
         self.register_buffer("mask", mask, persistent=False)  # it follows from the sizes, so no checkpoint needs it
+
+    @property
+    def stacked(self) -> Mapping[str, Sequence[int]]:
+        """The maps of f and of g, if it is for `gate`."""
+        halves = (self.out_channels // 2,) * 2
+        return {"weight": halves, "bias": halves} if self.gated else {}
 
     @property
     def kernel(self) -> Tensor:
@@ -143,10 +162,10 @@ class GatedLayer(nn.Module):
         self.first = first
         """Whether the input is the image."""
         self.vertical = AboveConvolution(inputs, 2 * width, kernel, own_row=not first)
-        self.link = nn.Conv2d(2 * width, 2 * width, 1, bias=False)
+        self.link = StackedConvolution(2 * width, (width, width), 1, bias=False)
         self.horizontal = LeftConvolution(inputs, width, kernel // 2, colours, own_colour=not first, gated=True)
         self.merge = LeftConvolution(width, width, 0, colours, own_colour=True)
-        self.code = nn.Conv2d(describing, 4 * width, 1, bias=False) if describing else None
+        self.code = StackedConvolution(describing, (width,) * 4, 1, bias=False) if describing else None
 
     def described(self, code: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
         """V_v c and V_s c, each [n, 2 width, 1, 1] or [n, 2 width, h, w]; zero without a code.

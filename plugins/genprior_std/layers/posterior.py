@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genprior import CategoricalPosterior, DensityPosterior, Encoder, PlanError, PointPosterior, Posterior
 from genprior_std.layers.row_posterior import RowPosterior
+from genprior_std.layers.stacked import StackedLinear
 from genprior_std.layers.von_mises_fisher import VonMisesFisher
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     "log_category",
     "log_prob_of_each",
     "posterior_from",
-    "posterior_width",
+    "posterior_layer",
 ]
 
 PosteriorForm = Literal["point", "gaussian", "softmax", "von_mises_fisher"]
@@ -172,8 +173,16 @@ def code_norm(encoder: str, form: PosteriorForm, code: int, on: bool) -> nn.Modu
     return CodeNorm(code) if on else nn.Identity()
 
 
-def posterior_width(form: PosteriorForm, code: int) -> int:
-    """The outputs that an encoder needs for a code of width d: 2d for a Gaussian, d + 1 for von Mises-Fisher, else d.
+def posterior_layer(form: PosteriorForm, inputs: int, code: int, bias: bool = True) -> nn.Linear:
+    """The last layer of an encoder: 2d outputs for a Gaussian, d + 1 for von Mises-Fisher, else d.
+
+    The mean or direction of a code and its spread are layers of their own, which are computed as one.
+
+    Args:
+        form: the form of its posterior.
+        inputs: input width.
+        code: d, the width of a code.
+        bias: whether the layer has a bias.
 
     Raises:
         PlanError: a code of one number has no direction.
@@ -183,7 +192,7 @@ def posterior_width(form: PosteriorForm, code: int) -> int:
             'posterior = "von_mises_fisher" gives codes on the unit sphere, and that of code_size = 1 is two points. '
             'Set code_size to 2 or more, or posterior = "gaussian"'
         )
-    return {"gaussian": 2 * code, "von_mises_fisher": code + 1}.get(form, code)
+    return StackedLinear(inputs, (code, *{"gaussian": [code], "von_mises_fisher": [1]}.get(form, [])), bias)
 
 
 def posterior_from(form: PosteriorForm, out: Tensor) -> Posterior:

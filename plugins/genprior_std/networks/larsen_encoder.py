@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genprior import PartConfig, Posterior, Sizes
 from genprior_std.layers.conditions import with_known_maps
 from genprior_std.layers.image_sizes import divided
-from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_layer
 
 __all__ = ["LarsenEncoder"]
 
@@ -68,7 +68,7 @@ class LarsenEncoder(PosteriorEncoder):
             nn.Linear(channels[-1] * math.prod(sides), cfg.hidden, bias=False),
             nn.BatchNorm1d(cfg.hidden),
             nn.ReLU(inplace=True),
-            nn.Linear(cfg.hidden, posterior_width(cfg.posterior, sizes.code)),
+            posterior_layer(cfg.posterior, cfg.hidden, sizes.code),
         )
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:

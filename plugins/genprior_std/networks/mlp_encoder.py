@@ -13,7 +13,7 @@ from genprior import PartConfig, Posterior, Sizes
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.fully_connected import Activation, fully_connected
 from genprior_std.layers.initialisation import Initialisation, initialise_glorot
-from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_layer
 
 __all__ = ["MlpEncoder"]
 
@@ -72,9 +72,7 @@ class MlpEncoder(PosteriorEncoder):
         cfg = self.config
         inputs = math.prod(sizes.image) + (sizes.known if cfg.conditional else 0)
         self.layers = nn.Sequential(*fully_connected(inputs, cfg.hidden, cfg.activation, cfg.batch_norm))
-        self.to_code = nn.Linear(
-            cfg.hidden[-1], posterior_width(cfg.posterior, sizes.code), bias=not cfg.normalise_code
-        )
+        self.to_code = posterior_layer(cfg.posterior, cfg.hidden[-1], sizes.code, bias=not cfg.normalise_code)
         self.code_norm = code_norm(self.name, cfg.posterior, sizes.code, cfg.normalise_code)
         if cfg.init == "glorot":
             initialise_glorot(self.layers)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genprior import PartConfig, Posterior, Sizes
 from genprior_std.layers.conditions import with_known_maps
 from genprior_std.layers.image_sizes import doublings
-from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_width
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, posterior_from, posterior_layer
 from genprior_std.layers.residual import DownBlock, pyramid
 
 __all__ = ["ResidualEncoder"]
@@ -72,7 +72,7 @@ class ResidualEncoder(PosteriorEncoder):
             nn.Linear(widths[-1], 2 * sizes.code, bias=False),
             nn.BatchNorm1d(2 * sizes.code),
             nn.ReLU(inplace=True),
-            nn.Linear(2 * sizes.code, posterior_width(cfg.posterior, sizes.code)),
+            posterior_layer(cfg.posterior, 2 * sizes.code, sizes.code),
         )
 
     def forward(self, x: Tensor, known: Tensor) -> Posterior:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genprior import PartConfig, Posterior, Sizes
 from genprior_std.layers.conditions import with_known_maps
 from genprior_std.layers.fully_connected import Activation, activation
-from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_width
+from genprior_std.layers.posterior import PosteriorEncoder, PosteriorForm, code_norm, posterior_from, posterior_layer
 
 __all__ = ["StridedEncoder"]
 
@@ -71,8 +71,8 @@ class StridedEncoder(PosteriorEncoder):
             layers.append(activation(cfg.activation))
             sides = [math.ceil(side / 2) for side in sides]
         self.convolutions = nn.Sequential(*layers)
-        self.to_code = nn.Linear(
-            channels[-1] * math.prod(sides), posterior_width(cfg.posterior, sizes.code), bias=not cfg.normalise_code
+        self.to_code = posterior_layer(
+            cfg.posterior, channels[-1] * math.prod(sides), sizes.code, bias=not cfg.normalise_code
         )
         self.code_norm = code_norm(self.name, cfg.posterior, sizes.code, cfg.normalise_code)
 

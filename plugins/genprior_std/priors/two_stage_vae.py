@@ -12,6 +12,7 @@ from genprior import Codes, FittedPrior, Objectives, PartConfig, Phase, PlanErro
 from genprior_std.layers.conditions import with_known
 from genprior_std.layers.fully_connected import fully_connected
 from genprior_std.layers.posterior import GaussianPosterior
+from genprior_std.layers.stacked import StackedLinear
 from genprior_std.layers.standardised_codes import StandardisedCodes
 
 __all__ = ["TwoStageVae"]
@@ -69,7 +70,7 @@ class TwoStageVae(FittedPrior):
         self.standardised = StandardisedCodes(sizes.code)
         self.encoder = nn.Sequential(
             *fully_connected(sizes.code + sizes.asked, hidden, "relu", batch_norm=False),
-            nn.Linear(hidden[-1], 2 * self.width),
+            StackedLinear(hidden[-1], (self.width, self.width)),  # mean and log variance
         )
         self.decoder = GaussianDecoder(self.width + sizes.asked, hidden[::-1], sizes.code)
 
