@@ -15,6 +15,7 @@ from genprior.launch.rehearsal import rehearse
 from genprior.launch.returned import checking_returns
 from genprior.launch.untrained import Trained
 from genprior.parts import ImageSet, TextConditioner
+from genprior.recipe.averaging import long_average
 from genprior.recipe.fit import FitConfig
 from genprior.recipe.length import with_steps
 from genprior.recipe.load import Recipe
@@ -35,7 +36,8 @@ PREFLIGHT_BATCH = 12
 def preflight(recipe: Recipe, device: str = "auto") -> None:
     """Take one step of each row on a few images and rehearse what follows, to find mistakes before training starts.
 
-    Nothing is written but into a temporary folder. Parameters that no phase of the model trains are a warning.
+    Nothing is written but into a temporary folder. Parameters that no phase of the model trains are a warning, and so
+    is an average of weights over more than a tenth of the run.
 
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
@@ -66,8 +68,9 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                         trainer.check()
                         trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means(reset=False)})
                         rehearse(plan, trainer)
-                    for text in trained.warnings(trainer):
-                        warned.setdefault(text, []).append(label)
+                    for text in (*trained.warnings(trainer), long_average(plan)):
+                        if text is not None:
+                            warned.setdefault(text, []).append(label)
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(label)
                 failed += [error] if isinstance(error, PartFailed) else []

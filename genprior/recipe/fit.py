@@ -24,6 +24,8 @@ class FitConfig(BaseModel):
     code needs one."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of the averaged weights of the fitted prior, which then draws codes."""
+    ema_share: float | None = Field(None, gt=0, le=1)
+    """The largest share of the steps of the fit so far that the average is over, as `run.ema_share`."""
     clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)
     """The largest norm of a module's gradients. No limit if not given."""
     clip_value: float | None = Field(None, gt=0, allow_inf_nan=False)

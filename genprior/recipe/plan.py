@@ -29,8 +29,8 @@ from genprior.registry import Registry, installed
 __all__ = ["KeepConfig", "Plan", "RunConfig", "upgraded"]
 
 _OF_TRAINING = (
-    "steps", "batch", "labels", "labelled_batch", "shift", "rotate", "zoom", "ema", "clip_norm", "clip_value",
-    "precision", "stop",
+    "steps", "batch", "labels", "labelled_batch", "shift", "rotate", "zoom", "ema", "ema_share", "clip_norm",
+    "clip_value", "precision", "stop",
 )  # fmt: skip
 """The settings of `run` that training depends on."""
 
@@ -81,7 +81,8 @@ class Plan(BaseModel):
         if fitted is None:
             raise PlanError(f"row '{self.label}' has no fitted_prior, so it has no second stage")
         part = cast(type[FittedPrior], fitted.part)
-        changed = {name: getattr(fit, name) for name in ("batch", "ema", "clip_norm", "clip_value", "precision")}
+        same = ("batch", "ema", "ema_share", "clip_norm", "clip_value", "precision")
+        changed = {name: getattr(fit, name) for name in same}
         changed |= {"steps": 1 if part.closed_form else fit.steps, "epochs": None, "stop": None}
         optimiser = {"default": self.optimiser["default"], **fit.optimiser}
         return self.model_copy(update={"run": self.run.model_copy(update=changed), "optimiser": optimiser})
@@ -130,17 +131,18 @@ class Plan(BaseModel):
         """Refuse averaged weights of a module whose optimiser has weights of its own for evaluation.
 
         Args:
-            roles: the modules whose weights `run.ema` averages.
+            roles: the modules whose weights `run.ema` or `run.ema_share` averages.
             evaluated: the parameters with such weights, by `module.parameter`.
 
         Raises:
             PlanError: names the module and its optimiser.
         """
         both = sorted({name.partition(".")[0] for name in evaluated} & set(roles))
-        if self.run.ema is not None and both:
+        if self.run.averaging is not None and both:
+            named = "run.ema" if self.run.ema_share is None else "run.ema_share"
             raise PlanError(
-                f"run.ema averages the weights of '{both[0]}' for evaluation, and so does its optimiser "
-                f"'{self.optimiser_of(both[0]).name}', which would have no effect. Leave run.ema out, or choose "
+                f"{named} averages the weights of '{both[0]}' for evaluation, and so does its optimiser "
+                f"'{self.optimiser_of(both[0]).name}', which would have no effect. Leave {named} out, or choose "
                 f"another optimiser.{both[0]}"
             )
 

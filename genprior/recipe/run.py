@@ -61,7 +61,11 @@ class RunConfig(BaseModel):
     zoom: float = Field(0.0, ge=0, lt=1)
     """Scale each training image by a factor of 1 - zoom to 1 + zoom, drawn at each step."""
     ema: float | None = Field(None, gt=0, lt=1)
-    """Decay of the averaged weights (and batch statistics) of the generating modules, which then draw the samples."""
+    """Decay of the averaged weights (and batch statistics) of the generating modules, which then draw the samples: an
+    average over the last 1 / (1 - ema) steps or so."""
+    ema_share: float | None = Field(None, gt=0, le=1)
+    """The largest share of the steps so far that the average is over: with `ema` a cap for short runs, alone the whole
+    rule. No cap if not given; weights are averaged if this or `ema` is given."""
     clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)
     """The largest norm of a module's gradients: longer ones are scaled down, after averaging over ranks and before the
     optimiser. Recorded gradient norms are those before. No limit if not given."""
@@ -123,6 +127,11 @@ class RunConfig(BaseModel):
             name: each.model_dump(mode=info.mode, exclude={"name"}, exclude_none=nulls, exclude_defaults=defaults)
             for name, each in hooks.items()
         }
+
+    @property
+    def averaging(self) -> tuple[float | None, float | None] | None:
+        """The decay and the share of averaged weights; None if weights are not averaged."""
+        return None if self.ema is None and self.ema_share is None else (self.ema, self.ema_share)
 
     @property
     def augmentation(self) -> dict[str, Any]:

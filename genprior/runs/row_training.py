@@ -130,7 +130,8 @@ class RowTraining:
         self._check_optimisers(trained)
         self._optimising = Optimisers({name: plan.optimiser_of(name) for name in trained}, trained, plan.run.steps)
         self.optimisers = self._optimising.of
-        self.average = AveragedWeights(stage.averaged, plan.run.ema) if plan.run.ema is not None else None
+        averaging = plan.run.averaging
+        self.average = AveragedWeights(stage.averaged, *averaging) if averaging is not None else None
         plan.check_averages(stage.averaged, self._optimising.evaluation_weights())
         self._listeners = Listeners(plan, self._registry)
         skip = plan.run.on_divergence == "skip"

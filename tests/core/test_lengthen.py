@@ -28,6 +28,7 @@ SCHEDULES = {
     "warmup": ("optimiser.default.schedule={warmup=7}", "run.ema=0.9"),
     "step": ('optimiser.default.schedule={name="step",every=2,factor=0.5}',),
     "piecewise": ('optimiser.encoder.schedule={name="piecewise",at=[2,7],factors=[0.5,0.1]}', "run.ema=0.8"),
+    "averages over a share": ("run.ema_share=0.3",),
     "linear at its end value": ('optimiser.default.schedule={name="linear",final=1.0}',),
 }
 

@@ -147,9 +147,11 @@ def test_a_run_samples_with_the_weights_for_evaluation_and_so_does_its_checkpoin
 
 
 @pytest.mark.usefixtures("with_plugin")
-def test_averages_beside_weights_for_evaluation_are_refused(tiny):
-    recipe = genprior.load_recipe(tiny, settings=["run.ema=0.9", 'optimiser.decoder={name="free_sgd"}'], rows=["AAE"])
-    text = "run.ema averages the weights of 'decoder' for evaluation, and so does its optimiser 'free_sgd'"
+@pytest.mark.parametrize("setting", ["run.ema", "run.ema_share"])
+def test_averages_beside_weights_for_evaluation_are_refused(tiny, setting):
+    chosen = [f"{setting}=0.9", 'optimiser.decoder={name="free_sgd"}']
+    recipe = genprior.load_recipe(tiny, settings=chosen, rows=["AAE"])
+    text = f"{setting} averages the weights of 'decoder' for evaluation, and so does its optimiser 'free_sgd'"
     with pytest.raises(RecipeError, match=text):
         preflight(recipe)
 
