@@ -126,6 +126,31 @@ def test_the_limit_cuts_what_is_left_for_training():
     assert len(load(Mnist, validation=10, limit=500).images) == 30
 
 
+@pytest.mark.parametrize("binarise", ["none", "static", "dynamic"])
+@pytest.mark.parametrize("part", [Mnist, FashionMnist, Digits])
+def test_scores_can_see_validation_images_in_place_of_test_images(part, binarise, monkeypatch):
+    settings = {"validation": 10, "binarise": binarise, "size": 8 if part is Digits else 28}
+    chosen = {
+        split: load(part, split, **settings, test_split="validation") for split in ("train", "validation", "test")
+    }
+    plain = {split: load(part, split, **settings) for split in ("train", "validation", "test")}
+    for split, same in (("train", "train"), ("validation", "validation"), ("test", "validation")):
+        assert torch.equal(chosen[split].images, plain[same].images)
+        assert torch.equal(chosen[split].labels, plain[same].labels)
+    assert len(plain["test"].images) != 10
+    with pytest.raises(DataError, match="has no split 'validation', because validation = 0 holds nothing back"):
+        load(part, "test", test_split="validation")
+
+
+def test_the_validation_digits_have_all_classes_and_no_test_image():
+    """The 200 that recipes hold back, of 1,437."""
+    train, validation, test = (load(Digits, split, validation=200, size=8) for split in ("train", "validation", "test"))
+    assert [len(each.images) for each in (train, validation, test)] == [1237, 200, 360]
+    assert validation.labels.bincount(minlength=10).min() >= 10
+    held, seen = ({image.numpy().tobytes() for image in each.images} for each in (validation, test))
+    assert not held & seen and not held & {image.numpy().tobytes() for image in train.images}
+
+
 def test_other_sets_have_neither(cache):
     write_cache(
         "cifar10", "train", ImageSet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2).long(), ("a",))

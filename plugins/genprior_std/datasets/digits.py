@@ -50,6 +50,7 @@ class Digits(Dataset):
                 left to train on.
         """
         config = self.config
+        split = config.split_for(split)
         check_view(self.name, split, config.validation, usual=200, possible=("train", "validation", "test", "all"))
         scans, labels = read_scans()
         images = fit_images(scans, config.size, "resize")

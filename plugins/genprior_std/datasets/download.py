@@ -195,6 +195,7 @@ class ViewedDownload(Downloaded):
                 to train on; the images cannot be padded to the size; or they are to be binarised and scaled.
         """
         config = self.config
+        split = config.split_for(split)
         check_view(self.name, split, config.validation, usual=10_000, possible=("train", "validation", "test"))
         official = "test" if split == "test" else "train"
         found = super().load(official)

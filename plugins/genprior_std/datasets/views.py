@@ -27,6 +27,12 @@ class ViewConfig(PartConfig):
     """Black and white pixels: `static` draws every image once, `dynamic` draws training images anew in each batch."""
     validation: int = Field(default=0, ge=0)
     """How many training images, the last in file order, are the split `validation`; for MNIST usually 10,000."""
+    test_split: Literal["test", "validation"] = "test"
+    """Which split is `test`, as all scores see it: with `validation` settings are chosen without the test images."""
+
+    def split_for(self, split: str) -> str:
+        """The split that is read where `split` is requested."""
+        return self.test_split if split == "test" else split
 
 
 def check_view(name: str, split: str, validation: int, *, usual: int, possible: Sequence[str]) -> None:
