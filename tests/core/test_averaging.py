@@ -75,7 +75,9 @@ def test_a_run_holds_the_average_of_its_own_weights(tiny, tmp_path):
         "run.hooks.pictures.enabled=false",
         "scores=[]",
     ]
-    (plan,) = genprior.load_recipe(tiny, rows=["AAE"], settings=[*every, "run.ema_share=1.0"]).plans
+    (plan,) = genprior.load_recipe(
+        tiny, rows=["AAE"], settings=[*short, "run.hooks.pictures.enabled=false", "scores=[]", "run.ema_share=1.0"]
+    ).plans
     Trainer(plan, 0, tmp_path / "run", device="cpu").run()
     each = [load_file(path) for path in sorted((tmp_path / "run" / "checkpoints").glob("*.safetensors"))]
     averages = {name for name in each[-1] if name.startswith("average/")}
