@@ -68,13 +68,7 @@ def test_a_long_run_keeps_the_average_of_its_decay():
 
 def test_a_run_holds_the_average_of_its_own_weights(tiny, tmp_path):
     """With a share of 1 it is the mean of the weights of its checkpoints."""
-    every = [
-        "run.steps=3",
-        "run.checkpoint_every=1",
-        "run.keep.last=9",
-        "run.hooks.pictures.enabled=false",
-        "scores=[]",
-    ]
+    short = ["run.steps=3", "run.checkpoint_every=1", "run.keep.last=9"]
     (plan,) = genprior.load_recipe(
         tiny, rows=["AAE"], settings=[*short, "run.hooks.pictures.enabled=false", "scores=[]", "run.ema_share=1.0"]
     ).plans
