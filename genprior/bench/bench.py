@@ -38,6 +38,7 @@ from genprior.tables.gather import (
     unique_labels,
     unread_among,
 )
+from genprior.tables.protocol import facts_of, facts_of_images
 from genprior.tables.published import of_plugins, read_published
 from genprior.tables.table import Table, best_first
 
@@ -252,7 +253,7 @@ class Bench:
 
     def _entry_of_pending(self, pending: Pending, label: str, configs: Sequence[PartConfig]) -> Entry:
         """The entry of an unfinished run, whose state is shown in the columns that it will have."""
-        entry = Entry(label, pending.label, state=pending.state)
+        entry = Entry(label, pending.label, facts=facts_of(pending.plan), state=pending.state)
         if pending.plan is not None:
             data = self._real_of(pending.plan.data).described
             entry.missed = [Missed(config, data, pending.state) for config in configs or pending.plan.scores]
@@ -275,7 +276,8 @@ class Bench:
         names = [images.label for images in self._images]
         for images in self._images:
             unique = names.count(images.label) == 1 and images.label not in taken
-            entry = Entry(images.label if unique else str(images.path), images.label)
+            label = images.label if unique else str(images.path)
+            entry = Entry(label, images.label, facts=facts_of_images(images.images, real.facts))
             _add(entry, self._scorer.of_images(images, real, configs))
             yield entry
 

@@ -57,6 +57,7 @@ class Real:
         """
         self._describe = describe
         self.divided = divided
+        self.facts: Mapping[str, Any] = {}
         self.made: dict[str, Any] = {}
         self.failed: dict[str, GenpriorError] = {}
         self.features: dict[tuple[str, str], Features] = {}
@@ -75,7 +76,9 @@ class Real:
                 content = None
             return described_data(config, content)
 
-        return cls(describe, dataset.load, divided=True)
+        real = cls(describe, dataset.load, divided=True)
+        real.facts = dataset.facts
+        return real
 
     @classmethod
     def of_images(cls, images: Images) -> Real:

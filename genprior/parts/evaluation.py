@@ -39,6 +39,15 @@ class Dataset(Part, ABC):
         """Whether training pixels are probabilities of white, from which each batch draws black or white."""
         return False
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Facts of its images that the settings alone decide, by the names of fields of a published number's protocol.
+
+        They are compared with published numbers: `size`, `framing`, `binarise`, and `images_of_splits`, the number of
+        images of each split. By default none is known.
+        """
+        return {}
+
     def files_hash(self) -> str | None:
         """A hash of the user's own files that the settings name; None for a set that the settings alone determine.
 
@@ -199,6 +208,24 @@ class Score(Part, ABC):
                 words.append(("at most " if key in self.at_most else "") + word.replace("_", " "))
         return words
 
+    def facts(self, key: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Facts of one of its results, by the names of fields of a published number's protocol.
+
+        A table shows a published number only beside a measured one whose facts agree. By default its settings, such as
+        `importance_samples`, the facts of the row, and the split that it scores with the number of its images: `test`
+        without a setting `split`, and at most `images` where `at_most` names that setting.
+
+        Args:
+            key: the result, as in `columns`.
+            data: the facts of the row: those of `Dataset.facts`, its training images, labels and model.
+        """
+        settings = {k: v for k, v in self.config.model_dump(mode="json").items() if k != "name" and v is not None}
+        facts = {"split": "test", **settings, **data}
+        count = data.get("images_of_splits", {}).get(facts["split"])
+        if "images" in self.at_most and "images" in settings:
+            count = settings["images"] if count is None else min(count, settings["images"])
+        return facts if count is None else {**facts, "test_images": count}
+
     @abstractmethod
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The score by name, with `<name>_std` where there are splits, and `real_<name>` for held-out real images.
@@ -217,6 +244,11 @@ class SampleScore(Score):
     needs_generated = True
     filled: ClassVar[Mapping[str, int]] = {}
     """Settings that count samples, such as a subset's size, each with the samples required beyond its value."""
+
+    def facts(self, key: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Its settings and the facts of the row, without a split: it scores generated images."""
+        facts = super().facts(key, data)
+        return {name: value for name, value in facts.items() if name not in ("split", "test_images")}
 
     def check(self) -> None:
         """Refuse fewer samples than its other settings require.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from genprior.parts import Column, PartConfig, Score
 from genprior.scoring.measure import columns_of, why_absent
-from genprior.tables.published import Published, matching
+from genprior.tables.published import Published, beside
 from genprior.tables.table import Cell, Row, Table
 
 __all__ = ["Entry", "Measured", "Missed", "described", "settings_of", "tabulate"]
@@ -56,6 +56,8 @@ class Entry:
     """Further values, by key; they have no column."""
     seconds: float | None = None
     images_per_second: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the row, by the names of the fields of a published number's protocol."""
     state: str = ""
     """The state of an unfinished run, such as `not trained`; empty for a finished run and for images."""
 
@@ -238,7 +240,10 @@ def tabulate(
                 empty[column_key] = _why_empty(
                     columns, column_key, group, group_scores, [reasons[place] for place in places]
                 )
-            if matches := matching(numbers, group[0].name, json.loads(protocol.data), key):
+            elsewhere = column_key not in cells and any(other.partition("@")[0] == key for other in cells)
+            facts = columns.score_of[column_key].facts(key, group[0].facts)
+            matches = beside(numbers, group[0].name, json.loads(protocol.data), key, facts)
+            if matches and not elsewhere:
                 row_published[column_key] = matches
         seeds = tuple(entry.seed for entry in group if entry.seed is not None and not entry.state)
         seconds = _cell_of([entry.seconds for entry in group])

@@ -24,7 +24,7 @@ FILES = ("table.json", "table.md", "table.csv", "table.tex", "table.html")
 
 _FIELDS = (
     "row", "score", "title", "higher_is_better", "mean", "std", "seeds", "values", "real", "empty",
-    "published", "published_spread", "published_verified", "published_in", "protocol",
+    "published", "published_spread", "published_verified", "published_in", "published_differs", "protocol",
     "difference_to", "difference", "difference_error", "difference_p", "difference_seeds", "verdict",
 )  # fmt: skip
 
@@ -48,8 +48,9 @@ def as_csv(table: Table) -> str:
 
     `values` holds the values of the seeds, separated by spaces, in the order of `seeds`; `empty` gives the reason if
     there are none. `difference` is that to the row `difference_to`, over `difference_seeds` (none if it is unpaired);
-    its p-value is adjusted by Holm's method. A cell with several published numbers has one line for each of them. No
-    text is a formula for a spreadsheet, see `in_spreadsheet`.
+    its p-value is adjusted by Holm's method. A cell with several published numbers has one line for each of them; a
+    number that was measured otherwise is left out, and `published_differs` says in what. No text is a formula for a
+    spreadsheet, see `in_spreadsheet`.
     """
     text = io.StringIO()
     out = csv.DictWriter(text, _FIELDS, lineterminator="\n")
@@ -71,14 +72,16 @@ def as_csv(table: Table) -> str:
                 "protocol": in_spreadsheet(table.protocols.get(column.key, "")),
             }
             line |= _difference_fields(table, row, column)
-            for number in row.published.get(column.key, ()):
+            for beside in row.published.get(column.key, ()):
+                number, shown = beside.number, not beside.differences
                 out.writerow(
                     line
                     | {
-                        "published": repr(number.value),
-                        "published_spread": "" if number.spread is None else repr(number.spread),
+                        "published": repr(number.value) if shown else "",
+                        "published_spread": repr(number.spread) if shown and number.spread is not None else "",
                         "published_verified": number.verified,
-                        "published_in": in_spreadsheet(number.citation),
+                        "published_in": in_spreadsheet(beside.citation),
+                        "published_differs": in_spreadsheet("; ".join(beside.differences)),
                     }
                 )
             if not row.published.get(column.key):

@@ -22,6 +22,7 @@ from genprior.scoring.measure import columns_of
 from genprior.storage.files import to_file
 from genprior.tables.columns import Entry, Measured, tabulate
 from genprior.tables.formats import refuse_foreign, write_table
+from genprior.tables.protocol import facts_of
 from genprior.tables.published import Published, of_plugins
 from genprior.tables.table import Table
 
@@ -220,6 +221,7 @@ def entry_of(run: Run, label: str) -> Entry:
         seconds=run.seconds_of_training,
         # Those of a fit are codes.
         images_per_second=run.facts.get("images_per_second") if run.plan.fitted_prior is None else None,
+        facts=facts_of(run.plan),
     )
 
 

@@ -2,22 +2,26 @@
 
 A file holds a list of tables `[[number]]`. The fields `method`, `data`, `metric` and `value` state what was measured,
 `paper` and `where` the publication and the place in it, `source` and `verified` whether the number was read there. A
-plugin package may contain such a file, named `expected.toml`; `genprior bench --published FILE` reads another one.
+table `protocol` states how it was measured, see `genprior.tables.protocol`: a number stands only beside those measured
+alike. A plugin package may contain such a file, named `expected.toml`; `genprior bench --published FILE` reads another
+one.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genprior.errors import ScoreError, wrong_settings
 from genprior.registry import Registry
+from genprior.tables.protocol import Protocol
 
-__all__ = ["FILE", "Published", "matching", "of_plugins", "read_published"]
+__all__ = ["FILE", "Beside", "Published", "beside", "matching", "of_plugins", "read_published"]
 
 FILE = "expected.toml"
 """The name of the file in a plugin package."""
@@ -51,6 +55,16 @@ class Published(BaseModel):
     """Whether the number was read in the source; if not (recalled), it is marked as unverified wherever it is shown."""
     note: str = ""
     """A caveat for comparisons."""
+    protocol: Protocol | None = None
+    """How it was measured; None if nothing is known of that."""
+
+    @model_validator(mode="after")
+    def _spread_is_over_something(self) -> Published:
+        if self.spread is None and self.protocol is not None and self.protocol.over is not None:
+            raise ValueError(
+                "protocol.over says what the spread is over, and there is no spread; give it, or leave over out"
+            )
+        return self
 
     def __str__(self) -> str:
         """For example `7.31 ± 0.05`, or `8.42 (unverified)`."""
@@ -62,6 +76,10 @@ class Published(BaseModel):
         """Method, publication, source and note in one line."""
         parts = [f"published as '{self.method}'", ", ".join(each for each in (self.paper, self.where) if each)]
         parts += [self.source or ("" if self.verified else "unverified"), self.note.rstrip(".")]
+        if self.spread is not None:
+            parts.append(
+                f"± over {self.protocol.over}" if self.protocol and self.protocol.over else "± of unknown kind"
+            )
         return "; ".join(each for each in parts if each)
 
     def is_of(self, label: str, data: Mapping[str, Any], metric: str) -> bool:
@@ -78,6 +96,68 @@ def _normalised(label: str) -> str:
 def matching(numbers: Iterable[Published], label: str, data: Mapping[str, Any], metric: str) -> tuple[Published, ...]:
     """The published numbers of a row on a data set under a score, in the given order."""
     return tuple(number for number in numbers if number.is_of(label, data, metric))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published number in the cell beside a measured one, and whether both were measured alike."""
+
+    number: Published
+    differences: tuple[str, ...] = ()
+    """In what the measured number differs, in words; if there is any difference, the published number is not shown."""
+    unstated: tuple[str, ...] = ()
+    """Facts of the measured number that are not known of the published one."""
+    unknown: tuple[str, ...] = ()
+    """Facts of the published number that are not known of the measured one."""
+
+    def __str__(self) -> str:
+        """The number, or what differs: `not comparable: 10 importance samples, published 5,000`."""
+        return f"not comparable: {'; '.join(self.differences)}" if self.differences else str(self.number)
+
+    @property
+    def citation(self) -> str:
+        """The number's citation, with what could not be compared."""
+        protocol = self.number.protocol
+        parts = [self.number.citation]
+        if protocol is None:
+            return f"{parts[0]}; protocol unknown"
+        if protocol.assumed:
+            parts.append(f"assumed: {', '.join(name.replace('_', ' ') for name in protocol.assumed)}")
+        if self.unstated:
+            parts.append(f"not known of it: {', '.join(self.unstated)}")
+        if self.unknown:
+            parts.append(f"not known of this row: {', '.join(self.unknown)}")
+        return "; ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """The published number as JSON; without its value and spread where it is not comparable."""
+        without = {"value", "spread"} if self.differences else set()
+        table = self.number.model_dump(mode="json", exclude=without | {"protocol"})
+        protocol = self.number.protocol
+        return table | {
+            "protocol": protocol.model_dump(mode="json", exclude_none=True) if protocol else None,
+            "comparable": not self.differences,
+            "differences": list(self.differences),
+            "not_known_of_it": list(self.unstated),
+            "not_known_of_the_row": list(self.unknown),
+        }
+
+
+def beside(
+    numbers: Iterable[Published], label: str, data: Mapping[str, Any], metric: str, facts: Mapping[str, Any]
+) -> tuple[Beside, ...]:
+    """The published numbers of a row, each compared with the facts of the row's measured number."""
+    return tuple(
+        Beside(number)
+        if number.protocol is None
+        else Beside(
+            number,
+            number.protocol.differences(facts),
+            number.protocol.unstated(facts),
+            number.protocol.unknown(facts),
+        )
+        for number in matching(numbers, label, data, metric)
+    )
 
 
 def read_published(path: Path) -> tuple[Published, ...]:

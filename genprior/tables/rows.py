@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from genprior.parts import Column
-from genprior.tables.published import Published
+from genprior.tables.published import Beside
 
 __all__ = ["Cell", "Layout", "Row", "arrow", "places"]
 
@@ -52,8 +52,8 @@ class Row:
     images_per_second: Cell | None
     empty: dict[str, str] = field(default_factory=dict)
     """The reason for each empty cell, by the column's key."""
-    published: dict[str, tuple[Published, ...]] = field(default_factory=dict)
-    """Published numbers of the same method, by the column's key."""
+    published: dict[str, tuple[Beside, ...]] = field(default_factory=dict)
+    """Published numbers of the same method, or how they differ, by the column's key."""
 
 
 class Layout(NamedTuple):

@@ -150,8 +150,7 @@ class Table:
                     },
                     "empty": row.empty,
                     "published": {
-                        key: [number.model_dump(mode="json") for number in numbers]
-                        for key, numbers in row.published.items()
+                        key: [number.as_json() for number in numbers] for key, numbers in row.published.items()
                     },
                     "seconds": list(row.seconds.values) if row.seconds else None,
                     "images_per_second": list(row.images_per_second.values) if row.images_per_second else None,

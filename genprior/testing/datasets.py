@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def check_dataset(part: PartConfig | type[Dataset], *, splits: Sequence[str] = (
             _check_alike(contract, sets)
             _check_again(contract, config, sets)
             _check_missing(contract, dataset)
+            _check_facts(contract, dataset, sets)
         if not contract.failures:
             _check_training(contract, config, sets)
     contract.finish()
@@ -288,6 +289,30 @@ def _check_statements(contract: Contract, dataset: Any) -> None:
         describe(dataset.stochastic),
         "True or False",
         "make it a property that returns a bool",
+    )
+
+
+def _check_facts(contract: Contract, dataset: Any, sets: dict[str, ImageSet]) -> None:
+    """What `facts` states of the images is true of them."""
+    facts = contract.call("facts", lambda: dict(dataset.facts), "a mapping of facts by name")
+    if facts is None:
+        return
+    h, w = sets["train"].images.shape[-2:]
+    contract.require(
+        facts.get("size", (h, w)) in (h if h == w else None, (h, w), [h, w]),
+        'facts["size"]',
+        repr(facts.get("size")),
+        f"the height and width of the images, {h} and {w}",
+        "state one number where both are equal, or leave it out",
+    )
+    stated = facts.get("images_of_splits", {})
+    counts = {split: len(images.images) for split, images in sets.items()}
+    contract.require(
+        isinstance(stated, Mapping) and all(stated.get(split, n) == n for split, n in counts.items()),
+        'facts["images_of_splits"]',
+        repr(stated),
+        f"the number of images of each split, {counts}",
+        "count them as `load` does, with its settings, or leave the split out",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -147,6 +148,16 @@ def _check_statements(contract: Contract, score: Any) -> bool:
         "a list of texts",
         'return ["50,000 samples"] for example',
     )
+    for column in score.columns if len(contract.failures) == failures else ():
+        called = f'facts("{column.key}", {{}})'
+        facts = contract.call(called, functools.partial(score.facts, column.key, {}), "facts by name")
+        contract.require(
+            facts is None or isinstance(facts, Mapping) and all(isinstance(name, str) for name in facts),
+            called,
+            describe(facts),
+            "a mapping of facts by name",
+            "return {**super().facts(key, data), ...}",
+        )
     return len(contract.failures) == failures
 
 

@@ -17,6 +17,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 FILE = Path(__file__).parents[2] / "plugins" / "genprior_std" / "expected.toml"
 READ = {"read in the paper", "read in the authors' repository", "read in a second-hand table"}
 NEEDED = {"id": str, "paper": str, "where": str, "method": str, "data": str | dict, "metric": str, "value": float}
+FIELDS = {"spread", "source", "verified", "note", "rows", "protocol"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_every_number_says_what_it_is(numbers: list[dict[str, Any]]) -> None:
         for key, kind in NEEDED.items():
             assert isinstance(number.get(key), kind), (number.get("id"), key)
             assert number[key] != "", (number["id"], key)
-        assert set(number) <= NEEDED.keys() | {"spread", "source", "verified", "note", "rows"}, number["id"]
+        assert set(number) <= NEEDED.keys() | FIELDS, number["id"]
         data = number["data"] if isinstance(number["data"], str) else number["data"]["name"]
         metrics = {
             "cifar10": {"inception_score", "fid"},

@@ -50,6 +50,13 @@ def random_images(self: Any, n: int) -> Any:
 
 
 BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("a wrong size", {"facts": {"size": 9}}, ['facts["size"]', "the height and width of the images, 8 and 8"]),
+    (
+        "a wrong number of images",
+        {"facts": {"images_of_splits": {"train": 21}}},
+        ['facts["images_of_splits"]', "{'train': 20, 'test': 10}"],
+    ),
+    ("facts in a text", {"facts": "size"}, ["facts", "ValueError"]),
     ("numpy labels", {"labels": lambda s, n: np.arange(n) % 2}, ["a numpy.ndarray [20] int64", "torch.from_numpy"]),
     ("numpy images", {"images": lambda s, n: np.zeros((n, 1, 8, 8), np.uint8)}, ["numpy", "torch.from_numpy(images)"]),
     ("labels in a list", {"labels": lambda s, n: [0, 1] * (n // 2)}, ["a list", "torch.tensor(labels"]),

@@ -87,6 +87,8 @@ BROKEN: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     ("no caveat", {"caveat": None}, ["caveat", "a text"]),
     ("a protocol in one text", {"protocol": lambda s, settings, network: "words"}, ["protocol(", "a list of texts"]),
+    ("facts in a list", {"facts": lambda s, key, data: ["samples"]}, ["facts(", "a mapping of facts by name"]),
+    ("facts that raise", {"facts": lambda s, key, data: 1 / 0}, ["facts(", "ZeroDivisionError"]),
     ("a direction in words", {"higher_is_better": "no"}, ["higher_is_better", "'no', a str", "True or False"]),
 ]
 

@@ -17,7 +17,7 @@ from genprior.errors import RunError
 from genprior.parts import Column
 from genprior.tables.escape import escaped
 from genprior.tables.formats import as_csv, as_latex, write_table
-from genprior.tables.published import Published
+from genprior.tables.published import Beside, Published
 from genprior.tables.table import Cell, Row, Table, best_first
 
 UP, DOWN = Column("up", "up", True), Column("down", "down", False)
@@ -85,7 +85,7 @@ def full_table():
     """One row with all that a table can say, and one without numbers."""
     number = Published(method="x", data="d", metric="up", value=3.5, spread=0.5, paper="A & B", source="recalled")
     rows = (
-        Row("a_1|2", (0, 1), {"up": Cell((1.0, 2.0))}, None, None, {"down": "not measured"}, {"up": (number,)}),
+        Row("a_1|2", (0, 1), {"up": Cell((1.0, 2.0))}, None, None, {"down": "not measured"}, {"up": (Beside(number),)}),
         Row("b", (), {}, None, None, {"up": "not trained", "down": "not trained"}),
     )
     return Table("All of 100%", (UP, DOWN), rows, {}, (), {"up": "50 samples, real images: d"})
@@ -98,7 +98,11 @@ def test_reasons_protocols_and_published_numbers_stand_below_the_table():
         ["a_1|2", "1.50 ± 0.71", "3.5 ± 0.5 (unverified) [1]", "- [2]"],
         ["b", "- [3]", "-", "- [3]"],
     ]
-    assert notes == ["published as 'x'; A & B; recalled", "not measured", "not trained"]
+    assert notes == [
+        "published as 'x'; A & B; recalled; ± of unknown kind; protocol unknown",
+        "not measured",
+        "not trained",
+    ]
     markdown, html = full_table().as_markdown(), full_table().as_html()
     for text in ("[3] not trained", "up: 50 samples, real images: d"):
         assert text in markdown and text in html

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from genprior.parts import Column
 from genprior.tables.escape import escaped, in_markdown, in_spreadsheet, one_line
 from genprior.tables.formats import as_csv, as_latex
-from genprior.tables.published import Published
+from genprior.tables.published import Beside, Published
 from genprior.tables.table import Cell, Row, Table
 
 from .texts import ESCAPES
@@ -47,10 +47,11 @@ TEXTS = st.one_of(st.sampled_from([*MARKUP, *ESCAPES]), st.text(max_size=30))
 def table(text):
     column = Column("x", text, True)
     number = Published(method=text, data="digits", metric="x", value=-7.5, paper=text)
+    differs = Beside(number, (text,), (text,), (text,))
     rows = (
-        Row(text, (0, 1), {"x": Cell((-2.5, -2.25))}, None, None, {}, {"x": (number,)}),
+        Row(text, (0, 1), {"x": Cell((-2.5, -2.25))}, None, None, {}, {"x": (Beside(number),)}),
         Row("other", (0, 1), {}, None, None, {"x": text}),
-        Row("third", (0, 1), {"x": Cell((-9.0, -9.25))}, None, None),
+        Row("third", (0, 1), {"x": Cell((-9.0, -9.25))}, None, None, {}, {"x": (differs,)}),
     )
     return Table(text, (column,), rows, {"x": -1.5}, (text,), {"x": text}, {"x": text}, (text,))
 
@@ -113,7 +114,7 @@ def test_no_text_of_a_csv_is_a_formula_and_numbers_stay_numbers(text):
     lines = list(csv.DictReader(io.StringIO(written)))
     assert [float(line["mean"]) for line in lines if line["mean"]] == [-2.375, -9.125]
     assert lines[0]["values"] == "-2.5 -2.25" and float(lines[0]["published"]) == -7.5 and lines[0]["real"] == "-1.5"
-    for name in ("row", "title", "empty", "protocol", "published_in"):
+    for name in ("row", "title", "empty", "protocol", "published_in", "published_differs"):
         for line in lines:
             assert not line[name].startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
             assert line[name] == one_line(line[name])

@@ -21,6 +21,7 @@ class Cifar10(FittedDownload):
 
     name = "cifar10"
     official = "cifar-10-batches-py/, unpacked from cifar-10-python.tar.gz"
+    images_of_splits = {"train": 50_000, "test": 10_000}
 
     def fetch(self, split: str, raw: Path) -> ImageSet:
         """Read a split through torchvision, which unpickles the official batches after checking their MD5."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
 from genprior import Dataset, ImageSet, fit_images
 from genprior_std.datasets.digit_scans import divide_scans, read_scans
 from genprior_std.datasets.download import DIGIT_NAMES
-from genprior_std.datasets.views import ViewConfig, binarised, check_view, held_back, is_drawn_once
+from genprior_std.datasets.views import ViewConfig, binarised, check_view, held_back, is_drawn_once, view_facts
 
 __all__ = ["Digits"]
 
@@ -41,6 +44,11 @@ class Digits(Dataset):
         """Whether pixels are binarised anew in each batch."""
         dynamic: bool = self.config.binarise == "dynamic"
         return dynamic
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Size, binarisation, and the number of images."""
+        return view_facts(self.config, 8, "resize", 1_437, 360)
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train`, `validation`, `test` or `all`.

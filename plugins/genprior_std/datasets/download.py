@@ -6,10 +6,10 @@ import math
 import shutil
 import struct
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import Field
@@ -27,8 +27,16 @@ from genprior import (
     read_cache,
     write_cache,
 )
-from genprior_std.datasets.shared import check_split
-from genprior_std.datasets.views import ViewConfig, binarised, check_size, check_view, held_back, is_drawn_once
+from genprior_std.datasets.shared import check_split, size_facts
+from genprior_std.datasets.views import (
+    ViewConfig,
+    binarised,
+    check_size,
+    check_view,
+    held_back,
+    is_drawn_once,
+    view_facts,
+)
 
 __all__ = ["DIGIT_NAMES", "Downloaded", "FittedDownload", "ViewedDownload", "check_idx_files"]
 
@@ -145,6 +153,11 @@ class Downloaded(Dataset):
 class FittedDownload(Downloaded):
     """A downloadable set of small images of one size, cached as downloaded and fitted to `size` when read."""
 
+    side: ClassVar[int] = 32
+    """Height and width of the images as downloaded."""
+    images_of_splits: ClassVar[Mapping[str, int]]
+    """The number of images of each split."""
+
     class Config(PartConfig):
         """Settings of a downloadable set of small images."""
 
@@ -152,6 +165,13 @@ class FittedDownload(Downloaded):
         """Height and width of the images in pixels; None leaves them as they are."""
         how: Literal["pad", "resize"] = "resize"
         """How images are fitted to `size`: zero padding, or bilinear scaling."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Size, and the number of images."""
+        config = self.config
+        counts = dict(self.images_of_splits)
+        return {**size_facts(self.side, config.size, config.how), "binarise": "none", "images_of_splits": counts}
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train` or `test`, and fit its images to the size.
@@ -186,6 +206,11 @@ class ViewedDownload(Downloaded):
         """Whether pixels are binarised anew in each batch."""
         dynamic: bool = self.config.binarise == "dynamic"
         return dynamic
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Size, binarisation, and the number of images."""
+        return view_facts(self.config, 28, self.config.how, 60_000, 10_000)
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train`, `validation` or `test`, binarise it if `binarise` is set, and fit it to the size.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -30,6 +32,13 @@ class Mnist(ViewedDownload):
 
         limit: int | None = Field(default=None, ge=1)
         """Use only the first `limit` training images, for quick experiments; None uses all that are not held back."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Size, binarisation, and the number of images."""
+        facts, limit = super().facts, self.config.limit
+        splits = facts["images_of_splits"]
+        return {**facts, "images_of_splits": {**splits, "train": min(splits["train"], limit or splits["train"])}}
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train` (cut to the first `limit` images that are not held back), `validation` or `test`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from genprior import DataError, ImageSet, check_room, did_you_mean, open_picture
 
-__all__ = ["check_split", "decode", "hold_out", "name_some"]
+__all__ = ["check_split", "decode", "hold_out", "name_some", "size_facts"]
 
 _NAMED_AT_MOST = 5
 SPLIT_SEED = 0
@@ -28,6 +29,19 @@ def check_split(name: str, split: str, possible: Sequence[str] = ("train", "test
     """
     if split not in possible:
         raise DataError(f"data set '{name}' has no split '{split}'{did_you_mean(split, possible)}")
+
+
+def size_facts(side: int, size: int | None, how: str) -> dict[str, Any]:
+    """The facts of square images that `fit_images` brings to `size`, see `genprior.Dataset.facts`.
+
+    Args:
+        side: height and width of the images as they are.
+        size: the requested height and width; None keeps those of the images.
+        how: `pad` or `resize`.
+    """
+    if size is None or size == side:
+        return {"size": side, "framing": "original"}
+    return {"size": size, "framing": "padded" if how == "pad" else "resized"}
 
 
 def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> ImageSet:

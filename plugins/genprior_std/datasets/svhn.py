@@ -22,6 +22,7 @@ class Svhn(FittedDownload):
 
     name = "svhn"
     official = "train_32x32.mat and test_32x32.mat"
+    images_of_splits = {"train": 73_257, "test": 26_032}
 
     def fetch(self, split: str, raw: Path) -> ImageSet:
         """Read a split through torchvision, which reads the MATLAB file after checking its MD5."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,9 +11,18 @@ from pydantic import Field
 from torch import Tensor
 
 from genprior import DataError, PartConfig
-from genprior_std.datasets.shared import check_split
+from genprior_std.datasets.shared import check_split, size_facts
 
-__all__ = ["Binarise", "ViewConfig", "binarised", "check_size", "check_view", "held_back", "is_drawn_once"]
+__all__ = [
+    "Binarise",
+    "ViewConfig",
+    "binarised",
+    "check_size",
+    "check_view",
+    "held_back",
+    "is_drawn_once",
+    "view_facts",
+]
 
 Binarise = Literal["none", "static", "dynamic"]
 
@@ -33,6 +42,21 @@ class ViewConfig(PartConfig):
     def split_for(self, split: str) -> str:
         """The split that is read where `split` is requested."""
         return self.test_split if split == "test" else split
+
+
+def view_facts(config: Any, side: int, how: str, train: int, test: int) -> dict[str, Any]:
+    """The facts of a set with these settings, see `genprior.Dataset.facts`.
+
+    Args:
+        config: a `ViewConfig` with `size`.
+        side: height and width of the images as they are.
+        how: `pad` or `resize`.
+        train: how many official training images there are.
+        test: how many test images.
+    """
+    held: int = config.validation
+    splits = {"train": max(0, train - held), **({"validation": held} if held else {}), "test": test}
+    return {**size_facts(side, config.size, how), "binarise": config.binarise, "images_of_splits": splits}
 
 
 def check_view(name: str, split: str, validation: int, *, usual: int, possible: Sequence[str]) -> None:

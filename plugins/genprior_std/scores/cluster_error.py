@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -52,6 +52,11 @@ class ClusterError(Score):
     def needs(self) -> Mapping[str, str]:
         """The split that names the clusters."""
         return {self.config.named_by: f'{HOLD_BACK}, or set named_by = "train"'}
+
+    def facts(self, key: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Its settings, and the rule that names clusters."""
+        rule = "the majority" if key == "cluster_error_majority" else "the surest image"
+        return {**super().facts(key, data), "rule": rule}
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """Both errors in percent, and how many clusters are used.

@@ -123,6 +123,13 @@ class DistanceScore(SampleScore):
         undescribed = self.config.extractor == "inception" and not network
         return [describe_network(settings), *words] if undescribed else words
 
+    def facts(self, key: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Its settings, and how many real images `reference` is, where the data set says it."""
+        splits, reference = data.get("images_of_splits", {}), self.config.reference
+        names = ("train", "test") if reference == "all" else (reference,)
+        known = {"reference_images": sum(splits[name] for name in names)} if splits.keys() >= set(names) else {}
+        return {**super().facts(key, data), **known}
+
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
         """Refuse too few samples or real images, and images that the network does not take.
 

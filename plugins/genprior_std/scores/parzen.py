@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -83,6 +84,11 @@ class Parzen(SampleScore):
     def needs(self) -> Mapping[str, str]:
         """The split that chooses the width of the window."""
         return {"validation": HOLD_BACK}
+
+    def facts(self, key: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Its settings, and the test images whose likelihood it is, where the data set says how many."""
+        test = data.get("images_of_splits", {}).get("test")
+        return {**super().facts(key, data), "split": "test", **({} if test is None else {"test_images": test})}
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The mean over test images, its standard error, the width, and the mean under training images.
