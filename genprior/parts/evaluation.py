@@ -41,10 +41,9 @@ class Dataset(Part, ABC):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Facts of its images that the settings alone decide, by the names of fields of a published number's protocol.
+        """Facts of its images that the settings alone decide, which published numbers are compared with.
 
-        They are compared with published numbers: `size`, `framing`, `binarise`, and `images_of_splits`, the number of
-        images of each split. By default none is known.
+        They are `size`, `framing`, `binarise`, and `images_of_splits`, the number of images of each; by default none.
         """
         return {}
 
