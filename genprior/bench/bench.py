@@ -76,8 +76,7 @@ class Bench:
 
         Args:
             paths: recipes or their names, folders of runs, folders of images, .npz files.
-            scores: names of scores, TOML tables of their settings, or result keys; the scores of the runs' recipes if
-                empty.
+            scores: names of scores, TOML tables of settings, or result keys; those of the runs' recipes if empty.
             data: the real images to compare images with: a data set's name, a TOML table of its settings, a recipe, or
                 a folder or .npz file of images; the data set of the runs if None.
             samples: the number of images to score, instead of the number in the scores' settings.
@@ -175,8 +174,7 @@ class Bench:
         if (wanted or self._images) and not (watching and pending):
             _check_any_measured(entries)
         table = dataclasses.replace(table, unread=unread_among(found), unreadable=unreadable)
-        table = table.with_differences_to(self._against)
-        return Benched(table, not pending, _abandoned(pending) if watching else ())
+        return Benched(table.with_differences_to(self._against), not pending, _abandoned(pending) if watching else ())
 
     def _find_runs(self, notes: list[str]) -> list[Run | Pending]:
         """The runs of the recipes, in the order of their rows, then the other runs in the folders."""
