@@ -17,6 +17,7 @@ import typer
 from genprior.cli import recipe_commands
 from genprior.cli.doctor import doctor
 from genprior.cli.encoding import replace_unencodable
+from genprior.cli.new_command import new
 from genprior.cli.plugin_commands import Commands
 from genprior.cli.run_commands import bench, figure, sample
 from genprior.cli.show_commands import parts, schema, show
@@ -55,7 +56,7 @@ def _genprior(
     """Take the options of the program itself; `Commands` reads `traceback`."""
 
 
-for _command in (train, check, priors, bench, sample, figure, show, parts, schema, doctor):
+for _command in (train, check, priors, bench, sample, figure, show, parts, schema, doctor, new):
     app.command()(_command)
 app.add_typer(recipe_commands.app, name="recipes")
 

@@ -24,8 +24,8 @@ from genprior.recipe.labels import named_labels
 from genprior.recipe.shipped import command_name, default_recipe, recipe_file, shipped_recipes
 
 __all__ = [
-    "PRIORS", "changes", "completing", "kinds", "parts", "parts_of", "recipes", "recipes_and_runs", "row", "rows",
-    "run_seeds", "runs", "shipped", "silent",
+    "PRIORS", "changes", "completing", "kinds", "new_kinds", "parts", "parts_of", "recipes", "recipes_and_runs", "row",
+    "rows", "run_seeds", "runs", "shipped", "silent",
 ]  # fmt: skip
 
 PRIORS = "priors"
@@ -87,6 +87,14 @@ def _escaped(word: str) -> str:
 def kinds(ctx: typer.Context, incomplete: str) -> Words:
     """The kinds of parts."""
     return part_names()
+
+
+@_offered
+def new_kinds(ctx: typer.Context, incomplete: str) -> Words:
+    """The kinds of parts for which a package can be written."""
+    from genprior.cli.scaffold import new_kinds as kinds_with_templates
+
+    return kinds_with_templates()
 
 
 @_offered
