@@ -55,7 +55,7 @@ def test_the_page_checks_every_part_with_the_check_of_its_kind(part: Any) -> Non
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_check_of_the_page_passes(check: str, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(digits)
-    eval(check, {**vars(testing), **vars(MODULE)})
+    eval(check, {**{name: getattr(testing, name) for name in testing.__all__}, **vars(MODULE)})
 
 
 BROKEN = {
