@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import genprior
+from genprior import testing
+from genprior.runs.plugin_parts import plugin_parts
 
 pytest_plugins = ["pytester"]
 ROOT = Path(genprior.__file__).parents[1]
@@ -90,6 +92,14 @@ decoder = { name = "mlp", hidden = [8] }
 code_critic = { name = "code_mlp", hidden = [8] }
 reconstruction = { name = "pixel" }
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """pytester forgets modules that were first imported in a run, and a second import would define classes again."""
+    plugin_parts("genprior_std")
+    for name in testing.__all__:
+        getattr(testing, name)
 
 
 @pytest.fixture
