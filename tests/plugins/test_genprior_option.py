@@ -91,6 +91,7 @@ encoder = { name = "mlp", hidden = [8] }
 decoder = { name = "mlp", hidden = [8] }
 code_critic = { name = "code_mlp", hidden = [8] }
 reconstruction = { name = "pixel" }
+code_game = { name = "nonsaturating" }
 """
 
 
