@@ -34,7 +34,7 @@ def finish(kind, names, home):
     scores = f'scores=[{{name="{names["name"]}",samples=8}}]' if kind == "score" else "scores=[]"
     short = ["run.steps=2", "run.log_every=1", "run.fit.steps=2", "run.hooks.pictures.enabled=false", scores]
     genprior.train(genprior.load_recipe(file, settings=short), out=f"runs/{names['name']}", device="cpu")
-    runs = [genprior.load_run(path.parent) for path in sorted(Path("runs").rglob("run.json"))]
+    runs = [genprior.load_run(path.parent) for path in sorted(Path("runs").glob("*/[!.]*/*/run.json"))]
     part = installed().find("prior" if kind == "fitted_prior" else kind, names["name"])
     used = None
     if kind == "exporter":
