@@ -132,7 +132,9 @@ def _of_early_stopping(run: Any) -> dict[str, str]:
 
 
 def _with_unit(name: str, value: Any) -> str:
-    """A fact for a line of facts: a number with its name, such as `2 threads`, and a text without."""
+    """A fact for a line of facts: a number with its name, `2 threads` or `bf16_speed 1.2`, and a text without."""
+    if isinstance(value, float):
+        return f"{name} {_number(value)}"
     return f"{value} {name.removesuffix('s') if value == 1 else name}" if isinstance(value, int) else str(value)
 
 

@@ -7,17 +7,17 @@ import platform
 import sys
 import time
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from genprior.engine.precision import Precision, device_name
 from genprior.version import __version__
 
 __all__ = ["cores", "device_name", "surroundings"]
 
 
-def surroundings(device: torch.device, precision: str) -> dict[str, Any]:
+def surroundings(device: torch.device, precision: Precision) -> dict[str, Any]:
     """Versions, hardware, command and date of this process, for `run.json`."""
     return {
         "versions": {
@@ -28,24 +28,13 @@ def surroundings(device: torch.device, precision: str) -> dict[str, Any]:
         "hardware": {
             "device": device_name(device),
             "threads": torch.get_num_threads(),
-            "precision": precision,
+            "precision": precision.name,
+            **({} if precision.bf16_speed is None else {"bf16_speed": precision.bf16_speed}),
             "platform": platform.platform(),
         },
         "command": sys.argv,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def device_name(device: torch.device) -> str:
-    """The name of the GPU, or of the processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def cores() -> int:

@@ -16,12 +16,13 @@ from genprior.data.codes import CodeBatches
 from genprior.data.images import as_trained
 from genprior.engine.build import build_model
 from genprior.engine.clip import Clipping
-from genprior.engine.device import choose_device, choose_precision
+from genprior.engine.device import choose_device
 from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
 from genprior.engine.look_again import first_not_finite
 from genprior.engine.memory import keep_freed_memory
 from genprior.engine.optimise import Optimisers
+from genprior.engine.precision import choose_precision
 from genprior.engine.ranks import average_over_ranks, rank, world
 from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
@@ -36,6 +37,7 @@ from genprior.runs.divergence import explanation
 from genprior.runs.embedded import embedded_captions
 from genprior.runs.folder import RunFolder
 from genprior.runs.listeners import Listeners
+from genprior.runs.resumed import recorded_hardware
 
 __all__ = ["RowTraining", "Stage"]
 
@@ -140,8 +142,9 @@ class RowTraining:
         self.recorder = Recorder(latest=skip)
         self._state = TrainingState(self.model, self._optimising, self.average, self.recorder, self.guard)
         self._clipping = Clipping(plan.run.clip_norm, plan.run.clip_value)
-        dtype = choose_precision(plan.run.precision, self._device)
-        self.precision = str(dtype).removeprefix("torch.")
+        recorded = recorded_hardware(self._files)
+        self.precision = choose_precision(plan.run.precision, self._device, recorded=recorded)
+        dtype = self.precision.dtype
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     @property

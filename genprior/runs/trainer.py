@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from genprior.engine.ranks import rank
 from genprior.engine.state import same
-from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, PartFailed, RunError
+from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, PartFailed
 from genprior.parts import ImageSet, Score
 from genprior.recipe.plan import KeepConfig, Plan
 from genprior.registry import Registry
@@ -24,8 +22,9 @@ from genprior.runs.clock import Clock
 from genprior.runs.divergence import warn_of_damaged, warn_of_skipped
 from genprior.runs.early_stopping import EarlyStopping, is_measurement
 from genprior.runs.embedder_file import embedder_hash
-from genprior.runs.environment import cores, surroundings
+from genprior.runs.environment import surroundings
 from genprior.runs.part_errors import naming_parts, part_failed
+from genprior.runs.resumed import same_threads
 from genprior.runs.row_training import RowTraining
 from genprior.scoring.context import SampleContext
 from genprior.scoring.measure import measure_all, undeclared
@@ -96,7 +95,11 @@ class Trainer(RowTraining):
             Interrupted: `stop` returned True.
             PartFailed: a part or a hook raised an exception; the message names it and its plugin.
         """
-        with naming_parts(self.plan.label, self._registry), self._files.locked(), self._same_threads():
+        with (
+            naming_parts(self.plan.label, self._registry),
+            self._files.locked(),
+            same_threads(self._files, self._device),
+        ):
             self._files.claim(self.row)
             finished = self._files.finished(self.row)
             if finished and not self._files.lacks_embedder:
@@ -143,25 +146,6 @@ class Trainer(RowTraining):
         self._listeners.finished(self, scores)
         self._files.write_facts(self._facts(finished=True))
         return scores
-
-    @contextlib.contextmanager
-    def _same_threads(self) -> Iterator[None]:
-        """Compute with as many threads as the interrupted run, where there are as many cores.
-
-        Their number depends on how many rows are trained at once, and sums of other threads round differently.
-        """
-        before = torch.get_num_threads()
-        try:
-            facts = self._files.facts()
-        except RunError:  # training writes a damaged run.json anew
-            facts = None
-        threads = facts.get("hardware", {}).get("threads") if facts is not None else None
-        if self._device.type == "cpu" and type(threads) is int and 1 <= threads <= max(cores(), before):
-            torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
     def _take_best(self) -> None:
         """Restore the best weights, if early stopping has measured some."""

@@ -9,7 +9,8 @@ import torch
 
 import genprior
 from genprior.engine.build import Builder, build_model
-from genprior.engine.device import choose_device, choose_precision
+from genprior.engine.device import choose_device
+from genprior.engine.precision import choose_precision
 from genprior.errors import PlanError
 from genprior.parts import (
     Batch,
@@ -100,8 +101,8 @@ def test_a_phase_runs_in_every_so_manyth_step(tiny, tmp_path):
 
 def test_devices_and_precisions_that_are_asked_for():
     cpu = torch.device("cpu")
-    assert choose_precision("fp32", cpu) == torch.float32
-    assert choose_precision("bf16", cpu) == torch.bfloat16
+    assert choose_precision("fp32", cpu).dtype == torch.float32
+    assert choose_precision("bf16", cpu).dtype == torch.bfloat16
     assert choose_device("cpu") == cpu
     if not torch.cuda.is_available():
         assert choose_device("auto") == cpu

@@ -225,7 +225,7 @@ def test_samples_that_could_not_be_written_are_drawn_when_the_run_resumes(tiny_p
 
 
 def test_a_resumed_run_computes_with_the_threads_that_it_had(tiny_plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("genprior.runs.trainer.cores", lambda: 2)
+    monkeypatch.setattr("genprior.runs.resumed.cores", lambda: 2)
     plan, used = tiny_plan("A+B+C", "run.steps=2"), []
     torch.set_num_threads(2)
     Trainer(plan, 0, tmp_path, device="cpu").run(until=1)
@@ -238,7 +238,7 @@ def test_a_resumed_run_computes_with_the_threads_that_it_had(tiny_plan, tmp_path
 
 @pytest.mark.parametrize("threads", [64, 0, True, "2", None])
 def test_threads_that_the_machine_does_not_have_are_not_used(threads, tiny_plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("genprior.runs.trainer.cores", lambda: 2)
+    monkeypatch.setattr("genprior.runs.resumed.cores", lambda: 2)
     plan = tiny_plan("A+B+C", "run.steps=2")
     Trainer(plan, 0, tmp_path, device="cpu").run(until=1)
     facts = json.loads((tmp_path / "run.json").read_text())
