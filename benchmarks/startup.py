@@ -20,6 +20,7 @@ import os, tempfile
 import genprior
 class ExitAfterFirstStep:
     def planned(self, jobs): pass
+    def estimated(self, estimate): pass
     def finished(self, job, scores): pass
     def failed(self, job, error): raise error
     def progress(self, job, step, rate):

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.status import Status
 from rich.text import Text
 
+from genprior.cli.expected_time import expected
+from genprior.launch.pace import Estimate
 from genprior.launch.reporter import Reporter
 from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
@@ -70,6 +72,11 @@ class Watcher(Reporter):
             else:
                 self.steps[key] = files.checkpoint_step
         self._start, self._start_steps = time.monotonic(), sum(self.steps.values())
+
+    def estimated(self, estimate: Estimate | None) -> None:
+        """Print about how long the training is going to take."""
+        if estimate is not None:
+            self.console.print(Text(expected(estimate)), soft_wrap=True)
 
     def progress(self, job: Job, step: int, rate: float) -> None:
         """Show that `step` steps of a job are done, at `rate` images/s."""

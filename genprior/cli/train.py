@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -131,11 +132,18 @@ def check(recipe: Any, device: str) -> None:
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
     """
+    from genprior.cli.expected_time import expected
+    from genprior.launch.pace import estimate, working_threads
     from genprior.launch.preflight import preflight
+    from genprior.launch.reporter import default_jobs
+    from genprior.runs.jobs import jobs_of, with_first_stages
     from genprior.runs.parameters import parameters_of
 
-    with _status("taking one step of each row"):
-        preflight(recipe, device)
+    with tempfile.TemporaryDirectory() as folder:  # of no runs: the time is that of a training from its beginning
+        stages = with_first_stages(jobs_of(recipe, Path(folder)))
+    workers = min(len(stages), default_jobs(device))
+    with _status("taking one step of each row"), working_threads(workers):
+        took = estimate(stages, preflight(recipe, device), workers)
         counts = parameters_of(recipe.plans)
     names = list(dict.fromkeys(name for each in counts.values() for name in each))
     grid = Grid(title=Text(recipe.title), title_justify="left", title_style="bold", caption="parameters of each module")
@@ -147,6 +155,8 @@ def check(recipe: Any, device: str) -> None:
         grid.add_row(plan.label, plan.model.name, plan.data.name, *numbers, f"{sum(own.values()):,}")
     console().print(grid)
     rows = "1 row" if len(recipe.plans) == 1 else f"{len(recipe.plans)} rows"
+    if took is not None:
+        print_line(expected(took))
     print_line(f"ok: {rows}, one step of each was taken", style="green")
 
 

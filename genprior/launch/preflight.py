@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from genprior.errors import GenpriorError, GenpriorWarning, PartFailed, PlanError, RecipeError, ScoreError, listed
+from genprior.launch.pace import Pace, Timer, timed
 from genprior.launch.rehearsal import rehearse
 from genprior.launch.returned import checking_returns
 from genprior.launch.untrained import Trained
@@ -33,11 +34,14 @@ PREFLIGHT_BATCH = 12
 """The batch size of that step; large enough to be divided among five updates of a critic."""
 
 
-def preflight(recipe: Recipe, device: str = "auto") -> None:
+def preflight(recipe: Recipe, device: str = "auto") -> list[Pace]:
     """Take one step of each row on a few images and rehearse what follows, to find mistakes before training starts.
 
     Nothing is written but into a temporary folder. Parameters that no phase of the model trains are a warning, and so
     is an average of weights over more than a tenth of the run.
+
+    Returns:
+        The paces of the rows and of their first stages, from a few more steps.
 
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
@@ -45,6 +49,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
     wrong: dict[str, list[str]] = {}
     failed: list[Exception] = []
     warned: dict[str, list[str]] = {}
+    paces: list[Pace] = []
     with tempfile.TemporaryDirectory() as folder:
         read: dict[str, dict[str, ImageSet]] = {}
         for place, (plan, label) in enumerate(_stages(recipe)):
@@ -63,14 +68,19 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
                         refuse_unmeasurable(with_steps(plan), trainer)
                     trained = Trained()
                     with checking_returns(trainer.model):
+                        timer = Timer(next(trainer.model.parameters()).device)
                         with trained.recording(trainer):
+                            began = timer.now()
                             trainer.one_step()
+                            few = timer.now() - began
                         trainer.check()
                         trainer.recorded({"step": 1, "seconds": 0.0, **trainer.recorder.means(reset=False)})
                         rehearse(plan, trainer)
                     for text in (*trained.warnings(trainer), long_average(plan)):
                         if text is not None:
                             warned.setdefault(text, []).append(label)
+                    whole = Job(plan, job.seed, Path(folder, f"{place}-timed"))
+                    paces.append(timed(whole, trainer, few, device=device, splits=splits))
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(label)
                 failed += [error] if isinstance(error, PartFailed) else []
@@ -81,6 +91,7 @@ def preflight(recipe: Recipe, device: str = "auto") -> None:
         )
     for text, rows in warned.items():
         warnings.warn(GenpriorWarning(f"row {listed(rows)}: {text}"), stacklevel=2)
+    return paces
 
 
 def _stages(recipe: Recipe) -> Iterator[tuple[Plan, str]]:

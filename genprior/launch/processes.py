@@ -26,7 +26,8 @@ from typing import Any
 import torch
 
 from genprior.errors import GenpriorError, GenpriorWarning, Interrupted
-from genprior.launch.reporter import Reporter, default_jobs, failure_of, signals_to_stop, stop_on_interrupt
+from genprior.launch.pace import threads_of_workers
+from genprior.launch.reporter import Reporter, failure_of, signals_to_stop, stop_on_interrupt
 from genprior.recipe.plan import Plan
 from genprior.registry import installed
 from genprior.runs.jobs import Job
@@ -161,7 +162,7 @@ class _Team:
         self._device = device
         self._reporter = reporter
         self._last_good = last_good
-        self._threads = max(1, default_jobs("cpu") // size)
+        self._threads = threads_of_workers(size)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._failures: list[Exception] = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from genprior.errors import system_error
+from genprior.launch.pace import Estimate
 from genprior.runs.environment import cores
 from genprior.runs.jobs import Job
 
@@ -21,6 +22,9 @@ class Reporter:
 
     def planned(self, jobs: Sequence[Job]) -> None:
         """Called before the first job with all jobs."""
+
+    def estimated(self, estimate: Estimate | None) -> None:
+        """Called after `planned` with the time that the jobs are going to take; None if it is not known."""
 
     def progress(self, job: Job, step: int, rate: float) -> None:
         """Called when `step` steps of a job are done, at `rate` images/s."""
@@ -92,6 +96,10 @@ class Safe(Reporter):
     def planned(self, jobs: Sequence[Job]) -> None:
         """Pass on."""
         self._pass_on(lambda reporter: reporter.planned(jobs))
+
+    def estimated(self, estimate: Estimate | None) -> None:
+        """Pass on."""
+        self._pass_on(lambda reporter: reporter.estimated(estimate))
 
     def progress(self, job: Job, step: int, rate: float) -> None:
         """Pass on."""

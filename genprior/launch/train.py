@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from genprior.errors import Interrupted, RecipeError, listed, whole_number
+from genprior.launch.pace import estimate, working_threads
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
@@ -83,11 +84,13 @@ def train(
     workers = min(len(stages), jobs)
     if workers > 1:
         refuse_workers(recipe)
-    preflight(recipe, device)
+    with working_threads(workers):
+        paces = preflight(recipe, device)
     if steps is not None:
         lengthen(todo, folder, last_good=last_good)
     reporter = Safe(reporter or Reporter())
     reporter.planned(stages)
+    reporter.estimated(estimate(stages, paces or (), workers))
     if workers > 1:
         failures = in_processes(stages, workers, device, reporter, last_good=last_good)
     else:
