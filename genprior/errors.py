@@ -29,6 +29,7 @@ __all__ = [
     "NameTaken",
     "NewerFormat",
     "NotFinite",
+    "OutOfMemory",
     "PartFailed",
     "PlanError",
     "PluginError",
@@ -133,6 +134,12 @@ class NotFinite(GenpriorError):
 
 class PartFailed(GenpriorError):
     """A part or a hook raised an exception; the message names it, its plugin, and the line of the plugin."""
+
+    exit_code = 1
+
+
+class OutOfMemory(GenpriorError):
+    """There was too little memory for a row; the message names its batch and what to lower."""
 
     exit_code = 1
 

@@ -167,6 +167,7 @@ class _Team:
         self._workers: list[_Worker] = []
         self._failures: list[Exception] = []
         self._stopping = False
+        self._stop = threading.Event()
         self._warned: set[tuple[Any, ...]] = set()
         # Started later, it would unblock the signals between the starts of two workers.
         resource_tracker.ensure_running()
@@ -174,6 +175,7 @@ class _Team:
     def train(self, jobs: Sequence[Job], stop: threading.Event) -> list[Exception]:
         """Train all jobs, or stop when `stop` is set; returns the errors."""
         waiting = deque(jobs)
+        self._stop = stop
         while waiting or self._workers:
             if stop.is_set() and not self._stopping:
                 self._stopping = True
@@ -245,12 +247,14 @@ class _Team:
             self._release(worker)
 
     def _next(self, waiting: deque[Job], after: _Worker | None = None) -> Job | None:
-        """Take the first job whose first stage no other worker trains; None if there is none now.
+        """Take the first job whose first stage no other worker trains; None if there is none now, or none may begin.
 
         Args:
             waiting: the jobs that are not begun; first stages come before the rows that build on them.
             after: the worker whose job has just ended.
         """
+        if self._stop.is_set():  # the user may stop while a worker becomes free
+            return None
         training = {worker.job.folder for worker in self._workers if worker is not after}
         for job in waiting:
             if job.first is None or (job.first not in training and all(job.first != each.folder for each in waiting)):

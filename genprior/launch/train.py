@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from genprior.errors import Interrupted, RecipeError, listed, whole_number
+from genprior.errors import Interrupted, OutOfMemory, RecipeError, listed, whole_number
 from genprior.launch.pace import estimate, working_threads
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
@@ -124,5 +124,7 @@ def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter, last_
             except Exception as error:  # the failure of one row, even a bug of a plugin, does not stop the others
                 failure = failure_of(error)
                 reporter.failed(job, failure)
+                if isinstance(failure, OutOfMemory):  # frames hold the model, and the next row needs the memory
+                    failure.__traceback__ = failure.__context__ = None
                 failures.append(failure)
     return failures

@@ -23,6 +23,7 @@ from genprior.runs.divergence import warn_of_damaged, warn_of_skipped
 from genprior.runs.early_stopping import EarlyStopping, is_measurement
 from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
+from genprior.runs.memory import naming_memory
 from genprior.runs.part_errors import naming_parts, part_failed
 from genprior.runs.resumed import same_threads
 from genprior.runs.row_training import RowTraining
@@ -94,6 +95,7 @@ class Trainer(RowTraining):
             NotFinite: a loss or gradient was not finite.
             Interrupted: `stop` returned True.
             PartFailed: a part or a hook raised an exception; the message names it and its plugin.
+            OutOfMemory: there was too little memory; the message names the batch and what to lower.
         """
         with (
             naming_parts(self.plan.label, self._registry),
@@ -104,7 +106,8 @@ class Trainer(RowTraining):
             finished = self._files.finished(self.row)
             if finished and not self._files.lacks_embedder:
                 return self._files.scores()
-            self.prepare()
+            with naming_memory(self.plan, self._device):
+                self.prepare()
             self._data_hash = self.plan.data.make().files_hash()
             self._files.check_data(self._data_hash)
             if finished:
@@ -116,7 +119,7 @@ class Trainer(RowTraining):
             self._files.write_facts(self._facts(finished=False))
             if self.data.labelled is not None:
                 self._files.write_labelled(self.data.labelled.tolist())
-            with self._telling_of_ends():
+            with self._telling_of_ends(), naming_memory(self.plan, self._device):
                 self._listeners.started(self)
                 self._train(min(until or self.plan.run.steps, self.plan.run.steps))
                 return self._finish() if self.ended else {}
@@ -139,7 +142,8 @@ class Trainer(RowTraining):
         """Score the trained row, with early stopping at its best checkpoint, and complete its records."""
         warn_of_skipped(self.named, self.guard.skipped, self.step)
         self._take_best()
-        scores = self.score()
+        with naming_memory(self.plan, self._device, doing="scoring"):
+            scores = self.score()
         self._files.write_scores(scores, self._networks)
         if self.plan.scores:
             self._listeners.evaluated(self, scores)
