@@ -137,7 +137,7 @@ def test_quartiles_are_those_of_torch(values: list[float], modules: Any) -> None
 
 @pytest.mark.slow
 def test_the_command_line_writes_a_table_and_json(tmp_path: Path) -> None:
-    names = ["ours-fp32", "handwritten"]
+    names = ["ours-fp32", "handwritten", "engine-mlp", "bare-mlp"]
     command = [
         sys.executable,
         str(BENCHMARKS / "speed.py"),
@@ -151,7 +151,13 @@ def test_the_command_line_writes_a_table_and_json(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "s.json").read_text())
     assert list(result["images_per_second"]) == names
     assert all(peak > 100 for peak in result["peak_memory_mb"].values())
-    (ratio,) = result["ratios"]
+    ratio, overhead = result["ratios"]
+    assert (overhead["ours"], overhead["other"]) == ("engine-mlp", "bare-mlp")
+    assert all(0 < share < 1 for share in result["share_of_peak"].values())
+    # The hand-written loop backpropagates to networks that it does not update, and has more forward passes.
+    work = result["gflop_per_image"]
+    assert work["handwritten"] > work["ours-fp32"] > 0
+    assert work["engine-mlp"] == work["bare-mlp"]
     each = result["seconds_per_step"]
     assert ratio["median"] == pytest.approx(statistics.median([each["handwritten"][0] / each["ours-fp32"][0]]))
     assert "| ours-fp32 |" in done.stdout
@@ -162,3 +168,70 @@ def test_an_unknown_candidate_is_refused_with_what_is_possible() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "there is no candidate 'theirs'; possible: ours-fp32," in done.stderr
+
+
+@pytest.mark.parametrize("name", ["conv", "mlp"])
+def test_steps_without_the_engine_do_the_same(name: str, modules: Any, tmp_path: Path) -> None:
+    """Under the same seed of a step, bare torch and the engine reach the same weights."""
+    import likelihood_speed
+    import model_candidates
+
+    from genprior.engine.ranks import rank
+    from genprior.randomness import reseed
+
+    def trainer(place: str) -> Any:
+        if name == "mlp":
+            setting = likelihood_speed.Setting(hidden=(16,), code=4)
+            return likelihood_speed.our_trainer(setting, "gaussian", "fp32", tmp_path / place)
+        (tmp_path / place).mkdir()
+        return model_candidates._trainer("table1_priors.toml", "VAE", tmp_path / place, "cpu")
+
+    engine, bare = trainer("engine"), trainer("bare")
+    train = model_candidates.bare_steps(bare)
+    for step in range(2):
+        engine.one_step()
+        reseed(bare.seed, "step", step, rank())
+        train(1)
+    mine, theirs = engine.model.state_dict(), bare.model.state_dict()
+    assert all(torch.allclose(mine[key].float(), theirs[key].float(), atol=1e-5) for key in mine)
+
+
+def test_counted_work_of_a_matrix_product_is_2_n_cubed(modules: Any) -> None:
+    *_, speed = modules
+    a = torch.randn(30, 30, requires_grad=True)
+    assert speed._flop(lambda steps: [a @ a.detach() for _ in range(steps)]) == 2 * 30**3
+    assert speed._peak_flops("cpu", half=False, repeats=1) > 1e6
+
+
+def test_the_table_says_what_share_of_the_peak_a_loop_reaches(modules: Any) -> None:
+    *_, speed = modules
+    result = {
+        "setting": {"width": 16, "channels": 3, "device": "cpu"},
+        "rounds": 3,
+        "steps": 2,
+        "machine": {"torch": "2.11.0", "processor": "AMD EPYC"},
+        "load": 0.5,
+        "left_out": ["pythae"],
+        "images_per_second": {"ours-fp32": 1234.5},
+        "gflop_per_image": {"ours-fp32": 0.05},
+        "matrix_gflops": {"ours-fp32": 100.0},
+        "share_of_peak": {"ours-fp32": 0.617},
+        "peak_memory_mb": {"ours-fp32": 900.0},
+        "first_step_seconds": {"ours-fp32": 3.21},
+        "ratios": [],
+    }
+    text = speed._tables(result)
+    assert "AMD EPYC, load 0.5" in text
+    assert "| ours-fp32 | 1,234.5 | 0.0500 | 61.7% of 100 GFLOP/s | 900 | 3.2 |" in text
+    assert "Left out, because pythae is not installed: pythae." in text
+
+
+def test_a_candidate_that_needs_pythae_is_refused_where_it_is_missing(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, speed = modules
+    monkeypatch.setattr(speed.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        speed.main(["--only", "pythae-vae"])
+    assert ended.value.code == 2
+    assert "'pythae-vae' needs pythae: pip install -e" in capsys.readouterr().err
