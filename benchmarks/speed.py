@@ -280,7 +280,7 @@ def _tables(result: dict[str, Any]) -> str:
         f"Table 3: width {setting['width']}, {setting['channels']} x 32 x 32, batch 64; {clock}, "
         f"{result['rounds']} rounds of {result['steps']} steps; torch {result['machine']['torch']}; "
         f"{result['machine']['processor']}, load {result['load'] or 0:.1f}",
-        "VAE and VampPrior: mlp of 300-300, batch 100; other models on a CPU: the sizes of their recipes' change quick.",
+        "VAE and VampPrior: mlp of 300-300, batch 100; others on a CPU: the sizes of their recipes' change quick.",
         "",
         "| loop | images/s | GFLOP an image | of the matrix peak | peak memory, MB | start to first step, s |",
         "|---|---:|---:|---:|---:|---:|",
