@@ -33,8 +33,8 @@ _HOMES = {
     "genprior.cli.from_python": ["check", "train"],
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",
-        "NewerFormat", "NotFinite", "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError", "ScoreError",
-        "SystemFailure",
+        "NewerFormat", "NotFinite", "OutOfMemory", "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError",
+        "ScoreError", "SystemFailure",
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.archives": ["array_to_uint8", "read_archive"],
