@@ -89,7 +89,8 @@ def _devices() -> Iterator[Finding]:
     """The processor with its threads, the GPUs, and the precision on what `--device auto` chooses."""
     import torch
 
-    from genprior.engine.device import choose_device, choose_precision
+    from genprior.engine.device import choose_device
+    from genprior.engine.precision import choose_precision
     from genprior.runs.environment import cores, device_name
 
     section, cpu = "devices", torch.device("cpu")
@@ -113,7 +114,7 @@ def _devices() -> Iterator[Finding]:
     else:
         yield _no_gpu(section, torch.version.cuda, [in_a_sentence(each.message) for each in told])
     device = choose_device("auto")
-    precision = "bf16" if choose_precision("auto", device) == torch.bfloat16 else "fp32"
+    precision = "bf16" if choose_precision("auto", device).dtype == torch.bfloat16 else "fp32"
     yield Finding(section, "automatic", f'--device auto is {device.type}; run.precision = "auto" is {precision}')
 
 
