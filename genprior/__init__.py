@@ -59,6 +59,7 @@ _HOMES = {
     "genprior.recipe.make": ["make_recipe"],
     "genprior.runs.export": ["export"],
     "genprior.runs.in_memory": ["in_memory"],
+    "genprior.runs.onnx_file": ["export_onnx"],
     "genprior.runs.run": ["Run", "load_run"],
     "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
     "genprior.scoring.measure": ["needed_split"],
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     from genprior.recipe.make import make_recipe as make_recipe
     from genprior.runs.export import export as export
     from genprior.runs.in_memory import in_memory as in_memory
+    from genprior.runs.onnx_file import export_onnx as export_onnx
     from genprior.runs.run import Run as Run
     from genprior.runs.run import load_run as load_run
     from genprior.scoring.context import Extractor as Extractor

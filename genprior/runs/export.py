@@ -16,7 +16,7 @@ from genprior.runs.part_settings import configured
 from genprior.runs.run import Run, load_run
 from genprior.storage.files import to_file
 
-__all__ = ["default_file", "export", "exporter_for"]
+__all__ = ["default_file", "export", "exporter_for", "run_of"]
 
 
 def _exporter(name: str) -> type[Exporter]:
@@ -106,7 +106,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w]+", "-", text).strip("-")[:40]
 
 
-def _run_of(run: object) -> Run:
+def run_of(run: object) -> Run:
     """The run itself, or the run in a folder.
 
     Raises:
@@ -158,7 +158,7 @@ def export(
         SystemFailure: the file cannot be written.
         PartFailed: the exporter or the model raised another exception.
     """
-    run, path = _run_of(run), Path(path)
+    run, path = run_of(run), Path(path)
     part = _exporter(exporter if exporter is not None else exporter_for(path, by_label=by_label))
     if part.suffixes and not _has_ending(path, part):
         raise PlanError(
