@@ -63,6 +63,8 @@ _HOMES = {
     "genprior.runs.run": ["Run", "load_run"],
     "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
     "genprior.scoring.measure": ["needed_split"],
+    "genprior.tables.model_card": ["export_folder"],
+    "genprior.tables.pushed": ["push_run"],
     "genprior.storage.cache": ["cache_folder", "content_hash", "hash_file", "keep_on_disk"],
     "genprior.storage.files": ["whole_file"],
 }  # fmt: skip
@@ -134,6 +136,8 @@ if TYPE_CHECKING:
     from genprior.storage.cache import hash_file as hash_file
     from genprior.storage.cache import keep_on_disk as keep_on_disk
     from genprior.storage.files import whole_file as whole_file
+    from genprior.tables.model_card import export_folder as export_folder
+    from genprior.tables.pushed import push_run as push_run
 
 __all__ = ["__version__", *_HOME]
 

@@ -24,6 +24,7 @@ from genprior.recipe.load import load_recipe
 from genprior.recipe.shipped import is_recipe
 from genprior.registry import installed
 from genprior.runs.find import Pending, find_runs, in_use, nothing_finished, run_folders
+from genprior.runs.hub import local_folder
 from genprior.runs.jobs import Job, home_of, jobs_of
 from genprior.runs.run import Run
 from genprior.scoring.measure import columns_of
@@ -90,7 +91,7 @@ class Bench:
         Raises:
             GenpriorError: a path, a score or the data set is invalid; the message says what is possible.
         """
-        self._registry = installed()
+        self._registry, paths = installed(), [local_folder(path) for path in paths]
         self._samples, self._against = samples, against
         self._requests = [read_score(text, self._registry) for text in scores]
         self._published = (*of_plugins(self._registry), *(read_published(published) if published is not None else ()))

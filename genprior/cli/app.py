@@ -1,8 +1,8 @@
 """The command line.
 
 `genprior --help` imports neither torch nor plugins: each command imports what it needs when it runs. The commands
-are in `training_commands`, `run_commands`, `show_commands` and `recipe_commands`, the options that several have in
-`options`.
+are in `training_commands`, `run_commands`, `share_commands`, `show_commands` and `recipe_commands`, the options that
+several have in `options`.
 
 Every `GenpriorError` is printed as `error: <message>` without a traceback, and ends the process with the error's
 `exit_code`: 2 for a mistake of the user (like usage errors), 1 for a run that failed, 130 for an interruption.
@@ -20,6 +20,7 @@ from genprior.cli.encoding import replace_unencodable
 from genprior.cli.new_command import new
 from genprior.cli.plugin_commands import Commands
 from genprior.cli.run_commands import bench, figure, sample
+from genprior.cli.share_commands import export
 from genprior.cli.show_commands import parts, schema, show
 from genprior.cli.tracebacks import OPTION
 from genprior.cli.training_commands import check, priors, train
@@ -56,7 +57,7 @@ def _genprior(
     """Take the options of the program itself; `Commands` reads `traceback`."""
 
 
-for _command in (train, check, priors, bench, sample, figure, show, parts, schema, doctor, new):
+for _command in (train, check, priors, bench, sample, figure, export, show, parts, schema, doctor, new):
     app.command()(_command)
 app.add_typer(recipe_commands.app, name="recipes")
 

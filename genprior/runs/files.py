@@ -71,6 +71,11 @@ class RunFiles:
             RunError: another process has locked it, or a link in it leads what is written elsewhere.
         """
         self._refuse_links()
+        if self.exported is not None:
+            raise RunError(
+                f"{self.path} is an exported model, without the state of training, and cannot be trained. Nothing was "
+                "changed. It can be sampled and scored; give another --out to train"
+            )
         lock = FileLock(self.path / ".lock")
         try:
             with to_file("write", self.path / ".lock"):
@@ -234,20 +239,26 @@ class RunFiles:
     # ----------------------------------------------------------------------------------------------------------------
 
     @property
+    def exported(self) -> Path | None:
+        """The weights of an exported model, the folder's only checkpoint; None in the folder of a run that trained."""
+        path = self.path / checkpoint.EXPORTED
+        return path if path.exists() else None
+
+    @property
     def newest_checkpoint(self) -> Path | None:
         """The newest complete checkpoint."""
-        return checkpoint.latest(self.path / "checkpoints")
+        return self.exported or checkpoint.latest(self.path / "checkpoints")
 
     @property
     def checkpoint_step(self) -> int:
         """The step of the newest complete checkpoint, from which a run resumes; 0 if there is none."""
-        path = self.newest_checkpoint
+        path = checkpoint.latest(self.path / "checkpoints")
         return checkpoint.step_of(path) if path is not None else 0
 
     @property
     def best_checkpoint(self) -> Path | None:
         """The checkpoint that is sampled and scored: the best so far with early stopping, else the newest."""
-        return checkpoint.best(self.path / "checkpoints")
+        return self.exported or checkpoint.best(self.path / "checkpoints")
 
     def read_checkpoint(self, *, best: bool = False) -> checkpoint.Checkpoint | None:
         """The newest complete checkpoint, or the best, on the host; None if there is none yet.
@@ -256,7 +267,10 @@ class RunFiles:
             CheckpointError: it is damaged.
         """
         path = self.best_checkpoint if best else self.newest_checkpoint
-        return checkpoint.read(path) if path is not None else None
+        saved = checkpoint.read(path) if path is not None else None
+        if saved is not None and path == self.exported:
+            saved.tensors = {f"model/{name}": tensor for name, tensor in saved.tensors.items()}
+        return saved
 
     def set_aside_damaged(self) -> list[Path]:
         """Move checkpoints newer than the newest undamaged one away; see `genprior.storage.checkpoint.set_aside`."""

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from genprior.errors import GenpriorWarning, RunError, did_you_mean, did_you_mean_path
 from genprior.recipe.plan import Plan
 from genprior.runs.folder import RunFolder
+from genprior.runs.hub import local_folder
 from genprior.runs.jobs import FIRST_STAGES
 from genprior.runs.records import TABLE, Facts, read_json
 from genprior.runs.run import Run, load_run
@@ -115,7 +116,8 @@ def find_runs(paths: Sequence[Path], notes: list[str]) -> list[Run | Pending]:
 
 
 def folder_of(path: Path) -> Path:
-    """The folder of a run for its own `recipe.toml`; another path as it is."""
+    """The folder of a run for its own `recipe.toml`, or of an address `hf://user/name`; another path as it is."""
+    path = local_folder(path)
     return path.parent if path.name == "recipe.toml" and RunFolder(path.parent).exists else path
 
 

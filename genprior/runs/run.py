@@ -26,6 +26,7 @@ from genprior.parts import DataInfo, Embedder, ImageSet, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
+from genprior.runs.hub import local_folder
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.pictures_given import plain_label
 from genprior.runs.records import Facts, FirstStage
@@ -280,7 +281,7 @@ def load_run(path: str | Path, *, device: str = "cpu", registry: Registry | None
     """Read a run's folder, `<out>/<row>/seed-<k>`.
 
     Args:
-        path: the folder.
+        path: the folder, an exported one, or the address of one, `hf://user/name`.
         device: where the model computes: `cpu`, on which the images of a seed are the same on every machine, `cuda`,
             or `auto`, which is CUDA if it is available.
         registry: the registry of parts; the installed and registered parts by default.
@@ -290,7 +291,7 @@ def load_run(path: str | Path, *, device: str = "cpu", registry: Registry | None
         RunError: it is not a run folder (the message lists the runs below it), or its recipe is damaged or does not
             fit the installed parts, or run.json is damaged.
     """
-    files = RunFolder(Path(path), registry)
+    files = RunFolder(local_folder(path), registry)
     facts = files.facts()
     if facts is None or files.recipe() is None:
         below = sorted(str(found.parent) for found in files.path.glob("*/**/run.json"))

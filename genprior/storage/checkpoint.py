@@ -24,6 +24,7 @@ from genprior.errors import FORMAT, CheckpointError, GenpriorError, in_a_sentenc
 from genprior.storage.files import to_file, whole_file, write_json
 
 __all__ = [
+    "EXPORTED",
     "Checkpoint",
     "best",
     "latest",
@@ -33,11 +34,14 @@ __all__ = [
     "read",
     "recorded_checksum",
     "restore_optimiser",
+    "save",
     "set_aside",
     "step_of",
     "write",
 ]
 
+EXPORTED = "model.safetensors"
+"""The name of the tensors of an exported model, whose names have no prefix: the weights that are sampled."""
 _FACTS = "facts_sha256"
 """The entry of the tensors' file with the checksum of the facts."""
 
@@ -71,13 +75,8 @@ def write(
         CheckpointError: it cannot be written; older checkpoints are kept.
     """
     path = folder / f"step-{step:08d}.safetensors"
-    facts = {"format": FORMAT, "step": step, **facts}
     try:
-        with whole_file(path) as partial:
-            hosted = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-            save_file(hosted, partial, metadata={_FACTS: _facts_checksum(facts)})
-            checksum = _checksum(partial)
-        write_json(path.with_suffix(".json"), {**facts, "sha256": checksum})
+        save(path, step, tensors, facts)
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True) if not path.with_suffix(".json").exists() else None
         failure = CheckpointError(
@@ -88,6 +87,21 @@ def write(
         raise failure from error
     prune(folder, last=last, every=every)
     return path
+
+
+def save(path: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write the two files of a checkpoint: the tensors at `path`, and the JSON beside it.
+
+    Raises:
+        OSError: they cannot be written.
+        SafetensorError: the tensors cannot be.
+    """
+    facts = {"format": FORMAT, "step": step, **facts}
+    with whole_file(path) as partial:
+        hosted = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        save_file(hosted, partial, metadata={_FACTS: _facts_checksum(facts)})
+        checksum = _checksum(partial)
+    write_json(path.with_suffix(".json"), {**facts, "sha256": checksum})
 
 
 def prune(folder: Path, *, last: int, every: int | None) -> None:
@@ -217,6 +231,8 @@ def _facts_checksum(facts: Mapping[str, Any]) -> str:
 
 
 def _remedy(damaged: Path) -> str:
+    if damaged.name == EXPORTED:
+        return "Export the run again, or download the folder again."
     for path in reversed([each for each in _complete(damaged.parent) if each.stem < damaged.stem]):
         try:
             _usable(path)
