@@ -116,7 +116,7 @@ class _Computation:
                     raise PlanError("it has no decoder of codes")
             self._width = drawn.shape[1]
         self._drawing = counted(lambda n: self._images(n, self._codes(n, torch.zeros), self._asked(n)), _SIZES)
-        normal, uniform = self._drawing.widths["normal"], self._drawing.widths["uniform"]
+        normal, uniform = self._drawing.widths["noise"], self._drawing.widths["uniform_noise"]
         if normal + uniform > _MOST:
             raise PlanError(f"it needs {normal + uniform:,} random numbers for each image, and {_MOST:,} are possible")
         if self._code:
@@ -124,7 +124,7 @@ class _Computation:
         if normal:
             self.inputs["noise"] = f"standard normal numbers, float32 [n, {normal}]"
         if uniform:
-            self.inputs["uniform"] = f"numbers drawn uniformly from [0, 1), float32 [n, {uniform}]"
+            self.inputs["uniform_noise"] = f"numbers drawn uniformly from [0, 1), float32 [n, {uniform}]"
         for asked in self._asked(1):
             if self._kind == "text":
                 self.inputs["text"] = f"the vectors of sentences, float32 [n, {asked.shape[1]}]"
@@ -138,8 +138,8 @@ class _Computation:
         with seeded(seed, "graph"):
             widths = self._drawing.widths
             given = [*self._codes(n)]
-            given += [torch.randn(n, widths["normal"])] if widths["normal"] else []
-            given += [torch.rand(n, widths["uniform"])] if widths["uniform"] else []
+            given += [torch.randn(n, widths["noise"])] if widths["noise"] else []
+            given += [torch.rand(n, widths["uniform_noise"])] if widths["uniform_noise"] else []
         return (*given, *self._asked(n))
 
     def __call__(self, *given: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ class _Computation:
 
 
 def _named(values: dict[str, Tensor]) -> dict[str, Any]:
-    return {"normal": values.get("noise"), "uniform": values.get("uniform")}
+    return {"noise": values.get("noise"), "uniform_noise": values.get("uniform_noise")}
 
 
 def _traced(compute: _Computation, n: int) -> fx.GraphModule:

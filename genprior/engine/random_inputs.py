@@ -28,7 +28,7 @@ class Draw(NamedTuple):
     """A call that draws random numbers."""
 
     kind: str
-    """"normal" or "uniform"."""
+    """"noise" or "uniform_noise"."""
     shape: tuple[int, ...]
     """Of the numbers that it needs, in a batch of the size that was traced."""
 
@@ -52,7 +52,7 @@ class Drawing:
         self.places: list[tuple[str, int, int, tuple[int, ...]]] = []
         """Of each draw: its kind, its first column, the dimension that grows with the batch, the shape for an image,
         in which that dimension is the number of rows for an image."""
-        self.widths = {"normal": 0, "uniform": 0}
+        self.widths = {"noise": 0, "uniform_noise": 0}
         for one, other in zip(draws, more, strict=True):
             grow = [i for i, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b]
             if len(grow) != 1 or any(s[grow[0]] % n for s, n in zip((one.shape, other.shape), sizes, strict=True)):
@@ -65,7 +65,7 @@ class Drawing:
                 self.places.append((one.kind, 0, grow[0], per_image))
 
 
-class GivenNumbers(TorchDispatchMode):
+class GivenNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes random numbers from tensors where torch would draw them; other operations are unchanged."""
 
     def __init__(self, n: int, drawing: Drawing | None = None, *, normal: Any = None, uniform: Any = None) -> None:
@@ -77,10 +77,10 @@ class GivenNumbers(TorchDispatchMode):
             normal: standard normal numbers [n, a].
             uniform: numbers in [0, 1), [n, b].
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._n = n
         self._drawing = drawing
-        self._given = {"normal": normal, "uniform": uniform}
+        self._given = {"noise": normal, "uniform_noise": uniform}
         self.draws: list[Draw] = []
         """The draws so far, with a `drawing` as without one."""
 
@@ -114,7 +114,7 @@ class GivenNumbers(TorchDispatchMode):
         place = len(self.draws)
         self.draws.append(Draw(kind, shape))
         if self._drawing is None:
-            return torch.randn(shape) if kind == "normal" else torch.rand(shape)
+            return torch.randn(shape) if kind == "noise" else torch.rand(shape)
         if place >= len(self._drawing.places) or self._drawing.places[place][0] != kind:
             raise PlanError("it draws other random numbers for other values, so that there is no fixed number of them")
         _, first, grown, per_image = self._drawing.places[place]
@@ -143,15 +143,16 @@ def _dtype(bound: dict[str, Any], of: Tensor) -> Tensor:
 def _normal(take: _Take, bound: dict[str, Any]) -> Tensor:
     mean, std = bound.get("mean", 0.0), bound.get("std", 1.0)
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
-        shape = torch.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
-        return take("normal", shape) * std + mean
-    numbers = _dtype(bound, take("normal", _size(bound)))
+        both: Tensor = torch.as_tensor(mean) + torch.as_tensor(std)
+        numbers = take("noise", both.shape)
+        return numbers * std + mean
+    numbers = _dtype(bound, take("noise", _size(bound)))
     return numbers if (mean, std) == (0.0, 1.0) else numbers * std + mean
 
 
 def _uniform(take: _Take, bound: dict[str, Any]) -> Tensor:
     low, high = bound.get("from", 0.0), bound.get("to", 1.0)
-    numbers = _dtype(bound, take("uniform", _size(bound)))
+    numbers = _dtype(bound, take("uniform_noise", _size(bound)))
     return numbers if (low, high) == (0.0, 1.0) else low + (high - low) * numbers
 
 
@@ -160,11 +161,11 @@ def _whole(take: _Take, bound: dict[str, Any]) -> Tensor:
     low, shape = bound.get("low", 0), _size(bound)
     number = bound["high"] - low
     if number <= 2**_BITS:
-        whole = (take("uniform", shape) * number).to(torch.int64).clamp(max=number - 1)
+        whole = (take("uniform_noise", shape) * number).to(torch.int64).clamp(max=number - 1)
     else:
         whole = torch.zeros(tuple(shape), dtype=torch.int64)
         for _ in range(min(3, math.ceil(math.log2(number) / _BITS))):
-            piece = (take("uniform", shape) * 2**_BITS).to(torch.int64).clamp(max=2**_BITS - 1)
+            piece = (take("uniform_noise", shape) * 2**_BITS).to(torch.int64).clamp(max=2**_BITS - 1)
             whole = whole * 2**_BITS + piece
         whole = whole % number
     return _dtype(bound, whole + low if low else whole)
@@ -176,17 +177,19 @@ def _category(take: _Take, bound: dict[str, Any]) -> Tensor:
     if number > 1 and not bound.get("replacement", False):
         raise PlanError("it draws several categories without replacement")
     sums = (weights / weights.sum(-1, keepdim=True)).cumsum(-1)
-    u = take("uniform", (*weights.shape[:-1], number))
-    return (sums.unsqueeze(-2) <= u.unsqueeze(-1)).sum(-1).clamp(max=weights.shape[-1] - 1)
+    u = take("uniform_noise", (*weights.shape[:-1], number))
+    reached: Tensor = (sums.unsqueeze(-2) <= u.unsqueeze(-1)).sum(-1).clamp(max=weights.shape[-1] - 1)
+    return reached
 
 
 def _bernoulli(take: _Take, bound: dict[str, Any]) -> Tensor:
     p = bound["self"] if bound.get("p") is None else bound["p"]
-    return (take("uniform", bound["self"].shape) < p).to(bound["self"].dtype)
+    ones: Tensor = (take("uniform_noise", bound["self"].shape) < p).to(bound["self"].dtype)
+    return ones
 
 
 def _exponential(take: _Take, bound: dict[str, Any]) -> Tensor:
-    return _dtype(bound, -torch.log1p(-take("uniform", bound["self"].shape)) / bound.get("lambd", 1.0))
+    return _dtype(bound, -torch.log1p(-take("uniform_noise", bound["self"].shape)) / bound.get("lambd", 1.0))
 
 
 _RULES: dict[Any, Callable[[_Take, dict[str, Any]], Tensor]] = {

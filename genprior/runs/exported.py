@@ -44,7 +44,7 @@ def write_exported(run: Run, folder: Path) -> None:
     write_text(folder / "recipe.toml", f"format = {FORMAT}\n{tomlkit.dumps(recipe)}")
     known: dict[str, Any] = {k: v for k, v in run.facts.items() if k not in (*_OF_THE_MACHINE, "format")}
     if "first_stage" in known:
-        known["first_stage"] = {**known["first_stage"], "folder": ""}
+        known["first_stage"] = {**known["first_stage"], "folder": "the first stage"}
     files.write_facts(known)
     if run.scores:
         files.write_scores(run.scores)

@@ -37,8 +37,8 @@ def export_onnx(
     """Write the prior and the decoder of a run as one ONNX graph: noise and condition in, images out.
 
     Every random number that the model draws is an input: standard normal ones as `noise` [n, a], uniform ones as
-    `uniform` [n, b]. A condition is `label` or `category`, int64 [n], or `text`, the embedder's vectors. The output is
-    `images`, float32 [n, c, h, w] in [-1, 1], for any n. The file is compared with the model before it is written, in
+    `uniform_noise` [n, b]. A condition is `label` or `category`, int64 [n], or `text`, the embedder's vectors. The
+    output is `images`, float32 [n, c, h, w] in [-1, 1], for any n. The file is compared with the model before it is written, in
     onnxruntime, to 1e-4. Its metadata describe the inputs and name the classes.
 
     Args:
@@ -64,7 +64,7 @@ def export_onnx(
     if os.path.lexists(path) and not force:
         raise RunError(f"{path} exists already; give another file, or --force to overwrite it")
     onnxruntime = _packages()
-    model = run.model.to("cpu")
+    model = (run if run.device.type == "cpu" else run.unread()).model
     with naming_parts(run.label):
         graph = model_graph(model, code=start == "code")
     facts = {

@@ -52,7 +52,7 @@ def test_the_graph_makes_the_images_of_the_numbers_that_torch_draws(name):
     if drawn.normal:
         given["noise"] = torch.cat([each.reshape(9, -1) for each in drawn.normal], 1)
     if drawn.uniform:
-        given["uniform"] = torch.cat([each.reshape(9, -1) for each in drawn.uniform], 1)
+        given["uniform_noise"] = torch.cat([each.reshape(9, -1) for each in drawn.uniform], 1)
     made = graph.module(*[given[key] for key in graph.inputs])
     torch.testing.assert_close(made, images, atol=1e-5, rtol=0)
 
@@ -113,8 +113,8 @@ def test_labels_are_an_input(conditioner):
 def test_categories_are_an_input_and_other_codes_are_drawn():
     conditioner = {"name": "infogan", "categorical": [3, 2], "continuous": 1}
     graph = model_graph(model_of("gan", conditioner=conditioner))
-    assert set(graph.inputs) == {"noise", "uniform", "category"}
-    assert graph.inputs["uniform"].endswith("[n, 2]")
+    assert set(graph.inputs) == {"noise", "uniform_noise", "category"}
+    assert graph.inputs["uniform_noise"].endswith("[n, 2]")
 
 
 def test_components_are_drawn_with_their_weights():
@@ -126,7 +126,7 @@ def test_components_are_drawn_with_their_weights():
     model.decoder.forward = lambda z, known: z
     graph = model_graph(model)
     u = ((torch.arange(1000) + 0.5) / 1000)[:, None]
-    given = {"noise": torch.zeros(1000, 4), "uniform": u}
+    given = {"noise": torch.zeros(1000, 4), "uniform_noise": u}
     z = graph.module(*[given[key] for key in graph.inputs])[:, 0]
     assert [int((z.round() == mean).sum()) for mean in (0, 100, 200)] == [700, 200, 100]
 
