@@ -146,7 +146,8 @@ class _Computation:
         """The images [n, c, h, w] of such inputs."""
         values = dict(zip(self.inputs, given, strict=True))
         n = len(given[0])
-        with evaluating(self._model), GivenNumbers(n, self._drawing, **_named(values)):
+        normal, uniform = values.get("noise"), values.get("uniform_noise")
+        with evaluating(self._model), GivenNumbers(n, self._drawing, normal=normal, uniform=uniform):
             codes = [values["code"]] if self._code else []
             return self._images(n, codes, [values[k] for k in (self._kind,) if k in values])
 
@@ -171,10 +172,6 @@ class _Computation:
         if self._kind == "text" and asked:
             return self._model.condition_on_text(asked[0])
         return self._model.condition(torch.zeros(n), asked[0] if asked else None)
-
-
-def _named(values: dict[str, Tensor]) -> dict[str, Any]:
-    return {"noise": values.get("noise"), "uniform_noise": values.get("uniform_noise")}
 
 
 def _traced(compute: _Computation, n: int) -> fx.GraphModule:

@@ -144,8 +144,8 @@ def _normal(take: _Take, bound: dict[str, Any]) -> Tensor:
     mean, std = bound.get("mean", 0.0), bound.get("std", 1.0)
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         both: Tensor = torch.as_tensor(mean) + torch.as_tensor(std)
-        numbers = take("noise", both.shape)
-        return numbers * std + mean
+        moved: Tensor = take("noise", both.shape) * std + mean
+        return moved
     numbers = _dtype(bound, take("noise", _size(bound)))
     return numbers if (mean, std) == (0.0, 1.0) else numbers * std + mean
 

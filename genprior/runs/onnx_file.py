@@ -38,8 +38,8 @@ def export_onnx(
 
     Every random number that the model draws is an input: standard normal ones as `noise` [n, a], uniform ones as
     `uniform_noise` [n, b]. A condition is `label` or `category`, int64 [n], or `text`, the embedder's vectors. The
-    output is `images`, float32 [n, c, h, w] in [-1, 1], for any n. The file is compared with the model before it is written, in
-    onnxruntime, to 1e-4. Its metadata describe the inputs and name the classes.
+    output is `images`, float32 [n, c, h, w] in [-1, 1], for any n. The file is compared with the
+    model before it is written, in onnxruntime, to 1e-4. Its metadata describe the inputs and name the classes.
 
     Args:
         run: a run, from `genprior.load_run`, or its folder.
