@@ -47,7 +47,7 @@ def write_exported(run: Run, folder: Path) -> None:
         known["first_stage"] = {**known["first_stage"], "folder": "the first stage"}
     files.write_facts(known)
     if run.scores:
-        files.write_scores(run.scores)
+        files.write_scores(run.scores, own.networks())
     if (embedder := own.embedder()) is not None:
         files.write_embedder(embedder)
 
