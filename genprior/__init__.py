@@ -51,7 +51,7 @@ _HOMES = {
     "genprior.engine.step": ["remember"],
     "genprior.launch.session": ["adapt", "register"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
-    "genprior.pictures.grids": ["draw_curves", "draw_grid"],
+    "genprior.pictures.grids": ["draw_curves", "draw_grid", "printable"],
     "genprior.pictures.panels": ["Tiles", "tile_panels"],
     "genprior.pictures.points": ["Points", "scatter_panels"],
     "genprior.randomness": ["seeded"],
@@ -59,14 +59,17 @@ _HOMES = {
     "genprior.recipe.make": ["make_recipe"],
     "genprior.runs.export": ["export"],
     "genprior.runs.in_memory": ["in_memory"],
+    "genprior.runs.kept": ["KeptRun", "kept_runs"],
     "genprior.runs.onnx_file": ["export_onnx"],
     "genprior.runs.run": ["Run", "load_run"],
     "genprior.scoring.context": ["Extractor", "Features", "SampleContext", "sample_context"],
     "genprior.scoring.measure": ["needed_split"],
-    "genprior.tables.model_card": ["export_folder"],
-    "genprior.tables.pushed": ["push_run"],
     "genprior.storage.cache": ["cache_folder", "content_hash", "hash_file", "keep_on_disk"],
     "genprior.storage.files": ["whole_file"],
+    "genprior.tables.gather": ["table_below"],
+    "genprior.tables.model_card": ["export_folder"],
+    "genprior.tables.pushed": ["push_run"],
+    "genprior.tables.table": ["Table", "is_bold"],
 }  # fmt: skip
 """The public names by the module that defines them."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -113,6 +116,7 @@ if TYPE_CHECKING:
     from genprior.pictures.codes import principal_plane as principal_plane
     from genprior.pictures.grids import draw_curves as draw_curves
     from genprior.pictures.grids import draw_grid as draw_grid
+    from genprior.pictures.grids import printable as printable
     from genprior.pictures.panels import Tiles as Tiles
     from genprior.pictures.panels import tile_panels as tile_panels
     from genprior.pictures.points import Points as Points
@@ -123,6 +127,8 @@ if TYPE_CHECKING:
     from genprior.recipe.make import make_recipe as make_recipe
     from genprior.runs.export import export as export
     from genprior.runs.in_memory import in_memory as in_memory
+    from genprior.runs.kept import KeptRun as KeptRun
+    from genprior.runs.kept import kept_runs as kept_runs
     from genprior.runs.onnx_file import export_onnx as export_onnx
     from genprior.runs.run import Run as Run
     from genprior.runs.run import load_run as load_run
@@ -136,8 +142,11 @@ if TYPE_CHECKING:
     from genprior.storage.cache import hash_file as hash_file
     from genprior.storage.cache import keep_on_disk as keep_on_disk
     from genprior.storage.files import whole_file as whole_file
+    from genprior.tables.gather import table_below as table_below
     from genprior.tables.model_card import export_folder as export_folder
     from genprior.tables.pushed import push_run as push_run
+    from genprior.tables.table import Table as Table
+    from genprior.tables.table import is_bold as is_bold
 
 __all__ = ["__version__", *_HOME]
 

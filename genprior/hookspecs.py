@@ -28,6 +28,7 @@ __all__ = [
     "genprior_run_started",
     "genprior_sampled",
     "genprior_step_done",
+    "genprior_table_written",
     "hookimpl",
 ]
 
@@ -83,3 +84,8 @@ def genprior_run_interrupted(trainer: TrainingRun) -> None:
 @hookspec
 def genprior_run_failed(trainer: TrainingRun, error: BaseException) -> None:
     """An error ended the row: a loss that is not finite, or what a part raised."""
+
+
+@hookspec
+def genprior_table_written(folder: Path) -> None:
+    """The table of a recipe's runs was written to `folder`, once the rows are trained; an exception is a warning."""

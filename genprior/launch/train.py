@@ -14,6 +14,7 @@ from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
 from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
 from genprior.launch.session import refuse_workers
+from genprior.launch.table_hooks import tell_of_table
 from genprior.recipe.load import Recipe
 from genprior.runs.changed_runs import refuse_changed
 from genprior.runs.jobs import Job, home_of, jobs_of, with_first_stages
@@ -96,6 +97,7 @@ def train(
     else:
         failures = _in_this_process(stages, device, reporter, last_good)
     table = write_table_of_jobs(recipe, todo, folder)
+    tell_of_table(recipe, folder)
     for error in failures:
         raise error
     return table

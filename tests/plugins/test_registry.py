@@ -178,7 +178,7 @@ def test_a_plugin_without_marked_functions_is_told_what_to_mark(site: Site) -> N
         "misnamed": "its function genprior_prats is not marked as a hook, so it would never be called; nor is there a "
         "hook of this name; did you mean 'genprior_parts'? Possible: genprior_checkpoint_written, genprior_epoch_done, "
         "genprior_evaluated, genprior_parts, genprior_run_failed, genprior_run_finished, genprior_run_interrupted, "
-        "genprior_run_started, genprior_sampled, genprior_step_done",
+        "genprior_run_started, genprior_sampled, genprior_step_done, genprior_table_written",
         "empty": "it has no hook function, so it offers nothing: write a function genprior_parts(register) that "
         "registers its parts, with @genprior.hookimpl above it",
         "mixed": "its function genprior_step_done is not marked as a hook, so it would never be called; write "

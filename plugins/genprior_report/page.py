@@ -1,0 +1,75 @@
+"""The page: fills the template, and lets the browser run only the page's own scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from genprior import __version__
+from genprior_report.bundle import compressed_plotly, hash_of_plotly, hash_of_script
+from genprior_report.content import Content, Detail
+
+__all__ = ["MARK", "page"]
+
+MARK = '<meta name="generator" content="genprior report">'
+"""How a report is recognised, near its beginning."""
+_HERE = Path(__file__).parent / "templates"
+
+
+def page(content: Content, beside: Path) -> str:
+    """The HTML of a report.
+
+    All text is escaped by Jinja2. The content security policy allows no request, and no script but those of this
+    package, by their hashes: so a label that were not escaped could not run one.
+
+    Args:
+        content: what the page shows.
+        beside: the folder of the page, whose `table.html` it links to.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; script-src {hash_of_script(script)} {hash_of_plotly()}; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    drawn = bool(content.phases) or any(each.computed.codes for each in content.details)
+    return environment.get_template("report.html.j2").render(
+        content=content,
+        mark=Markup(MARK),  # noqa: S704 - a constant
+        policy=policy,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - a file of this package
+        plotly=compressed_plotly() if drawn else "",
+        data=_data(content),
+        version=__version__,
+        link=(beside / "table.html").is_file(),
+        steps=sorted({picture.step for each in content.details for picture in each.samples}),
+    )
+
+
+def _data(content: Content) -> dict[str, Any]:
+    """What the script reads; the newest samples are in the page itself."""
+    return {
+        "runs": [each.name for each in content.details],
+        "samples": [_earlier(each) for each in content.details],
+        "phases": [
+            {"name": phase.name, "curves": [curve._asdict() for curve in phase.curves]} for phase in content.phases
+        ],
+        "codes": [each.computed.codes for each in content.details],
+    }
+
+
+def _earlier(detail: Detail) -> list[dict[str, Any]]:
+    return [
+        {"step": picture.step, "src": None if picture is detail.samples[-1] else picture.src}
+        for picture in detail.samples
+    ]
