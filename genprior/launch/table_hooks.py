@@ -38,8 +38,9 @@ def tell_of_table(recipe: Recipe, folder: Path, registry: Registry | None = None
             raise
         except BaseException as error:  # a plugin may raise anything, also what sys.exit() raises
             warnings.warn(
-                f"the hook function {NAME} of {origin} failed: {type(error).__name__}: {error}. The runs and their "
-                f"table in {folder} are complete; with [run] skip_hook_functions = ['{origin.plugin}'] it is not called",
+                f"the hook function {NAME} of {origin} failed: {type(error).__name__}: {error}. The runs and "
+                f"their table in {folder} are complete; with [run] skip_hook_functions = ['{origin.plugin}'] it is not "
+                "called",
                 GenpriorWarning,
                 stacklevel=2,
             )

@@ -22,7 +22,9 @@ def _plotly() -> bytes:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise GenpriorError('the report draws with plotly, which is not installed: `pip install "plotly>=6"`') from error
+        raise GenpriorError(
+            'the report draws with plotly, which is not installed: `pip install "plotly>=6"`'
+        ) from error
     return str(get_plotlyjs()).replace("\r\n", "\n").encode()
 
 

@@ -42,6 +42,11 @@ class Detail:
     pictures: dict[str, Picture]
     computed: Computed
 
+    @property
+    def pairs(self) -> bool:
+        """Whether there are reconstructions, computed or as a picture of the run."""
+        return bool(self.computed.reconstructions) or "reconstructions" in self.pictures
+
 
 @dataclass(frozen=True)
 class Content:
@@ -80,21 +85,22 @@ def content_of(paths: Sequence[Path], *, all_seeds: bool, seconds: float | None)
     kept = kept_runs(paths)
     if not kept:
         raise GenpriorError(
-            f"there is no run in {', '.join(map(str, paths))}; give folders of runs, such as runs/<recipe>, or train one "
-            "with `genprior train RECIPE`"
+            f"there is no run in {', '.join(map(str, paths))}; give folders of runs, such as runs/<recipe>, or "
+            "train one with `genprior train RECIPE`"
         )
     problems: list[str] = []
     table = _table(paths, problems)
     names = _names(kept)
     shown = list(range(len(kept))) if all_seeds else _one_of_each_row(kept)
+    titles = _names([kept[place] for place in shown])
     clock, data = Clock(seconds), SharedData()
-    details = [_detail(kept[place], names[place], clock, data, problems) for place in shown]
+    details = [_detail(kept[place], name, clock, data, problems) for place, name in zip(shown, titles, strict=True)]
     header, lines, marks = table.layout() if table is not None else ([], [], [])
     notes = []
     if len(details) < len(kept):
         notes.append(
-            f"Pictures and curves show {len(details)} of {len(kept)} runs: one seed of each row, the first that is "
-            "finished. genprior report --all-seeds shows all."
+            f"Pictures, curves and recipes are of {len(details)} of {len(kept)} runs: one seed of each row, the first "
+            "that is finished. genprior report --all-seeds shows all."
         )
     problems += [f"{each.name}: {text}" for each in details for text in each.computed.problems]
     for each, name in zip(kept, names, strict=True):
@@ -106,7 +112,10 @@ def content_of(paths: Sequence[Path], *, all_seeds: bool, seconds: float | None)
         header,
         [[(cell[2:-2], True) if n and is_bold(cell) else (cell, False) for n, cell in enumerate(row)] for row in lines],
         table.numbered(marks) if table is not None else [],
-        [_facts(each, name) for each, name in zip(kept, names, strict=True)],
+        [
+            _facts(each, name, n in shown or bool(each.problems))
+            for n, (each, name) in enumerate(zip(kept, names, strict=True))
+        ],
         details,
         phases_of([each.kept.metrics for each in details]),
         list(dict.fromkeys(problems)),
@@ -204,8 +213,13 @@ def _summary(table: Table | None, kept: Sequence[KeptRun]) -> list[str]:
             continue
         pick = max if column.higher_is_better else min
         best = pick(means, key=lambda label: means[label].mean)
-        word = "Highest" if column.higher_is_better else "Lowest"
-        sentences.append(f"{word} {column.title} (best): {best}, {means[best]}.")
+        others = [label for label, cell in means.items() if cell.mean == means[best].mean and label != best]
+        if others:
+            sentences.append(f"{column.title}: no row is ahead.")
+            continue
+        apart = "ahead of every other row" if table and table.bold(column) == best else "not clear of every other row"
+        direction = "higher" if column.higher_is_better else "lower"
+        sentences.append(f"Best {column.title}: {best}, {means[best]} ({direction} is better); {apart}.")
     return sentences
 
 
@@ -213,13 +227,16 @@ def _many(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _facts(each: KeptRun, name: str) -> dict[str, Any]:
+def _facts(each: KeptRun, name: str, shown: bool) -> dict[str, Any]:
     """A run for the page's list: state, time, hardware, versions, command, recipe."""
     facts = each.facts
     hardware = facts.get("hardware", {})
     parameters = facts.get("parameters", {})
     return {
         "name": name,
+        "label": name.removesuffix(f", {each.folder.name.replace('-', ' ')}"),
+        "shown": shown,
+        "device": str(hardware.get("device", "-")),
         "seed": "-" if each.seed is None else each.seed,
         "state": each.state,
         "folder": str(each.folder),

@@ -37,7 +37,7 @@ class Phase(NamedTuple):
 
 
 def phases_of(metrics: Sequence[Sequence[Mapping[str, Any]]]) -> list[Phase]:
-    """The curves of runs, by phase, in the order in which they are recorded.
+    """The curves of runs, by phase: those with losses or measurements first, else as they are recorded.
 
     Args:
         metrics: the records of each run.
@@ -59,7 +59,8 @@ def phases_of(metrics: Sequence[Sequence[Mapping[str, Any]]]) -> list[Phase]:
     for (phase, name), lines in found.items():
         main = name.endswith("loss") or phase == "validation"
         phases.setdefault(phase, []).append(Curve(name, main, lines))
-    return [Phase(name or "in every step", curves) for name, curves in phases.items()]
+    ordered = sorted(phases.items(), key=lambda item: not any(curve.main for curve in item[1]))
+    return [Phase(name or "in every step", curves) for name, curves in ordered]
 
 
 def _rounded(value: float) -> float:

@@ -30,7 +30,9 @@ LABELS, OF_EACH = 20, 8
 """Labels in a grid, and images of each."""
 CODES, DRAWN = 300, 100
 """Test images in a picture of codes, and codes drawn with the prior."""
-SAMPLES, HELD_OUT = 10, 200
+LINES, IN_LINE = 3, 10
+"""Lines of reconstructions, and images in each."""
+SAMPLES, HELD_OUT = 12, 200
 """Samples that are shown beside training images, and held-out images that say which distance is usual."""
 _BATCH = 100
 _PIXELS = 2**24
@@ -79,6 +81,8 @@ class Computed(NamedTuple):
 
     labels: list[dict[str, Any]] | None = None
     """`name` and `src` (a line of images) of each label."""
+    reconstructions: list[dict[str, Any]] | None = None
+    """`name` and `src` of lines of held-out images and of the same ones decoded, in turn."""
     codes: dict[str, Any] | None = None
     """`x`, `y`, `texts`, `kinds` of all points, the sheet of their images, and names of the axes."""
     nearest: dict[str, Any] | None = None
@@ -115,9 +119,10 @@ def compute(run: Run, clock: Clock, data: SharedData) -> Computed:
     if clock.over:
         return Computed(skipped=True)
     labels = section("images by label", lambda: _labels(run))
+    reconstructions = section("reconstructions", lambda: _reconstructions(run, data))
     codes = section("code space", lambda: _codes(run, data))
     nearest = section("nearest training images", lambda: _nearest(run, data))
-    return Computed(labels, codes, nearest, tuple(problems), skipped)
+    return Computed(labels, reconstructions, codes, nearest, tuple(problems), skipped)
 
 
 def _labels(run: Run) -> list[dict[str, Any]] | None:
@@ -131,6 +136,21 @@ def _labels(run: Run) -> list[dict[str, Any]] | None:
         images = generate_labels(model, torch.full((OF_EACH,), k), seed=run.seed, stream="report")
         named = run.classes[k] if asks.kind == "label" and k < len(run.classes) else f"category {k}"
         lines.append({"name": named, "src": strip(images), "n": OF_EACH})
+    return lines
+
+
+def _reconstructions(run: Run, data: SharedData) -> list[dict[str, Any]] | None:
+    """Held-out images and the same ones decoded; None for a model that does not reconstruct."""
+    some = data.images(run, "test").take(slice(LINES * IN_LINE))
+    with evaluating(run.model), seeded(run.seed, "reconstruct"):
+        decoded = run.model.reconstruct(as_batch(run.model, some, run.device))
+    if decoded is None:
+        return None
+    lines = []
+    pieces = zip(some.images.split(IN_LINE), to_uint8(decoded).cpu().split(IN_LINE), strict=True)
+    for originals, own in pieces:
+        for name, images in (("held out", originals), ("decoded", own)):
+            lines.append({"name": name, "src": strip(images), "n": len(images)})
     return lines
 
 

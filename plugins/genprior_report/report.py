@@ -20,9 +20,7 @@ def default_file(paths: Sequence[Path]) -> Path:
     return (path.parent if path.name == "recipe.toml" else path) / "report.html"
 
 
-def write_report(
-    paths: Sequence[Path], out: Path, *, all_seeds: bool = False, seconds: float | None = None
-) -> None:
+def write_report(paths: Sequence[Path], out: Path, *, all_seeds: bool = False, seconds: float | None = None) -> None:
     """Write the report of runs.
 
     Args:

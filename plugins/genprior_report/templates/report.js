@@ -77,11 +77,17 @@
           : { color: kinds[kind % kinds.length], size: 6, symbol: marks[Math.floor(kind / kinds.length) % marks.length] },
       };
     });
+    const key = document.querySelector(`[data-key="${run}"]`);
+    key.replaceChildren(...order.map((kind) => {
+      const entry = document.createElement("li"), sign = document.createElement("span");
+      sign.className = kind < 0 ? "chip open" : "chip";
+      if (kind >= 0) sign.style.background = kinds[kind % kinds.length];
+      entry.append(sign, kind < 0 ? "drawn with the prior" : codes.classes[kind]);
+      return entry;
+    }));
     traces.push({ x: [], y: [], mode: "markers", hoverinfo: "skip", name: "chosen", showlegend: false,
       marker: { size: 16, symbol: "circle-open", line: { width: 3 }, color: css("--ink") } });
     const look = layout();
-    look.showlegend = order.length > 1;
-    look.legend = { orientation: "h", y: -0.22, font: { size: 11 }, itemsizing: "constant" };
     look.xaxis.title = { text: plain(codes.axes[0]), standoff: 4 };
     look.yaxis.title = { text: plain(codes.axes[1]), standoff: 4 };
     place.setAttribute("role", "img");
