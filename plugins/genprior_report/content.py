@@ -218,6 +218,8 @@ def _summary(table: Table | None, kept: Sequence[KeptRun]) -> list[str]:
             sentences.append(f"{column.title}: no row is ahead.")
             continue
         apart = "ahead of every other row" if table and table.bold(column) == best else "not clear of every other row"
+        if all(len(cell.values) == 1 for cell in means.values()):
+            apart = "one seed each"
         direction = "higher" if column.higher_is_better else "lower"
         sentences.append(f"Best {column.title}: {best}, {means[best]} ({direction} is better); {apart}.")
     return sentences

@@ -1,0 +1,147 @@
+"""The report in a headless browser: plots are drawn, sliders change pictures, and no request leaves the machine.
+
+Needs playwright's package (`pip install "genprior[browser]"`) and Debian's chromium; skipped without them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from genprior_report.report import write_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
+CHROMIUM = os.environ.get("GENPRIOR_CHROMIUM") or shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, as `apt-get install chromium` brings")
+
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def file(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("browser") / "report.html"
+    write_report([trained], out)
+    return out
+
+
+class Opened:
+    """A page, with all that it says and asks for."""
+
+    def __init__(self, browser, file, *, width=1200, scheme="light", **settings):
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **settings)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(file.as_uri())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.context.close()
+
+    def plotted(self):
+        """Scroll through the page until every plot that is not folded away is drawn."""
+        self.page.wait_for_function("window.Plotly !== undefined")
+        places = self.page.locator(".plot:visible")
+        for n in range(places.count()):
+            places.nth(n).scroll_into_view_if_needed()
+            places.nth(n).locator(".main-svg").first.wait_for()
+        return places.count()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_plots_are_drawn_and_nothing_leaves_the_machine(browser, file, scheme) -> None:
+    with Opened(browser, file, scheme=scheme) as opened:
+        assert opened.plotted() == 5  # three losses and two code spaces
+        opened.page.wait_for_timeout(200)
+        assert opened.page.locator(".codes .scatterlayer .point").count() > 2 * 400
+        assert opened.page.locator("figure .scatterlayer .lines").count() > 4
+        assert opened.said == []
+        assert [url for url in opened.asked if not url.startswith(("data:", file.as_uri()))] == []
+        ink = opened.page.evaluate("getComputedStyle(document.body).color")
+        assert ink == ("rgb(34, 37, 43)" if scheme == "light" else "rgb(230, 228, 223)")
+
+
+def test_folded_curves_are_drawn_when_they_are_opened(browser, file) -> None:
+    with Opened(browser, file) as opened:
+        before = opened.plotted()
+        opened.page.locator("details.more > summary").first.click()
+        assert opened.plotted() > before
+        assert opened.said == []
+
+
+def test_the_slider_changes_the_samples_by_keyboard(browser, file) -> None:
+    with Opened(browser, file) as opened:
+        page = opened.page
+        images = page.locator("[data-samples]")
+        newest = [images.nth(n).get_attribute("src") for n in range(2)]
+        slider = page.get_by_label("Training step")
+        slider.focus()
+        page.keyboard.press("ArrowLeft")
+        assert slider.get_attribute("aria-valuetext") == "step 4"
+        earlier = [images.nth(n).get_attribute("src") for n in range(2)]
+        assert all(a != b for a, b in zip(newest, earlier, strict=True))
+        assert images.first.get_attribute("alt") == "Samples of plain after 4 steps"
+        assert page.evaluate("[...document.querySelectorAll('[data-samples]')].every(e => e.naturalWidth > 50)")
+        page.keyboard.press("ArrowRight")
+        assert [images.nth(n).get_attribute("src") for n in range(2)] == newest
+
+
+def test_a_point_shows_its_image(browser, file) -> None:
+    with Opened(browser, file) as opened:
+        opened.plotted()
+        page = opened.page
+        told = page.locator("[data-told='0']")
+        first = told.text_content()
+        page.locator("[data-point='0']").focus()
+        page.keyboard.press("End")
+        assert "drawn with the prior (400 of 400)" in told.text_content()
+        assert first != told.text_content()
+        seen = page.locator("[data-seen='0']")
+        assert "400 of 400" in seen.get_attribute("aria-label")
+        place = seen.evaluate("e => e.style.backgroundPosition")
+        page.locator("[data-codes='0'] .scatterlayer .point").nth(5).hover(force=True)
+        page.wait_for_timeout(300)
+        assert seen.evaluate("e => e.style.backgroundPosition") != place
+
+
+def test_a_run_can_be_hidden_and_a_recipe_copied(browser, file, trained) -> None:
+    with Opened(browser, file) as opened:
+        page = opened.page
+        assert page.locator(".card:visible h3", has_text="plain").count() > 3
+        page.get_by_role("checkbox", name="plain").uncheck()
+        assert page.locator(".card:visible h3", has_text="plain").count() == 0
+        page.locator("details.run > summary").first.click()
+        page.get_by_role("button", name="Copy the recipe").first.click()
+        page.locator("#announced:not(:empty)").wait_for(state="attached")
+        assert "recipe" in page.locator("#announced").text_content()
+
+
+@pytest.mark.parametrize("width", [320, 1600])
+def test_the_page_is_as_wide_as_the_window(browser, file, width) -> None:
+    with Opened(browser, file, width=width) as opened:
+        opened.plotted()
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_pictures_are_shown_without_scripts(browser, file) -> None:
+    with Opened(browser, file, java_script_enabled=False) as opened:
+        assert opened.page.locator("[data-samples]:visible").count() == 2
+        assert opened.page.locator(".slider:visible").count() == 0
