@@ -118,6 +118,8 @@ def compute(run: Run, clock: Clock, data: SharedData) -> Computed:
 
     if clock.over:
         return Computed(skipped=True)
+    if section("its model", lambda: run.model) is None:
+        return Computed(problems=tuple(problems))
     labels = section("images by label", lambda: _labels(run))
     reconstructions = section("reconstructions", lambda: _reconstructions(run, data))
     codes = section("code space", lambda: _codes(run, data))

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genprior
+import genprior_report
 from genprior_report.command import report as command
 from genprior_report.curves import POINTS, phases_of
 from genprior_report.from_model import distances_to
@@ -174,7 +175,7 @@ def test_forty_runs_are_small(trained, tmp_path) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_hostile_text_is_shown_as_it_is_and_runs_nothing(runs, tmp_path, page) -> None:
+def test_hostile_text_is_shown_as_it_is_and_runs_nothing(runs, tmp_path, page, monkeypatch) -> None:
     folder = runs / "labelled" / "seed-0"
     facts = json.loads((folder / "run.json").read_text())
     _edit(
@@ -185,13 +186,10 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(runs, tmp_path, page) -
     )
     recipe = (folder / "recipe.toml").read_text()
     assert 'title = "Two small models"' in recipe
-    (folder / "recipe.toml").write_text(
-        recipe.replace('title = "Two small models"', f"title = {json.dumps(HOSTILE)}")
-    )
-    for checkpoint in (folder / "checkpoints").glob("*.json"):
-        saved = json.loads(checkpoint.read_text())
-        saved["data"]["classes"] = [HOSTILE, *saved["data"]["classes"][1:]]
-        checkpoint.write_text(json.dumps(saved))
+    (folder / "recipe.toml").write_text(recipe.replace('title = "Two small models"', f"title = {json.dumps(HOSTILE)}"))
+    images, names = genprior.Run.images, (HOSTILE, *"123456789")
+    monkeypatch.setattr(genprior.Run, "classes", list(names))
+    monkeypatch.setattr(genprior.Run, "images", lambda run, split: images(run, split)._replace(classes=names))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     (folder / "metrics.jsonl").write_text("".join(json.dumps({**e, f"{HOSTILE}/loss": 1.0}) + "\n" for e in lines))
     out = tmp_path / "hostile.html"
@@ -201,7 +199,6 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(runs, tmp_path, page) -
     assert [e.attributes.get("type") for e in shown.all("script")] == ["application/json", "text/plain", None]
     assert not [name for e in shown.elements for name in e.attributes if name.startswith("on")]
     assert not [e for e in shown.all("img") if e.attributes.get("src") == "x"]
-    print([e.text for e in shown.all("li")])
     assert any(HOSTILE in (e.attributes.get("alt") or "") for e in shown.all("img"))
     assert HOSTILE in [e.text for e in shown.all("th")]
     assert any(HOSTILE in f"{p['name']}/{c['name']}" for p in shown.data["phases"] for c in p["curves"])
@@ -252,12 +249,14 @@ def test_damaged_files_are_told_and_hide_nothing_else(runs, tmp_path) -> None:
         "labelled/seed-0/recipe.toml is damaged",
     ):
         assert path in told
-    assert checkpoint.name in told and "labelled, seed 1: images by label: " in told
+    assert told.count(checkpoint.name) == 1 and "labelled, seed 1: its model: the checkpoint" in told
 
 
 def test_a_file_that_is_no_report_is_not_overwritten(trained, tmp_path) -> None:
     (tmp_path / "mine.html").write_text("<p>my notes")
-    with pytest.raises(genprior.RunError, match=r"mine\.html is no report of genprior, and would be overwritten\. Noth"):
+    with pytest.raises(
+        genprior.RunError, match=r"mine\.html is no report of genprior, and would be overwritten\. Noth"
+    ):
         write_report([trained], tmp_path / "mine.html", seconds=0)
     assert (tmp_path / "mine.html").read_text() == "<p>my notes"
     with pytest.raises(genprior.RunError, match=r"it is a folder; give a file, such as .*/report\.html"):
@@ -282,6 +281,12 @@ def test_the_command_writes_into_the_folder(runs, capsys) -> None:
     done = CliRunner().invoke(command, [str(runs), "--from-records"])
     assert (done.exit_code, done.output) == (0, f"{runs / 'report.html'}\n")
     assert Page(runs / "report.html").all("a", href="table.html")
+
+
+def test_the_report_is_left_beside_the_table(runs) -> None:
+    (runs / "report.html").unlink(missing_ok=True)
+    genprior_report.genprior_table_written(folder=runs)
+    assert Page(runs / "report.html").data["runs"] == ["plain", "labelled"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
