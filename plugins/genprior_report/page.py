@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from genprior import __version__
+import genprior
 from genprior_report.bundle import compressed_plotly, hash_of_plotly, hash_of_script
 from genprior_report.content import Content, Detail
 
@@ -50,7 +50,7 @@ def page(content: Content, beside: Path) -> str:
         script=Markup(script),  # noqa: S704 - a file of this package
         plotly=compressed_plotly() if drawn else "",
         data=_data(content),
-        version=__version__,
+        version=genprior.__version__,
         link=(beside / "table.html").is_file(),
         steps=sorted({picture.step for each in content.details for picture in each.samples}),
     )

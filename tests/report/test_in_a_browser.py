@@ -5,6 +5,7 @@ Needs playwright's package (`pip install "genprior[browser]"`) and Debian's chro
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -145,3 +146,27 @@ def test_pictures_are_shown_without_scripts(browser, file) -> None:
     with Opened(browser, file, java_script_enabled=False) as opened:
         assert opened.page.locator("[data-samples]:visible").count() == 2
         assert opened.page.locator(".slider:visible").count() == 0
+
+
+def test_hostile_text_runs_nothing(browser, runs, tmp_path) -> None:
+    text = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'>"
+    link = "<a href='javascript:window.hit = 3'>here</a>"
+    folder = runs / "plain" / "seed-0"
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**facts, "label": text, "command": [text]}))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [{**line, f"{link}/{text}loss": 1.0} for line in lines]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    out = tmp_path / "hostile.html"
+    write_report([folder], out)
+    with Opened(browser, out) as opened:
+        opened.plotted()
+        page = opened.page
+        page.locator("figure .plot").first.hover()
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.hit") is None
+        assert page.locator("svg a").count() == 0 and page.locator("a[href^='javascript']").count() == 0
+        assert opened.said == []
+        # Even a script that were not escaped may not run.
+        page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'window.hit = 4'}))")
+        assert page.evaluate("window.hit") is None
