@@ -21,7 +21,7 @@ from genprior.runs.jobs import Job, home_of, jobs_of, with_first_stages
 from genprior.runs.lengthen import lengthen
 from genprior.runs.second_stage import trainer_of
 from genprior.tables.formats import refuse_foreign
-from genprior.tables.gather import TABLE_FILES, write_table_of_jobs
+from genprior.tables.gather import TABLE_FILES, being_lengthened, write_table_of_jobs
 from genprior.tables.table import Table
 
 __all__ = ["train"]
@@ -97,7 +97,9 @@ def train(
     else:
         failures = _in_this_process(stages, device, reporter, last_good)
     table = write_table_of_jobs(recipe, todo, folder)
-    tell_of_table(recipe, folder)
+    # The user who stops a training does not wait for plugins, and the table of runs that go on stays as it was.
+    if not being_lengthened(folder) and not any(isinstance(error, Interrupted) for error in failures):
+        tell_of_table(recipe, folder)
     for error in failures:
         raise error
     return table

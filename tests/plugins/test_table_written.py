@@ -59,3 +59,9 @@ def test_training_tells_after_the_table(tiny, tmp_path, monkeypatch) -> None:
     )
     genprior.train(genprior.load_recipe(tiny), rows=["AAE"], out=tmp_path / "out")
     assert told == [("tiny", True)]
+    monkeypatch.setattr(
+        "genprior.launch.train._in_this_process", lambda *rest: [genprior.Interrupted("stopped before row 'AAE'")]
+    )
+    with pytest.raises(genprior.Interrupted):
+        genprior.train(genprior.load_recipe(tiny), rows=["AAE"], out=tmp_path / "out")
+    assert told == [("tiny", True)]
