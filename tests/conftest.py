@@ -61,6 +61,14 @@ def _steady():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_reports():
+    """Training leaves no report, which takes longer than a few small steps; tests/report/ has the tests of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genprior_report.automatic.leave_report", lambda folder: None)
+        yield
+
+
 @pytest.fixture
 def no_curves(monkeypatch):
     """Runs end without the picture of their curves, which takes ten times as long as a few small steps."""

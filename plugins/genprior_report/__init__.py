@@ -8,13 +8,10 @@ from genprior import hookimpl
 
 __all__ = ["genprior_table_written"]
 
-SECONDS = 10.0
-"""Training waits about so long for what its report computes with models."""
-
 
 @hookimpl
 def genprior_table_written(folder: Path) -> None:
     """Write `report.html` beside the table of a recipe."""
-    from genprior_report.report import write_report
+    from genprior_report.automatic import leave_report
 
-    write_report([folder], folder / "report.html", seconds=SECONDS)
+    leave_report(folder)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import genprior
 import genprior_report
+from genprior_report.automatic import leave_report
 from genprior_report.command import report as command
 from genprior_report.curves import POINTS, phases_of
 from genprior_report.from_model import distances_to
@@ -283,7 +284,8 @@ def test_the_command_writes_into_the_folder(runs, capsys) -> None:
     assert Page(runs / "report.html").all("a", href="table.html")
 
 
-def test_the_report_is_left_beside_the_table(runs) -> None:
+def test_the_report_is_left_beside_the_table(runs, monkeypatch) -> None:
+    monkeypatch.setattr("genprior_report.automatic.leave_report", leave_report)
     (runs / "report.html").unlink(missing_ok=True)
     genprior_report.genprior_table_written(folder=runs)
     assert Page(runs / "report.html").data["runs"] == ["plain", "labelled"]
