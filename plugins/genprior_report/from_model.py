@@ -149,7 +149,7 @@ def _reconstructions(run: Run, data: SharedData) -> list[dict[str, Any]] | None:
     if decoded is None:
         return None
     lines = []
-    pieces = zip(some.images.split(IN_LINE), to_uint8(decoded).cpu().split(IN_LINE), strict=True)
+    pieces = zip(torch.split(some.images, IN_LINE), torch.split(to_uint8(decoded).cpu(), IN_LINE), strict=True)
     for originals, own in pieces:
         for name, images in (("held out", originals), ("decoded", own)):
             lines.append({"name": name, "src": strip(images), "n": len(images)})

@@ -35,8 +35,8 @@ def registry() -> Registry:
 
 def test_a_function_that_fails_is_a_warning_and_the_others_are_called(registry, tiny, tmp_path) -> None:
     expected = (
-        r"the hook function genprior_table_written of plugin 'failing' \(tests 1\) failed: SystemExit: no disk. The runs "
-        r"and their table in .* are complete; with \[run\] skip_hook_functions = \['failing'\] it is not called"
+        r"the hook function genprior_table_written of plugin 'failing' \(tests 1\) failed: SystemExit: no disk. The "
+        r"runs and their table in .* are complete; with \[run\] skip_hook_functions = \['failing'\] it is not called"
     )
     with pytest.warns(genprior.GenpriorWarning, match=expected):
         tell_of_table(genprior.load_recipe(tiny), tmp_path / "out", registry)
