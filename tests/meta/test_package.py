@@ -19,6 +19,8 @@ import pytest
 import genprior
 
 ROOT = Path(genprior.__file__).parents[1]
+PLUGINS = ("genprior_std", "genprior_report")
+"""The plugins that come with genprior."""
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +34,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_wheel_holds_both_packages_whole(built: Path) -> None:
+def test_the_wheel_holds_its_packages_whole(built: Path) -> None:
     (file,) = built.glob("*.whl")
     with zipfile.ZipFile(file) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     sources = {
         str(path.relative_to(parent))
-        for parent, package in ((ROOT, "genprior"), (ROOT / "plugins", "genprior_std"))
+        for parent, package in ((ROOT, "genprior"), *((ROOT / "plugins", plugin) for plugin in PLUGINS))
         for path in (parent / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
@@ -61,7 +63,7 @@ def test_the_wheel_says_its_licence_and_command(built: Path) -> None:
     assert told["License-File"] == "LICENSE"
     assert told["Version"] == genprior.__version__
     assert "genprior = genprior.cli.app:main" in points
-    assert "[genprior]\nstd = genprior_std" in points
+    assert {f"{plugin.removeprefix('genprior_')} = {plugin}" for plugin in PLUGINS} <= set(points.splitlines())
 
 
 def test_the_sources_hold_the_licence_and_all_recipes(built: Path) -> None:
@@ -74,7 +76,7 @@ def test_the_sources_hold_the_licence_and_all_recipes(built: Path) -> None:
     assert {*texts, "pyproject.toml", "genprior/py.typed", *recipes} <= held
     # The tests, the documentation and the plugins that are packages of their own are in the repository alone.
     assert {name.partition("/")[0] for name in held if "/" in name} == {"genprior", "plugins", "recipes"}
-    shipped = ("plugins/genprior_std", "plugins/genprior_report")
+    shipped = tuple(f"plugins/{plugin}/" for plugin in PLUGINS)
     assert not [name for name in held if name.startswith("plugins/") and not name.startswith(shipped)]
 
 
