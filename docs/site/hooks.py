@@ -15,11 +15,17 @@ sys.path.insert(0, str(SITE))
 import generated  # noqa: E402
 from mkdocs.structure.files import File  # noqa: E402
 
+_PAGES: dict[str, str] = {}
+"""The generated pages."""
 _SHOWN: dict[str, str] = {}
+"""The Markdown of each page of the site."""
 
 
 def on_config(config: Any) -> Any:
-    """Put pages of `docs` that the navigation does not name under "More"."""
+    """List the generated pages of a folder where the navigation names it, and pages that it does not name under "More"."""
+    _PAGES.clear()
+    _PAGES.update(generated.pages())
+    config.nav = [_filled(each) for each in config.nav]
     named = set(_places(config.nav))
     more = [each.name for each in sorted(generated.DOCS.glob("*.md")) if each.name not in named]
     if more:
@@ -30,7 +36,7 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, config: Any) -> Any:
     """Add the generated pages."""
     _SHOWN.clear()
-    for place, text in generated.pages().items():
+    for place, text in _PAGES.items():
         files.append(File.generated(config, place, content=text))
     return files
 
@@ -50,6 +56,19 @@ def on_post_build(config: Any) -> None:
         file = Path(config.site_dir, place)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+
+
+def _filled(nav: Any) -> Any:
+    """An entry of the navigation with the generated pages in the place of a folder such as `parts/`."""
+    if isinstance(nav, dict):
+        return {title: _filled([inner] if isinstance(inner, str) and inner.endswith("/") else inner) for title, inner in nav.items()}
+    if isinstance(nav, list):
+        return [page for each in nav for page in (_folder(each) if str(each).endswith("/") else [_filled(each)])]
+    return nav
+
+
+def _folder(folder: str) -> list[str]:
+    return [place for place in _PAGES if place.startswith(folder)]
 
 
 def _places(nav: Any) -> list[str]:

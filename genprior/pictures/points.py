@@ -70,7 +70,7 @@ def scatter_panels(
     neither ticks nor numbers, for places whose units mean nothing, such as those of t-SNE.
 
     Args:
-        panels: [rows][columns].
+        panels: the panels of each row, from the left.
         titles: of the columns; long ones are broken into lines.
         rows: the names of the rows, written on the left.
         names: the names of the groups of each row; the first is the title of its legend.
