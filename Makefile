@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-slow test-gpu fuzz faults check format map reference changelog
+.PHONY: setup demo test test-slow test-gpu fuzz faults check format map reference docs changelog
 
 setup: .venv/ready
 
@@ -56,3 +56,10 @@ changelog: setup
 
 reference: setup
 	$(BIN)/python docs/write_recipe_reference.py
+	$(BIN)/python docs/site/write_llms.py
+
+# The site, in build/site. Once the packages of the extra `docs` are there, it needs no network.
+docs: setup
+	@$(BIN)/python -c "import material, mkdocs, mkdocstrings, nbclient" 2> /dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f docs/site/mkdocs.yml

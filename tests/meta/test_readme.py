@@ -33,6 +33,7 @@ def test_make_knows_every_command_of_the_readme_and_of_contributing():
         "format",
         "map",
         "reference",
+        "docs",
         "changelog",
         "test-slow",
         "test-gpu",
