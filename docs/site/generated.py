@@ -431,15 +431,15 @@ def slug(heading: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 GROUPS = {
-    "train": ("Training, runs and recipes", ("cli", "launch", "recipe", "runs")),
+    "train": ("Training, runs and recipes", ()),
     "parts": ("Base classes of parts", ("parts", "hookspecs")),
     "engine": ("Steps, sampling and fits", ("engine", "randomness")),
     "data": ("Images and files", ("data", "storage")),
-    "scores": ("Scores and pictures", ("scoring", "pictures")),
+    "scores": ("Scores, tables and pictures", ("scoring", "tables", "pictures")),
     "errors": ("Errors", ("errors",)),
     "testing": ("Contract tests", ("testing",)),
 }
-"""The pages of the reference: their titles, and the rooms whose public names they have."""
+"""The pages of the reference: their titles, and the rooms whose public names they have; the first has all others."""
 
 
 def python_pages() -> dict[str, str]:
@@ -463,9 +463,9 @@ def public_names() -> dict[str, list[str]]:
             home = owner if owner != "genprior" else genprior._HOME.get(name, owner)
             if inspect.isclass(each) or inspect.isfunction(each):
                 home = each.__module__
-            room = home.split(".")[1] if "." in home else ""
-            if room in rooms and not inspect.ismodule(each) and f"{home}.{name}" not in found[rooms[room]]:
-                found[rooms[room]].append(f"{home}.{name}")
+            page = rooms.get(home.split(".")[1], "train") if "." in home else None
+            if page is not None and not inspect.ismodule(each) and f"{home}.{name}" not in found[page]:
+                found[page].append(f"{home}.{name}")
     return found
 
 
