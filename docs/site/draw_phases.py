@@ -12,14 +12,23 @@ from pathlib import Path
 
 PICTURE = Path(__file__).resolve().parents[1] / "images" / "phases.svg"
 TRAINED, FROZEN, LINE, TEXT, PALE = "#2f6f73", "#a5adb8", "#5b6675", "#1f2a37", "#5b6675"
+DASHED = f"fill='#fff' stroke='{FROZEN}' stroke-dasharray='4 3'"
 PHASES = {
     "regularise": ("encoder", "decoder", "code_critic"),
     "improve_prior": ("prior", "decoder", "image_critic"),
 }
 """The modules that each phase trains, in the row A+B+C."""
 SAID = {
-    "regularise": ("Phase 1: regularise", "Images are reconstructed; their codes are", "made to look like codes of the prior."),
-    "improve_prior": ("Phase 2: improve_prior", "Images made of the prior's codes are", "made to look like real images."),
+    "regularise": (
+        "Phase 1: regularise",
+        "Images are reconstructed; their codes are",
+        "made to look like codes of the prior.",
+    ),
+    "improve_prior": (
+        "Phase 2: improve_prior",
+        "Images made of the prior's codes are",
+        "made to look like real images.",
+    ),
 }
 HIGH, WIDE = 384, 470
 
@@ -42,7 +51,7 @@ def drawing() -> str:
     lines += [
         f"<rect x='34' y='{y - 12}' width='26' height='16' rx='4' fill='{TRAINED}'/>",
         text(68, y, "trained in this phase", 13, TEXT),
-        f"<rect x='244' y='{y - 12}' width='26' height='16' rx='4' fill='#fff' stroke='{FROZEN}' stroke-dasharray='4 3'/>",
+        f"<rect x='244' y='{y - 12}' width='26' height='16' rx='4' {DASHED}/>",
         text(278, y, "used, but frozen", 13, TEXT),
         text(424, y, "Each training step runs both phases on a batch of images, one after the other.", 13, PALE),
         "</svg>",
@@ -57,7 +66,8 @@ def panel(phase: str) -> list[str]:
     lines += [text(24, 58 + 18 * at, line, 13, PALE) for at, line in enumerate(said)]
     if phase == "regularise":
         lines += [
-            text(34, 139, "image x"), arrow(90, 134, 116, 134), box(phase, "encoder", 118, 116), arrow(216, 134, 240, 134),
+            text(34, 139, "image x"), arrow(90, 134, 116, 134), box(phase, "encoder", 118, 116),
+            arrow(216, 134, 240, 134),
             text(246, 139, "z"), arrow(258, 134, 284, 134), box(phase, "decoder", 286, 116), arrow(384, 134, 402, 134),
             text(406, 139, "x_rec"),
             box(phase, "image_critic", 286, 188), path("M424 146 L424 206 L386 206"), path("M60 146 L60 206 L284 206"),
@@ -69,10 +79,14 @@ def panel(phase: str) -> list[str]:
         ]  # fmt: skip
     else:
         lines += [
-            text(34, 139, "noise"), arrow(76, 134, 116, 134), box(phase, "prior", 118, 116), arrow(216, 134, 240, 134),
-            text(246, 139, "z_c"), arrow(270, 134, 284, 134), box(phase, "decoder", 286, 116), arrow(384, 134, 402, 134),
-            text(406, 139, "x_new"), text(98, 172, "code generator (A)", 12, PALE), text(296, 172, "trained too (C)", 12, PALE),
-            text(34, 227, "image x"), arrow(90, 222, 116, 222), box(phase, "encoder", 118, 204), path("M216 222 L230 222 L230 150 L284 150"),
+            text(34, 139, "noise"), arrow(76, 134, 116, 134), box(phase, "prior", 118, 116),
+            arrow(216, 134, 240, 134),
+            text(246, 139, "z_c"), arrow(270, 134, 284, 134), box(phase, "decoder", 286, 116),
+            arrow(384, 134, 402, 134),
+            text(406, 139, "x_new"),
+            text(98, 172, "code generator (A)", 12, PALE), text(296, 172, "trained too (C)", 12, PALE),
+            text(34, 227, "image x"), arrow(90, 222, 116, 222), box(phase, "encoder", 118, 204),
+            path("M216 222 L230 222 L230 150 L284 150"),
             text(150, 258, "also x_rec, as a second fake", 12, PALE),
             box(phase, "image_critic", 286, 276), path("M424 146 L424 294 L386 294"), path("M60 234 L60 294 L284 294"),
             text(286, 338, "tells real images", 12, PALE), text(286, 354, "from decoded ones", 12, PALE),
@@ -83,12 +97,15 @@ def panel(phase: str) -> list[str]:
 def box(phase: str, module: str, x: int, y: int) -> str:
     """A module, filled if the phase trains it."""
     trained = module in PHASES[phase]
-    look = f"fill='{TRAINED}'" if trained else f"fill='#fff' stroke='{FROZEN}' stroke-dasharray='4 3'"
+    look = f"fill='{TRAINED}'" if trained else DASHED
     label = text(x + 49, y + 23, module, 13, "#fff" if trained else TEXT, middle=True)
-    return f"<g data-phase='{phase}' data-module='{module}' data-trained='{str(trained).lower()}'><rect x='{x}' y='{y}' width='98' height='36' rx='6' {look}/>{label}</g>"
+    said = f"data-phase='{phase}' data-module='{module}' data-trained='{str(trained).lower()}'"
+    return f"<g {said}><rect x='{x}' y='{y}' width='98' height='36' rx='6' {look}/>{label}</g>"
 
 
-def text(x: float, y: float, words: str, size: int = 14, fill: str = TEXT, *, bold: bool = False, middle: bool = False) -> str:
+def text(
+    x: float, y: float, words: str, size: int = 14, fill: str = TEXT, *, bold: bool = False, middle: bool = False
+) -> str:
     """A line of text."""
     more = " font-weight='600'" * bold + " text-anchor='middle'" * middle
     return f"<text x='{x}' y='{y}' font-size='{size}' fill='{fill}'{more}>{escape(words)}</text>"

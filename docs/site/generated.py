@@ -137,7 +137,9 @@ def source_pages() -> dict[str, str]:
     for path in linked_sources():
         head = f"---\nsearch:\n  exclude: true\n---\n\n# `{path}`\n\n"
         if (ROOT / path).is_dir():
-            files = sorted(each for each in (ROOT / path).rglob("*") if each.is_file() and "__pycache__" not in each.parts)
+            files = sorted(
+                each for each in (ROOT / path).rglob("*") if each.is_file() and "__pycache__" not in each.parts
+            )
             made[f"source/{path}.md"] = head + "\n".join(f"- `{each.relative_to(ROOT).as_posix()}`" for each in files)
         else:
             language = {"py": "python", "toml": "toml", "md": "markdown"}.get(path.rpartition(".")[2], "text")
@@ -165,7 +167,9 @@ def part_pages(registry: Registry) -> dict[str, str]:
         if form:
             lines.append(f"In a recipe: {form}")
         lines.append(f"Contract, shapes and checks: [parts](../parts.md#{kind}). ")
-        lines.append("\n".join(f"- [`{name}`](#{name}): {plain(registry.find(kind, name).summary())}" for name in names))
+        lines.append(
+            "\n".join(f"- [`{name}`](#{name}): {plain(registry.find(kind, name).summary())}" for name in names)
+        )
         for name in names:
             lines += part_section(registry.find(kind, name), used.get((kind, name), []))
         made[f"parts/{kind}.md"] = "\n\n".join(lines) + "\n"
@@ -212,7 +216,7 @@ def plain(text: str) -> str:
 
 
 def docstring(described: Any) -> str:
-    """A docstring as Markdown: formulas, which are indented, stay as they are; sections such as References are lists."""
+    """A docstring as Markdown: formulas, which are indented, stay as they are, and References are a paragraph."""
     blocks: list[str] = []
     for block in (inspect.getdoc(described) or "").split("\n\n"):
         lines = block.splitlines()
@@ -295,12 +299,12 @@ def recipe_pages() -> dict[str, str]:
         tables = tomllib.loads(text)
         place = f"recipes/{name}.md"
         made[place] = recipe_page(name, text, tables, results.get(name, []), place)
-        has = "yes" if results.get(name) else ""
+        has, number = "yes" if results.get(name) else "", len(tables.get("row", [1]))
         data = tables.get("data", {}).get("name", "")
-        rows.append(f"| [`{name}`](recipes/{name}.md) | {cell(tables['title'])} | {len(tables.get('row', [1]))} | `{data}` | {has} |")
+        rows.append(f"| [`{name}`](recipes/{name}.md) | {cell(tables['title'])} | {number} | `{data}` | {has} |")
     made["all_recipes.md"] = (
-        "# Every recipe\n\nMade from the files in `recipes` when this site is built. `genprior recipes` lists the same, and "
-        "`genprior recipes copy NAME` copies one.\n\n| recipe | what it compares | rows | data | measured |\n"
+        "# Every recipe\n\nMade from the files in `recipes` when this site is built. `genprior recipes` lists the same, "
+        "and `genprior recipes copy NAME` copies one.\n\n| recipe | what it compares | rows | data | measured |\n"
         "|---|---|---:|---|---|\n" + "\n".join(rows) + "\n"
     )
     return made
@@ -316,7 +320,9 @@ def recipe_page(name: str, text: str, tables: Mapping[str, Any], results: list[R
         header.append(line[1:].removeprefix(" "))
     words, commands = [], []
     for line in header:
-        (commands if line.startswith("  ") or (commands and line.strip() and line.startswith(" ")) else words).append(line)
+        (commands if line.startswith("  ") or (commands and line.strip() and line.startswith(" ")) else words).append(
+            line
+        )
     prose = [" ".join(each.split()) for each in "\n".join(words).split("\n\n")]
     lines += [plain(each) for each in prose if each]
     commands = [each.strip() for each in commands if each.strip()] or [f"genprior train {name}"]
@@ -334,7 +340,10 @@ def rows_and_changes(tables: Mapping[str, Any], text: str) -> list[str]:
     """The tables of the rows and of the changes of a recipe."""
     lines = ["## Rows"]
     if "row" in tables:
-        body = [f"| {cell(row['label'])} | {', '.join(f'`{each}`' for each in row.get('changes', []))} |" for row in tables["row"]]
+        body = [
+            f"| {cell(row['label'])} | {', '.join(f'`{each}`' for each in row.get('changes', []))} |"
+            for row in tables["row"]
+        ]
         lines.append("| row | changes |\n|---|---|\n" + "\n".join(body))
     else:
         lines.append("One row: the recipe as it is.")
@@ -374,7 +383,10 @@ def shown(result: Result, place: str) -> list[str]:
         lines.append(links(result.table, f"docs/{result.page}", place))
     for image in result.images if result.alone else []:
         lines.append(links(image, f"docs/{result.page}", place))
-    return [*lines, f"How it was measured, and what it shows: [{result.page.removesuffix('.md')}, {result.heading}]({link})."]
+    return [
+        *lines,
+        f"How it was measured, and what it shows: [{result.page.removesuffix('.md')}, {result.heading}]({link}).",
+    ]
 
 
 def measured() -> dict[str, list[Result]]:
@@ -446,7 +458,11 @@ def python_pages() -> dict[str, str]:
     """The reference of the public names, for mkdocstrings to fill from the docstrings."""
     made = {}
     for page, (title, _) in GROUPS.items():
-        said = "`genprior.testing`: what plugins test themselves with." if page == "testing" else "Public names of `genprior`."
+        said = (
+            "`genprior.testing`: what plugins test themselves with."
+            if page == "testing"
+            else "Public names of `genprior`."
+        )
         body = "\n\n".join(f"::: {place}\n    options:\n      heading_level: 2" for place in public_names()[page])
         made[f"reference/{page}.md"] = f"# {title}\n\n{said}\n\n{body}\n"
     return made
@@ -457,7 +473,10 @@ def public_names() -> dict[str, list[str]]:
     """By page: the full path, where it is defined, of every public name of `genprior` and `genprior.testing`."""
     found: dict[str, list[str]] = {page: [] for page in GROUPS}
     rooms = {room: page for page, (_, names) in GROUPS.items() for room in names}
-    for owner, names in (("genprior", genprior.__all__), ("genprior.testing", importlib.import_module("genprior.testing").__all__)):
+    for owner, names in (
+        ("genprior", genprior.__all__),
+        ("genprior.testing", importlib.import_module("genprior.testing").__all__),
+    ):
         for name in names:
             each = getattr(importlib.import_module(owner), name)
             home = owner if owner != "genprior" else genprior._HOME.get(name, owner)
@@ -476,5 +495,9 @@ def notebook(file: Path) -> str:
     blocks = []
     for each in json.loads(file.read_text(encoding="utf-8"))["cells"]:
         text = "".join(each["source"])
-        blocks.append(links(text, "docs/tutorial.ipynb", "tutorial.md") if each["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        blocks.append(
+            links(text, "docs/tutorial.ipynb", "tutorial.md")
+            if each["cell_type"] == "markdown"
+            else f"```python\n{text}\n```"
+        )
     return "\n\n".join(blocks) + "\n"

@@ -22,7 +22,7 @@ _SHOWN: dict[str, str] = {}
 
 
 def on_config(config: Any) -> Any:
-    """List the generated pages of a folder where the navigation names it, and pages that it does not name under "More"."""
+    """List the pages of a folder that the navigation names, and under "More" those that it does not name."""
     _PAGES.clear()
     _PAGES.update(generated.pages())
     config.nav = [_filled(each) for each in config.nav]
@@ -61,7 +61,10 @@ def on_post_build(config: Any) -> None:
 def _filled(nav: Any) -> Any:
     """An entry of the navigation with the generated pages in the place of a folder such as `parts/`."""
     if isinstance(nav, dict):
-        return {title: _filled([inner] if isinstance(inner, str) and inner.endswith("/") else inner) for title, inner in nav.items()}
+        return {
+            title: _filled([inner] if isinstance(inner, str) and inner.endswith("/") else inner)
+            for title, inner in nav.items()
+        }
     if isinstance(nav, list):
         return [page for each in nav for page in (_folder(each) if str(each).endswith("/") else [_filled(each)])]
     return nav

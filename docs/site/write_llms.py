@@ -1,6 +1,6 @@
 """Writes `docs/llms.txt`: the pages of the documentation, each with its first sentences, for programs that read.
 
-The site has the Markdown of each page beside its HTML, so that the links lead somewhere in the repository and in the site.
+The site has the Markdown of each page beside its HTML, so that links work in the repository and in the site.
 
     python docs/site/write_llms.py    # writes it
 """
@@ -23,10 +23,10 @@ LONG_ENOUGH = 50
 HEAD = """\
 # genprior
 
-> Generative models whose prior is a choice: a TOML recipe has rows that differ in a prior, a reconstruction error or a network;
-> genprior trains each row under each seed, scores it, and compares the rows. Python 3.11, PyTorch, plugins for every part.
+> Generative models whose prior is a choice: a TOML recipe has rows that differ in a prior, a reconstruction error or a
+> network; genprior trains each row under each seed, scores it, and compares the rows. Python 3.11, PyTorch, plugins.
 
-Commands: `genprior recipes` lists recipes, `genprior show RECIPE` prints resolved rows, `genprior train RECIPE [--with CHANGE]`
+Commands: `genprior recipes` lists recipes, `genprior show RECIPE` prints resolved rows, `genprior train RECIPE`
 trains, `genprior parts [KIND [NAME]]` lists parts and settings, `genprior schema` prints the JSON schema of recipes. In
 Python: `genprior.load_recipe`, `train`, `load_run`. Links are Markdown.
 """
@@ -47,7 +47,9 @@ def written() -> str:
 def summary(file: Path) -> tuple[str, str]:
     """The title of a page, and what its first sentences say."""
     title, _, rest = file.read_text(encoding="utf-8").partition("\n")
-    prose = next((each for each in re.split(r"\n\s*\n", rest) if re.match(r"\s*(?!```)(?:genprior |[A-Z\"`0-9])", each)), "")
+    prose = next(
+        (each for each in re.split(r"\n\s*\n", rest) if re.match(r"\s*(?!```)(?:genprior |[A-Z\"`0-9])", each)), ""
+    )
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(prose.split())).replace("**", "")
     said = ""
     for sentence in re.split(r"(?<=[a-z)`][.:])\s", text):

@@ -15,7 +15,10 @@ from genprior.registry import installed
 
 from .pages import ROOT
 
-TEXT = {page: (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in ("coming-from-pythae", "coming-from-torch-fidelity")}
+TEXT = {
+    page: (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for page in ("coming-from-pythae", "coming-from-torch-fidelity")
+}
 
 
 def table(page: str, heading: str) -> list[list[str]]:
@@ -53,7 +56,9 @@ def model_of(tables: dict) -> dict:
         "image_game": {"name": "nonsaturating"},
     }
     fields = installed().find("model", name).Config.model_fields
-    needed = {key: value for key, value in whole.items() if key in fields and fields[key].is_required() or key == "name"}
+    needed = {
+        key: value for key, value in whole.items() if key in fields and fields[key].is_required() or key == "name"
+    }
     for key, value in changed.items():
         before = needed.get(key)
         nested = isinstance(value, dict) and isinstance(before, dict) and "name" not in value
@@ -69,7 +74,7 @@ def recipe_of(line: str) -> genprior.Recipe:
         {
             "title": "one",
             "data": {"name": "digits", "size": 16, "validation": 200, "binarise": "static"},
-            "run": run if "epochs" in run else {"steps": 2, **run},
+            "run": run if "epochs" in run else {"steps": 1_000, **run},
             "optimiser": tables.get("optimiser", {"default": {"lr": 1e-3}}),
             "model": model_of(tables),
         }

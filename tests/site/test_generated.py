@@ -39,7 +39,10 @@ def test_every_part_is_on_the_page_of_its_kind(kind: str, made: dict[str, str]) 
         (section,) = (each for each in sections if each.startswith(f"`{part.name}`\n"))
         for setting in settings_of(part.Config):
             assert f"\n| `{setting.path}` | " in section
-        assert f"](../source/{part.__module__.replace('genprior_std', 'plugins/genprior_std').replace('.', '/')}.py.md)" in section
+        assert (
+            f"](../source/{part.__module__.replace('genprior_std', 'plugins/genprior_std').replace('.', '/')}.py.md)"
+            in section
+        )
 
 
 def test_parts_name_the_recipes_that_use_them(made: dict[str, str]) -> None:
@@ -67,7 +70,9 @@ def test_a_recipe_has_its_result_and_its_grid(made: dict[str, str]) -> None:
     page = made["recipes/priors.md"]
     assert "## Result: Results on handwritten digits" in page and "](../images/priors_digits.png)" in page
     table3 = made["recipes/table3_ablation.md"]
-    row = next(line for line in (ROOT / "docs" / "results.md").read_text().splitlines() if line.startswith("| A+B+C | 7.56"))
+    row = next(
+        line for line in (ROOT / "docs" / "results.md").read_text().splitlines() if line.startswith("| A+B+C | 7.56")
+    )
     assert row in table3 and "](../results.md#table-3-on-handwritten-digits)" in table3
     assert "no result" in made["recipes/fig8_codes.md"]
 

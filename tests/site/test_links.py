@@ -67,6 +67,8 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
     assert dead(text, ROOT / "docs" / "x.md") == ["x.md: missing.md", "x.md: runs.md#no-heading (0 headings)"]
 
 
-@pytest.mark.parametrize("page", ["quick-start", "concepts", "how-to", "gallery", "coming-from-pythae", "coming-from-torch-fidelity"])
+@pytest.mark.parametrize(
+    "page", ["quick-start", "concepts", "how-to", "gallery", "coming-from-pythae", "coming-from-torch-fidelity"]
+)
 def test_the_readme_leads_to_every_guide(page: str) -> None:
     assert f"](docs/{page}.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

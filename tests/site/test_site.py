@@ -33,7 +33,11 @@ def site(tmp_path_factory) -> Path:
         pytest.importorskip(name, reason=f"{name} is not installed; the extra `docs` has it")
     out = tmp_path_factory.mktemp("site") / "built"
     # A proxy that nobody listens on: what asks the network fails.
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    environment = os.environ | {
+        "NO_MKDOCS_2_WARNING": "1",
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(SITE / "mkdocs.yml"), "-d", str(out)],
         capture_output=True, text=True, env=environment, timeout=280,
@@ -90,7 +94,9 @@ def test_no_page_asks_the_network_and_all_fit_a_narrow_screen(site: Path, addres
         page.goto(f"{address}/{file.relative_to(site).as_posix()}", wait_until="load")
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
             wide.append(file.name)
-        broken = "[...document.images].filter(i => i.loading != 'lazy' && i.complete && !i.naturalWidth).map(i => i.src)"
+        broken = (
+            "[...document.images].filter(i => i.loading != 'lazy' && i.complete && !i.naturalWidth).map(i => i.src)"
+        )
         assert page.evaluate(broken) == [], file.name
     assert len(pages) > 80
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
