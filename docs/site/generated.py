@@ -1,4 +1,4 @@
-"""Pages of the site that are made when it is built: parts, recipes, the Python reference, sources, pages outside `docs`.
+"""Pages of the site that are made when it is built: parts, recipes, the reference, sources, pages outside `docs`.
 
 `pages` returns them all by their place in the site. Nothing is written here: `hooks.py` gives them to MkDocs, and tests
 read them without it. Settings come from the classes of the parts, rows and changes from the recipes, results from the
@@ -303,7 +303,7 @@ def recipe_pages() -> dict[str, str]:
         data = tables.get("data", {}).get("name", "")
         rows.append(f"| [`{name}`](recipes/{name}.md) | {cell(tables['title'])} | {number} | `{data}` | {has} |")
     made["all_recipes.md"] = (
-        "# Every recipe\n\nMade from the files in `recipes` when this site is built. `genprior recipes` lists the same, "
+        "# Every recipe\n\nMade from the files in `recipes` when this site is built. `genprior recipes` lists them, "
         "and `genprior recipes copy NAME` copies one.\n\n| recipe | what it compares | rows | data | measured |\n"
         "|---|---|---:|---|---|\n" + "\n".join(rows) + "\n"
     )
