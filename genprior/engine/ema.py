@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from genprior.storage import checkpoint
+
 __all__ = ["AveragedWeights"]
 
 
@@ -55,6 +57,7 @@ class AveragedWeights:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Load the averages from a checkpoint."""
         for name, tensor in self.tensors.items():
+            checkpoint.refuse_other_form(name, tensors[name], tensor)
             tensor.copy_(tensors[name])
 
     @contextlib.contextmanager

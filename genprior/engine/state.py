@@ -67,7 +67,7 @@ class TrainingState:
             self._restore_weights(saved)
 
     def _restore_weights(self, saved: checkpoint.Checkpoint) -> None:
-        self._model.load_state_dict(saved.under("model"))
+        checkpoint.load_weights(self._model, saved.under("model"))
         self._optimisers.restore(saved.under, saved.facts.get("optimisers", {}))
         if self._average is not None:
             self._average.load(saved.under("average"))

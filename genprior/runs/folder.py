@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from genprior.errors import DataError, NewerFormat, RunError
-from genprior.parts import Dataset
+from genprior.parts import Dataset, Score
 from genprior.recipe.mistakes import explained
 from genprior.recipe.plan import Plan
 from genprior.runs.files import CONTENT, RunFiles
+from genprior.scoring.measure import lacks_columns
 
 __all__ = ["STEPS", "RunFolder", "hint_of_steps"]
 
@@ -120,11 +121,17 @@ class RunFolder(RunFiles):
             facts = self.facts()
             if facts is None or not facts["finished"]:
                 return False
-            return not self.differences(plan) and self.plan().scores == plan.scores and self.scored(plan)
+            return not self.differences(plan) and self.plan().scores == plan.scores and self._all_measured(plan)
         except NewerFormat:
             raise
         except RunError:
             return False
+
+    def _all_measured(self, plan: Plan) -> bool:
+        """Whether `scores.json` has a number of each score of the plan that must have one; another file was altered."""
+        values = self.scores()
+        scores: list[Score] = [config.make() for config in plan.scores]
+        return self.scored(plan) and not any(lacks_columns(score, values) for score in scores)
 
     def scored(self, plan: Plan) -> bool:
         """Whether `scores.json` is there, if the plan has scores.

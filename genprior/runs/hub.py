@@ -20,8 +20,8 @@ from genprior.runs.exported_files import FILES, is_exported
 __all__ = ["local_folder", "repository_of", "upload"]
 
 T = TypeVar("T")
-_ADDRESS = re.compile(r"hf:/+(?P<name>[^@]*?)/?(?:@(?P<revision>.+))?")
-_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_ADDRESS = re.compile(r"hf:/*(?P<name>[^@]*?)/?(?:@(?P<revision>.+))?")
+_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _LIMIT = 30.0
 """Seconds in which the hub must answer; the variable GENPRIOR_HUB_TIMEOUT sets others."""
 _SLOWEST = 100_000.0

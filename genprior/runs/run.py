@@ -32,7 +32,7 @@ from genprior.runs.pictures_given import plain_label
 from genprior.runs.records import Facts, FirstStage
 from genprior.runs.trained_model import TrainedModel
 from genprior.scoring.measure import absent_numbers
-from genprior.storage.checkpoint import Checkpoint
+from genprior.storage.checkpoint import Checkpoint, load_weights
 
 __all__ = ["Run", "described_data", "load_run"]
 
@@ -159,8 +159,8 @@ class Run(TrainedModel):
             # The optimisers of a fit have the fitted prior's modules.
             place = "" if self.plan.fitted_prior is None else "fitted_prior."
             evaluated = {f"{place}{name}": tensor for name, tensor in saved.under("evaluation").items()}
-            model.load_state_dict({**saved.under("model"), **saved.under("average"), **evaluated})
-        except RuntimeError as error:
+            load_weights(model, {**saved.under("model"), **saved.under("average"), **evaluated})
+        except (RuntimeError, TypeError) as error:
             raise CheckpointError(
                 f"the checkpoint {self.checkpoint} does not fit recipe.toml: {in_a_sentence(str(error)[:500])}. "
                 "One of the two was altered, or another version of a plugin wrote them; restore them, or train "

@@ -10,7 +10,7 @@ from genprior.errors import DataError, ScoreError, in_a_sentence
 from genprior.parts import Column, ImageSet, Score, ScoreContext
 from genprior.scoring.context import SampleContext
 
-__all__ = ["absent_numbers", "columns_of", "measure_all", "needed_split", "undeclared", "why_absent"]
+__all__ = ["absent_numbers", "columns_of", "lacks_columns", "measure_all", "needed_split", "undeclared", "why_absent"]
 
 
 def columns_of(scores: Sequence[Score]) -> dict[str, Column]:
@@ -54,11 +54,17 @@ def absent_numbers(scores: Sequence[Score], values: Mapping[str, float]) -> dict
     }
 
 
+def lacks_columns(score: Score, values: Mapping[str, float]) -> bool:
+    """Whether results have a number in none of a score's columns, though not all of its columns may be absent."""
+    columns = columns_of([score])
+    return not any(key in values for key in columns) and not all(column.absent for column in columns.values())
+
+
 def undeclared(score: Score, values: Mapping[str, float]) -> str | None:
     """What is wrong with results that are in none of a score's columns; None if one is, or if all may be absent."""
     columns = columns_of([score])
     keys = list(columns)
-    if not values or any(key in values for key in keys) or all(column.absent for column in columns.values()):
+    if not values or not lacks_columns(score, values):
         return None
     example = ", ".join(f'Column("{key}", "{key}", True)' for key in list(values)[:2])
     return (

@@ -28,11 +28,13 @@ __all__ = [
     "Checkpoint",
     "best",
     "latest",
+    "load_weights",
     "optimiser_scalars",
     "optimiser_tensors",
     "prune",
     "read",
     "recorded_checksum",
+    "refuse_other_form",
     "restore_optimiser",
     "save",
     "set_aside",
@@ -267,6 +269,30 @@ def _complete(folder: Path) -> list[Path]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load the weights of a module by name, of the same shapes and dtypes: torch alone would round or cut numbers.
+
+    Raises:
+        RuntimeError: names or shapes differ.
+        TypeError: a dtype differs.
+    """
+    for name, own in (*module.named_parameters(), *module.named_buffers()):
+        if name in tensors and tensors[name].shape == own.shape:
+            refuse_other_form(name, tensors[name], own)
+    module.load_state_dict(tensors)
+
+
+def refuse_other_form(name: str, tensor: Tensor, own: Tensor) -> None:
+    """Refuse a tensor of another shape or dtype than that which it is to replace.
+
+    Raises:
+        TypeError: says which.
+    """
+    if tensor.shape != own.shape or tensor.dtype != own.dtype:
+        has, needed = (f"{str(each.dtype).removeprefix('torch.')} {list(each.shape)}" for each in (tensor, own))
+        raise TypeError(f"{name} is {has}, and the model has {needed}")
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:

@@ -73,7 +73,8 @@ def _refuse(folder: Path, force: bool) -> None:
         raise RunError(
             f"{folder} holds {content[0]}, which genprior did not export. Nothing was changed. Give another --to"
         )
-    foreign = [name for name in content if name not in FILES]
+    # A link or a folder is not of genprior, whatever its name.
+    foreign = [each for each in content if each not in FILES or not _is_plain(folder / each)]
     if foreign:
         raise RunError(
             f"{folder} is an exported model and also holds {', '.join(foreign)}, which would be lost. Nothing was "
@@ -81,6 +82,10 @@ def _refuse(folder: Path, force: bool) -> None:
         )
     if not force:
         raise RunError(f"{folder} is an exported model already; give another --to, or --force to replace it")
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 @contextlib.contextmanager
