@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import itertools
 import os
 import shutil
 import signal
@@ -78,6 +79,7 @@ class Campaign:
         assert ended.code == 0, ended.output
         if not scenario.separate:
             operations = (self.folder / "log.operations").read_text(encoding="utf-8").splitlines()
+            process.import_modules((self.folder / "log.modules").read_text(encoding="utf-8").splitlines())
         result = contents(self.home)
         # The result must not depend on chance, and the shim must not change it.
         self._restart(start)
@@ -304,10 +306,9 @@ class Campaign:
         shares = {"operation": 10, "killed": 6, "system_call": 6}
         chosen = kinds or ("operation", *others)
         weights = [shares.get(kind, 2) for kind in chosen]
-        for turn in range(injections):
+        for scenario in itertools.islice(_in_turn(scenarios), injections):
             if time.monotonic() > end:
                 break
-            scenario = scenarios[turn % len(scenarios)]
             kind = self.random.choices(chosen, weights)[0]
             if scenario.separate and kind in ("operation", "system_call"):
                 kind = "killed"
@@ -318,6 +319,12 @@ class Campaign:
                 operations[scenario] = self.operations_of(scenario)
             if (drawn := next(operations[scenario], None)) is not None:
                 self.operation(scenario, *drawn)
+
+
+def _in_turn(scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
+    """The scenarios in turn, some not in every round."""
+    for turn in itertools.count():
+        yield from (each for each in scenarios if turn % each.every == 0)
 
 
 def _completes(operation: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import os
 import resource
 import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,17 @@ def warm_up() -> None:
     gc.freeze()
 
 
+def import_modules(names: Sequence[str]) -> None:
+    """Import what a command has imported when it was needed, such as what torch needs for the first optimiser."""
+    gc.unfreeze()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            with contextlib.suppress(Exception):  # some modules only stand for others
+                importlib.import_module(name)
+    gc.freeze()
+
+
 def start(
     arguments: Sequence[object],
     log: Path,
@@ -73,7 +86,8 @@ def start(
     Args:
         arguments: of `genprior`.
         log: the file for what it prints.
-        shim: is installed there; the file `log` with the ending `.operations` lists what it counted.
+        shim: is installed there; the file `log` with the ending `.operations` lists what it counted, and `.modules` the
+            modules that were imported.
         before: is called there first.
         separate: start a new Python instead of a fork, for a command that starts processes of its own.
     """
@@ -109,6 +123,7 @@ def start(
             if shim is not None and not shim.at:
                 with os.fdopen(os.dup(1), "w"):
                     log.with_suffix(".operations").write_text("\n".join(shim.done))
+                    log.with_suffix(".modules").write_text("\n".join(sys.modules))
     except BaseException:
         with contextlib.suppress(Exception):
             traceback.print_exc()

@@ -22,6 +22,8 @@ class Scenario:
     arguments: Callable[[Path], list[object]]
     separate: bool = False
     """Whether it starts processes of its own, so that it cannot be a fork."""
+    every: int = 1
+    """It is disturbed in every so many rounds: a new Python for each of its processes takes most of its time."""
 
 
 def _train(recipe: str, jobs: int = 1) -> Callable[[Path], list[object]]:
@@ -68,7 +70,9 @@ SCENARIOS = (
     Scenario(
         "table", "the table of finished runs", _with_run("captions", "out/table*", "out/rows.png"), _train("captions")
     ),
-    Scenario("jobs", "training two rows side by side", lambda home: None, _train("pair", jobs=2), separate=True),
+    Scenario(
+        "jobs", "training two rows side by side", lambda home: None, _train("pair", jobs=2), separate=True, every=4
+    ),
     Scenario(
         "bench", "a score of finished runs, and its table", _with_run("labels"),
         lambda home: ["bench", home / "out", "--score", "classifier_score", "--samples", 20, "--out", home / "bench"],
