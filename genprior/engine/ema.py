@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from genprior.storage import checkpoint
+from genprior.storage.restore import refuse_other_form
 
 __all__ = ["AveragedWeights"]
 
@@ -57,7 +57,7 @@ class AveragedWeights:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Load the averages from a checkpoint."""
         for name, tensor in self.tensors.items():
-            checkpoint.refuse_other_form(name, tensors[name], tensor)
+            refuse_other_form(name, tensors[name], tensor)
             tensor.copy_(tensors[name])
 
     @contextlib.contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genprior.errors import PlanError
 from genprior.parts import Optimiser, OptimiserConfig, Schedule
-from genprior.storage import checkpoint
+from genprior.storage import restore
 
 __all__ = ["Optimisers", "learning_rate", "make_optimiser"]
 
@@ -175,7 +175,7 @@ class Optimisers:
         tensors = {
             f"optimiser/{name}/{key}": tensor
             for name, optimiser in self.of.items()
-            for key, tensor in checkpoint.optimiser_tensors(optimiser, self._modules[name]).items()
+            for key, tensor in restore.optimiser_tensors(optimiser, self._modules[name]).items()
         }
         # Copies: a file of tensors holds no two that share memory, as these may do with parameters or moments.
         return tensors | {f"evaluation/{name}": tensor.clone() for name, tensor in self.evaluation_weights().items()}
@@ -191,7 +191,7 @@ class Optimisers:
             ]
             own = {
                 "groups": groups if any(groups) else None,
-                "parameters": checkpoint.optimiser_scalars(optimiser, self._modules[name]),
+                "parameters": restore.optimiser_scalars(optimiser, self._modules[name]),
                 "schedule": schedule.state() if schedule is not None else None,
             }
             facts[name] = {key: value for key, value in own.items() if value}
@@ -207,7 +207,7 @@ class Optimisers:
         for name, optimiser in self.of.items():
             own = facts.get(name, {})
             scalars = own.get("parameters", {})
-            checkpoint.restore_optimiser(optimiser, self._modules[name], under(f"optimiser/{name}"), scalars)
+            restore.restore_optimiser(optimiser, self._modules[name], under(f"optimiser/{name}"), scalars)
             for group, changed in zip(optimiser.param_groups, own.get("groups", ()), strict=False):
                 group.update(changed)
             schedule = self._schedules[name]

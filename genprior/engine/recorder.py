@@ -102,7 +102,17 @@ class Recorder:
         return {name: {"count": int(count), "keys": self._keys[name]} for name, (_, count) in self._sums.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Go on from what `tensors` and `facts` returned."""
+        """Go on from what `tensors` and `facts` returned.
+
+        Raises:
+            KeyError: a sum or a fact is missing.
+            TypeError: one has another form.
+        """
         for name, fact in facts.items():
-            self._keys[name] = tuple(fact["keys"])
-            self._sums[name] = (tensors[name], fact["count"])
+            keys, count, total = fact["keys"], fact["count"], tensors[name]
+            fitting = isinstance(keys, list | tuple) and all(isinstance(key, str) for key in keys)
+            if not fitting or type(count) is not int or count < 0:
+                raise TypeError(f"the sums of phase '{name}' have no count and list of names")
+            if total.shape != (len(keys),) or not total.is_floating_point():
+                raise TypeError(f"the sums of phase '{name}' are {list(total.shape)}, for {len(keys)} names")
+            self._keys[name], self._sums[name] = tuple(keys), (total, count)

@@ -17,6 +17,7 @@ from genprior.engine.recorder import Recorder
 from genprior.errors import CheckpointError, in_a_sentence
 from genprior.parts import Model
 from genprior.storage import checkpoint
+from genprior.storage.restore import load_weights
 
 __all__ = ["TrainingState", "same"]
 
@@ -67,7 +68,7 @@ class TrainingState:
             self._restore_weights(saved)
 
     def _restore_weights(self, saved: checkpoint.Checkpoint) -> None:
-        checkpoint.load_weights(self._model, saved.under("model"))
+        load_weights(self._model, saved.under("model"))
         self._optimisers.restore(saved.under, saved.facts.get("optimisers", {}))
         if self._average is not None:
             self._average.load(saved.under("average"))

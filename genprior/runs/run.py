@@ -32,7 +32,8 @@ from genprior.runs.pictures_given import plain_label
 from genprior.runs.records import Facts, FirstStage
 from genprior.runs.trained_model import TrainedModel
 from genprior.scoring.measure import absent_numbers
-from genprior.storage.checkpoint import Checkpoint, load_weights
+from genprior.storage.checkpoint import Checkpoint
+from genprior.storage.restore import load_weights
 
 __all__ = ["Run", "described_data", "load_run"]
 

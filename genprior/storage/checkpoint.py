@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from genprior.errors import FORMAT, CheckpointError, GenpriorError, in_a_sentence, refuse_newer
 from genprior.storage.files import to_file, whole_file, write_json
@@ -28,14 +28,9 @@ __all__ = [
     "Checkpoint",
     "best",
     "latest",
-    "load_weights",
-    "optimiser_scalars",
-    "optimiser_tensors",
     "prune",
     "read",
     "recorded_checksum",
-    "refuse_other_form",
-    "restore_optimiser",
     "save",
     "set_aside",
     "step_of",
@@ -208,6 +203,9 @@ def _verified(path: Path) -> dict[str, Any]:
         recorded = (file.metadata() or {}).get(_FACTS)
     if recorded is not None and recorded != _facts_checksum(facts):
         raise CheckpointError(f"the checkpoint {path} was altered: its .json is not the one that was written with it")
+    step = facts["step"]
+    if type(step) is not int or step < 0 or (path.name != EXPORTED and step != step_of(path)):
+        raise CheckpointError(f"the checkpoint {path} was altered: its .json is of step {str(step)[:40]}")
     return facts
 
 
@@ -269,69 +267,3 @@ def _complete(folder: Path) -> list[Path]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load the weights of a module by name, of the same shapes and dtypes: torch alone would round or cut numbers.
-
-    Raises:
-        RuntimeError: names or shapes differ.
-        TypeError: a dtype differs.
-    """
-    for name, own in (*module.named_parameters(), *module.named_buffers()):
-        if name in tensors and tensors[name].shape == own.shape:
-            refuse_other_form(name, tensors[name], own)
-    module.load_state_dict(tensors)
-
-
-def refuse_other_form(name: str, tensor: Tensor, own: Tensor) -> None:
-    """Refuse a tensor of another shape or dtype than that which it is to replace.
-
-    Raises:
-        TypeError: says which.
-    """
-    if tensor.shape != own.shape or tensor.dtype != own.dtype:
-        has, needed = (f"{str(each.dtype).removeprefix('torch.')} {list(each.shape)}" for each in (tensor, own))
-        raise TypeError(f"{name} is {has}, and the model has {needed}")
-
-
-def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of an optimiser's state, by parameter name and state name."""
-    return {name: value for name, value in _state_of(optimiser, module) if isinstance(value, Tensor)}
-
-
-def optimiser_scalars(optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, bool | int | float | str]:
-    """What an optimiser's state holds beside tensors, by parameter name and state name."""
-    scalars = (bool, int, float, str)
-    return {name: value for name, value in _state_of(optimiser, module) if isinstance(value, scalars)}
-
-
-def _state_of(optimiser: torch.optim.Optimizer, module: nn.Module) -> Iterator[tuple[str, Any]]:
-    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
-    for parameter, state in optimiser.state.items():
-        for key, value in state.items():
-            yield f"{names[parameter]}/{key}", value
-
-
-@torch.no_grad()
-def restore_optimiser(
-    optimiser: torch.optim.Optimizer,
-    module: nn.Module,
-    tensors: Mapping[str, Tensor],
-    scalars: Mapping[str, bool | int | float | str] | None = None,
-) -> None:
-    """Load into an optimiser the state that `optimiser_tensors` and `optimiser_scalars` returned."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
-    # A state_dict numbers parameters in the order of the groups, which need not be that of the module.
-    numbered = enumerate(each for group in optimiser.param_groups for each in group["params"])
-    order = {names[parameter]: (index, parameter) for index, parameter in numbered}
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in {**tensors, **(scalars or {})}.items():
-        role, _, key = name.rpartition("/")
-        index, parameter = order[role]
-        if isinstance(value, Tensor) and value.shape == parameter.shape:
-            # Files hold tensors in the order of their indices. A fused step goes through parameter and moments in the
-            # order of memory, and takes another element's moments where theirs is not the parameter's (channels last).
-            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-        state.setdefault(index, {})[key] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

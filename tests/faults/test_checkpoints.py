@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import genprior
@@ -190,3 +191,57 @@ def test_checkpoints_that_a_killed_process_did_not_remove_are_removed_when_it_re
     (folder / "run.json").write_text(json.dumps(facts | {"finished": False}))
     Trainer(plan, 0, folder).run()
     assert steps(folder) == [4, 6]
+
+
+def forge(path: Path, changed=lambda tensors: tensors, **facts: object) -> None:
+    """Write a checkpoint anew, with right checksums and a wrong content."""
+    known = json.loads(path.with_suffix(".json").read_text())
+    kept = {key: value for key, value in known.items() if key not in ("format", "step", "sha256")}
+    checkpoint.save(path, known["step"], changed(load_file(path)), {**kept, **facts})
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"step": 6}, "was altered: its .json is of step 6"),
+        ({"step": -1}, "was altered: its .json is of step -1"),
+        ({"step": "4"}, "was altered: its .json is of step 4"),
+        ({"recorder": {"reconstruct": {"count": "x", "keys": []}}}, "does not fit the model of this recipe: "),
+        ({"recorder": {"reconstruct": {"count": 1, "keys": [1]}}}, "does not fit the model of this recipe: "),
+        ({"recorder": [1]}, "does not fit the model of this recipe: "),
+        ({"skipped": ["x", "y"]}, "does not fit the model of this recipe: "),
+        ({"optimisers": {"encoder": [1]}}, "does not fit the model of this recipe: "),
+    ],
+)
+def test_facts_of_another_form_with_right_checksums_are_refused(half, facts, said):
+    plan, folder = half
+    forge(folder / "checkpoints" / "step-00000004.safetensors", **facts)
+    with pytest.raises(CheckpointError) as caught:
+        Trainer(plan, 0, folder).run()
+    assert said in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.float64])
+def test_weights_of_another_dtype_with_right_checksums_are_refused(half, dtype):
+    plan, folder = half
+
+    def changed(tensors):
+        return {name: each.to(dtype) if name.startswith("model/encoder") else each for name, each in tensors.items()}
+
+    forge(folder / "checkpoints" / "step-00000004.safetensors", changed)
+    with pytest.raises(CheckpointError, match="does not fit the model of this recipe: encoder.* the model has float32"):
+        Trainer(plan, 0, folder).run()
+
+
+@pytest.mark.parametrize("change", [lambda each: each.reshape(-1)[:1], lambda each: each.to(torch.complex64)])
+def test_moments_of_another_form_with_right_checksums_are_refused(half, change):
+    """A fused step would read and write beyond a tensor that is too small."""
+    plan, folder = half
+
+    def changed(tensors):
+        return {name: change(each) if name.endswith("exp_avg") else each for name, each in tensors.items()}
+
+    forge(folder / "checkpoints" / "step-00000004.safetensors", changed)
+    with pytest.raises(CheckpointError, match="does not fit the model of this recipe: the moments .*exp_avg are "):
+        Trainer(plan, 0, folder).run()

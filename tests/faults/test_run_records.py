@@ -94,6 +94,15 @@ def test_run_json_without_content_is_damaged_and_written_anew(scored, call, cont
     assert scores == genprior.load_run(folder).scores
 
 
+def test_scores_of_another_name_are_measured_anew(scored):
+    plan, folder = scored
+    expected = RunFolder(folder).scores()
+    (folder / "scores.json").write_text('{"other": 1.0}')
+    assert not RunFolder(folder).finished(plan)
+    assert Trainer(plan, 0, folder).run() == expected
+    assert RunFolder(folder).scores() == expected and RunFolder(folder).finished(plan)
+
+
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"parzen": null}', '{"parzen": NaN}', '{"parzen": "1"}'])
 def test_scores_that_are_gone_or_damaged_are_measured_anew_without_training(scored, monkeypatch, content):
     plan, folder = scored
