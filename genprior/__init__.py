@@ -32,9 +32,9 @@ _HOMES = {
     ],
     "genprior.cli.from_python": ["check", "train"],
     "genprior.errors": [
-        "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted", "NameTaken",
-        "NewerFormat", "NotFinite", "OutOfMemory", "PartFailed", "PlanError", "PluginError", "RecipeError", "RunError",
-        "ScoreError", "SystemFailure",
+        "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted",
+        "LaunchError", "NameTaken", "NewerFormat", "NotFinite", "OutOfMemory", "PartFailed", "PlanError",
+        "PluginError", "RecipeError", "RunError", "ScoreError", "SystemFailure",
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.archives": ["array_to_uint8", "read_archive"],
@@ -49,7 +49,9 @@ _HOMES = {
     "genprior.engine.fit": ["fit_prior"],
     "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_labels"],
     "genprior.engine.step": ["remember"],
+    "genprior.launch.launchers": ["LaunchedTask", "Launcher", "LauncherSettings"],
     "genprior.launch.session": ["adapt", "register"],
+    "genprior.launch.tasks": ["run_task"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
     "genprior.pictures.grids": ["draw_curves", "draw_grid", "printable"],
     "genprior.pictures.panels": ["Tiles", "tile_panels"],
@@ -107,8 +109,12 @@ if TYPE_CHECKING:
     from genprior.engine.step import remember as remember
     from genprior.errors import *  # noqa: F403
     from genprior.hookspecs import hookimpl as hookimpl
+    from genprior.launch.launchers import LaunchedTask as LaunchedTask
+    from genprior.launch.launchers import Launcher as Launcher
+    from genprior.launch.launchers import LauncherSettings as LauncherSettings
     from genprior.launch.session import adapt as adapt
     from genprior.launch.session import register as register
+    from genprior.launch.tasks import run_task as run_task
     from genprior.parts import *  # noqa: F403
     from genprior.pictures.codes import draw_clusters as draw_clusters
     from genprior.pictures.codes import draw_codes as draw_codes

@@ -26,6 +26,7 @@ __all__ = [
     "GenpriorError",
     "GenpriorWarning",
     "Interrupted",
+    "LaunchError",
     "NameTaken",
     "NewerFormat",
     "NotFinite",
@@ -120,6 +121,10 @@ class CheckpointError(GenpriorError):
 
 class RunError(GenpriorError):
     """A run folder that cannot be used: held by another process, or made by another recipe."""
+
+
+class LaunchError(GenpriorError):
+    """A cluster that cannot be reached, that refuses a task or that lost one."""
 
 
 class NewerFormat(RunError):

@@ -13,6 +13,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -24,12 +25,14 @@ from genprior.recipe.labels import named_labels
 from genprior.recipe.shipped import command_name, default_recipe, recipe_file, shipped_recipes
 
 __all__ = [
-    "PRIORS", "changes", "completing", "kinds", "new_kinds", "parts", "parts_of", "recipes", "recipes_and_runs", "row",
-    "rows", "run_seeds", "runs", "shipped", "silent",
+    "LAUNCHERS", "PRIORS", "changes", "completing", "kinds", "launchers", "new_kinds", "parts", "parts_of", "recipes",
+    "recipes_and_runs", "row", "rows", "run_seeds", "runs", "shipped", "silent",
 ]  # fmt: skip
 
 PRIORS = "priors"
 """The name of the recipe that `genprior priors` ranks where none is given."""
+LAUNCHERS = "genprior.launchers"
+"""The entry-point group of launchers."""
 _VARIABLE = "_GENPRIOR_COMPLETE"
 _RECIPE = re.compile(r"^\s*(\[+\s*)?(run|data|model|optimiser|change|row|scores)\b", re.MULTILINE)
 _MOST = 1000
@@ -116,6 +119,12 @@ def parts_of(kind: str) -> Callable[..., list[Any]]:
 # ---------------------------------------------------------------------------------------------------------------------
 # Recipes and runs
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+@_offered
+def launchers(ctx: typer.Context, incomplete: str) -> Words:
+    """The names of installed launchers, from the metadata of packages."""
+    return sorted(each.name for each in metadata.entry_points(group=LAUNCHERS) if each.name.startswith(incomplete))
 
 
 @_offered

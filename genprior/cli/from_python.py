@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genprior.cli.console import console
+from genprior.cli.launchers import launcher_of
 from genprior.cli.progress import watching
+from genprior.launch.launchers import Launcher
 from genprior.launch.preflight import preflight
 from genprior.launch.reporter import Reporter
 from genprior.launch.train import train as launch
@@ -25,7 +27,8 @@ def train(
     data: Images | None = None,
     rows: Sequence[str] | None = None,
     out: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    on: str | Launcher | None = None,
     device: str = "auto",
     progress: bool = True,
     reporter: Reporter | None = None,
@@ -41,7 +44,10 @@ def train(
         data: images instead of the recipe's data set, for all rows: what `genprior.in_memory` takes or returns.
         rows: labels of the rows to train; all by default.
         out: the folder for the table and the run folders `<row>/seed-<k>`; `runs/<recipe>[-<change>...]` by default.
-        jobs: the number of rows to train in parallel, each in a separate process.
+        jobs: the number of rows to train in parallel, each in a separate process; one by default, and with `on` as
+            many as its scheduler allows.
+        on: trains the rows on other machines: an installed launcher, as `--on` names it, such as "ray" or
+            "ray={gpus=0.5}", or a launcher of your own.
         device: `auto`, `cpu` or `cuda`.
         progress: whether progress is shown, as by the command line: bars in a terminal or notebook, else lines, on
             stderr.
@@ -57,6 +63,7 @@ def train(
     Raises:
         RecipeError: a row cannot be trained, no row is chosen, or `jobs` is no whole number of at least 1; nothing
             was written.
+        LaunchError: there is no launcher named `on`, or it cannot reach its scheduler; nothing was written.
         DataError: `data` has another form than images; nothing was written.
         RunError: the folder holds a file of the table's name that genprior did not write; nothing was written.
         GenpriorError: a row failed; the others were trained and the table was written.
@@ -68,7 +75,15 @@ def train(
         recipe = dataclasses.replace(recipe, plans=plans)
     with contextlib.nullcontext(reporter) if reporter or not progress else watching(console(stderr=True)) as watcher:
         return launch(
-            recipe, rows=rows, out=out, jobs=jobs, device=device, reporter=watcher, last_good=last_good, steps=steps
+            recipe,
+            rows=rows,
+            out=out,
+            jobs=jobs,
+            on=launcher_of(on) if isinstance(on, str) else on,
+            device=device,
+            reporter=watcher,
+            last_good=last_good,
+            steps=steps,
         )
 
 

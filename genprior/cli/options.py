@@ -12,9 +12,9 @@ from genprior.cli import completion
 
 __all__ = [
     "AddedPriors", "Against", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind",
-    "Layout", "Measured", "NewFile", "OnDevice", "PartName", "RealImages", "Recipe", "RecipeOfPriors", "Resume",
-    "ResumeFrom", "RowOfRecipe", "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled", "Seeds",
-    "Set", "ShippedName", "Shown", "Steps", "TrainedWith", "With",
+    "Layout", "Measured", "NewFile", "OnDevice", "OnLauncher", "PartName", "RealImages", "Recipe", "RecipeOfPriors",
+    "Resume", "ResumeFrom", "RowOfRecipe", "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled",
+    "Seeds", "Set", "ShippedName", "Shown", "Steps", "TrainedWith", "With",
 ]  # fmt: skip
 
 
@@ -100,6 +100,15 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", min=1, help="Rows to train in parallel; by default one per core, or one on a GPU."),
 ]
+OnLauncher = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="NAME",
+        help="Train on other machines, by an installed launcher: ray or 'ray={gpus=0.5}'.",
+        autocompletion=completion.launchers,
+    ),
+]
 ResumeFrom = Annotated[
     Resume,
     typer.Option(
@@ -123,7 +132,7 @@ AddedPriors = Annotated[
 RowToCopy = Annotated[
     str | None,
     typer.Option(
-        "--on",
+        "--like",
         metavar="LABEL",
         help="The row of which added rows are copies; by default the first whose model takes the prior.",
         autocompletion=completion.row,

@@ -27,8 +27,9 @@ def priors(
     by: str | None,
     train: bool,
     as_json: bool,
-    jobs: int,
+    jobs: int | None,
     device: str,
+    on: Any,
     steps: int | None,
     last_good: bool,
 ) -> int:
@@ -45,7 +46,7 @@ def priors(
     refuse_foreign(folder, RANKING_FILES)
     launched = Launched(jobs_of(recipe, folder))
     if train:
-        launched = launch_rows(recipe, folder, jobs=jobs, device=device, steps=steps, last_good=last_good)
+        launched = launch_rows(recipe, folder, jobs=jobs, device=device, on=on, steps=steps, last_good=last_good)
     elif not folder.is_dir():
         raise RecipeError(f"there are no runs in {folder} to rank; leave --no-train out, or give the --out of the runs")
     if launched.stopped:

@@ -32,7 +32,14 @@ def _resumable() -> Iterator[None]:
 
 @_resumable()
 def train(
-    recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool = False, steps: int | None = None
+    recipe: Any,
+    folder: Path,
+    *,
+    jobs: int | None,
+    device: str,
+    on: Any = None,
+    last_good: bool = False,
+    steps: int | None = None,
 ) -> int:
     """Train a recipe, show its progress, and print the table; `steps` is the number of steps instead of `run.steps`.
 
@@ -45,7 +52,7 @@ def train(
     from genprior.tables.gather import being_lengthened, table_of_jobs
 
     recipe = recipe if steps is None else recipe.lasting(steps)
-    launched = launch_rows(recipe, folder, jobs=jobs, device=device, last_good=last_good, steps=steps)
+    launched = launch_rows(recipe, folder, jobs=jobs, device=device, on=on, last_good=last_good, steps=steps)
     if launched.stopped:
         return Interrupted.exit_code
     table = launched.table or table_of_jobs(recipe, launched.jobs, folder)
@@ -79,7 +86,14 @@ class Launched:
 
 @_resumable()
 def launch_rows(
-    recipe: Any, folder: Path, *, jobs: int, device: str, last_good: bool = False, steps: int | None = None
+    recipe: Any,
+    folder: Path,
+    *,
+    jobs: int | None,
+    device: str,
+    on: Any = None,
+    last_good: bool = False,
+    steps: int | None = None,
 ) -> Launched:
     """Train a recipe and show its progress.
 
@@ -97,7 +111,14 @@ def launch_rows(
     with watching(console(stderr=True)) as watcher:
         try:
             table = launch(
-                recipe, out=folder, jobs=jobs, device=device, reporter=watcher, last_good=last_good, steps=steps
+                recipe,
+                out=folder,
+                jobs=jobs,
+                on=on,
+                device=device,
+                reporter=watcher,
+                last_good=last_good,
+                steps=steps,
             )
         except Interrupted:
             stopped = True

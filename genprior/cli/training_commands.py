@@ -11,6 +11,7 @@ from genprior.cli.options import (
     Device,
     Jobs,
     OnDevice,
+    OnLauncher,
     Recipe,
     RecipeOfPriors,
     Resume,
@@ -49,6 +50,7 @@ def train(
     seeds: Seeds = None,
     out: RunsFolder = None,
     jobs: Jobs = None,
+    on: OnLauncher = None,
     device: OnDevice = Device.AUTO,
     resume: ResumeFrom = Resume.NEWEST,
     steps: Steps = None,
@@ -57,7 +59,9 @@ def train(
 
     Finished rows are skipped and unfinished rows are resumed. Ctrl-C writes checkpoints and stops; the same command
     resumes. A second Ctrl-C ends at once. --steps trains finished and unfinished runs to another number of steps.
+    --on trains on other machines, which share the runs' folder with this one.
     """
+    from genprior.cli.launchers import launcher_of
     from genprior.cli.train import train as run
     from genprior.launch.reporter import default_jobs
     from genprior.recipe.load import load_recipe
@@ -67,9 +71,11 @@ def train(
         recipe, changes=changes or (), settings=settings or (), rows=rows or None, seeds=_numbers(seeds)
     )
     folder = out if out is not None else home_of(found, changes or ())
-    workers = jobs if jobs is not None else default_jobs(device.value)
+    launcher = launcher_of(on) if on is not None else None
+    workers = jobs if jobs is not None or launcher is not None else default_jobs(device.value)
     last_good = resume is Resume.LAST_GOOD
-    raise typer.Exit(run(found, folder, jobs=workers, device=device.value, last_good=last_good, steps=steps))
+    code = run(found, folder, jobs=workers, device=device.value, on=launcher, last_good=last_good, steps=steps)
+    raise typer.Exit(code)
 
 
 def check(
@@ -90,7 +96,7 @@ def priors(
     rows: Rows = None,
     seeds: Seeds = None,
     added: AddedPriors = None,
-    on: RowToCopy = None,
+    like: RowToCopy = None,
     by: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Rank by this number of scores.json; by default the recipe's first score."),
@@ -98,6 +104,7 @@ def priors(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train what is not finished, or rank only.")] = True,
     out: RunsFolder = None,
     jobs: Jobs = None,
+    on: OnLauncher = None,
     device: OnDevice = Device.AUTO,
     resume: ResumeFrom = Resume.NEWEST,
     steps: Steps = None,
@@ -109,6 +116,7 @@ def priors(
     be. The ranking is written beside the table, as priors.md and priors.json.
     """
     from genprior.cli.completion import PRIORS
+    from genprior.cli.launchers import launcher_of
     from genprior.cli.priors import priors as run
     from genprior.launch.add_prior import with_priors
     from genprior.launch.reporter import default_jobs
@@ -116,22 +124,24 @@ def priors(
     from genprior.recipe.shipped import default_recipe
     from genprior.runs.jobs import home_of
 
-    if on is not None and not added:
-        raise typer.BadParameter("says which row --add copies; give --add NAME too", param_hint="'--on'")
+    if like is not None and not added:
+        raise typer.BadParameter("says which row --add copies; give --add NAME too", param_hint="'--like'")
+    launcher = launcher_of(on) if on is not None else None
     given = {"changes": changes or (), "settings": settings or (), "seeds": _numbers(seeds)}
     path = recipe if recipe is not None else default_recipe(PRIORS)
     found = load_recipe(path, rows=rows or None, **given)  # type: ignore[arg-type]
     if added:
         every = load_recipe(path, **given) if rows else found  # type: ignore[arg-type]
-        found = with_priors(found, added, bases=every, on=on, device=device.value)
+        found = with_priors(found, added, bases=every, like=like, device=device.value)
     code = run(
         found,
         out if out is not None else home_of(found, changes or ()),
         by=by,
         train=train,
         as_json=as_json,
-        jobs=jobs if jobs is not None else default_jobs(device.value),
+        jobs=jobs if jobs is not None or launcher is not None else default_jobs(device.value),
         device=device.value,
+        on=launcher,
         steps=steps,
         last_good=resume is Resume.LAST_GOOD,
     )

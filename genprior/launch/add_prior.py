@@ -35,7 +35,7 @@ def with_priors(
     named: Sequence[str],
     *,
     bases: Recipe | None = None,
-    on: str | None = None,
+    like: str | None = None,
     device: str = "auto",
 ) -> Recipe:
     """The recipe with a row for each of the named priors.
@@ -49,7 +49,7 @@ def with_priors(
         recipe: the rows so far.
         named: names of installed priors, each perhaps with settings: `ring`, `ring={radius=2.0}` or `ring.radius=2.0`.
         bases: the rows that may be copied; by default those of the recipe.
-        on: the label of the row to copy.
+        like: the label of the row to copy.
         device: computes the steps.
 
     Raises:
@@ -57,7 +57,7 @@ def with_priors(
             the message lists what each row says.
     """
     bases = bases or recipe
-    tried = bases.plans if on is None else (_row(bases, on),)
+    tried = bases.plans if like is None else (_row(bases, like),)
     for text in named:
         ways = _ways(text)
         refused: dict[str, list[str]] = {}
@@ -69,7 +69,7 @@ def with_priors(
             plan = _based(way, tried, bases, device, refused)
             added += [plan] if plan is not None else []
         if not added:
-            raise _no_base(text, ways, refused, on, bases)
+            raise _no_base(text, ways, refused, like, bases)
         recipe = dataclasses.replace(
             recipe, plans=(*recipe.plans, *added), order=(*recipe.order, *(plan.label for plan in added))
         )
@@ -127,7 +127,7 @@ def _row(bases: Recipe, label: str) -> Plan:
     try:
         return bases.row(label)
     except RecipeError as error:
-        raise RecipeError(f"--on {label}: {error}") from error
+        raise RecipeError(f"--like {label}: {error}") from error
 
 
 def _wrong_label(way: _Way, labels: Sequence[str], text: str) -> str | None:
@@ -186,15 +186,15 @@ def _refusal(plan: Plan, way: _Way, bases: Recipe, device: str) -> str:
 
 
 def _no_base(
-    text: str, ways: Sequence[_Way], refused: Mapping[str, Sequence[str]], on: str | None, bases: Recipe
+    text: str, ways: Sequence[_Way], refused: Mapping[str, Sequence[str]], like: str | None, bases: Recipe
 ) -> RecipeError:
     """The error that no row takes a prior, with what each says."""
     lines = "".join(f"\n  row {listed(dict.fromkeys(labels))}: {why}" for why, labels in refused.items())
     roles = " or ".join(dict.fromkeys(way.role for way in ways))
-    if on is not None:
-        others = [plan.label for plan in bases.plans if plan.label != on]
+    if like is not None:
+        others = [plan.label for plan in bases.plans if plan.label != like]
         advice = f"Name another row{did_you_mean('', others)}" if others else "Name another recipe"
-        return RecipeError(f"--add {text}: row '{on}' does not take it as {roles}.{lines}\n{advice}")
+        return RecipeError(f"--add {text}: row '{like}' does not take it as {roles}.{lines}\n{advice}")
     return RecipeError(
         f"--add {text}: no row of the recipe '{bases.name}' takes it as {roles}.{lines or ' It has no such row.'}\n"
         "Add a row whose model takes it, or change its settings"

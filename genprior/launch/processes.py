@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from genprior.errors import GenpriorError, GenpriorWarning, Interrupted
+from genprior.launch.order import next_job
 from genprior.launch.pace import threads_of_workers
 from genprior.launch.reporter import Reporter, failure_of, signals_to_stop, stop_on_interrupt
 from genprior.recipe.plan import Plan
@@ -255,12 +256,7 @@ class _Team:
         """
         if self._stop.is_set():  # the user may stop while a worker becomes free
             return None
-        training = {worker.job.folder for worker in self._workers if worker is not after}
-        for job in waiting:
-            if job.first is None or (job.first not in training and all(job.first != each.folder for each in waiting)):
-                waiting.remove(job)
-                return job
-        return None
+        return next_job(waiting, {worker.job.folder for worker in self._workers if worker is not after})
 
     def _release(self, worker: _Worker) -> None:
         self._workers.remove(worker)

@@ -100,8 +100,13 @@ def _key(source: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def refuse_workers(recipe: Recipe) -> None:
-    """Refuse to train in worker processes what only this process has: its parts, and images in its memory.
+def refuse_workers(recipe: Recipe, where: str = "in several processes", instead: str = "use jobs=1") -> None:
+    """Refuse to train in other processes what only this process has: its parts, and images in its memory.
+
+    Args:
+        recipe: the rows.
+        where: where they would be trained, for the message.
+        instead: what to do, for the message.
 
     Raises:
         RecipeError: names them.
@@ -116,7 +121,7 @@ def refuse_workers(recipe: Recipe) -> None:
                 only[f"{part.kind} '{part.name}'"] = None
     if only:
         raise RecipeError(
-            f"rows cannot be trained in several processes, because only this one has {' and '.join(only)}; use jobs=1. "
+            f"rows cannot be trained {where}, because only this one has {' and '.join(only)}; {instead}. "
             "A package with the parts, and an .npz with the images (data set 'arrays'), can be read by all processes"
         )
 

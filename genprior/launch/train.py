@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from genprior.errors import Interrupted, OutOfMemory, RecipeError, listed, whole_number
+from genprior.launch.elsewhere import elsewhere, opened
+from genprior.launch.launchers import Launcher
 from genprior.launch.pace import estimate, working_threads
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
@@ -32,7 +35,8 @@ def train(
     *,
     rows: Sequence[str] | None = None,
     out: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    on: Launcher | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
     last_good: bool = False,
@@ -47,7 +51,9 @@ def train(
         rows: labels of the rows to train; all by default.
         out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>[-<change>...]`,
             and for the own `recipe.toml` of a run the folder that holds it.
-        jobs: the number of rows to train in parallel, each in a separate process; see `default_jobs`.
+        jobs: the number of rows to train in parallel, each in a separate process; one by default, and with `on` as
+            many as its scheduler allows.
+        on: trains the rows instead, on other machines.
         device: `auto`, `cpu` or `cuda`.
         reporter: receives the progress; `genprior.train` has one that shows it.
         last_good: resume unfinished rows from their newest undamaged checkpoint; damaged ones that are newer are moved
@@ -61,12 +67,13 @@ def train(
     Raises:
         RecipeError: a row cannot be trained, no row is chosen, or `jobs` is no whole number of at least 1; nothing
             was written.
+        LaunchError: `on` cannot reach its scheduler; nothing was written.
         RunError: the folder holds a file of the table's name that genprior did not write, or a run that cannot have
             that number of `steps`; nothing was written.
         GenpriorError: a row failed; the others were trained and the table was written.
         Interrupted: the user stopped the training; the same call resumes it.
     """
-    jobs = whole_number(jobs, "jobs", RecipeError, least=1)
+    limit = None if jobs is None else whole_number(jobs, "jobs", RecipeError, least=1)
     if steps is not None:
         recipe = recipe.lasting(steps)
     if rows is not None:
@@ -82,20 +89,27 @@ def train(
     # Before their first stages are trained.
     refuse_changed([job for job in todo if job.first is not None], folder, lengthened=steps is not None)
     stages = with_first_stages(todo)
-    workers = min(len(stages), jobs)
-    if workers > 1:
+    workers = min(len(stages), limit or 1)
+    if on is not None:
+        refuse_workers(recipe, f"in processes of launcher '{on.name}'", "train them here, without `on`")
+    elif workers > 1:
         refuse_workers(recipe)
-    with working_threads(workers):
-        paces = preflight(recipe, device)
-    if steps is not None:
-        lengthen(todo, folder, last_good=last_good)
-    reporter = Safe(reporter or Reporter())
-    reporter.planned(stages)
-    reporter.estimated(estimate(stages, paces or (), workers))
-    if workers > 1:
-        failures = in_processes(stages, workers, device, reporter, last_good=last_good)
-    else:
-        failures = _in_this_process(stages, device, reporter, last_good)
+    with nullcontext() if on is None else opened(on, device):
+        # The device is that of the other machines, which this one may lack.
+        with working_threads(workers):
+            paces = preflight(recipe, device if on is None else "auto")
+        if steps is not None:
+            lengthen(todo, folder, last_good=last_good)
+        reporter = Safe(reporter or Reporter())
+        reporter.planned(stages)
+        # How fast the other machines are is not known here.
+        reporter.estimated(estimate(stages, paces or (), workers) if on is None else None)
+        if on is not None:
+            failures = elsewhere(stages, limit, device, reporter, on, folder, last_good=last_good)
+        elif workers > 1:
+            failures = in_processes(stages, workers, device, reporter, last_good=last_good)
+        else:
+            failures = _in_this_process(stages, device, reporter, last_good)
     table = write_table_of_jobs(recipe, todo, folder)
     # The user who stops a training does not wait for plugins, and the table of runs that go on stays as it was.
     if not being_lengthened(folder) and not any(isinstance(error, Interrupted) for error in failures):

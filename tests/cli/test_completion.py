@@ -145,7 +145,7 @@ CASES = [
     (["--version", "sho"], ["show"]),
     (["priors", "ti"], ["tiny.toml"]),
     (["priors", "tiny.toml", "--add", "vam"], ["vampprior"]),
-    (["priors", "tiny.toml", "--add", "bag", "--on", "A"], ["AAE"]),
+    (["priors", "tiny.toml", "--add", "bag", "--like", "A"], ["AAE"]),
     (["priors", "--with", ""], ["A", "wide", "long", "labels"]),
     (["priors", "--rows", "AA"], ["AAE"]),
     (["train", "--re"], ["--resume"]),

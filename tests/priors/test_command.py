@@ -280,15 +280,15 @@ REFUSED = {
         "  row affine, gaussian, learned: prior 'bag' needs 1000000 codes, and there are 1437\n",
     ),
     "no row trains it": (
-        ("--rows", "gaussian", "--add", "code_generator={noise=3}", "--on", "gaussian"),
+        ("--rows", "gaussian", "--add", "code_generator={noise=3}", "--like", "gaussian"),
         "--add code_generator={noise=3}: row 'gaussian' does not take it as prior.\n  row gaussian: prior "
         "'code_generator' of ",
     ),
     "no such row": (
-        ("--add", "bag", "--on", "gausian"),
-        "--on gausian: there is no row 'gausian'; did you mean 'gaussian'? Possible: affine, gaussian, learned",
+        ("--add", "bag", "--like", "gausian"),
+        "--like gausian: there is no row 'gausian'; did you mean 'gaussian'? Possible: affine, gaussian, learned",
     ),
-    "row without a prior that is added": (("--on", "gaussian"), "says which row --add copies; give --add NAME too"),
+    "row without a prior that is added": (("--like", "gaussian"), "says which row --add copies; give --add NAME too"),
     "score": (
         ("--by", "random_features_precison"),
         "--by random_features_precison: no score of the recipe 'few' measures it; did you mean "
