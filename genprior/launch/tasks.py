@@ -133,7 +133,7 @@ def run_task(folder: str | Path, stop: Callable[[], bool] = lambda: False) -> No
     """
     files = TaskFolder(Path(folder))
     task = files.task()
-    files.tell("begun", machine=platform.node())
+    files.tell("begun", machine=platform.node(), process=os.getpid())
     asked, requeued = _slowly(files.is_to_stop), False
 
     def stopping() -> bool:

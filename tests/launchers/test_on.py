@@ -37,7 +37,7 @@ def offered(monkeypatch):
 @pytest.mark.usefixtures("offered", "no_curves")
 @pytest.mark.parametrize("command", ["train", "priors"])
 def test_rows_are_trained_by_the_launcher_that_is_named(command, call, tiny, tmp_path):
-    scores = 'scores=[{ name = "random_features", samples = 200 }]'
+    scores = 'scores=[{ name = "code_mmd" }]'
     arguments = ("--rows", "AAE", "--set", scores, "--on", "threads={seconds=2}", "--out", tmp_path / "runs")
     result = call(command, tiny, *arguments)
     assert result.exit_code == 0, result.output
