@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TABLES: dict[str, Any] = {
-    "run": {"steps": 6, "batch": 8, "checkpoint_every": 3, "log_every": 2, "sample_every": 100_000},
+    "run": {"steps": 600, "batch": 8, "checkpoint_every": 1000, "log_every": 200, "sample_every": 10_000},
     "data": {"name": "digits", "size": 8},
     "optimiser": {"default": {"name": "adam", "lr": 1e-3}},
     "model": {
@@ -97,7 +97,7 @@ def test_rows_share_a_gpu_by_fractions_and_are_the_rows_here(tmp_path: Path) -> 
             free.append((ray.available_resources().get("GPU", 0.0), {label for _, label in self.events}))
 
     heard = Watching()
-    rows = recipe(steps=1500)
+    rows = recipe()
     table = genprior.train(rows, out=tmp_path / "there", on=launcher(gpus=0.5), device="cpu", reporter=heard)
     assert sorted(heard.ends()) == [("finished", "narrow"), ("finished", "wide")]
     assert [row.label for row in table.rows] == ["narrow", "wide"]
@@ -110,7 +110,7 @@ def test_rows_share_a_gpu_by_fractions_and_are_the_rows_here(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("cluster")
 def test_a_row_whose_worker_is_killed_resumes_on_another(tmp_path: Path) -> None:
-    rows = recipe(steps=3000, checkpoint_every=200)
+    rows = recipe(steps=900, checkpoint_every=300)
     folder = tmp_path / "there" / "wide" / "seed-0"
 
     class Killing(Heard):
@@ -140,7 +140,7 @@ def test_without_retries_the_row_fails_alone(tmp_path: Path, monkeypatch: pytest
 
     heard = Killing()
     with pytest.raises(genprior.LaunchError, match="row 'narrow': its task was lost .*give the same command again"):
-        genprior.train(recipe(steps=1500), out=tmp_path, on=launcher(retries=0), device="cpu", reporter=heard)
+        genprior.train(recipe(), out=tmp_path, on=launcher(retries=0), device="cpu", reporter=heard)
     assert heard.ends() == [("finished", "wide")]
 
 

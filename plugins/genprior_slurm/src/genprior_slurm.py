@@ -24,6 +24,10 @@ BEFORE = 120
 """Seconds before the time limit in which a checkpoint is written."""
 
 
+ANSWER = 20.0
+"""Seconds in which Slurm has to name its partitions."""
+
+
 class Work:
     """What a job calls; submitit pickles it, and calls `checkpoint` when the job is preempted or at its time limit."""
 
@@ -145,15 +149,16 @@ class SlurmLauncher(Launcher):
         """Ask Slurm for its partitions.
 
         Raises:
-            LaunchError: it does not answer within 20 seconds, or has no such partition.
+            LaunchError: it does not answer in time, or has no such partition.
         """
         try:
             done = subprocess.run(  # noqa: S603
                 ["sinfo", "--noheader", "--format=%R"],  # noqa: S607 - as the user's PATH has it
-                timeout=20, capture_output=True, text=True, check=False,
+                timeout=ANSWER, capture_output=True, text=True, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise LaunchError("launcher 'slurm': Slurm did not answer in 20 seconds (sinfo); try again later") from None
+            text = f"launcher 'slurm': Slurm did not answer in {ANSWER:g} seconds (sinfo); try again later"
+            raise LaunchError(text) from None
         if done.returncode:
             raise LaunchError(f"launcher 'slurm': Slurm does not answer (sinfo: {' '.join(done.stderr.split())})")
         there = sorted(set(done.stdout.split()))
