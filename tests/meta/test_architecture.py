@@ -189,7 +189,8 @@ def test_a_room_outside_of_the_contract_is_refused(small: Path) -> None:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages and their contract, to be spoiled."""
     to = tmp_path_factory.mktemp("copy")
-    for folder in ("genprior", "plugins/genprior_std", "plugins/genprior_ring/src", "plugins/genprior_text/src"):
+    of_their_own = (f"plugins/genprior_{name}/src" for name in ("ring", "text", "ray", "slurm"))
+    for folder in ("genprior", "plugins/genprior_std", *of_their_own):
         shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", to)
     return to
@@ -218,6 +219,7 @@ def test_the_contracts_hold(copy: Path) -> None:
         ("plugins/genprior_std/priors/shed.py", "from genprior.engine.step import run_phase", "Plugins import"),
         ("plugins/genprior_ring/src/shed.py", "from genprior.parts import Prior", "Plugins import"),
         ("plugins/genprior_text/src/shed.py", "from genprior.parts import Embedder", "Plugins import"),
+        ("plugins/genprior_ray/src/shed.py", "from genprior.launch.tasks import run_task", "Plugins import"),
         ("plugins/genprior_std/priors/shed.py", "import genprior_std.models", "The standard parts"),
     ],
 )
@@ -253,7 +255,7 @@ def _imports(file: Path) -> list[tuple[str, str]]:
 
 def test_plugins_are_read() -> None:
     packages = {file.relative_to(ROOT / "plugins").parts[0] for file in PLUGIN_FILES}
-    assert packages == {"genprior_std", "genprior_ring", "genprior_text"}
+    assert packages == {"genprior_std", "genprior_ring", "genprior_text", "genprior_ray", "genprior_slurm"}
     assert len(PLUGIN_FILES) > 90
 
 
@@ -383,4 +385,6 @@ def test_the_check_before_a_commit_covers_all_of_it() -> None:
         "genprior",
         "genprior_std",
         "genprior_text",
+        "genprior_ray",
+        "genprior_slurm",
     }
