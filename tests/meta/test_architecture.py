@@ -190,7 +190,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages and their contract, to be spoiled."""
     to = tmp_path_factory.mktemp("copy")
     of_their_own = (f"plugins/genprior_{name}/src" for name in ("ring", "text", "ray", "slurm"))
-    for folder in ("genprior", "plugins/genprior_std", *of_their_own):
+    for folder in ("genprior", "plugins/genprior_std", "plugins/genprior_report", *of_their_own):
         shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", to)
     return to
@@ -255,7 +255,14 @@ def _imports(file: Path) -> list[tuple[str, str]]:
 
 def test_plugins_are_read() -> None:
     packages = {file.relative_to(ROOT / "plugins").parts[0] for file in PLUGIN_FILES}
-    assert packages == {"genprior_std", "genprior_ring", "genprior_text", "genprior_ray", "genprior_slurm"}
+    assert packages == {
+        "genprior_std",
+        "genprior_report",
+        "genprior_ring",
+        "genprior_text",
+        "genprior_ray",
+        "genprior_slurm",
+    }
     assert len(PLUGIN_FILES) > 90
 
 
@@ -384,6 +391,7 @@ def test_the_check_before_a_commit_covers_all_of_it() -> None:
     assert settings["mypy"]["strict"] and set(settings["mypy"]["packages"]) == {
         "genprior",
         "genprior_std",
+        "genprior_report",
         "genprior_text",
         "genprior_ray",
         "genprior_slurm",
