@@ -50,6 +50,7 @@ _HOMES = {
     "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_labels"],
     "genprior.engine.step": ["remember"],
     "genprior.launch.launchers": ["LaunchedTask", "Launcher", "LauncherSettings"],
+    "genprior.launch.reporter": ["Reporter"],
     "genprior.launch.session": ["adapt", "register"],
     "genprior.launch.tasks": ["run_task"],
     "genprior.pictures.codes": ["draw_clusters", "draw_codes", "draw_walk", "principal_plane"],
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from genprior.launch.launchers import LaunchedTask as LaunchedTask
     from genprior.launch.launchers import Launcher as Launcher
     from genprior.launch.launchers import LauncherSettings as LauncherSettings
+    from genprior.launch.reporter import Reporter as Reporter
     from genprior.launch.session import adapt as adapt
     from genprior.launch.session import register as register
     from genprior.launch.tasks import run_task as run_task

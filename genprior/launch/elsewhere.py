@@ -30,6 +30,8 @@ EVERY = 0.2
 """Seconds between two looks at all tasks; of many tasks more."""
 GRACE = 5.0
 """Seconds in which the last message of a task that has ended may still arrive over a network file system."""
+LOGS = 30.0
+"""Seconds in which tasks that were answered may still write their logs."""
 
 
 @contextlib.contextmanager
@@ -149,7 +151,7 @@ class _Following:
 
     def tidy(self) -> None:
         """Remove the folders of the tasks that are done, as soon as nothing is written there any more."""
-        until = time.monotonic() + GRACE
+        until = time.monotonic() + LOGS
         for each in self._done:
             with contextlib.suppress(Exception):  # all jobs have been answered
                 while each.task.ended() is None and time.monotonic() < until:
@@ -170,7 +172,8 @@ class _Following:
             if not each.begun and each in self._tasks:
                 with _naming(self._launcher):
                     each.task.cancel()
-                self._release(each)
+                self._tasks.remove(each)
+                shutil.rmtree(each.files.path, ignore_errors=True)
 
     def _start(self, job: Job) -> None:
         path = (self._folder / str(self._started)).absolute()

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 
 import genprior
 import genprior_ray
-from genprior.launch.reporter import Reporter
 from genprior_ray import RayLauncher
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
@@ -26,7 +25,14 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TABLES: dict[str, Any] = {
-    "run": {"steps": 600, "batch": 8, "checkpoint_every": 1000, "log_every": 200, "sample_every": 10_000},
+    "run": {
+        "steps": 600,
+        "batch": 8,
+        "checkpoint_every": 1000,
+        "log_every": 200,
+        "hooks": {"pictures": {"enabled": False}},
+        "sample_every": 10_000,
+    },
     "data": {"name": "digits", "size": 8},
     "optimiser": {"default": {"name": "adam", "lr": 1e-3}},
     "model": {
@@ -64,7 +70,7 @@ def cluster() -> Any:
         ray.shutdown()
 
 
-class Heard(Reporter):
+class Heard(genprior.Reporter):
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
 

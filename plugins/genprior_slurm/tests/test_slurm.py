@@ -13,11 +13,17 @@ from safetensors.torch import load_file
 
 import genprior
 import genprior_slurm
-from genprior.launch.reporter import Reporter
 from genprior_slurm import SlurmLauncher
 
 TABLES: dict[str, Any] = {
-    "run": {"steps": 600, "batch": 8, "checkpoint_every": 100_000, "log_every": 200, "sample_every": 100_000},
+    "run": {
+        "steps": 600,
+        "batch": 8,
+        "checkpoint_every": 100_000,
+        "log_every": 200,
+        "hooks": {"pictures": {"enabled": False}},
+        "sample_every": 100_000,
+    },
     "data": {"name": "digits", "size": 8},
     "optimiser": {"default": {"name": "adam", "lr": 1e-3}},
     "model": {
@@ -41,7 +47,7 @@ def launcher(**settings: Any) -> SlurmLauncher:
     return SlurmLauncher(SlurmLauncher.Settings(**settings))
 
 
-class Interfering(Reporter):
+class Interfering(genprior.Reporter):
     """Sends a signal to the process of the task at its first progress, as Slurm does."""
 
     def __init__(self, folder: Path, number: signal.Signals) -> None:
