@@ -65,6 +65,7 @@ def cluster() -> Any:
         ray.init(
             num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False,
             object_store_memory=100 * 2**20,
+            _system_config={"worker_niceness": 0},  # 15 by default: on a busy machine, the tests would wait
         )  # fmt: skip
         yield
         ray.shutdown()
@@ -95,19 +96,19 @@ def same(first: Path, second: Path) -> bool:
 
 @pytest.mark.usefixtures("cluster")
 def test_rows_share_a_gpu_by_fractions_and_are_the_rows_here(tmp_path: Path) -> None:
-    free = []
+    free: list[float] = []
 
     class Watching(Heard):
         def progress(self, job: Any, step: int, rate: float) -> None:
             super().progress(job, step, rate)
-            free.append((ray.available_resources().get("GPU", 0.0), {label for _, label in self.events}))
+            free.append(ray.available_resources().get("GPU", 0.0))
 
     heard = Watching()
     rows = recipe()
     table = genprior.train(rows, out=tmp_path / "there", on=launcher(gpus=0.5), device="cpu", reporter=heard)
     assert sorted(heard.ends()) == [("finished", "narrow"), ("finished", "wide")]
     assert [row.label for row in table.rows] == ["narrow", "wide"]
-    assert any(gpus == 0.0 and labels == {"narrow", "wide"} for gpus, labels in free), free  # both had their halves
+    assert 0.0 in free and 1.0 not in free  # each row had its half
     assert not (tmp_path / "there" / ".tasks").exists()
     genprior.train(rows, out=tmp_path / "here", progress=False)
     for label in ("narrow", "wide"):
