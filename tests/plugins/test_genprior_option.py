@@ -17,8 +17,9 @@ from genprior.runs.plugin_parts import plugin_parts
 
 pytest_plugins = ["pytester"]
 ROOT = Path(genprior.__file__).parents[1]
-PLUGIN = ("-p", "genprior.testing.pytest_plugin")
-"""As the entry point loads it where genprior is installed."""
+INSTALLED = bool(metadata.entry_points(group="pytest11", name="genprior"))
+PLUGIN = () if INSTALLED else ("-p", "genprior.testing.pytest_plugin")
+"""The entry point loads it where genprior is installed."""
 
 PARTS = '''
 import torch
@@ -217,14 +218,13 @@ def test_without_the_option_neither_torch_nor_other_modules_of_genprior_are_impo
 
 
 def test_pytest_finds_it_by_its_entry_point(folder: Path) -> None:
-    installed = any(entry.name == "genprior" for entry in metadata.entry_points(group="pytest11"))
     about = folder / "genprior_installed-0.1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: genprior-installed\nVersion: 0.1.0\n")
     (about / "entry_points.txt").write_text("[pytest11]\ngenprior = genprior.testing.pytest_plugin\n")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert '[project.entry-points.pytest11]\ngenprior = "genprior.testing.pytest_plugin"\n' in project
-    if installed:  # twice would be an error
+    if INSTALLED:  # twice would be an error
         (about / "entry_points.txt").unlink()
     done = pytest_in(folder, "--help")
     assert "--genprior=MODULE" in done.stdout
