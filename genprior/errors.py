@@ -34,6 +34,7 @@ __all__ = [
     "PartFailed",
     "PlanError",
     "PluginError",
+    "RankLost",
     "RecipeError",
     "RunError",
     "ScoreError",
@@ -153,6 +154,14 @@ class Interrupted(GenpriorError):
     """Training was interrupted; the run can be resumed."""
 
     exit_code = 130
+
+
+class RankLost(GenpriorError):
+    """Another process of a training that several processes share ended, or did not answer in time."""
+
+    exit_code = 1
+    told = False
+    """Whether the first process is there, which prints errors."""
 
 
 class SystemFailure(GenpriorError):

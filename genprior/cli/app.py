@@ -19,6 +19,7 @@ from genprior.cli.doctor import doctor
 from genprior.cli.encoding import replace_unencodable
 from genprior.cli.new_command import new
 from genprior.cli.plugin_commands import Commands
+from genprior.cli.ranks import silence_others
 from genprior.cli.run_commands import bench, figure, sample
 from genprior.cli.share_commands import export
 from genprior.cli.show_commands import parts, schema, show
@@ -64,6 +65,7 @@ app.add_typer(recipe_commands.app, name="recipes")
 
 def main() -> None:
     """Run the command line; the entry point of `genprior` and of `python -m genprior`."""
+    silence_others()
     replace_unencodable()
     app(prog_name="genprior")
 

@@ -13,8 +13,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from genprior.cli.console import console, print_error, print_line, print_table, print_written, refuse_unread
+from genprior.cli.ranks import beside_the_first, speak_again
 from genprior.cli.tracebacks import print_traceback
-from genprior.errors import GenpriorError, Interrupted, RunError, system_error
+from genprior.errors import GenpriorError, Interrupted, RankLost, RunError, system_error
 
 __all__ = ["Launched", "check", "exit_code", "launch_rows", "text_of", "train"]
 
@@ -120,8 +121,15 @@ def launch_rows(
                 last_good=last_good,
                 steps=steps,
             )
+            if beside_the_first():
+                raise SystemExit(0)
         except Interrupted:
             stopped = True
+        except RankLost as error:
+            if beside_the_first() and not error.told:
+                speak_again()
+            if not any(error is failure for _, failure in watcher.failures):
+                raise
         except Exception as error:  # of a row, even a bug of a plugin: reported below
             if not any(error is failure for _, failure in watcher.failures):
                 raise

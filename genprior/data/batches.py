@@ -17,13 +17,18 @@ from genprior.data.text import EmbeddedCaptions
 from genprior.errors import DataError, PlanError
 from genprior.parts import Batch, ImageSet
 
-__all__ = ["DeviceData", "generator_of"]
+__all__ = ["DeviceData", "generator_of", "slice_of"]
 
 
 def generator_of(*key: int | str) -> torch.Generator:
     """A new generator on the host, seeded by `key`: the same numbers for every device."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def slice_of(batch: int, rank: int, world: int) -> slice:
+    """The slice of a batch that a rank gets; the slices of all ranks differ by at most one image."""
+    return slice(rank * batch // world, (rank + 1) * batch // world)
 
 
 def _fits(size: int, device: torch.device) -> bool:
@@ -82,7 +87,7 @@ class DeviceData:
             resident: whether the set is kept on the device; None decides by its free memory.
 
         Raises:
-            DataError: the set is not valid, the batch is larger than the set, the ranks cannot share the batch equally,
+            DataError: the set is not valid, the batch is larger than the set, there are more ranks than images in it,
                 or the set cannot keep this number of labels.
         """
         check_images(image_set, "data set")
@@ -91,10 +96,15 @@ class DeviceData:
                 f"batch = {batch}, but the data set has {len(image_set.images)} images; "
                 f"a batch of 1 to {len(image_set.images)} is possible"
             )
-        if world < 1 or not 0 <= rank < world or batch % world:
+        if not 0 <= rank < world or batch < world:
             raise DataError(
-                f"a batch of {batch} images cannot be shared equally by {world} ranks (this is rank {rank}); "
-                "choose a batch that is a multiple of the number of ranks"
+                f"a batch of {batch} images cannot be shared by {world} ranks (this is rank {rank}); choose a batch of "
+                "at least as many images as there are ranks"
+            )
+        if labels is not None and batch % world:
+            raise DataError(
+                f"a batch of {batch} images cannot be shared equally by {world} ranks, as run.labels needs: the images "
+                "that keep their label are shared equally too; choose a batch that is a multiple of the number of ranks"
             )
         self.info = image_set.info._replace(binary=True) if stochastic else image_set.info
         self.device = torch.device(device)
@@ -106,8 +116,9 @@ class DeviceData:
         self.channels_last = channels_last
         self.stochastic = stochastic
         self._pinned = self.device.type == "cuda"
-        share = batch // world
-        self._mine = slice(rank * share, (rank + 1) * share)
+        self._mine = slice_of(batch, rank, world)
+        self.share = (self._mine.stop - self._mine.start) / batch
+        """The share of the images of a batch that this process gets."""
         self._dim = 2 if channels_last else 3
         images = image_set.images.permute(0, 2, 3, 1) if channels_last else image_set.images
         self.resident = _fits(images.numel(), self.device) if resident is None else resident
@@ -137,7 +148,7 @@ class DeviceData:
             step: counted from 0 over the whole run.
 
         Returns:
-            x float32 [n, c, h, w] in [-1, 1], y and index int64 [n] on the device, n being batch / world.
+            x float32 [n, c, h, w] in [-1, 1], y and index int64 [n] on the device, n being about batch / world.
         """
         chosen = self._indices("order", step, len(self), self.batch_size)[self._mine]
         batch = self._prepared(chosen, step, "", self.batch_size, self._mine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genprior.data.batches import generator_of
+from genprior.data.batches import generator_of, slice_of
 from genprior.errors import PlanError
 from genprior.parts import Codes
 
@@ -32,20 +32,22 @@ class CodeBatches:
             world: how many ranks share a batch.
 
         Raises:
-            PlanError: the batch is larger than the number of codes, or the ranks cannot share it equally.
+            PlanError: the batch is larger than the number of codes, or there are more ranks than codes in it.
         """
         if not 1 <= batch <= len(codes.z):
             raise PlanError(
                 f"run.fit.batch = {batch}, but the training images have {len(codes.z)} codes; "
                 f"a batch of 1 to {len(codes.z)} is possible"
             )
-        if batch % world:
+        if batch < world:
             raise PlanError(
-                f"run.fit.batch = {batch} cannot be shared equally by {world} ranks; choose a multiple of their number"
+                f"run.fit.batch = {batch} cannot be shared by {world} ranks; choose a batch of at least {world} codes"
             )
         self.all = codes
         self._batch, self._seed = batch, seed
-        self._mine = slice(rank * (batch // world), (rank + 1) * (batch // world))
+        self._mine = slice_of(batch, rank, world)
+        self.share = (self._mine.stop - self._mine.start) / batch
+        """The share of the codes of a batch that this process gets."""
         self._order: tuple[int, Tensor] = -1, torch.empty(0)
 
     @property

@@ -63,20 +63,16 @@ class Guard:
         """Go on counting from what a checkpoint holds."""
         self._counts = torch.tensor(Skipped(*skipped), device=self._counts.device)
 
-    def verdict(self, watched: Tensor | None, average: Callable[[list[Tensor]], None] | None = None) -> bool | Tensor:
+    def verdict(self, watched: Tensor | None) -> bool | Tensor:
         """Whether the updates of a phase at `step` are left out: a bool, or a tensor [] on the device if deferred.
 
         Args:
-            watched: the losses and gradient norms of the phase; None if it only updates in closed form.
-            average: averages tensors in place over the ranks, which must agree.
+            watched: the losses and gradient norms of the phase, which are the same on all ranks; None if it only
+                updates in closed form.
         """
         if watched is None:
             return self._stopped if self.deferred else False
         bad = ~torch.isfinite(watched).all()
-        if average is not None:
-            share = bad.float().reshape(1)
-            average([share])
-            bad = share[0] > 0
         if not self.deferred and not bad:
             return False
         self._count(bad)

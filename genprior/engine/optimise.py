@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genprior.engine.ranks import of_first_rank
 from genprior.errors import PlanError
 from genprior.parts import Optimiser, OptimiserConfig, Schedule
 from genprior.storage import restore
@@ -124,10 +125,7 @@ class Optimisers:
         Raises:
             PlanError: a schedule listens to what is not recorded; the message names the optimiser.
         """
-        if torch.distributed.is_initialized():
-            lines = [metrics]
-            torch.distributed.broadcast_object_list(lines)
-            metrics = lines[0]
+        metrics = of_first_rank(metrics)
         for name, schedule in self._schedules.items():
             if schedule is not None:
                 try:

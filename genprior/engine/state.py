@@ -81,11 +81,15 @@ class TrainingState:
         """
         saved = checkpoint.read(path, device)
         with _fitting(path):
-            self._restore_weights(saved)
-            # Checkpoints of older versions do not hold these.
-            self._recorder.restore(saved.under("recorder"), saved.facts.get("recorder", {}))
-            self._guard.restore(saved.facts.get("skipped", ()))
+            self.take(saved)
         return saved
+
+    def take(self, saved: checkpoint.Checkpoint) -> None:
+        """Take everything from the content of a checkpoint."""
+        self._restore_weights(saved)
+        # Checkpoints of older versions do not hold these.
+        self._recorder.restore(saved.under("recorder"), saved.facts.get("recorder", {}))
+        self._guard.restore(saved.facts.get("skipped", ()))
 
 
 @contextlib.contextmanager

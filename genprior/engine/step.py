@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 
 from genprior.engine.clip import Clipping
@@ -84,7 +83,7 @@ def run_phase(
         batch: the images of this step, or the codes of a fit.
         modules: all modules of the model, by name.
         optimisers: one for each module that has parameters.
-        average: averages gradients in place across ranks, between backward and step.
+        average: averages gradients, losses and notes in place across ranks, between backward and step.
         autocast: a context for the forward passes.
         guard: leaves out the updates of the phase if its losses or gradients are not finite; without one they are made.
         clip: the limits of each module's gradients; norms are recorded before it.
@@ -105,11 +104,15 @@ def run_phase(
         for name in statistics.keys() - set(objectives.moved):
             for buffer, value in zip(statistics[name], before[name], strict=True):
                 buffer.copy_(value)
+    losses, notes = _numbers(objectives.values()), _numbers(objectives.note.values())
     if average is not None:
-        average([g for pairs in gradients.values() for _, g in pairs])
+        # With the losses, so that every rank records those of the whole batch, and all decide alike what is not finite.
+        losses, notes = [each.clone() for each in losses], [each.clone() for each in notes]
+        average([*(g for pairs in gradients.values() for _, g in pairs), *losses, *notes])
     norms = {name: torch.nn.utils.get_total_norm([g for _, g in pairs]) for name, pairs in gradients.items()}
-    keys, watched = _watched(phase, objectives, norms)
-    left_out = guard.verdict(watched, average) if guard is not None else False
+    keys = [f"{phase.name}/{name}/loss" for name in objectives] + [f"{phase.name}/{name}/gradient" for name in norms]
+    watched = torch.stack([*losses, *_numbers(norms.values())]) if keys else None
+    left_out = guard.verdict(watched) if guard is not None else False
     if guard is not None and left_out is not False:
         with torch.no_grad():
             put_back(left_out, guard.kept, kept_before)
@@ -126,7 +129,7 @@ def run_phase(
             optimisers[name].step()
         optimisers[name].zero_grad(set_to_none=True)
     _update_in_closed_form(phase, objectives, modules, average is not None, guard, left_out)
-    result = _result(phase, objectives, keys, watched)
+    result = _result(phase, objectives, keys, watched, notes)
     return result if guard is None else result._replace(left_out=left_out)
 
 
@@ -213,15 +216,13 @@ def gradients_of(
     return by_module
 
 
-def _watched(phase: Phase, objectives: Objectives, norms: Mapping[str, Tensor]) -> tuple[list[str], Tensor | None]:
-    """The losses and gradient norms of a phase with their keys; None without any."""
-    keys = [f"{phase.name}/{name}/loss" for name in objectives] + [f"{phase.name}/{name}/gradient" for name in norms]
-    values = [loss.detach().float() for loss in objectives.values()] + [norm.float() for norm in norms.values()]
-    return keys, torch.stack(values) if values else None
+def _numbers(values: Iterable[Tensor]) -> list[Tensor]:
+    return [value.detach().float() for value in values]
 
 
-def _result(phase: Phase, objectives: Objectives, watched_keys: list[str], watched: Tensor | None) -> PhaseResult:
-    keys = [*watched_keys, *(f"{phase.name}/{name}" for name in objectives.note)]
-    notes = [value.detach().float() for value in objectives.note.values()]
+def _result(
+    phase: Phase, objectives: Objectives, watched_keys: list[str], watched: Tensor | None, notes: list[Tensor]
+) -> PhaseResult:
+    keys = (*watched_keys, *(f"{phase.name}/{name}" for name in objectives.note))
     values = ([] if watched is None else [watched]) + ([torch.stack(notes)] if notes else [])
-    return PhaseResult(tuple(keys), torch.cat(values) if values else torch.zeros(0), len(watched_keys))
+    return PhaseResult(keys, torch.cat(values) if values else torch.zeros(0), len(watched_keys))

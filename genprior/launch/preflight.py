@@ -25,6 +25,7 @@ from genprior.runs.early_stopping import refuse_unmeasurable
 from genprior.runs.jobs import Job
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.second_stage import SecondStage, trainer_of
+from genprior.runs.torchrun import check_batches
 from genprior.runs.trainer import Trainer
 from genprior.scoring.measure import needed_split
 
@@ -130,6 +131,7 @@ def _check_batches(plan: Plan, trainer: Trainer) -> None:
             "and no labels. Leave run.labels out, or use conditioner 'partial_label'"
         )
     labelled_batch = plan.run.labelled_batch
+    check_batches("run.batch", plan.run.batch)
     if plan.run.batch > images:
         raise PlanError(
             f"run.batch = {plan.run.batch} is more than the {images} images of the training split; choose a smaller "

@@ -13,6 +13,7 @@ from genprior.errors import system_error
 from genprior.launch.pace import Estimate
 from genprior.runs.environment import cores
 from genprior.runs.jobs import Job
+from genprior.runs.torchrun import torchrun
 
 __all__ = ["Reporter", "Safe", "default_jobs", "failure_of", "signals_to_stop", "stop_on_interrupt"]
 
@@ -40,7 +41,9 @@ class Reporter:
 
 
 def default_jobs(device: str = "auto") -> int:
-    """The default number of rows to train in parallel: one for each core on a CPU, one on a GPU."""
+    """The default number of rows to train in parallel: one for each core on a CPU, one on a GPU or under torchrun."""
+    if torchrun() is not None:
+        return 1
     if device != "cpu" and torch.cuda.is_available():
         return 1
     return cores()

@@ -22,9 +22,10 @@ from genprior.recipe.load import Recipe
 from genprior.runs.changed_runs import refuse_changed
 from genprior.runs.jobs import Job, home_of, jobs_of, with_first_stages
 from genprior.runs.lengthen import lengthen
+from genprior.runs.ranks import Team, team_of
 from genprior.runs.second_stage import trainer_of
 from genprior.tables.formats import refuse_foreign
-from genprior.tables.gather import TABLE_FILES, being_lengthened, write_table_of_jobs
+from genprior.tables.gather import TABLE_FILES, being_lengthened, table_of_jobs, write_table_of_jobs
 from genprior.tables.table import Table
 
 __all__ = ["train"]
@@ -52,7 +53,7 @@ def train(
         out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>[-<change>...]`,
             and for the own `recipe.toml` of a run the folder that holds it.
         jobs: the number of rows to train in parallel, each in a separate process; one by default, and with `on` as
-            many as its scheduler allows.
+            many as its scheduler allows. Under torchrun its processes share the batches of one row at a time.
         on: trains the rows instead, on other machines.
         device: `auto`, `cpu` or `cuda`.
         reporter: receives the progress; `genprior.train` has one that shows it.
@@ -84,55 +85,77 @@ def train(
             f"leave the choice out to train all. Possible: {listed(recipe.order)}"
         )
     folder = Path(out) if out is not None else home_of(recipe, recipe.changes)
-    refuse_foreign(folder, TABLE_FILES)
     todo = jobs_of(recipe, folder)
-    # Before their first stages are trained.
-    refuse_changed([job for job in todo if job.first is not None], folder, lengthened=steps is not None)
     stages = with_first_stages(todo)
     workers = min(len(stages), limit or 1)
-    if on is not None:
-        refuse_workers(recipe, f"in processes of launcher '{on.name}'", "train them here, without `on`")
-    elif workers > 1:
-        refuse_workers(recipe)
-    with nullcontext() if on is None else opened(on, device):
-        # The device is that of the other machines, which this one may lack.
-        with working_threads(workers):
-            paces = preflight(recipe, device if on is None else "auto")
-        if steps is not None:
-            lengthen(todo, folder, last_good=last_good)
-        reporter = Safe(reporter or Reporter())
-        reporter.planned(stages)
-        # How fast the other machines are is not known here.
-        reporter.estimated(estimate(stages, paces or (), workers) if on is None else None)
-        if on is not None:
-            failures = elsewhere(stages, limit, device, reporter, on, folder, last_good=last_good)
-        elif workers > 1:
-            failures = in_processes(stages, workers, device, reporter, last_good=last_good)
-        else:
-            failures = _in_this_process(stages, device, reporter, last_good)
-    table = write_table_of_jobs(recipe, todo, folder)
-    # The user who stops a training does not wait for plugins, and the table of runs that go on stays as it was.
-    if not being_lengthened(folder) and not any(isinstance(error, Interrupted) for error in failures):
-        tell_of_table(recipe, folder)
-    for error in failures:
-        raise error
-    return table
+    with team_of(device, workers) as team:
+        if not team.leads:
+            _follow(team, stages)
+            return table_of_jobs(recipe, todo, folder)
+        with team.leading():
+            refuse_foreign(folder, TABLE_FILES)
+            # Before their first stages are trained.
+            refuse_changed([job for job in todo if job.first is not None], folder, lengthened=steps is not None)
+            if on is not None:
+                _refuse_torchrun(team, on)
+                refuse_workers(recipe, f"in processes of launcher '{on.name}'", "train them here, without `on`")
+            elif workers > 1:
+                refuse_workers(recipe)
+            with nullcontext() if on is None else opened(on, device):
+                # The device is that of the other machines, which this one may lack.
+                with working_threads(workers), team.apart():
+                    paces = preflight(recipe, team.device if on is None else "auto")
+                if steps is not None:
+                    lengthen(todo, folder, last_good=last_good)
+                reporter = Safe(reporter or Reporter())
+                reporter.planned(stages)
+                # How fast the other machines are is not known here.
+                reporter.estimated(estimate(stages, paces or (), workers) if on is None else None)
+                if on is not None:
+                    failures = elsewhere(stages, limit, device, reporter, on, folder, last_good=last_good)
+                elif workers > 1:
+                    failures = in_processes(stages, workers, device, reporter, last_good=last_good)
+                else:
+                    failures = _in_this_process(team, stages, reporter, last_good)
+            table = write_table_of_jobs(recipe, todo, folder)
+            # The user who stops a training does not wait for plugins, and the table of runs that go on stays as it was.
+            if not being_lengthened(folder) and not any(isinstance(error, Interrupted) for error in failures):
+                tell_of_table(recipe, folder)
+            for error in failures:
+                raise error
+            return table
 
 
-def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter, last_good: bool) -> list[Exception]:
+def _refuse_torchrun(team: Team, on: Launcher) -> None:
+    if team.place.world > 1:
+        raise RecipeError(
+            f"--on {on.name} trains rows on other machines, but torchrun started {team.place.world} processes that "
+            "train one row together here. Leave one of them out"
+        )
+
+
+def _follow(team: Team, jobs: Sequence[Job]) -> None:
+    """Train beside the first process."""
+    with stop_on_interrupt() as stop, torch.random.fork_rng():
+        team.follow(lambda number: trainer_of(jobs[number], device=team.device, stop=stop.is_set), stop)
+
+
+def _in_this_process(team: Team, jobs: Sequence[Job], reporter: Reporter, last_good: bool) -> list[Exception]:
     failures: list[Exception] = []
     with stop_on_interrupt() as stop:
-        for job in jobs:
+        for number, job in enumerate(jobs):
+            trainer = None
             if stop.is_set():
                 reporter.stopping()
                 return [Interrupted(f"stopped before row '{job.plan.label}'"), *failures]
             try:
                 trainer = trainer_of(
                     job,
-                    device=device,
+                    device=team.device,
                     stop=stop.is_set,
                     progress=lambda step, rate, job=job: reporter.progress(job, step, rate),  # type: ignore[misc]
                     last_good=last_good,
+                    together=team.share(number),
                 )
                 with torch.random.fork_rng():
                     reporter.finished(job, trainer.run())
@@ -145,4 +168,6 @@ def _in_this_process(jobs: Sequence[Job], device: str, reporter: Reporter, last_
                 if isinstance(failure, OutOfMemory):  # frames hold the model, and the next row needs the memory
                     failure.__traceback__ = failure.__context__ = None
                 failures.append(failure)
+                if team.part(trainer, failure):
+                    return failures
     return failures

@@ -74,6 +74,9 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the forward passes; `auto` is bf16 autocast where it is faster: on a CPU as measured, on a GPU that
     multiplies in it. A resumed run keeps its precision."""
+    sync_batch_norm: bool = False
+    """Batch normalisation by the statistics of the whole batch where several processes share it (`torchrun`), not by
+    those of the slice of each process; without effect in one process."""
     checkpoint_every: int = Field(1000, gt=0)
     """Steps between checkpoints."""
     keep: KeepConfig = KeepConfig()

@@ -59,13 +59,14 @@ class Listeners:
     setting `on_error` is "warn". Only methods that a hook overrides are called.
     """
 
-    def __init__(self, plan: Plan, registry: Registry, *, rehearsal: bool = False) -> None:
+    def __init__(self, plan: Plan, registry: Registry, *, rehearsal: bool = False, silent: bool = False) -> None:
         """Create the hooks of a recipe.
 
         Args:
             plan: the recipe; hooks that are on by default have their default settings if it does not name them.
             registry: the registry whose hook functions are called.
             rehearsal: whether only hooks are called that state `rehearsed`, and no hook functions.
+            silent: whether none is called, as in a process beside the first one of a training.
 
         Raises:
             PlanError: a hook lacks a package or a setting that it needs, or `run.skip_hook_functions` names no plugin.
@@ -80,7 +81,9 @@ class Listeners:
         self._warned: set[str] = set()
         skipped = _skipped(plan, registry)
         self._listening = {
-            event: [
+            event: []
+            if silent
+            else [
                 *(
                     self._method(hook, event)
                     for hook in hooks

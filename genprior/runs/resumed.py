@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from genprior.engine.ranks import world
 from genprior.errors import RunError
 from genprior.runs.environment import cores
 from genprior.runs.folder import RunFolder
@@ -28,11 +29,12 @@ def recorded_hardware(files: RunFolder) -> dict[str, Any]:
 def same_threads(files: RunFolder, device: torch.device) -> Iterator[None]:
     """Compute with as many threads as the interrupted run, where there are as many cores.
 
-    Their number depends on how many rows are trained at once, and sums of other threads round differently.
+    Their number depends on how many rows are trained at once, and sums of other threads round differently. Processes
+    that share a training keep the threads that torchrun gave them.
     """
     before = torch.get_num_threads()
     threads = recorded_hardware(files).get("threads")
-    if device.type == "cpu" and type(threads) is int and 1 <= threads <= max(cores(), before):
+    if world() == 1 and device.type == "cpu" and type(threads) is int and 1 <= threads <= max(cores(), before):
         torch.set_num_threads(threads)
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from genprior.engine.ema import AveragedWeights
 from genprior.engine.look_again import first_not_finite
 from genprior.engine.memory import keep_freed_memory
 from genprior.engine.optimise import Optimisers
-from genprior.engine.precision import choose_precision
+from genprior.engine.precision import Precision, choose_precision
 from genprior.engine.ranks import average_over_ranks, rank, world
 from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
@@ -38,6 +39,7 @@ from genprior.runs.embedded import embedded_captions
 from genprior.runs.folder import RunFolder
 from genprior.runs.listeners import Listeners
 from genprior.runs.resumed import recorded_hardware
+from genprior.runs.silent_folder import SilentFolder
 
 __all__ = ["RowTraining", "Stage"]
 
@@ -85,13 +87,18 @@ class RowTraining:
         self.step = 0
         self._device = choose_device(device)
         self._registry = registry or installed()
-        self._files = RunFolder(folder, self._registry)
+        self._files = RunFolder(folder, self._registry) if rank() == 0 else SilentFolder(folder, self._registry)
         self._splits = {} if splits is None else splits
 
     @property
     def info(self) -> DataInfo:
         """The form of the training data, once it is prepared."""
         return self._info
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self._device
 
     @property
     def named(self) -> str:
@@ -110,6 +117,7 @@ class RowTraining:
         train, dataset = self.images("train"), plan.data.make()
         self._info = as_trained(dataset, plan.run.labels, train)
         self.model: Model = build_model(plan.model, self._info, self.seed)
+        number, ranks = self._slices
         images = DeviceData(
             train,
             self._device,
@@ -121,8 +129,8 @@ class RowTraining:
             labels=self._info.labelled,
             labelled_batch=plan.run.labelled_batch,
             text=embedded_captions(self.model.embedder, self._files, train),
-            rank=rank(),
-            world=world(),
+            rank=number,
+            world=ranks,
         )
         self.model.to(self._device)
         self.model.to(memory_format=torch.channels_last)
@@ -135,7 +143,7 @@ class RowTraining:
         averaging = plan.run.averaging
         self.average = AveragedWeights(stage.averaged, *averaging) if averaging is not None else None
         plan.check_averages(stage.averaged, self._optimising.evaluation_weights())
-        self._listeners = Listeners(plan, self._registry)
+        self._listeners = Listeners(plan, self._registry, silent=rank() != 0)
         skip = plan.run.on_divergence == "skip"
         kept = [buffer for part in (self.model, *self.modules.values()) for buffer in part.buffers(recurse=False)]
         self.guard = Guard(self._device, skip=skip, kept=kept)
@@ -143,13 +151,21 @@ class RowTraining:
         self._state = TrainingState(self.model, self._optimising, self.average, self.recorder, self.guard)
         self._clipping = Clipping(plan.run.clip_norm, plan.run.clip_value)
         recorded = recorded_hardware(self._files)
-        self.precision = choose_precision(plan.run.precision, self._device, recorded=recorded)
-        dtype = self.precision.dtype
+        self._compute_in(choose_precision(plan.run.precision, self._device, recorded=recorded))
+
+    def _compute_in(self, precision: Precision) -> None:
+        self.precision = precision
+        dtype = precision.dtype
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     @property
     def _image_batch(self) -> int:
         return self.plan.run.batch
+
+    @property
+    def _slices(self) -> tuple[int, int]:
+        """Which slice of the batches of images this process gets, and of how many."""
+        return rank(), world()
 
     def _stage(self, images: DeviceData) -> Stage:
         """Initialise the model from the training images; all of it is trained."""
@@ -182,7 +198,7 @@ class RowTraining:
         batch = self._begin(step)
         self.guard.step = step
         self._optimising.set_rates(step)
-        average = average_over_ranks if torch.distributed.is_initialized() else None
+        average = partial(average_over_ranks, share=self.data.share) if torch.distributed.is_initialized() else None
         for phase in self.phases:
             if step % phase.every == 0:
                 result = run_phase(

@@ -33,6 +33,7 @@ from genprior.runs.jobs import Job
 from genprior.runs.records import Facts, FirstStage
 from genprior.runs.row_training import Stage
 from genprior.runs.run import Run
+from genprior.runs.torchrun import check_batches
 from genprior.runs.trainer import Trainer
 from genprior.storage.cache import content_hash
 
@@ -80,6 +81,10 @@ class SecondStage(Trainer):
     def _image_batch(self) -> int:
         return 1  # images are encoded, and no batches of them drawn
 
+    @property
+    def _slices(self) -> tuple[int, int]:
+        return 0, 1  # each process encodes all images, and gets its slice of the codes
+
     def check_batch(self, fit: FitConfig) -> None:
         """Refuse batches of a fit that are larger than the number of codes; a step on a few codes does not find this.
 
@@ -87,6 +92,8 @@ class SecondStage(Trainer):
             PlanError: says how many codes there are.
         """
         n = fit.draws * len(self.images("train").labels)
+        if self.fitted.phases():
+            check_batches("run.fit.batch", fit.batch)
         if fit.batch > n and self.fitted.phases():
             raise PlanError(
                 f"run.fit.batch = {fit.batch} is more than the {n} codes of the training images; choose a smaller "
@@ -243,6 +250,7 @@ def trainer_of(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, float], None] = lambda step, rate: None,
     last_good: bool = False,
+    together: Callable[[Trainer], None] = lambda trainer: None,
 ) -> Trainer:
     """The trainer of a job: of its second stage, if it builds on a first one; see `Trainer` for the arguments."""
     options: dict[str, Any] = {
@@ -252,6 +260,7 @@ def trainer_of(
         "stop": stop,
         "progress": progress,
         "last_good": last_good,
+        "together": together,
     }
     if job.plan.fitted_prior is None:
         return Trainer(job.plan, job.seed, job.folder, **options)

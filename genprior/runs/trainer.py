@@ -11,31 +11,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from genprior.engine.ranks import rank
+from genprior.engine.ranks import alone, most_of_ranks, rank, world
 from genprior.engine.state import same
-from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, PartFailed
-from genprior.parts import ImageSet, Score
+from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, NotFinite, PartFailed
+from genprior.parts import ImageSet
 from genprior.recipe.plan import KeepConfig, Plan
 from genprior.registry import Registry
 from genprior.runs import records
 from genprior.runs.clock import Clock
 from genprior.runs.divergence import warn_of_damaged, warn_of_skipped
-from genprior.runs.early_stopping import EarlyStopping, is_measurement
+from genprior.runs.early_stopping import is_measurement
 from genprior.runs.embedder_file import embedder_hash
 from genprior.runs.environment import surroundings
+from genprior.runs.final_scores import final_scores
 from genprior.runs.memory import naming_memory
 from genprior.runs.part_errors import naming_parts, part_failed
 from genprior.runs.resumed import same_threads
-from genprior.runs.row_training import RowTraining
-from genprior.scoring.context import SampleContext
-from genprior.scoring.measure import measure_all, undeclared
+from genprior.runs.shared_training import SharedTraining
 from genprior.storage import checkpoint
-from genprior.storage.cache import cache_folder
 
 __all__ = ["Trainer"]
 
 
-class Trainer(RowTraining):
+class Trainer(SharedTraining):
     """Trains one row under one seed in its run folder; an unfinished run is resumed."""
 
     def __init__(
@@ -50,6 +48,7 @@ class Trainer(RowTraining):
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int, float], None] = lambda step, rate: None,
         last_good: bool = False,
+        together: Callable[[Trainer], None] = lambda trainer: None,
     ) -> None:
         """Set what to train and where. Nothing is read or written before `prepare` or `run`.
 
@@ -63,18 +62,22 @@ class Trainer(RowTraining):
             stop: called after each step; if True, a checkpoint is written and `Interrupted` is raised.
             progress: called with the number of steps done and images/s, at most ten times a second.
             last_good: resume from the newest undamaged checkpoint; newer ones are moved to `checkpoints/damaged`.
+            together: called before the first step, when other processes begin to share the steps.
         """
         super().__init__(plan, seed, folder, device=device, registry=registry, splits=splits)
-        self.seconds = 0.0
         self.metrics: list[dict[str, Any]] = []
         self.row = self.plan
         """The row as run folders hold it; `plan` is what this run trains, which in a second stage is the fit."""
         self._stop = stop
         self._progress = progress
         self._last_good = last_good
+        self._together = together
+        self.ranks = world()
+        """How many processes share the batches."""
+        self.apart = False
+        """Whether an error now would be this process's alone, while others wait for its next step."""
         self._data_hash: str | None = None
         self._networks: dict[str, str] = {}  # of the scores, once measured
-        self._stopping = EarlyStopping(self.plan.run.stop, seed)
 
     @property
     def ended(self) -> bool:
@@ -120,9 +123,12 @@ class Trainer(RowTraining):
             if self.data.labelled is not None:
                 self._files.write_labelled(self.data.labelled.tolist())
             with self._telling_of_ends(), naming_memory(self.plan, self._device):
-                self._listeners.started(self)
+                with alone():
+                    self._listeners.started(self)
+                self._together(self)
                 self._train(min(until or self.plan.run.steps, self.plan.run.steps))
-                return self._finish() if self.ended else {}
+                with alone():
+                    return self._finish() if self.ended else {}
 
     def _write_embedder(self) -> None:
         if self.model.embedder is not None:
@@ -162,21 +168,7 @@ class Trainer(RowTraining):
 
     def score(self) -> dict[str, float]:
         """Measure all scores of the plan on samples drawn under the run's seed."""
-        if not self.plan.scores:
-            return {}
-        context = SampleContext(
-            sampler=self.sample,
-            load=self.images,
-            device=self._device,
-            seed=self.seed,
-            cache=cache_folder(),
-            trained=self.trained,
-        )
-        scores: list[Score] = [config.make() for config in self.plan.scores]
-        results = measure_all(scores, context, self.plan.label, self._networks)
-        for text in filter(None, (undeclared(score, results) for score in scores)):
-            warnings.warn(GenpriorWarning(f"{self.plan.label}: {text}"), stacklevel=1)
-        return results
+        return final_scores(self, self._networks)
 
     def write_and_restore(self) -> tuple[Path, list[str]]:
         """Write a checkpoint into the folder of a run that is not trained there, and resume from it.
@@ -195,7 +187,20 @@ class Trainer(RowTraining):
         kept = {name for name, tensor in before.items() if name in after and same(tensor, after[name])}
         return path, [*(name for name in before if name not in kept), *(k for k in facts if saved.facts[k] != facts[k])]
 
+    def follow(self) -> None:
+        """Train to the end beside the first process, which resumes, records and scores the run."""
+        self._train(self.plan.run.steps)
+
     def _train(self, until: int) -> None:
+        self.apart = world() > 1
+        try:
+            self._train_steps(until)
+        except (Interrupted, NotFinite):  # on which all agree
+            self.apart = False
+            raise
+        self.apart = False
+
+    def _train_steps(self, until: int) -> None:
         run = self.plan.run
         self._training_mode()
         first, shown = self.step, 0.0
@@ -215,25 +220,35 @@ class Trainer(RowTraining):
                 self.seconds = clock.total
                 line = self._record(complete=self.step % run.log_every == 0)
                 record = line if measured is None else {**line, **measured}
-            failed = None
-            with clock.paused():
+            failed: Exception | None = None
+            with clock.paused(), alone():
                 try:
                     self._tell_of_step(record)
                 except PartFailed as error:  # what is trained is kept
                     failed = error
-            stopping = self._stop()
+            stopping, ending = map(bool, most_of_ranks(self._stop(), failed is not None))
             due = self.step % run.checkpoint_every == 0 or self.step == until or self.ended or best
-            if due or stopping or failed is not None:
+            if due or stopping or ending:
                 self.check()
                 self.seconds = clock.total
-                path = self._write_checkpoint()
-                if path is not None and failed is None:
-                    with clock.paused():
-                        self._listeners.checkpoint_written(self, path)
-            if failed is not None:
-                raise failed
+                failed = self._keep(clock, failed)
+                ending = bool(most_of_ranks(failed is not None)[0])
+            if ending:
+                self.apart = False
+                raise failed or Interrupted(f"row '{self.plan.label}' failed in the first process")
             if stopping and not self.ended:
                 raise Interrupted(f"row '{self.plan.label}' stopped after {self.step} of {run.steps} steps")
+
+    def _keep(self, clock: Clock, failed: Exception | None) -> Exception | None:
+        """Write a checkpoint, and tell the hooks of it if none has failed; returns the first error, if there is one."""
+        try:
+            path = self._write_checkpoint()
+            if path is not None and failed is None:
+                with clock.paused(), alone():
+                    self._listeners.checkpoint_written(self, path)
+        except (GenpriorError, OSError) as error:
+            return failed or error
+        return failed
 
     def _measure(self, clock: Clock) -> tuple[dict[str, Any] | None, bool]:
         """Measure for early stopping if it is due, and write the measurement into metrics.jsonl.
@@ -299,10 +314,6 @@ class Trainer(RowTraining):
             self.step, self._state.tensors(), self._checkpoint_facts(), self.plan.run.keep
         )
 
-    def _checkpoint_facts(self) -> dict[str, Any]:
-        facts = {"seconds": self.seconds, "data": self._info._asdict(), **self._state.facts()}
-        return {**facts, **self._stopping.facts(), **self._listeners.facts()}
-
     def _facts(self, *, finished: bool) -> dict[str, Any]:
         """The content of run.json."""
         rate = self.step * self.plan.run.batch / self.seconds if self.seconds else None
@@ -323,6 +334,7 @@ class Trainer(RowTraining):
             **({} if self._data_hash is None else {"data_hash": self._data_hash}),
             **({} if self.model.embedder is None else {"embedder": embedder_hash(self.model.embedder.state())}),
             **surroundings(self._device, self.precision),
+            **self._facts_of_ranks(),
             **self._facts_of_stage(),
         }
 
