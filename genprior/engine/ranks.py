@@ -39,6 +39,8 @@ __all__ = [
 
 _POLL = 0.05
 """Seconds between two looks into the store."""
+_STAY = 5.0
+"""Seconds for which a rank that ends waits for the others to hear of it."""
 _LEAVE = 20.0
 """Seconds for which a rank that is told to stop waits for the first rank's last order."""
 
@@ -133,11 +135,28 @@ def _together() -> Iterator[None]:
 
 def parted(reason: str) -> None:
     """Leave the reason for which this rank goes, and the group, so that the others need not wait."""
-    if _Members.store is not None:
-        with contextlib.suppress(RuntimeError):
-            _Members.store.set(f"parted/{torch.distributed.get_rank()}", reason)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    if not torch.distributed.is_initialized():  # it has left
+        return
+    number, others = torch.distributed.get_rank(), torch.distributed.get_world_size() - 1
+    with contextlib.suppress(RuntimeError):
+        if _Members.store is not None:
+            _Members.store.set(f"parted/{number}", reason)
+    torch.distributed.destroy_process_group()
+    _stay(others)
+
+
+def _stay(others: int) -> None:
+    """Wait until the other ranks have heard the last words of this one, whose end may be that of the store."""
+    until = time.monotonic() + _STAY
+    with contextlib.suppress(RuntimeError):
+        while _Members.store is not None and _Members.store.add("heard", 0) < others and time.monotonic() < until:
+            time.sleep(_POLL)
+
+
+def _heard() -> None:
+    with contextlib.suppress(RuntimeError):
+        if _Members.store is not None:
+            _Members.store.add("heard", 1)
 
 
 def _reason_of_others() -> tuple[str, bool]:
@@ -145,13 +164,15 @@ def _reason_of_others() -> tuple[str, bool]:
     if _Members.store is None or not torch.distributed.is_initialized():
         return "", False
     mine, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    for _ in range(10):  # it may be leaving at this moment
-        for other in range(size):
-            with contextlib.suppress(RuntimeError):
+    until = time.monotonic() + (_STAY / 2 if mine else _STAY / 8)  # it may be leaving at this moment
+    with contextlib.suppress(RuntimeError):  # the store is gone too
+        while time.monotonic() < until:
+            for other in range(size):
                 if other != mine and _Members.store.check([f"parted/{other}"]):
                     text = _Members.store.get(f"parted/{other}").decode()
+                    _heard()
                     return f"process {other} of {size} failed: {text.rstrip('.')}", mine != 0 and other == 0
-        time.sleep(_POLL)
+            time.sleep(_POLL)
     return "", False
 
 
@@ -244,11 +265,13 @@ def said_by_ranks(text: str) -> list[str]:
 
 
 def order(content: dict[str, Any]) -> None:
-    """Tell the other ranks what comes next; nothing without others, or if they are gone."""
+    """Tell the other ranks what comes next, with the key `end` that this is all; nothing if they are gone."""
     if _Members.store is not None:
         with contextlib.suppress(RuntimeError):
             _Members.store.set(f"order/{_Members.orders}", json.dumps(content))
             _Members.orders += 1
+            if "end" in content and torch.distributed.is_initialized():
+                _stay(torch.distributed.get_world_size() - 1)
 
 
 def hear_order(stopped: Callable[[], bool]) -> dict[str, Any]:
@@ -272,4 +295,6 @@ def hear_order(stopped: Callable[[], bool]) -> dict[str, Any]:
             time.sleep(_POLL)
         _Members.orders += 1
         content: dict[str, Any] = json.loads(_Members.store.get(key))
+        if "end" in content:
+            _heard()
         return content

@@ -41,6 +41,9 @@ class Team:
             return
         try:
             yield
+        except RankLost as error:  # the others meet the same
+            parted(str(error))
+            raise
         except BaseException as error:
             code = error.exit_code if isinstance(error, GenpriorError) else 1
             order({"end": str(error) or type(error).__name__, "code": code})
@@ -62,7 +65,7 @@ class Team:
 
     def part(self, trainer: Trainer | None, error: Exception) -> bool:
         """Whether a training ended for this process alone, which then leaves the others, whom it cannot reach."""
-        if trainer is None or not trainer.apart:
+        if not (isinstance(error, RankLost) or (trainer is not None and trainer.apart)):
             return False
         parted(str(error) or type(error).__name__)
         return True

@@ -15,6 +15,15 @@ from typing import NamedTuple
 
 import pytest
 
+IMPORTED = [
+    "genprior.cli.app",
+    "genprior.cli.progress",
+    "genprior.cli.train",
+    "genprior.launch.train",
+    "genprior_std.parts",
+    "sklearn.datasets",
+    "torch._dynamo",
+]
 WORK = Path(__file__).parent / "work.py"
 
 
@@ -40,7 +49,7 @@ def free_port():
 @pytest.fixture(scope="session")
 def _server():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["genprior.cli.app", "genprior.launch.train", "genprior_std.parts"])
+    context.set_forkserver_preload(IMPORTED)
     return context
 
 
