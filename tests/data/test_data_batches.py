@@ -389,10 +389,28 @@ def test_a_batch_that_the_set_cannot_fill_is_refused(batch):
         DeviceData(numbered(50), "cpu", batch=batch, seed=0)
 
 
-@pytest.mark.parametrize(("rank", "world"), [(0, 3), (2, 2), (-1, 2), (0, 0)])
+@pytest.mark.parametrize(("rank", "world"), [(0, 11), (2, 2), (-1, 2), (0, 0)])
 def test_ranks_that_cannot_share_a_batch_are_refused(rank, world):
-    with pytest.raises(DataError, match=rf"^a batch of 10 images cannot be shared equally by {world} ranks .*multiple"):
+    with pytest.raises(DataError, match=rf"^a batch of 10 images cannot be shared by {world} ranks .*at least as many"):
         DeviceData(numbered(50), "cpu", batch=10, seed=0, rank=rank, world=world)
+
+
+def test_hidden_labels_need_equal_slices():
+    with pytest.raises(
+        DataError, match=r"^a batch of 10 images cannot be shared equally by 3 ranks.*is a multiple of the number"
+    ):
+        DeviceData(numbered(50), "cpu", batch=10, seed=0, rank=0, world=3, labels=10)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 10])
+def test_slices_of_a_batch_differ_by_one_image_at_most_and_make_the_batch(world):
+    whole = DeviceData(numbered(50), "cpu", batch=10, seed=0).batch(3)
+    ranks = [DeviceData(numbered(50), "cpu", batch=10, seed=0, rank=rank, world=world) for rank in range(world)]
+    parts = [rank.batch(3) for rank in ranks]
+    assert torch.equal(torch.cat([part.index for part in parts]), whole.index)
+    sizes = [len(part.index) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert [rank.share for rank in ranks] == [size / 10 for size in sizes]
 
 
 def test_an_invalid_set_is_refused():

@@ -27,7 +27,9 @@ def given(kind, settings, shape):
         layer = kind(shape[1], **settings).double()
         for parameter in layer.parameters():
             torch.nn.init.uniform_(parameter, 0.5, 2)
-        x = 50 + torch.randn(shape, dtype=torch.float64) * torch.arange(1, shape[1] + 1).view(-1, *[1] * (len(shape) - 2))
+        x = 50 + torch.randn(shape, dtype=torch.float64) * torch.arange(1, shape[1] + 1).view(
+            -1, *[1] * (len(shape) - 2)
+        )
         return layer, x, torch.randn(shape, dtype=torch.float64)
 
 
