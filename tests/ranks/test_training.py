@@ -99,8 +99,8 @@ def test_more_processes_than_images_in_a_batch_are_refused_once(genprior_ranks, 
     first, *others = genprior_ranks(3, "train", recipe(tmp_path, batch=2), "--out", tmp_path / "out")
     assert first.code == 2
     assert (
-        "run.batch = 2 cannot be shared by 3 processes, each of which needs at least one; choose a batch of at least 3, "
-        "or start at most 2 with torchrun" in first.text
+        "run.batch = 2 cannot be shared by 3 processes, each of which needs at least one; choose a batch of at least "
+        "3, or start at most 2 with torchrun" in first.text
     )
     assert others == [(2, "")] * 2
     assert not (tmp_path / "out").exists()

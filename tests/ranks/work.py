@@ -9,8 +9,8 @@ _output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)  # noqa: F821
 os.dup2(_output, 1)
 os.dup2(_output, 2)
 
-import layers
-import torch
+import layers  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 
