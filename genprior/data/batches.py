@@ -233,10 +233,16 @@ class DeviceData:
         """The places of the chosen images among the training images, on the device."""
         return chosen if self.resident else self._send(chosen)
 
-    def in_order(self, n: int) -> Iterator[Batch]:
-        """All images in their order, n at a time, scaled, binarised and captioned with torch's default generator."""
-        for start in range(0, len(self), n):
-            chosen = torch.arange(start, min(start + n, len(self)))
+    def in_order(self, n: int, *, in_turn: bool = False) -> Iterator[Batch]:
+        """All images, n at a time, scaled, binarised and captioned with torch's default generator.
+
+        Args:
+            n: images of a batch; the last one may have fewer.
+            in_turn: the first image of each label, then the second of each, and so on, so that the first batches have
+                every label where the set is sorted by them; else the images in their order.
+        """
+        order = _in_turn(self._labels.cpu()) if in_turn else torch.arange(len(self))
+        for chosen in torch.split(order, n):
             yield self._chosen(self._send(chosen) if self.resident else chosen)
 
     def _captions(self, text: EmbeddedCaptions, chosen: Tensor, uniform: Tensor) -> Tensor:
@@ -304,3 +310,11 @@ class DeviceData:
     def _send(self, tensor: Tensor) -> Tensor:
         """Copy a tensor from the host to the device without blocking."""
         return (tensor.pin_memory() if self._pinned else tensor).to(self.device, non_blocking=True)
+
+
+def _in_turn(labels: Tensor) -> Tensor:
+    """The indices of the labels [n]: the first of each label, then the second of each, and so on."""
+    order = labels.argsort(stable=True)
+    _, counts = labels.unique(return_counts=True)
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return order[(torch.arange(len(labels)) - first).argsort(stable=True)]

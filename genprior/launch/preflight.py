@@ -86,12 +86,12 @@ def preflight(recipe: Recipe, device: str = "auto") -> list[Pace]:
                 wrong.setdefault(str(error), []).append(label)
                 failed += [error] if isinstance(error, PartFailed) else []
     if wrong:
-        lines = [f"  {text} [row {listed(rows)}]" for text, rows in wrong.items()]
+        lines = [f"  {text} [row {listed(dict.fromkeys(rows))}]" for text, rows in wrong.items()]
         raise RecipeError(f"the recipe '{recipe.name}' cannot be trained:\n" + "\n".join(lines)) from (
             ExceptionGroup("parts that raised exceptions", failed) if failed else None
         )
     for text, rows in warned.items():
-        warnings.warn(GenpriorWarning(f"row {listed(rows)}: {text}"), stacklevel=2)
+        warnings.warn(GenpriorWarning(f"row {listed(dict.fromkeys(rows))}: {text}"), stacklevel=2)
     return paces
 
 

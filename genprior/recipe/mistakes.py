@@ -54,8 +54,15 @@ def explained(
     errors = error.errors()[: MOST + 1]
     within = {tuple(each["loc"])[:end] for each in errors for end in range(len(each["loc"]))}
     short: set[Path] = set()
+    ways: dict[Path, list[Any]] = {}
     for each in errors:
-        path = tuple(each["loc"])
+        ways.setdefault(_in_table(tuple(each["loc"]), table), []).append(each)
+    for each in errors:
+        path = _in_table(tuple(each["loc"]), table)
+        if path != tuple(each["loc"]):  # a setting of several types is one mistake, not one for each of them
+            if wrong := ways.pop(path, None):
+                yield path, f"{', or '.join(dict.fromkeys(map(_what, wrong)))}; got {_given(each)}"
+            continue
         if each["type"] == "too_short" and path in within:
             continue  # pydantic counts the items that are valid, and those that are not are mistakes of their own
         if each["type"] == "missing" and isinstance(path[-1], int):  # one of each item that a list lacks
@@ -93,8 +100,24 @@ def _text(error: Any, path: Path, merged: Mapping[str, Any], registry: Registry,
         return str(error["msg"])
     if kind == "value_error":
         return str(error["ctx"]["error"])
+    return f"{_what(error)}; got {_given(error)}"
+
+
+def _what(error: Any) -> str:
     wrong = what_is_wrong(error)
-    return f"{wrong[0].lower()}{wrong[1:]}; got {_given(error)}"
+    return f"{wrong[0].lower()}{wrong[1:]}"
+
+
+def _in_table(path: Path, table: Any) -> Path:
+    """A path without what pydantic adds to that of a single value: which of several types did not fit."""
+    for place, key in enumerate(path):
+        if isinstance(table, str | int | float):
+            return path[:place]
+        try:
+            table = table[key]
+        except (LookupError, TypeError):  # a key that is missing, or a part that is made already
+            break
+    return path
 
 
 def _given(error: Any) -> str:

@@ -8,7 +8,7 @@ complete.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from genprior.engine.fit import begin_fit, fitted_modules
 from genprior.engine.ranks import rank, world
 from genprior.engine.sampling import CHUNK, evaluating
 from genprior.errors import CheckpointError, PlanError, RunError
-from genprior.parts import Codes, FittedPrior, ImageSet
+from genprior.parts import Batch, Codes, FittedPrior, ImageSet
 from genprior.randomness import seeded
 from genprior.recipe.fit import FitConfig
 from genprior.recipe.length import with_steps
@@ -161,8 +161,9 @@ class SecondStage(Trainer):
         try:
             return run.model.state_dict()
         except (CheckpointError, RunError) as error:
+            cause = str(error).rstrip(".")
             raise RunError(
-                f"the first stage of row '{self.row.label}' cannot be loaded: {error}. Nothing was changed. If the "
+                f"the first stage of row '{self.row.label}' cannot be loaded: {cause}. Nothing was changed. If the "
                 f"checkpoints of {run.folder} are lost, remove that folder: the same command trains it anew"
             ) from error
 
@@ -174,34 +175,43 @@ class SecondStage(Trainer):
         """
         fit = self.row.run.fit
         draws = 1 if fit is None else fit.draws
-        self.fitted.check_codes(draws * len(images))
+        needed = draws * len(images)
+        self.fitted.check_codes(needed)
+        if self._first is None:
+            needed = self._rehearsed(needed)
+        # In a rehearsal some images have all their draws, or as many as are needed, as a label may have a single image.
+        batches = _seeded_batches(images, self.seed, draws, -(-needed // draws), in_turn=self._first is None)
         z: list[Tensor] = []
         asked: list[Tensor] = []
         with evaluating(self.model):
-            for draw in range(draws):
-                for number, batch in enumerate(_seeded_batches(images, self.seed, draw)):
-                    if self._first is None and number * CHUNK >= self._rehearsed(len(images)):
-                        break
-                    codes = self.model.draw_posterior(batch)
-                    if codes is None:
-                        raise PlanError(
-                            f"model '{self.model.name}' has no codes of images, so no prior can be fitted to them; "
-                            "leave fitted_prior out, or use a model with an encoder"
-                        )
-                    z.append(codes.z.float())
-                    asked.append(codes.asked.float())
+            for batch in batches:
+                codes = self.model.draw_posterior(batch)
+                if codes is None:
+                    raise PlanError(
+                        f"model '{self.model.name}' has no codes of images, so no prior can be fitted to them; "
+                        "leave fitted_prior out, or use a model with an encoder"
+                    )
+                z.append(codes.z.float())
+                asked.append(codes.asked.float())
+                needed -= len(codes.z)
+                if needed <= 0:
+                    break
         found = Codes(torch.cat(z), torch.cat(asked))
         if not bool(found.z.isfinite().all()):
             raise RunError(f"the first stage of row '{self.row.label}' gives codes that are not finite")
         return found
 
-    def _rehearsed(self, images: int) -> int:
-        """How many codes a rehearsal needs: some, or all if some are too few for the prior."""
-        try:
-            self.fitted.check_codes(min(images, REHEARSED))
-        except PlanError:
-            return images
-        return min(images, REHEARSED)
+    def _rehearsed(self, codes: int) -> int:
+        """How many of the codes a rehearsal needs: some, and more if the prior takes no fewer."""
+        some = min(codes, REHEARSED)
+        while some < codes:
+            try:
+                self.fitted.check_codes(some)
+            except PlanError:
+                some = min(codes, 2 * some)
+            else:
+                break
+        return some
 
     def _check_optimisers(self, trained: Iterable[str]) -> None:
         """Refuse settings of a module that the fitted prior does not have."""
@@ -234,11 +244,14 @@ def _trained(files: RunFolder, plan: Plan, facts: Facts) -> bool:
     return saved is not None and (saved.step == plan.run.steps or ran_out_of_patience(plan.run.stop, saved.facts))
 
 
-def _seeded_batches(images: DeviceData, seed: int, draw: int) -> Any:
-    """The training images in order; what is drawn from each batch depends on its number and that of the draw."""
-    for number, batch in enumerate(images.in_order(CHUNK)):
-        with seeded(seed, "codes", draw, number):
-            yield batch
+def _seeded_batches(images: DeviceData, seed: int, draws: int, each: int, *, in_turn: bool) -> Iterator[Batch]:
+    """At least `each` training images, as often as there are draws; what is drawn depends on the draw and the batch."""
+    for draw in range(draws):
+        for number, batch in enumerate(images.in_order(CHUNK, in_turn=in_turn)):
+            if number * CHUNK >= each:
+                break
+            with seeded(seed, "codes", draw, number):
+                yield batch
 
 
 def trainer_of(

@@ -68,6 +68,8 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     few = Codes(torch.randn(3, 2), torch.zeros(3, 0))
     with pytest.raises(PlanError, match="components = 10, and there are 3 codes to fit them to; 1 to 3 components are"):
         genprior.fit_prior(GaussianMixture.Config(), few)
+    with pytest.raises(PlanError, match="needs at least 2; the number of codes is 1. Train with more images, or raise"):
+        genprior.fit_prior(GaussianMixture.Config(components=1), Codes(torch.randn(1, 2), torch.zeros(1, 0)))
     asked = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1]), 3).float()
     with pytest.raises(PlanError, match=r"needs at least 1 code of each; condition 2 \(of 0 to 2\) has 0. Train with"):
         genprior.fit_prior(GaussianMixture.Config(components=3), Codes(torch.randn(4, 2), asked))

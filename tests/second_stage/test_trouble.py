@@ -47,6 +47,13 @@ def test_a_first_stage_without_checkpoints_says_what_to_remove(tmp_path: Path) -
     assert job.first is not None
     trainer_of(with_first_stages([job])[0], device="cpu").run()
     before = weights(job.first)
+    weights_file = sorted((job.first / "checkpoints").glob("*.safetensors"))[-1]
+    sound = weights_file.read_bytes()
+    weights_file.write_bytes(sound[:-1])
+    (second,) = jobs_of(wanted, tmp_path)
+    with pytest.raises(RunError, match=r"cannot be loaded: .*[^.]\. Nothing was changed"):
+        trainer_of(second, device="cpu").run()
+    weights_file.write_bytes(sound)
     for path in (job.first / "checkpoints").iterdir():
         path.unlink()
     with pytest.raises(RunError, match="cannot be loaded: .* has no checkpoint yet.* remove that folder: the same"):
@@ -135,3 +142,16 @@ def test_an_interrupted_first_stage_is_resumed_before_the_fit(tmp_path: Path) ->
     (job,) = jobs_of(wanted, tmp_path)
     with pytest.raises(RunError, match="is trained to step 3 of 6"):
         trainer_of(job, device="cpu").run()
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [("-1.0", "input should be greater than 0"), ('"wide"', "input should be a valid number")],
+)
+def test_a_setting_of_several_types_is_one_mistake(given: str, wrong: str) -> None:
+    with pytest.raises(genprior.RecipeError) as refused:
+        recipe(rows=["bag"], settings=(f'model.fitted_prior={{name="kde",bandwidth={given}}}',))
+    text = str(refused.value)
+    assert text.count("bandwidth") == 2  # the path, and the setting that was given
+    assert f"input should be 'cross_validation', 'scott' or 'silverman', or {wrong}" in text
+    assert "literal[" not in text and "constrained" not in text

@@ -167,6 +167,11 @@ class GaussianMixture(DensityPrior, FittedPrior):
                 f"prior '{self.name}' has components = {self.config.components}, and there are {n} codes to fit them "
                 f"to; 1 to {n} components are possible"
             )
+        if n < 2:
+            raise PlanError(
+                f"prior '{self.name}' is fitted to the spread of the codes, and needs at least 2; the number of codes "
+                f"is {n}. Train with more images, or raise run.fit.draws"
+            )
 
     def begin_fit(self, codes: Codes) -> None:
         """Fit the components to all codes by expectation maximisation, or to those of each condition."""
