@@ -315,6 +315,6 @@ class DeviceData:
 def _in_turn(labels: Tensor) -> Tensor:
     """The indices of the labels [n]: the first of each label, then the second of each, and so on."""
     order = labels.argsort(stable=True)
-    _, counts = labels.unique(return_counts=True)
+    counts = (labels - labels.min()).bincount()
     first = (counts.cumsum(0) - counts).repeat_interleave(counts)
     return order[(torch.arange(len(labels)) - first).argsort(stable=True)]
