@@ -49,7 +49,7 @@ def model_of(tables: dict) -> dict:
         "prior": {"name": "gaussian"},
         "encoder": {"name": "mlp", "posterior": posterior},
         "decoder": {"name": "mlp"},
-        "reconstruction": {"name": "pixel", "reduction": "sum"},
+        "reconstruction": {"name": "pixel", "metric": "gaussian", "reduction": "sum"},
         "code_critic": {"name": "code_mlp"},
         "image_critic": {"name": "image_convolutional", "width": 4, "hidden": 8},
         "code_game": {"name": "nonsaturating"},
