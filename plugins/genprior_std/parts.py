@@ -43,7 +43,11 @@ from genprior_std.games.minimax import Minimax
 from genprior_std.games.nonsaturating import NonSaturating
 from genprior_std.games.relativistic import Relativistic
 from genprior_std.games.wasserstein_gp import WassersteinGradientPenalty
+from genprior_std.hooks.mlflow import MLflow
 from genprior_std.hooks.pictures import Pictures
+from genprior_std.hooks.tensorboard import TensorBoard
+from genprior_std.hooks.trackio import Trackio
+from genprior_std.hooks.wandb import WeightsAndBiases
 from genprior_std.models.aae import AdversarialAutoencoder
 from genprior_std.models.aae_clustering import ClusteringAutoencoder
 from genprior_std.models.aae_dimension_reduction import DimensionReductionAutoencoder
@@ -178,7 +182,11 @@ PARTS: tuple[type[Part], ...] = (
     SamplesOfGans,
     SmallCodes,
     LargeCodes,
+    MLflow,
     Pictures,
+    TensorBoard,
+    Trackio,
+    WeightsAndBiases,
     BoundaryEquilibrium,
     CategoricalGame,
     DenoisingFeatureMatching,

@@ -190,7 +190,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages and their contract, to be spoiled."""
     to = tmp_path_factory.mktemp("copy")
     of_their_own = (f"plugins/genprior_{name}/src" for name in ("ring", "text", "ray", "slurm"))
-    for folder in ("genprior", "plugins/genprior_std", "plugins/genprior_report", *of_their_own):
+    for folder in ("genprior", "plugins/genprior_std", "plugins/genprior_report", "plugins/genprior_explore", *of_their_own):
         shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", to)
     return to
@@ -258,6 +258,7 @@ def test_plugins_are_read() -> None:
     assert packages == {
         "genprior_std",
         "genprior_report",
+        "genprior_explore",
         "genprior_ring",
         "genprior_text",
         "genprior_ray",
@@ -392,6 +393,7 @@ def test_the_check_before_a_commit_covers_all_of_it() -> None:
         "genprior",
         "genprior_std",
         "genprior_report",
+        "genprior_explore",
         "genprior_text",
         "genprior_ray",
         "genprior_slurm",

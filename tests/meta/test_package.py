@@ -19,7 +19,7 @@ import pytest
 import genprior
 
 ROOT = Path(genprior.__file__).parents[1]
-PLUGINS = ("genprior_std", "genprior_report")
+PLUGINS = ("genprior_std", "genprior_report", "genprior_explore")
 """The plugins that come with genprior."""
 
 
@@ -63,7 +63,8 @@ def test_the_wheel_says_its_licence_and_command(built: Path) -> None:
     assert told["License-File"] == "LICENSE"
     assert told["Version"] == genprior.__version__
     assert "genprior = genprior.cli.app:main" in points
-    assert {f"{plugin.removeprefix('genprior_')} = {plugin}" for plugin in PLUGINS} <= set(points.splitlines())
+    offered = {"std = genprior_std", "report = genprior_report", "report = genprior_report.command:report"}
+    assert {*offered, "explore = genprior_explore.command:explore"} <= set(points.splitlines())
 
 
 def test_the_sources_hold_the_licence_and_all_recipes(built: Path) -> None:

@@ -1,0 +1,93 @@
+"""The local server of the page; nothing is asked of another machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import webbrowser
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from genprior import RunError
+from genprior_explore.explorer import Explorer
+
+__all__ = ["application", "free_socket", "serve"]
+
+HOST = "127.0.0.1"
+PORTS = range(7860, 7960)
+
+
+@contextlib.contextmanager
+def free_socket(port: int | None) -> Iterator[socket.socket]:
+    """A socket that listens on this machine alone: at the port, or at the first free one of `PORTS`.
+
+    Raises:
+        RunError: the port is in use, or all of them are.
+    """
+    for number in PORTS if port is None else (port,):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((HOST, number))
+            listening.listen(128)
+        except OSError as error:
+            listening.close()
+            if port is not None:
+                raise RunError(
+                    f"port {port} cannot be used: {error.strerror or error}; give another --port, or leave it out for "
+                    f"the first free one from {PORTS.start}"
+                ) from error
+            continue
+        with listening:
+            yield listening
+        return
+    raise RunError(f"all ports from {PORTS.start} to {PORTS.stop - 1} are in use; give a free one as --port")
+
+
+def application(explorers: Sequence[Explorer]) -> Any:
+    """The page as an ASGI application, which lets a browser ask nothing of another machine."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import gradio
+    from fastapi import FastAPI
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from genprior_explore.app import CSS, Page, theme
+
+    server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    blocks = Page(explorers).build()
+    gradio.mount_gradio_app(
+        server, blocks, path="/", theme=theme(), css=CSS, footer_links=[], ssr_mode=False, enable_monitoring=False
+    )
+    server.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+
+    server.middleware("http")(_at_home)
+    return server
+
+
+async def _at_home(request: Any, call_next: Any) -> Any:
+    """The answer, which tells a browser to load nothing from another machine."""
+    answer = await call_next(request)
+    answer.headers["Content-Security-Policy"] = (
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
+    )
+    return answer
+
+
+def serve(explorers: Sequence[Explorer], listening: socket.socket, *, show: bool) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        explorers: the runs.
+        listening: the socket.
+        show: whether to open the page in a browser.
+    """
+    import uvicorn
+
+    app = application(explorers)
+    address = f"http://{HOST}:{listening.getsockname()[1]}"
+    print(f"{address} shows {' and '.join(e.title for e in explorers)}; Ctrl-C ends it", flush=True)  # noqa: T201
+    if show:
+        webbrowser.open(address)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

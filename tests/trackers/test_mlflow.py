@@ -1,0 +1,56 @@
+"""Runs of MLflow in a folder, read by MLflow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genprior.testing import check_hook
+from genprior_std.hooks.mlflow import MLflow
+
+pytest.importorskip("mlflow", reason="needs the extra `mlflow`")
+
+
+def read(uri, experiment="genprior"):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    return client, client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+
+
+def test_an_interrupted_run_is_one_run_with_each_step_once(interrupted) -> None:
+    run = interrupted("mlflow", 'experiment="digits"')
+    client, (held,) = read((run.trainer.folder / "mlflow").as_uri(), "digits")
+    assert held.info.status == "FINISHED" and held.info.run_name == "AAE seed 0"
+    assert held.data.metrics.keys() == run.numbers.keys() | {"seconds"}
+    for key, values in run.numbers.items():
+        history = [(each.step, each.value) for each in client.get_metric_history(held.info.run_id, key)]
+        assert history == [(step, pytest.approx(value, rel=1e-12)) for step, value in values]
+    assert {key: held.data.tags[key] for key in ("recipe", "row", "seed")} == {
+        "recipe": "tiny", "row": "AAE", "seed": "0"
+    }  # fmt: skip
+    assert (held.data.params["model.code_size"], held.data.params["model.prior.name"]) == ("4", "gaussian")
+    files = [file.path for file in client.list_artifacts(held.info.run_id)]
+    assert {"recipe.toml", "images"} <= set(files)
+    from mlflow.artifacts import load_image, load_text
+
+    root = held.info.artifact_uri
+    assert load_text(f"{root}/recipe.toml") == run.trainer.plan.as_toml()
+    images = sorted(f.path for f in client.list_artifacts(held.info.run_id, "images") if f.path.endswith(".png"))
+    assert [name.split("+")[:3] for name in images] == [
+        ["images/samples", "step", "3"],
+        ["images/samples", "step", "6"],
+    ]
+    shown = np.array(load_image(f"{root}/{images[-1]}"))
+    assert shown.shape == (12, 42, 3)
+
+
+def test_a_store_of_several_runs(tracked, tmp_path) -> None:
+    for name in ("one", "two"):
+        tracked("mlflow", f'uri="{(tmp_path / "store").as_uri()}"', folder=name)
+    _, runs = read((tmp_path / "store").as_uri())
+    assert len({each.data.tags["genprior.id"] for each in runs}) == 2
+
+
+def test_the_contract_of_hooks(tmp_path) -> None:
+    check_hook(MLflow.Config(uri=(tmp_path / "store").as_uri(), samples=4))
