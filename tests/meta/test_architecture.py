@@ -190,7 +190,13 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages and their contract, to be spoiled."""
     to = tmp_path_factory.mktemp("copy")
     of_their_own = (f"plugins/genprior_{name}/src" for name in ("ring", "text", "ray", "slurm"))
-    for folder in ("genprior", "plugins/genprior_std", "plugins/genprior_report", "plugins/genprior_explore", *of_their_own):
+    for folder in (
+        "genprior",
+        "plugins/genprior_std",
+        "plugins/genprior_report",
+        "plugins/genprior_explore",
+        *of_their_own,
+    ):
         shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", to)
     return to
