@@ -17,6 +17,7 @@ import genprior
 from genprior.errors import GenpriorWarning, Interrupted, LaunchError, PartFailed, RecipeError
 from genprior.launch import elsewhere, tasks
 from genprior.launch.reporter import Reporter
+from genprior.registry import installed
 
 from ..conftest import TINY
 from .launcher import Threads
@@ -177,6 +178,16 @@ def test_what_a_launcher_raises_names_it(tiny, tmp_path, monkeypatch):
         genprior.train(genprior.load_recipe(tiny), out=tmp_path / "runs", on=Threads(), reporter=Heard())
 
 
+@pytest.fixture
+def clean_session():
+    """Parts that the test registers are gone after it."""
+    registry = installed()
+    kept = dict(registry._parts), dict(registry._origins), list(registry.plugins)
+    yield
+    registry._parts, registry._origins, registry.plugins = kept
+
+
+@pytest.mark.usefixtures("clean_session")
 def test_parts_of_this_process_are_refused(tiny, tmp_path):
     class Local(genprior.Prior):
         name = "local_prior"
