@@ -96,13 +96,16 @@ class _Joiner:
         return b"".join(parts)
 
 
-def pack(folder: Path, items: dict[str, Path], limit: int = LIMIT_MB * 10**6) -> list[dict[str, Any]]:
+def pack(
+    folder: Path, items: dict[str, Path], limit: int = LIMIT_MB * 10**6, *, gzipped: bool = False
+) -> list[dict[str, Any]]:
     """Pack files and folders into pieces.
 
     Args:
         folder: where the pieces and their manifest go; old pieces there are removed.
         items: each file or folder by the name that it has once unpacked.
         limit: the maximum size of a piece in bytes.
+        gzipped: compress them.
 
     Returns:
         Name, bytes and SHA-256 of each piece.
@@ -120,7 +123,8 @@ def pack(folder: Path, items: dict[str, Path], limit: int = LIMIT_MB * 10**6) ->
         if old.exists():
             old.unlink()
     splitter = _Splitter(folder, limit)
-    with tarfile.open(fileobj=splitter, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+    mode = "w|gz" if gzipped else "w|"
+    with tarfile.open(fileobj=splitter, mode=mode, format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
         for name, path in sorted(items.items()):
             archive.add(path, arcname=name, filter=_wanted)
     splitter.close()
@@ -156,13 +160,13 @@ def join(folder: Path, target: Path) -> list[str]:
     if wrong:
         raise Damaged("send these again:\n" + "\n".join(f"  {line}" for line in wrong))
     paths = [folder / piece["name"] for piece in pieces]
-    with tarfile.open(fileobj=_Joiner(paths), mode="r|") as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=_Joiner(paths), mode="r|*") as archive:  # type: ignore[call-overload]
         outside = [member.name for member in archive if not _safe(member)]
     if outside:
         raise Damaged(f"the archive holds files that are not plain or lie outside: {', '.join(outside[:5])}")
     target.mkdir(parents=True, exist_ok=True)
     names = []
-    with tarfile.open(fileobj=_Joiner(paths), mode="r|") as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=_Joiner(paths), mode="r|*") as archive:  # type: ignore[call-overload]
         for member in archive:
             _unpack(archive, member, target)
             if member.isfile():
@@ -222,6 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     packing = commands.add_parser("pack", help="files and folders into pieces")
     packing.add_argument("pieces", type=Path)
     packing.add_argument("items", nargs="+", metavar="NAME=PATH")
+    packing.add_argument("--gzip", action="store_true", help="compress them")
     packing.add_argument("--limit-mb", type=float, default=LIMIT_MB, help="the most megabytes (10^6 bytes) of a piece")
     joining = commands.add_parser("join", help="pieces into files and folders")
     joining.add_argument("pieces", type=Path)
@@ -236,7 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
         bad = [name for name, sign, path in split if not (name and sign and path)]
         if bad:
             parser.error(f"items are given as NAME=PATH; this one is not: {bad[0]}")
-        made = pack(options.pieces, {name: Path(path) for name, _, path in split}, int(options.limit_mb * 10**6))
+        items = {name: Path(path) for name, _, path in split}
+        made = pack(options.pieces, items, int(options.limit_mb * 10**6), gzipped=options.gzip)
         print(f"{len(made)} pieces, {sum(piece['bytes'] for piece in made) / 1e6:.1f} MB, and {MANIFEST}")
     except (Damaged, OSError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -3,7 +3,8 @@
     python3 run.py JOBS.json STATE.json [--minutes 8]
 
 JOBS.json is a list of `{"name": ..., "command": [...]}`; in a command `{python}` is this interpreter and `{bin}` the
-folder of its scripts. Near the end of a sitting the running command gets SIGINT (as by Ctrl-C), upon which training
+folder of its scripts. A job may have a `limit` in seconds, after which it is stopped and counts as failed, and the next
+one begins. Near the end of a sitting the running command gets SIGINT (as by Ctrl-C), upon which training
 writes a checkpoint; a command that does not stop is killed, and loses its work since the last checkpoint. Run the same
 command for the next sitting. A command that failed is skipped from then on, unless `--again` is given.
 
@@ -33,7 +34,7 @@ def sitting(
     """Run commands in order until all are done or the time is up.
 
     Args:
-        jobs: each with a unique `name` and a `command`.
+        jobs: each with a unique `name` and a `command`, and perhaps a `limit` in seconds.
         state_file: the status of every command; replaced after each.
         seconds: length of the sitting, including `grace`.
         grace: seconds reserved for a command to stop.
@@ -53,12 +54,18 @@ def sitting(
         left = seconds - (time.monotonic() - began)
         if left <= grace:
             return MORE
-        status, took, code = _run(job, logs / f"{job['name']}.log", left - grace, grace)
+        limit = job.get("limit", left)
+        status, took, code = _run(job, logs / f"{job['name']}.log", min(limit, left - grace), grace)
+        if status == "cut" and limit < left - grace:
+            status = "failed"
+            record["limit"] = limit
         record.update(
             status=status, seconds=round(record["seconds"] + took, 1), sittings=record["sittings"] + 1, exit=code
         )
         _write(state_file, state)
-        print(f"{job['name']}: {status} after {record['seconds']:.0f} s in {record['sittings']} sittings", flush=True)
+        within = f", at its limit of {limit:g} s" if "limit" in record and status == "failed" else ""
+        sittings = f"{record['sittings']} sitting{'s' if record['sittings'] != 1 else ''}"
+        print(f"{job['name']}: {status}{within} after {record['seconds']:.0f} s in {sittings}", flush=True)
         if status == "cut":
             return MORE
     statuses = {state[job["name"]]["status"] for job in jobs}

@@ -85,6 +85,7 @@ def test_what_fails_on_a_gpu_is_noted(what: str) -> None:
     assert "CPU" in wrong(REFUSED[what]) or "on cpu" in wrong(REFUSED[what])
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("what", [*ALLOWED, *REFUSED])
 def test_cuda_decides_in_the_same_way(what: str) -> None:

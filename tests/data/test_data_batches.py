@@ -416,6 +416,7 @@ def test_an_invalid_set_is_refused():
         DeviceData(numbered(5)._replace(labels=torch.zeros(4).long()), "cpu", batch=1, seed=0)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize("resident", [False, True])
