@@ -43,7 +43,7 @@ class Guard:
             deferred: keep verdicts on the device; by default on all devices except CPUs.
         """
         self.skip = skip
-        self.step = 0
+        self.step: int | Tensor = 0
         self.kept = list(kept)
         self.deferred = device.type != "cpu" if deferred is None else deferred
         self._counts = torch.tensor(Skipped(), device=device)
@@ -61,7 +61,7 @@ class Guard:
 
     def restore(self, skipped: Iterable[int]) -> None:
         """Go on counting from what a checkpoint holds."""
-        self._counts = torch.tensor(Skipped(*skipped), device=self._counts.device)
+        self._counts.copy_(torch.tensor(Skipped(*skipped)))
 
     def verdict(self, watched: Tensor | None) -> bool | Tensor:
         """Whether the updates of a phase at `step` are left out: a bool, or a tensor [] on the device if deferred.
@@ -71,7 +71,7 @@ class Guard:
                 updates in closed form.
         """
         if watched is None:
-            return self._stopped if self.deferred else False
+            return self._stopped.clone() if self.deferred else False
         bad = ~torch.isfinite(watched).all()
         if not self.deferred and not bad:
             return False
@@ -82,9 +82,10 @@ class Guard:
         total, in_a_row, last = self._counts
         again = last == self.step  # another phase of this step was left out
         in_a_row = torch.where(again, in_a_row, torch.where(last == self.step - 1, in_a_row + 1, 1))
-        counted = torch.stack([total + ~again, in_a_row, torch.full_like(last, self.step)])
-        self._counts = torch.where(bad, counted, self._counts)
-        self._stopped = self._stopped | (bad & (in_a_row > LIMIT) if self.skip else bad)
+        counted = torch.stack([total + ~again, in_a_row, torch.zeros_like(last) + self.step])
+        # In place, so that the replay of a captured step counts on.
+        self._counts.copy_(torch.where(bad, counted, self._counts))
+        self._stopped.logical_or_(bad & (in_a_row > LIMIT) if self.skip else bad)
 
     def take(self, optimiser: torch.optim.Optimizer, left_out: bool | Tensor) -> None:
         """Take a step of an optimiser, unless it is left out."""

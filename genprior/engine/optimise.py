@@ -59,6 +59,11 @@ def _schedule_of(config: OptimiserConfig) -> Schedule | None:
     return config.schedule.make() if config.schedule is not None else None
 
 
+def _changes(schedule: Schedule | None) -> bool:
+    """Whether the learning rate of a schedule changes in a run."""
+    return schedule is not None and not (schedule.constant and not schedule.config.warmup)
+
+
 def _rate(lr: float, schedule: Schedule | None, step: int, steps: int) -> float:
     if schedule is None:
         return lr
@@ -106,7 +111,41 @@ class Optimisers:
         """
         for name, optimiser in self.of.items():
             for group, lr in zip(optimiser.param_groups, self._rates[name], strict=True):
-                group["lr"] = _rate(lr, self._schedules[name], step, self._steps)
+                rate = _rate(lr, self._schedules[name], step, self._steps)
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+    def rates_on_device(self) -> None:
+        """Hold the learning rates that change as tensors [] on the device of the parameters, for a captured step.
+
+        PyTorch's fused steps read them there: as float32 on CUDA, so rounded to a relative 6e-8, as float64 on CPUs.
+        """
+        for name, optimiser in self.of.items():
+            if _changes(self._schedules[name]):
+                for group in optimiser.param_groups:
+                    device = group["params"][0].device
+                    dtype = torch.float64 if device.type == "cpu" else torch.float32
+                    group["lr"] = torch.tensor(float(group["lr"]), dtype=dtype, device=device)
+
+    def numbers(self) -> list[Any]:
+        """The numbers that optimisers hold on the host, without learning rates."""
+        groups = [_scalars_of_groups(optimiser) for optimiser in self.of.values()]
+        return [groups, [checkpoint.optimiser_scalars(self.of[name], self._modules[name]) for name in self.of]]
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[None]:
+        """Tell the optimisers inside the block that their step is captured, which those of PyTorch ask for."""
+        groups = [group for optimiser in self.of.values() for group in optimiser.param_groups if "capturable" in group]
+        before = [group["capturable"] for group in groups]
+        for group in groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group, value in zip(groups, before, strict=True):
+                group["capturable"] = value
 
     def rates(self, step: int) -> dict[str, float]:
         """The learning rate of a step, 0 for the first, by `optimiser/<module>/lr`; only where a schedule changes it.
@@ -116,7 +155,7 @@ class Optimisers:
         return {
             f"optimiser/{name}/lr": _rate(self._parts[name].config.lr, schedule, step, self._steps)
             for name, schedule in self._schedules.items()
-            if schedule is not None and not (schedule.constant and not schedule.config.warmup)
+            if schedule is not None and _changes(schedule)
         }
 
     def recorded(self, metrics: Mapping[str, float | None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -28,14 +28,18 @@ class Recorder:
         self._keys: dict[str, tuple[str, ...]] = {}
         self._sums: dict[str, tuple[Tensor, int | Tensor]] = {}
         self._bad: dict[str, Tensor] = {}
+        self._zeroed: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def add(self, phase: Phase, result: PhaseResult, step: int) -> None:
+    def add(self, phase: Phase, result: PhaseResult, step: int | Tensor) -> None:
         """Record the result of `phase` at `step`; values of a phase that was left out do not count."""
         self._keys[phase.name] = result.keys
-        total, count = self._sums.get(phase.name, (torch.zeros_like(result.values), 0))
         values, left_out = result.values, result.left_out
+        self.added([phase.name])
+        total, count = self._sums.get(phase.name) or (torch.zeros_like(values), 0)
         if isinstance(left_out, Tensor):
-            self._sums[phase.name] = (total + torch.where(left_out, 0, values), count + ~left_out)
+            # In place, so that the replay of a captured step adds on.
+            counted = count if isinstance(count, Tensor) else torch.full_like(left_out, count, dtype=torch.int64)
+            self._sums[phase.name] = (total.add_(torch.where(left_out, 0, values)), counted.add_(~left_out))
         elif left_out:
             self._sums[phase.name] = (total, count)
         else:
@@ -45,7 +49,13 @@ class Recorder:
         finite = torch.isfinite(values[: result.watched])
         bad = self._bad.get(phase.name)
         bad = torch.full_like(finite, -1, dtype=torch.int64) if bad is None else bad
-        self._bad[phase.name] = torch.where(~finite if self._latest else (bad < 0) & ~finite, step, bad)
+        self._bad[phase.name] = bad.copy_(torch.where(~finite if self._latest else (bad < 0) & ~finite, step, bad))
+
+    def added(self, phases: Iterable[str]) -> None:
+        """Count the values that the replay of a captured step has added, in place, to the sums of these phases."""
+        for name in phases:
+            if name not in self._sums and name in self._zeroed:
+                self._sums[name] = self._zeroed.pop(name)
 
     @property
     def pending(self) -> bool:
@@ -60,6 +70,9 @@ class Recorder:
             for key, value in zip(self._keys[name], (total / count).tolist(), strict=True)
         }
         if reset:
+            for name, (total, count) in self._sums.items():
+                if isinstance(count, Tensor):
+                    self._zeroed[name] = total.zero_(), count.zero_()
             self._sums.clear()
         return means
 

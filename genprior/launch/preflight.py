@@ -114,6 +114,7 @@ def _small(plan: Plan) -> Plan:
         "batch": min(PREFLIGHT_BATCH, plan.run.batch),
         "labelled_batch": None,
         "steps": 1,
+        "graph": "off",
         "on_divergence": "stop",
     }
     fit = plan.run.fit or FitConfig()

@@ -77,6 +77,9 @@ class RunConfig(BaseModel):
     sync_batch_norm: bool = False
     """Batch normalisation by the statistics of the whole batch where several processes share it (`torchrun`), not by
     those of the slice of each process; without effect in one process."""
+    graph: Literal["auto", "on", "off"] = "auto"
+    """Whether the phases of a step are captured as one CUDA graph: `auto` does where there is CUDA, and a warning says
+    why it cannot; `on` warns of other devices too."""
     checkpoint_every: int = Field(1000, gt=0)
     """Steps between checkpoints."""
     keep: KeepConfig = KeepConfig()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from genprior.engine.clip import Clipping
 from genprior.engine.device import choose_device
 from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
+from genprior.engine.graphs import CudaCapture, Graphs, refusal
 from genprior.engine.look_again import first_not_finite
 from genprior.engine.memory import keep_freed_memory
 from genprior.engine.optimise import Optimisers
@@ -29,6 +31,7 @@ from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
 from genprior.engine.state import TrainingState
 from genprior.engine.step import run_phase
+from genprior.errors import GenpriorWarning
 from genprior.parts import Batch, Codes, DataInfo, ImageSet, Model, Phase, Prior
 from genprior.randomness import reseed, seeded
 from genprior.recipe.length import with_steps
@@ -157,6 +160,18 @@ class RowTraining:
         self.precision = precision
         dtype = precision.dtype
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
+        self.graphs = self._graphs(plan.run.graph)
+
+    def _graphs(self, requested: str) -> Graphs | None:
+        """The graphs of this training, or None; a warning says why a request cannot be met."""
+        if requested == "off" or (requested == "auto" and self._device.type != "cuda"):
+            return None
+        reason = refusal(self._device, self.optimisers)
+        if reason is not None:
+            text = f"{self.named}: steps are not captured as a CUDA graph, because {reason}"
+            warnings.warn(GenpriorWarning(text), stacklevel=2)
+            return None
+        return Graphs(CudaCapture(), self.modules, self._optimising, self.recorder, self.named)
 
     @property
     def _image_batch(self) -> int:
@@ -196,20 +211,28 @@ class RowTraining:
         """
         step = self.step
         batch = self._begin(step)
-        self.guard.step = step
         self._optimising.set_rates(step)
-        average = partial(average_over_ranks, share=self.data.share) if torch.distributed.is_initialized() else None
-        for phase in self.phases:
-            if step % phase.every == 0:
-                result = run_phase(
-                    phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard, self._clipping
-                )
-                self.recorder.add(phase, result, step)
-                if result.left_out is True:
-                    self.check()
+        due = [phase for phase in self.phases if step % phase.every == 0]
+        if self.graphs is None:
+            self._run_phases(due, batch, step)
+        else:
+            self.graphs.run(due, batch, lambda held: self._run_phases(due, held, held.step))
         if self.average is not None:
             self.average.update(step)
         self.step += 1
+
+    def _run_phases(self, due: Sequence[Phase], batch: Batch | Codes, step: int | Tensor | None) -> None:
+        """Run the phases that are due; in a captured step its number is a tensor on the device."""
+        step = self.step if step is None else step
+        self.guard.step = step
+        average = partial(average_over_ranks, share=self.data.share) if torch.distributed.is_initialized() else None
+        for phase in due:
+            result = run_phase(
+                phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard, self._clipping
+            )
+            self.recorder.add(phase, result, step)
+            if result.left_out is True:
+                self.check()
 
     def check(self) -> None:
         """Raise if training must stop because a loss or gradient was not finite; waits for the device.
