@@ -132,7 +132,7 @@ class Optimisers:
     def numbers(self) -> list[Any]:
         """The numbers that optimisers hold on the host, without learning rates."""
         groups = [_scalars_of_groups(optimiser) for optimiser in self.of.values()]
-        return [groups, [checkpoint.optimiser_scalars(self.of[name], self._modules[name]) for name in self.of]]
+        return [groups, [restore.optimiser_scalars(self.of[name], self._modules[name]) for name in self.of]]
 
     @contextlib.contextmanager
     def captured(self) -> Iterator[None]:

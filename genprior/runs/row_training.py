@@ -155,12 +155,12 @@ class RowTraining:
         self._clipping = Clipping(plan.run.clip_norm, plan.run.clip_value)
         recorded = recorded_hardware(self._files)
         self._compute_in(choose_precision(plan.run.precision, self._device, recorded=recorded))
+        self.graphs = self._graphs(plan.run.graph)
 
     def _compute_in(self, precision: Precision) -> None:
         self.precision = precision
         dtype = precision.dtype
         self._autocast = torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32)
-        self.graphs = self._graphs(plan.run.graph)
 
     def _graphs(self, requested: str) -> Graphs | None:
         """The graphs of this training, or None; a warning says why a request cannot be met."""
