@@ -89,7 +89,7 @@ def _kept(folder: Path, state: str, registry: Registry) -> KeptRun:
     facts: dict[str, Any] = dict(read(files.facts, None) or {})
     run = read(lambda: load_run(folder, registry=registry), None)
     recipe = read(lambda: read_text(folder / "recipe.toml", "restore the file"), None) or ""
-    scores = read(files.scores, {}) if facts.get("finished") else {}
+    scores: dict[str, float] = read(files.scores, {}) if facts.get("finished") else {}
     pictures = sorted((folder / "samples").glob("*.png"))
     steps = {int(match[1]): path for path in pictures if (match := _STEP.fullmatch(path.name))}
     return KeptRun(
