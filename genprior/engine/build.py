@@ -110,12 +110,30 @@ def build_model(config: PartConfig, info: DataInfo, seed: int) -> Model:
     Raises:
         PlanError: its parts do not fit each other or the data, or it has parameters that `build` did not make.
     """
+    _check_updates(config)
     build = Builder(config.name, seed, len(info.classes))
     with seeded(seed, "model"):  # what the model draws beside its parts, such as a buffer
         model: Model = config.make(info, build)
     build.check(model)
     _check_fitted(model)
     return model
+
+
+def _check_updates(model: PartConfig) -> None:
+    """Refuse a prior that the model would leave as it was drawn at first.
+
+    Raises:
+        PlanError: the prior is learned by updates, and the model makes none.
+    """
+    prior = dict(model).get("prior")
+    if not isinstance(prior, PartConfig) or not issubclass(prior.part, Prior) or not issubclass(model.part, Model):
+        return
+    if prior.part.updated_by_model and not model.part.updates_prior:
+        raise PlanError(
+            f"prior '{prior.name}' is learned by closed-form updates, which model '{model.name}' does not make: it "
+            "would stay as it was drawn at first. Choose another prior, or a model with such updates "
+            "(docs/priors.md names it for each prior that needs one)"
+        )
 
 
 def _check_fitted(model: Model) -> None:

@@ -75,6 +75,8 @@ class Model(Part, nn.Module, ABC):
     """The modules that make images; `run.ema` averages their weights."""
     makes_images: ClassVar[bool] = True
     """Whether `generate` makes images; if not, it raises a `PlanError`, and no samples are drawn."""
+    updates_prior: ClassVar[bool] = False
+    """Whether the model updates a prior that is learned so, see `Prior.updated_by_model`."""
     uses_share: ClassVar[bool] = False
     """Whether losses depend on `Batch.share`: then a run of more steps differs from the first step on, and a finished
     run cannot be lengthened."""

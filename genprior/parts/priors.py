@@ -32,6 +32,9 @@ class Prior(ModulePart, ABC):
     reparameterised: ClassVar[bool] = True
     """Whether `sample` is differentiable in the prior's own parameters. Where it is not, the prior learns from its
     density or energy alone, and no model can train it by a loss of its samples."""
+    updated_by_model: ClassVar[bool] = False
+    """Whether it is learned by closed-form updates that the model makes as training goes on: then only a model with
+    `updates_prior` takes it, as in any other it would stay as it was drawn at first."""
 
     @abstractmethod
     def sample(self, asked: Tensor) -> Tensor:

@@ -90,9 +90,11 @@ def model_of(name, **changed):
 
 
 def model_with_prior(name, conditioner="none", **settings):
-    """A small adversarial autoencoder with this prior, fitted or not."""
+    """A small model with this prior, fitted or not: an adversarial autoencoder, where it will do."""
     part = PRIORS[name]
     prior = {"name": name, **OF_PRIORS.get(name, {}), **settings}
+    if part.updated_by_model:
+        return model_of("ncrp_vae", prior=prior)
     fitted = issubclass(part, FittedPrior) and not part.joint
     sizes = {"mixture": 2, "swiss_roll": 2, "categorical_gaussian": 5}
     return model_of(

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import genprior
-from genprior.engine.build import build_model
+from genprior.engine.build import build_model, model_config
 from genprior.engine.step import run_phase
 from genprior.errors import PlanError
 from genprior.parts import Batch, DataInfo, DensityPosterior, Encoder
@@ -351,3 +351,20 @@ def test_an_encoder_whose_posterior_is_no_gaussian_is_refused(encoder):
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         config(**setting)
+
+
+@pytest.mark.parametrize("model", ["vae", "iwae"])
+def test_a_model_that_would_never_update_the_tree_refuses_it(model):
+    table = {
+        "name": model,
+        "code_size": 4,
+        "prior": {"name": "nested_crp", "depth": 2},
+        "encoder": {"name": "mlp", "hidden": [12], "posterior": "gaussian"},
+        "decoder": {"name": "mlp", "hidden": [12]},
+        "reconstruction": {"name": "pixel", "metric": "gaussian", "sigma": 0.3, "reduction": "sum"},
+    }
+    message = (
+        f"prior 'nested_crp' is learned by closed-form updates, which model '{model}' does not make"
+    )
+    with pytest.raises(PlanError, match=message):
+        build_model(model_config(table), DataInfo((1, 8, 8), ()), 0)

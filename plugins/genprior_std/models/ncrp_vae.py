@@ -49,6 +49,7 @@ class NestedCrpAutoencoder(LatentModel):
 
     name = "ncrp_vae"
     generating: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior")
+    updates_prior: ClassVar[bool] = True
 
     class Config(PartConfig):
         """The parts of a nonparametric variational autoencoder."""

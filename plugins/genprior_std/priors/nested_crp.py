@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -50,6 +50,7 @@ class NestedCrp(DensityPrior):
     """
 
     name = "nested_crp"
+    updated_by_model: ClassVar[bool] = True
 
     class Config(PartConfig):
         """Settings of the tree."""
