@@ -363,8 +363,6 @@ def test_a_model_that_would_never_update_the_tree_refuses_it(model):
         "decoder": {"name": "mlp", "hidden": [12]},
         "reconstruction": {"name": "pixel", "metric": "gaussian", "sigma": 0.3, "reduction": "sum"},
     }
-    message = (
-        f"prior 'nested_crp' is learned by closed-form updates, which model '{model}' does not make"
-    )
+    message = f"prior 'nested_crp' is learned by closed-form updates, which model '{model}' does not make"
     with pytest.raises(PlanError, match=message):
         build_model(model_config(table), DataInfo((1, 8, 8), ()), 0)
