@@ -34,7 +34,7 @@ _HOMES = {
     "genprior.errors": [
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted",
         "LaunchError", "NameTaken", "NewerFormat", "NotFinite", "OutOfMemory", "PartFailed", "PlanError",
-        "PluginError", "RecipeError", "RunError", "ScoreError", "SystemFailure",
+        "PluginError", "RankLost", "RecipeError", "RunError", "ScoreError", "SystemFailure",
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.archives": ["array_to_uint8", "read_archive"],

@@ -31,8 +31,9 @@ def package_of(entry: metadata.EntryPoint) -> str:
     if entry.dist is None:
         return "an unknown package"
     name, version = None, None
-    # There may be no file METADATA, or (a KeyError in later versions of Python) no such line in it.
-    with contextlib.suppress(TypeError, KeyError):
+    # There may be no file METADATA (an OSError of the package importlib_metadata, which takes over where it is installed),
+    # or (a KeyError in later versions of Python) no such line in it.
+    with contextlib.suppress(TypeError, KeyError, OSError):
         name, version = entry.dist.metadata["Name"], entry.dist.metadata["Version"]
     return f"{name or 'a package without a name'}{f' {version}' if version else ', version unknown'}"
 
@@ -41,7 +42,7 @@ def refused_version(entry: metadata.EntryPoint) -> str | None:
     """Why the plugin's metadata excludes this version of genprior; None if it does not."""
     try:
         lines = (entry.dist.requires if entry.dist is not None else None) or []
-    except TypeError:  # no METADATA file
+    except (TypeError, OSError):  # no METADATA file
         return None
     for line in lines:
         try:

@@ -247,7 +247,9 @@ def test_a_hook_on_by_default_needs_no_settings():
 def test_the_schema_has_hooks_by_name(registry):
     schema = recipe_schema(registry)
     hooks = schema["$defs"]["run"]["properties"]["hooks"]
-    assert hooks["additionalProperties"] is False and hooks["properties"].keys() == {"diary", "pictures"}
+    assert hooks["additionalProperties"] is False and hooks["properties"].keys() == {
+        "diary", "mlflow", "pictures", "tensorboard", "trackio", "wandb",
+    }  # fmt: skip
     assert hooks["properties"]["diary"] == {"$ref": "#/$defs/change.hook.diary"}
     assert not schema["$defs"]["change.hook.diary"]["required"]
     assert schema["$defs"]["change.hook.diary"]["properties"]["every"]["description"] == "Steps between two entries."

@@ -9,7 +9,8 @@ import genprior
 from genprior import Codes, PlanError
 from genprior_std.priors.nearest import Nearest
 
-from .gaussian_clusters import compare, draw, known_mixture
+from .gaussian_clusters import draw, known_mixture
+from .two_samples import compare
 
 
 def test_every_draw_is_a_training_code_and_all_come_equally_often() -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from genprior import Column, RunError
 from genprior.cli.table_screen import render_table
 from genprior.engine.fit import begin_fit
+from genprior.launch.preflight import preflight
 from genprior.registry import installed
 from genprior.tables.ranking import Ranked, Ranking
 from genprior.tables.table import Cell
@@ -23,16 +24,22 @@ from genprior_std.scores.reconstruction_fid import ReconstructionFID
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Calls a function before each fit but the rehearsed one: `fits(do)`."""
+    """Calls a function before each fit but the rehearsed ones: `fits(do)`."""
 
     def before(do) -> None:
-        calls = []
+        rehearsed = []
+
+        def checked(*arguments):
+            paces = preflight(*arguments)
+            rehearsed.append(True)
+            return paces
 
         def begun(prior, codes, seed):
-            calls.append(prior)
-            if len(calls) > 1:
+            if rehearsed:
                 do()
             return begin_fit(prior, codes, seed)
+
+        monkeypatch.setattr("genprior.launch.train.preflight", checked)
 
         monkeypatch.setattr("genprior.runs.second_stage.begin_fit", begun)
 
