@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from genprior.cli.console import console
 from genprior.cli.launchers import launcher_of
@@ -27,7 +28,7 @@ def train(
     data: Images | None = None,
     rows: Sequence[str] | None = None,
     out: str | Path | None = None,
-    jobs: int | None = None,
+    jobs: int | Literal["auto"] | None = None,
     on: str | Launcher | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -45,7 +46,8 @@ def train(
         rows: labels of the rows to train; all by default.
         out: the folder for the table and the run folders `<row>/seed-<k>`; `runs/<recipe>[-<change>...]` by default.
         jobs: the number of rows to train in parallel, each in a separate process; one by default, and with `on` as
-            many as its scheduler allows.
+            many as its scheduler allows. "auto" is one for each core on a CPU; on a GPU as many as its memory holds
+            and as keep it busy; with `on` the default; and one under torchrun.
         on: trains the rows on other machines: an installed launcher, as `--on` names it, such as "ray" or
             "ray={gpus=0.5}", or a launcher of your own.
         device: `auto`, `cpu` or `cuda`.

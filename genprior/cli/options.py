@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,7 +14,7 @@ __all__ = [
     "AddedPriors", "Against", "Compared", "Device", "ExporterName", "FigureName", "FigureRuns", "Jobs", "Kind",
     "Layout", "Measured", "NewFile", "OnDevice", "OnLauncher", "PartName", "RealImages", "Recipe", "RecipeOfPriors",
     "Resume", "ResumeFrom", "RowOfRecipe", "RowOfTable", "RowToCopy", "Rows", "RunSeed", "RunsFolder", "Sampled",
-    "Seeds", "Set", "ShippedName", "Shown", "Steps", "TrainedWith", "With",
+    "Seeds", "Set", "ShippedName", "Shown", "Steps", "TrainedWith", "With", "rows_in_parallel",
 ]  # fmt: skip
 
 
@@ -97,8 +97,12 @@ RunsFolder = Annotated[
     typer.Option("--out", metavar="FOLDER", help="For runs and table; runs/<recipe>[-<with>...] by default."),
 ]
 Jobs = Annotated[
-    int | None,
-    typer.Option("--jobs", min=1, help="Rows to train in parallel; by default one per core, or one on a GPU."),
+    str | None,
+    typer.Option(
+        "--jobs",
+        metavar="NUMBER|auto",
+        help="Rows to train in parallel; by default one per core, or one on a GPU. auto: on a GPU as many as fit.",
+    ),
 ]
 OnLauncher = Annotated[
     str | None,
@@ -235,3 +239,25 @@ PartName = Annotated[
     str | None,
     typer.Argument(metavar="[NAME]", help="A part, to show its settings.", autocompletion=completion.parts),
 ]
+
+
+def rows_in_parallel(text: str | None, device: str, *, elsewhere: bool = False) -> int | Literal["auto"] | None:
+    """The number of rows to train in parallel of `--jobs`, or "auto"; the default one if it is not given.
+
+    Args:
+        text: the value of `--jobs`.
+        device: `auto`, `cpu` or `cuda`.
+        elsewhere: whether a launcher trains the rows, whose scheduler decides by default: None.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    from genprior.launch.reporter import default_jobs
+
+    if text is None:
+        return None if elsewhere else default_jobs(device)
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"'{text}' is neither a number of at least 1 nor auto", param_hint="'--jobs'")
+    return int(text)

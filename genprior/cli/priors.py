@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -27,7 +27,7 @@ def priors(
     by: str | None,
     train: bool,
     as_json: bool,
-    jobs: int | None,
+    jobs: int | Literal["auto"] | None,
     device: str,
     on: Any,
     steps: int | None,

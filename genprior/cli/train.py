@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table as Grid
 from rich.text import Text
@@ -36,7 +36,7 @@ def train(
     recipe: Any,
     folder: Path,
     *,
-    jobs: int | None,
+    jobs: int | Literal["auto"] | None,
     device: str,
     on: Any = None,
     last_good: bool = False,
@@ -90,7 +90,7 @@ def launch_rows(
     recipe: Any,
     folder: Path,
     *,
-    jobs: int | None,
+    jobs: int | Literal["auto"] | None,
     device: str,
     on: Any = None,
     last_good: bool = False,

@@ -23,6 +23,7 @@ from genprior.cli.options import (
     Set,
     Steps,
     With,
+    rows_in_parallel,
 )
 
 __all__ = ["check", "priors", "train"]
@@ -63,16 +64,15 @@ def train(
     """
     from genprior.cli.launchers import launcher_of
     from genprior.cli.train import train as run
-    from genprior.launch.reporter import default_jobs
     from genprior.recipe.load import load_recipe
     from genprior.runs.jobs import home_of
 
+    workers = rows_in_parallel(jobs, device.value, elsewhere=on is not None)
     found = load_recipe(
         recipe, changes=changes or (), settings=settings or (), rows=rows or None, seeds=_numbers(seeds)
     )
     folder = out if out is not None else home_of(found, changes or ())
     launcher = launcher_of(on) if on is not None else None
-    workers = jobs if jobs is not None or launcher is not None else default_jobs(device.value)
     last_good = resume is Resume.LAST_GOOD
     code = run(found, folder, jobs=workers, device=device.value, on=launcher, last_good=last_good, steps=steps)
     raise typer.Exit(code)
@@ -119,13 +119,13 @@ def priors(
     from genprior.cli.launchers import launcher_of
     from genprior.cli.priors import priors as run
     from genprior.launch.add_prior import with_priors
-    from genprior.launch.reporter import default_jobs
     from genprior.recipe.load import load_recipe
     from genprior.recipe.shipped import default_recipe
     from genprior.runs.jobs import home_of
 
     if like is not None and not added:
         raise typer.BadParameter("says which row --add copies; give --add NAME too", param_hint="'--like'")
+    workers = rows_in_parallel(jobs, device.value, elsewhere=on is not None)
     launcher = launcher_of(on) if on is not None else None
     given = {"changes": changes or (), "settings": settings or (), "seeds": _numbers(seeds)}
     path = recipe if recipe is not None else default_recipe(PRIORS)
@@ -139,7 +139,7 @@ def priors(
         by=by,
         train=train,
         as_json=as_json,
-        jobs=jobs if jobs is not None or launcher is not None else default_jobs(device.value),
+        jobs=workers,
         device=device.value,
         on=launcher,
         steps=steps,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from genprior.launch.side_by_side import Load, load_of
 from genprior.parts import ImageSet
 from genprior.recipe.plan import Plan
 from genprior.runs.environment import cores, device_name
@@ -46,6 +47,8 @@ class Pace(NamedTuple):
     """`bfloat16` or `float32`."""
     bf16_speed: float | None
     """How many times as fast as fp32 bf16 was measured to be, if that decided the precision."""
+    load: Load | None = None
+    """What the training takes of a GPU; None on other devices, or if it could not be timed."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def timed(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict[s
     """
     timer = Timer(next(trainer.model.parameters()).device)
     whole: float | None
+    load = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they were shown at the first step
@@ -102,9 +106,10 @@ def timed(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict[s
                 with_batch = trainer_of(job, device=device, splits=splits)
                 with_batch.prepare()
                 whole = _mean_step(with_batch, timer)
+                load = load_of(with_batch, whole)
     except Exception:  # noqa: BLE001 - the training reports what is wrong with a later step
         whole = None
-    return Pace(job.plan, whole, timer.device, trainer.precision.name, trainer.precision.bf16_speed)
+    return Pace(job.plan, whole, timer.device, trainer.precision.name, trainer.precision.bf16_speed, load)
 
 
 def _mean_step(trainer: Trainer, timer: Timer) -> float:

@@ -6,17 +6,19 @@ import dataclasses
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from genprior.errors import Interrupted, OutOfMemory, RecipeError, listed, whole_number
 from genprior.launch.elsewhere import elsewhere, opened
 from genprior.launch.launchers import Launcher
-from genprior.launch.pace import estimate, working_threads
+from genprior.launch.pace import Pace, estimate, working_threads
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
-from genprior.launch.reporter import Reporter, Safe, failure_of, stop_on_interrupt
+from genprior.launch.reporter import Reporter, Safe, default_jobs, failure_of, stop_on_interrupt
 from genprior.launch.session import refuse_workers
+from genprior.launch.side_by_side import rows_on
 from genprior.launch.table_hooks import tell_of_table
 from genprior.recipe.load import Recipe
 from genprior.runs.changed_runs import refuse_changed
@@ -36,7 +38,7 @@ def train(
     *,
     rows: Sequence[str] | None = None,
     out: str | Path | None = None,
-    jobs: int | None = None,
+    jobs: int | Literal["auto"] | None = None,
     on: Launcher | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
@@ -53,7 +55,9 @@ def train(
         out: the folder for the table and the run folders `<row>/seed-<k>`; by default `runs/<recipe>[-<change>...]`,
             and for the own `recipe.toml` of a run the folder that holds it.
         jobs: the number of rows to train in parallel, each in a separate process; one by default, and with `on` as
-            many as its scheduler allows. Under torchrun its processes share the batches of one row at a time.
+            many as its scheduler allows. "auto" is one for each core on a CPU, on a GPU as many as `rows_at_once`
+            says, and with `on` the default. Under torchrun, whose processes share the batches of one row at a time,
+            it is one.
         on: trains the rows instead, on other machines.
         device: `auto`, `cpu` or `cuda`.
         reporter: receives the progress; `genprior.train` has one that shows it.
@@ -74,7 +78,7 @@ def train(
         GenpriorError: a row failed; the others were trained and the table was written.
         Interrupted: the user stopped the training; the same call resumes it.
     """
-    limit = None if jobs is None else whole_number(jobs, "jobs", RecipeError, least=1)
+    limit = _most_at_once(jobs, on, device)
     if steps is not None:
         recipe = recipe.lasting(steps)
     if rows is not None:
@@ -105,6 +109,8 @@ def train(
                 # The device is that of the other machines, which this one may lack.
                 with working_threads(workers), team.apart():
                     paces = preflight(recipe, team.device if on is None else "auto")
+                if jobs == "auto" and on is None and team.place.world == 1 and paces:
+                    workers = _as_many_as_fit(recipe, paces, len(stages), workers)
                 if steps is not None:
                     lengthen(todo, folder, last_good=last_good)
                 reporter = Safe(reporter or Reporter())
@@ -124,6 +130,27 @@ def train(
             for error in failures:
                 raise error
             return table
+
+
+def _most_at_once(jobs: int | Literal["auto"] | None, on: Launcher | None, device: str) -> int | None:
+    """The limit of `jobs` before rows are measured; None without one."""
+    if jobs == "auto":
+        return None if on is not None else default_jobs(device)
+    return None if jobs is None else whole_number(jobs, "jobs", RecipeError, least=1)
+
+
+def _as_many_as_fit(recipe: Recipe, paces: Sequence[Pace], stages: int, workers: int) -> int:
+    """The number of rows side by side on a GPU, from what was measured of each; `workers` on a CPU.
+
+    Raises:
+        RecipeError: several would fit, but workers cannot train these rows.
+    """
+    if paces[0].device.type != "cuda":
+        return workers
+    workers = min(stages, rows_on(paces[0].device, [pace.load for pace in paces]))
+    if workers > 1:
+        refuse_workers(recipe)
+    return workers
 
 
 def _refuse_torchrun(team: Team, on: Launcher) -> None:

@@ -1,0 +1,91 @@
+"""How many rows train side by side on one GPU: as many as fit its memory and are needed to keep it busy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from genprior.runs.environment import cores
+from genprior.runs.trainer import Trainer
+
+__all__ = ["Load", "load_of", "rows_at_once"]
+
+BUSY = 0.5
+"""The share of the peak of a matrix product that rows side by side aim at. Convolutional nets of small images cannot
+reach more, because they move too many bytes for each operation."""
+PROCESS = 600 * 2**20
+"""Bytes of GPU memory that a process takes beside its tensors: the CUDA context and the libraries' workspaces."""
+SPARE = 0.1
+"""The part of the free memory that is left for scoring and for fragments."""
+
+
+class Load(NamedTuple):
+    """What a training takes of a GPU."""
+
+    memory: int
+    """The largest number of bytes that tensors take during a step."""
+    share: float
+    """Floating-point operations a second, by those of a large matrix product on this GPU."""
+
+
+def rows_at_once(loads: Sequence[Load], free: int, processors: int) -> int:
+    """The number of rows to train side by side, at least 1.
+
+    The largest k <= len(loads), processors with sum of the k largest (memory + PROCESS) <= (1 - SPARE) free, and no
+    more than ceil(BUSY / mean share), beyond which rows only wait for each other.
+
+    Args:
+        loads: of all rows that are to be trained.
+        free: bytes of free memory of the GPU.
+        processors: cores of the machine; each row needs one to launch its kernels.
+    """
+    most, room = 0, (1 - SPARE) * free
+    for memory in sorted((load.memory for load in loads), reverse=True):
+        room -= memory + PROCESS
+        if room < 0:
+            break
+        most += 1
+    share = sum(load.share for load in loads) / len(loads) if loads else 0.0
+    enough = math.ceil(min(BUSY / share, len(loads))) if share > 0 else len(loads)
+    return max(1, min(most, enough, processors))
+
+
+def load_of(trainer: Trainer, seconds: float) -> Load | None:
+    """Measure what a training on CUDA takes; None on other devices.
+
+    Args:
+        trainer: has taken a step of a whole batch; takes another one.
+        seconds: of a step.
+    """
+    device = next(trainer.model.parameters()).device
+    if device.type != "cuda":
+        return None
+    with FlopCounterMode(display=False) as counter:
+        trainer.one_step()
+    return Load(torch.cuda.max_memory_allocated(device), counter.get_total_flops() / seconds / _peak(device))
+
+
+def _peak(device: torch.device) -> float:
+    """Floating-point operations a second of a bf16 matrix product."""
+    n, times = 4096, 10
+    a = torch.randn(n, n, device=device, dtype=torch.bfloat16)
+    a @ a
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(times):
+        a @ a
+    end.record()
+    end.synchronize()
+    return float(times * 2 * n**3 / (begin.elapsed_time(end) / 1000))
+
+
+def rows_on(device: torch.device, loads: Sequence[Load | None]) -> int:
+    """The number of rows to train side by side on a device whose rows were measured; one if any could not be."""
+    known = [load for load in loads if load is not None]
+    if device.type != "cuda" or len(known) < len(loads):
+        return 1
+    return rows_at_once(known, torch.cuda.mem_get_info(device)[0], cores())
