@@ -74,7 +74,7 @@ def _peak(device: torch.device) -> float:
     n, times = 4096, 10
     a = torch.randn(n, n, device=device, dtype=torch.bfloat16)
     a @ a
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     begin.record()
     for _ in range(times):
         a @ a
