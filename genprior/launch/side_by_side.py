@@ -58,12 +58,14 @@ def load_of(trainer: Trainer, seconds: float) -> Load | None:
     """Measure what a training on CUDA takes; None on other devices.
 
     Args:
-        trainer: has taken a step of a whole batch; takes another one.
+        trainer: has taken a step of a whole batch; takes another one, and is of no further use.
         seconds: of a step.
     """
     device = next(trainer.model.parameters()).device
     if device.type != "cuda":
         return None
+    trainer.graphs = None  # operations are counted as they are called, and a replayed step calls none
+    torch.cuda.reset_peak_memory_stats(device)
     with FlopCounterMode(display=False) as counter:
         trainer.one_step()
     return Load(torch.cuda.max_memory_allocated(device), counter.get_total_flops() / seconds / _peak(device))

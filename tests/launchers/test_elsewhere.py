@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 import genprior
 from genprior.errors import GenpriorWarning, Interrupted, LaunchError, PartFailed, RecipeError
 from genprior.launch import elsewhere, tasks
+from genprior.launch import train as launch_train
 from genprior.launch.reporter import Reporter
 from genprior.registry import installed
 
@@ -75,6 +76,16 @@ def test_rows_elsewhere_are_the_rows_here(tiny, tmp_path):
             there, here = (weights(tmp_path / each / label / f"seed-{seed}") for each in ("there", "here"))
             assert all((there[key] == here[key]).all() for key in here)
     assert not (tmp_path / "there" / elsewhere.TASKS).exists()
+
+
+@pytest.mark.parametrize(("jobs", "limit"), [("auto", None), (None, None), (3, 3)])
+def test_the_scheduler_decides_how_many_rows_train_at_a_time_unless_a_number_is_given(
+    tiny, tmp_path, monkeypatch, jobs, limit
+):
+    limits = []
+    monkeypatch.setattr(launch_train, "elsewhere", lambda jobs, limit, *rest, **more: limits.append(limit) or [])
+    genprior.train(genprior.load_recipe(tiny), out=tmp_path / "runs", on=Threads(), jobs=jobs, device="cpu")
+    assert limits == [limit]
 
 
 def test_first_stages_come_before_the_rows_that_build_on_them(fitted_recipe, tmp_path):

@@ -118,6 +118,15 @@ def test_rows_side_by_side_are_refused(genprior_ranks, tmp_path):
     assert other == (2, "")
 
 
+def test_auto_is_one_row_at_a_time(genprior_ranks, tmp_path):
+    path = recipe(tmp_path)
+    path.write_text(path.read_text() + '[[row]]\nlabel = "b"\nchanges = ["narrow"]\n')
+    first, other = genprior_ranks(2, "train", path, "--out", tmp_path / "out", "--jobs", "auto")
+    assert first.code == 0, first.text
+    assert "a: finished" in first.text and "b: finished" in first.text
+    assert other == (0, "")
+
+
 @pytest.mark.parametrize(("lost", "by"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)])
 def test_a_process_that_is_lost_ends_the_others_with_an_error_and_the_run_resumes(
     start, genprior_ranks, tmp_path, lost, by
