@@ -49,6 +49,23 @@ def recipe(folder, batch=7, more="", norm=False):
     return path
 
 
+def long(folder):
+    """A recipe that is stopped before its end."""
+    path = recipe(folder)
+    text = path.read_text().replace("steps = 4", "steps = 100000")
+    path.write_text(text.replace("checkpoint_every = 2", "checkpoint_every = 20"))
+    return path
+
+
+def first_checkpoint(ranks, run):
+    """The folder of checkpoints, as soon as it has one."""
+    until = time.monotonic() + 60
+    while not list(run.glob("checkpoints/*.json")):
+        assert all(each.is_alive() for each in ranks.processes) and time.monotonic() < until, ranks.text
+        time.sleep(0.05)
+    return run / "checkpoints"
+
+
 def trained(run):
     """The last checkpoint's tensors, and the records without their times."""
     newest = max(run.glob("checkpoints/*.safetensors"))
@@ -132,15 +149,9 @@ def test_a_process_that_is_lost_ends_the_others_with_an_error_and_the_run_resume
     start, genprior_ranks, tmp_path, lost, by
 ):
     """It dies, or it does not answer within the time limit."""
-    path = recipe(tmp_path, more="").read_text().replace("steps = 4", "steps = 100000")
-    (tmp_path / "long.toml").write_text(path.replace("checkpoint_every = 2", "checkpoint_every = 20"))
-    command = ["train", str(tmp_path / "long.toml"), "--out", str(tmp_path / "out")]
+    command = ["train", str(long(tmp_path)), "--out", str(tmp_path / "out")]
     ranks = start(2, "command", command, GENPRIOR_RANKS_TIMEOUT="20" if by is signal.SIGKILL else "3")
-    checkpoints = tmp_path / "out/a/seed-0/checkpoints"
-    until = time.monotonic() + 60
-    while not list(checkpoints.glob("*.json")):
-        assert all(each.is_alive() for each in ranks.processes) and time.monotonic() < until, ranks.text
-        time.sleep(0.05)
+    checkpoints = first_checkpoint(ranks, tmp_path / "out/a/seed-0")
     os.kill(ranks.processes[lost].pid, by)
     ranks.processes[1 - lost].join(30)
     ranks.processes[lost].kill()
@@ -156,3 +167,37 @@ def test_a_process_that_is_lost_ends_the_others_with_an_error_and_the_run_resume
     (one,) = genprior_ranks(1, *command, "--steps", step + 2)
     assert one.code == 0, one.text
     assert json.loads((tmp_path / "out/a/seed-0/run.json").read_text())["step"] == step + 2
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_ctrl_c_in_any_process_writes_a_checkpoint_and_stops_all(start, genprior_ranks, tmp_path, told):
+    command = ["train", str(long(tmp_path)), "--out", str(tmp_path / "out")]
+    ranks = start(2, "command", command)
+    checkpoints = first_checkpoint(ranks, tmp_path / "out/a/seed-0")
+    os.kill(ranks.processes[told].pid, signal.SIGINT)
+    first, other = ranks.ended()
+    assert first.code == 130, first.text
+    assert "stopped: 0 of 1 runs are finished; the same command resumes the others." in first.text
+    assert other == (130, "")
+    step = max(int(json.loads(each.read_text())["step"]) for each in checkpoints.glob("*.json"))
+    (one,) = genprior_ranks(1, *command, "--steps", step + 2)
+    assert one.code == 0, one.text
+    facts = json.loads((tmp_path / "out/a/seed-0/run.json").read_text())
+    assert (facts["step"], facts["finished"]) == (step + 2, True)
+
+
+def test_two_processes_fit_the_prior_that_one_fits(genprior_ranks, tmp_path):
+    """The codes are encoded by each process, and each step of the fit takes a slice of 7 of them."""
+    pytest.importorskip("zuko")
+    path = recipe(tmp_path, more="[run.fit]\nsteps = 4\nbatch = 7")
+    flow = 'fitted_prior = { name = "flow", kind = "realnvp", transforms = 2, hidden = [8] }'
+    path.write_text(path.read_text().replace("code_size = 2", flow).replace("changes = []", 'changes = ["narrow"]'))
+    for world in (1, 2):
+        first, *others = genprior_ranks(world, "train", path, "--out", tmp_path / str(world))
+        assert first.code == 0, first.text
+        assert "first stage: finished" in first.text and "a: finished" in first.text
+        assert others == [(0, "")] * (world - 1)
+    expected = trained(tmp_path / "1/a/seed-0")
+    assert any("fitted_prior" in name for name in expected[0])
+    assert_same(trained(tmp_path / "2/a/seed-0"), expected)
+    assert json.loads((tmp_path / "2/a/seed-0/run.json").read_text())["ranks"] == 2
