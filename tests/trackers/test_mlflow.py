@@ -7,6 +7,7 @@ import pytest
 
 from genprior.testing import check_hook
 from genprior_std.hooks.mlflow import MLflow
+from genprior_std.hooks.tracker import Described
 
 pytest.importorskip("mlflow", reason="needs the extra `mlflow`")
 
@@ -50,6 +51,16 @@ def test_a_store_of_several_runs(tracked, tmp_path) -> None:
         tracked("mlflow", f'uri="{(tmp_path / "store").as_uri()}"', folder=name)
     _, runs = read((tmp_path / "store").as_uri())
     assert len({each.data.tags["genprior.id"] for each in runs}) == 2
+
+
+def test_a_metric_whose_name_begins_those_of_others(tmp_path) -> None:
+    """A VAE notes `elbo/reconstruction` and records the loss `elbo/reconstruction/loss` of a module of that name."""
+    hook = MLflow(MLflow.Config(uri=(tmp_path / "store").as_uri()))
+    hook.begin(Described("0123abcd", "VAE seed 0", {}, {}, ""), tmp_path, resumed=False)
+    for step in (1, 2):
+        hook.send({"elbo/reconstruction": 1.0, "elbo/reconstruction/loss": 2.0, "elbo/kl": 3.0}, step)
+    _, (held,) = read((tmp_path / "store").as_uri())
+    assert held.data.metrics == {"elbo/reconstruction/value": 1.0, "elbo/reconstruction/loss": 2.0, "elbo/kl": 3.0}
 
 
 def test_the_contract_of_hooks(tmp_path) -> None:

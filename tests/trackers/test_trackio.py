@@ -58,5 +58,14 @@ def test_a_stored_token_asks_nobody(tracked, monkeypatch) -> None:
     assert "hook_failures" not in (trainer.folder / "run.json").read_text()
 
 
+def test_nothing_is_printed_at_the_end_of_the_process(tracked, capsys) -> None:
+    """`genprior priors --json` prints JSON alone, after its runs as well."""
+    tracked("trackio")
+    import trackio
+
+    trackio._cleanup_current_run()  # what the library does at exit
+    assert capsys.readouterr().out == ""
+
+
 def test_the_contract_of_hooks() -> None:
     check_hook(Trackio.Config(samples=4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,7 +75,8 @@ class MLflow(Tracker):
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._client.log_batch(self._id, metrics=[Metric(key, value, now, step) for key, value in numbers.items()])
+        metrics = [Metric(_as_file(key, numbers), value, now, step) for key, value in numbers.items()]
+        self._client.log_batch(self._id, metrics=metrics)
 
     def send_grid(self, grid: Tensor, step: int) -> None:
         """Log an image, as an artifact of the key `samples` with its step."""
@@ -86,3 +87,8 @@ class MLflow(Tracker):
         self._client.set_terminated(
             self._id, {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}[state]
         )
+
+
+def _as_file(key: str, keys: Collection[str]) -> str:
+    """The key; with `/value` if others are below it: a folder as store has a file for each metric, and folders for `/`."""
+    return f"{key}/value" if any(each.startswith(f"{key}/") for each in keys) else key

@@ -71,5 +71,9 @@ class Trackio(Tracker):
 
     def end(self, state: Literal["finished", "interrupted", "failed"]) -> None:
         """Wait until all is written."""
+        from trackio import context_vars
+
         with contextlib.redirect_stdout(io.StringIO()):
             self._run.finish()
+        if context_vars.current_run.get() is self._run:  # the library would print and finish it again at exit
+            context_vars.current_run.set(None)
