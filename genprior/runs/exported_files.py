@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genprior.storage import checkpoint
 
-__all__ = ["FILES", "MARK", "is_exported"]
+__all__ = ["FILES", "MARK", "is_exported", "row_folder"]
 
 FILES = (
     "recipe.toml",
@@ -30,3 +30,8 @@ def is_exported(folder: Path) -> bool:
         return MARK in json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
+
+
+def row_folder(folder: Path) -> Path:
+    """The folder of a run's row, which a table's folder holds: that above `seed-<k>`, or the exported folder itself."""
+    return folder if is_exported(folder) else folder.parent

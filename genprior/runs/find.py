@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from genprior.errors import GenpriorWarning, RunError, did_you_mean, did_you_mean_path
 from genprior.recipe.plan import Plan
+from genprior.runs.exported_files import row_folder
 from genprior.runs.folder import RunFolder
 from genprior.runs.hub import local_folder
 from genprior.runs.jobs import FIRST_STAGES
@@ -135,7 +136,7 @@ def look_at(folder: Path, notes: list[str]) -> Run | Pending:
         notes.append(f"{folder} cannot be read: {error}")
         of_system = str(error) if isinstance(error, OSError) else ""
         reason = str(error) or type(error).__name__
-        return Pending(folder.parent.name, folder, "cannot be read", reason=reason, system_error=of_system)
+        return Pending(row_folder(folder).name, folder, "cannot be read", reason=reason, system_error=of_system)
 
 
 def run_folders(path: Path, pattern: str = "**/run.json") -> list[Path]:
@@ -148,10 +149,11 @@ def run_folders(path: Path, pattern: str = "**/run.json") -> list[Path]:
     orders: dict[Path, dict[str, int]] = {}
 
     def order(folder: Path) -> tuple[str, int, str, str]:
-        home = folder.parent.parent
+        row = row_folder(folder)
+        home = row.parent
         if home not in orders:
             orders[home] = {label: place for place, label in reversed(list(enumerate(_rows_of(home))))}
-        label = folder.parent.name
+        label = row.name
         place = orders[home].get(label, len(orders[home]))
         return str(home), place, label, f"{folder.name.removeprefix('seed-'):0>9}"
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from genprior.errors import GenpriorError
 from genprior.registry import Registry, installed
+from genprior.runs.exported_files import row_folder
 from genprior.runs.find import find_runs
 from genprior.runs.folder import RunFolder
 from genprior.runs.records import read_text
@@ -28,7 +29,9 @@ class KeptRun:
     """The records of one run, as far as its files can be read; `run` is None where its recipe cannot be loaded."""
 
     folder: Path
-    """The run's folder, `<out>/<row>/seed-<k>`."""
+    """The run's folder, `<out>/<row>/seed-<k>`, or an exported one."""
+    row: Path
+    """The folder of its row, `<out>/<row>`; that of an exported run is its own."""
     label: str
     """The row's name."""
     seed: int | None
@@ -92,9 +95,11 @@ def _kept(folder: Path, state: str, registry: Registry) -> KeptRun:
     scores: dict[str, float] = read(files.scores, {}) if facts.get("finished") else {}
     pictures = sorted((folder / "samples").glob("*.png"))
     steps = {int(match[1]): path for path in pictures if (match := _STEP.fullmatch(path.name))}
+    row = row_folder(folder)
     return KeptRun(
         folder,
-        str(facts.get("label") or folder.parent.name),
+        row,
+        str(facts.get("label") or row.name),
         facts.get("seed"),
         state or "finished",
         run,

@@ -14,6 +14,7 @@ from genprior.parts import Model, PartConfig
 from genprior.pictures.grids import side_by_side
 from genprior.recipe.load import Recipe
 from genprior.registry import installed
+from genprior.runs.exported_files import row_folder
 from genprior.runs.find import Pending, find_runs, look_at, nothing_finished, run_folders
 from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
@@ -243,14 +244,15 @@ def unique_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]
     number; a note names a seed that a row has twice.
     """
     homes: dict[str, dict[Path, None]] = {}
+    home_of = {each.folder: row_folder(each.folder).parent for each in found}
     for each in found:
-        homes.setdefault(each.label, {})[each.folder.parent.parent] = None
+        homes.setdefault(each.label, {})[home_of[each.folder]] = None
     trained: dict[str, list[Run]] = {}
     labels = []
     taken: dict[str, tuple[Path, str, int]] = {}
     seeds: dict[tuple[str, int], Path] = {}
     for each in found:
-        label = f"{each.folder.parent.parent}: {each.label}" if len(homes[each.label]) > 1 else each.label
+        label = f"{home_of[each.folder]}: {each.label}" if len(homes[each.label]) > 1 else each.label
         first, place = label, 0
         if isinstance(each, Run):
             variants = trained.setdefault(label, [])
@@ -263,7 +265,7 @@ def unique_labels(found: Sequence[Run | Pending], notes: list[str]) -> list[str]
                     f"The seeds of '{label}' were trained with different recipes ({changed}), so they are two rows."
                 )
                 label = f"{first} ({place + 1})"
-        number, identity = max(2, place + 1), (each.folder.parent.parent, each.label, place)
+        number, identity = max(2, place + 1), (home_of[each.folder], each.label, place)
         while taken.setdefault(label, identity) != identity:
             label, number = f"{first} ({number})", number + 1
         if isinstance(each, Run) and (other := seeds.setdefault((label, each.seed), each.folder)) != each.folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,21 +140,26 @@ def _names(kept: Sequence[KeptRun]) -> list[str]:
     """A name for each run: the label, with folder and seed where these tell it from others."""
     homes: dict[str, set[Path]] = {}
     for each in kept:
-        homes.setdefault(each.label, set()).add(each.folder.parent.parent)
-    names = [
-        f"{each.folder.parent.parent.name}: {each.label}" if len(homes[each.label]) > 1 else each.label for each in kept
-    ]
+        homes.setdefault(each.label, set()).add(each.row.parent)
+    named = Counter(home.name for home in {each.row.parent for each in kept})
+    names = [f"{_home(each, named)}: {each.label}" if len(homes[each.label]) > 1 else each.label for each in kept]
     return [
         f"{name}, {each.folder.name.replace('-', ' ')}" if names.count(name) > 1 else name
         for name, each in zip(names, kept, strict=True)
     ]
 
 
+def _home(each: KeptRun, named: Counter[str]) -> str:
+    """The name of the folder of a run's table; the whole path where others have the name, or it is the working one."""
+    home = each.row.parent
+    return home.name if home.name and named[home.name] == 1 else str(home)
+
+
 def _one_of_each_row(kept: Sequence[KeptRun]) -> list[int]:
     """The places of one run of each row: the first that is finished, else the first."""
     rows: dict[Path, list[int]] = {}
     for place, each in enumerate(kept):
-        rows.setdefault(each.folder.parent, []).append(place)
+        rows.setdefault(each.row, []).append(place)
     return [next((i for i in row if kept[i].state == "finished"), row[0]) for row in rows.values()]
 
 
@@ -193,7 +199,7 @@ def _title(table: Table | None, kept: Sequence[KeptRun]) -> str:
 
 def _summary(table: Table | None, kept: Sequence[KeptRun]) -> list[str]:
     """What was trained, and which rows have the best means, in sentences."""
-    rows, seeds = len({each.folder.parent for each in kept}), sorted({e.seed for e in kept if e.seed is not None})
+    rows, seeds = len({each.row for each in kept}), sorted({e.seed for e in kept if e.seed is not None})
     runs = [each.run for each in kept if each.run is not None]
     told = f"{_many(rows, 'row')}, {_many(len(kept), 'run')}"
     told += f", {_many(len(seeds), 'seed')}" if seeds else ""

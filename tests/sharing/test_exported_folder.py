@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 import genprior
 from genprior.errors import CheckpointError, RunError
 from genprior.runs import exported
+from genprior_report.content import content_of
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +139,21 @@ def test_paths_of_settings_keep_their_last_name(tmp_path):
 def test_nothing_to_do_is_told(run, call):
     refused = call("export", str(run.folder))
     assert refused.exit_code == 2 and "give --onnx FILE, --to FOLDER or --push USER/NAME" in refused.stderr
+
+
+def test_exported_folders_beside_each_other_are_rows_of_their_own(run, tmp_path, monkeypatch):
+    """Each is shown, under the name of the folder that holds it, where a run's `seed-0` is below a row's folder."""
+    for name in ("one", "two"):
+        genprior.export_folder(run, tmp_path / "models" / name)
+        genprior.export_folder(run, tmp_path / f"others-{name}" / "same")
+    monkeypatch.chdir(tmp_path)
+    rows = [each.row.name for each in genprior.kept_runs(["models"])]
+    assert rows == ["one", "two"]
+    found = genprior.kept_runs(["others-one", "others-two/same"])
+    assert [str(each.row.parent) for each in found] == ["others-one", "others-two"]
+    table = genprior.table_below([*(each.folder for each in found)])
+    assert [row.label for row in table.rows] == [f"others-{name}: {run.label}" for name in ("one", "two")]
+    content = content_of([Path("models")], all_seeds=False, seconds=0.0)
+    assert len(content.details) == 2 and content.summary[0].startswith("2 rows, 2 runs")
+    content = content_of([Path("others-one"), Path("others-two")], all_seeds=False, seconds=0.0)
+    assert [each.name for each in content.details] == [f"others-{name}: {run.label}" for name in ("one", "two")]

@@ -90,5 +90,5 @@ class MLflow(Tracker):
 
 
 def _as_file(key: str, keys: Collection[str]) -> str:
-    """The key; with `/value` if others are below it: a folder as store has a file for each metric, and folders for `/`."""
+    """The key; with `/value` if others are below it, as a file store has files for metrics and folders for `/`."""
     return f"{key}/value" if any(each.startswith(f"{key}/") for each in keys) else key
