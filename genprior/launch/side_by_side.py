@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from genprior.runs.environment import cores
 from genprior.runs.trainer import Trainer
 
-__all__ = ["Load", "load_of", "rows_at_once"]
+__all__ = ["Load", "load_of", "rows_at_once", "rows_on"]
 
 BUSY = 0.5
 """The share of the peak of a matrix product that rows side by side aim at. Convolutional nets of small images cannot
