@@ -62,7 +62,7 @@ def _loaded(name: str, text: str) -> type[Launcher]:
         where = did_you_mean(name, installed).replace(" Possible: ", " Installed: ")
         raise LaunchError(
             f"--on {text}: there is no launcher named '{name}'{where}. Install the package that has it, such as "
-            "`pip install genprior-ray` or `pip install genprior-slurm`"
+            "`pip install genprior-ray` or, from a clone of genprior, `pip install plugins/genprior_ray`"
         )
     if len(named) > 1:
         packages = " and by ".join(map(package_of, named))

@@ -79,13 +79,20 @@ def train(
 
 
 def check(
-    recipe: Recipe, changes: With = None, settings: Set = None, rows: Rows = None, device: OnDevice = Device.AUTO
+    recipe: Recipe,
+    changes: With = None,
+    settings: Set = None,
+    rows: Rows = None,
+    seeds: Seeds = None,
+    device: OnDevice = Device.AUTO,
 ) -> None:
-    """Validate a recipe and take one step of each row, without writing files."""
+    """Validate a recipe and take one step of each row, without writing files; say about how long training takes."""
     from genprior.cli.train import check as run
     from genprior.recipe.load import load_recipe
 
-    found = load_recipe(recipe, changes=changes or (), settings=settings or (), rows=rows or None)
+    found = load_recipe(
+        recipe, changes=changes or (), settings=settings or (), rows=rows or None, seeds=_numbers(seeds)
+    )
     run(found, device.value)
 
 

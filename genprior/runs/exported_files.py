@@ -16,7 +16,7 @@ FILES = (
     "embedder.safetensors",
     checkpoint.EXPORTED,
     "model.json",
-    "samples.png",
+    "card.png",
     "README.md",
 )
 """What an exported folder holds."""

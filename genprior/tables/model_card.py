@@ -53,7 +53,7 @@ def export_folder(run: Run | str | Path, folder: str | Path, *, force: bool = Fa
             write_exported(run, partial)
             if run.model.makes_images:
                 with naming_parts(run.label):
-                    draw_grid(run.sample(_SHOWN), partial / "samples.png", columns=8)
+                    draw_grid(run.sample(_SHOWN), partial / "card.png", columns=8)
             card = model_card(run, name or folder.name, has_picture=run.model.makes_images)
             write_text(partial / "README.md", card.replace(_RECIPE, _recipe(partial)))
     except OSError as error:
@@ -126,7 +126,7 @@ def model_card(run: Run, name: str, *, has_picture: bool = True) -> str:
     Args:
         run: the run.
         name: the folder, or what loads it.
-        has_picture: whether `samples.png` is beside it.
+        has_picture: whether `card.png` is beside it.
     """
     plan, facts = run.plan, run.facts
     parts = [("model", plan.model), *((role, part) for role, part in dict(plan.model).items() if hasattr(part, "part"))]
@@ -153,7 +153,7 @@ def model_card(run: Run, name: str, *, has_picture: bool = True) -> str:
         lines.append(f"- Prior `{prior.name}`: {in_markdown(prior.part.summary())}")
     if run.classes:
         lines.append(f"- Classes: {line_in_markdown(', '.join(run.classes))}")
-    lines += ["", *(["![Samples](samples.png)", ""] if has_picture else [])]
+    lines += ["", *(["![Samples](card.png)", ""] if has_picture else [])]
     lines += ["## Use", "", "```python", "import genprior", "", f"run = genprior.load_run({name!r})"]
     lines += ["images = run.sample(100)  # uint8 [100, c, h, w]" if has_picture else "run.plan", "```", ""]
     lines += [f"On the command line: `genprior sample {name}`, `genprior bench {name}`.", ""]

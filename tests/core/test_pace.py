@@ -164,3 +164,10 @@ def test_the_commands_print_it(command, tiny, tmp_path, call, no_curves, monkeyp
     assert re.search(
         r"training takes about \d+ s here, as timed on .+; scoring is not included\. Precision: ", done.output
     )
+
+
+def test_check_takes_the_seeds_of_the_training(tiny, call, monkeypatch):
+    seeds = []
+    monkeypatch.setattr("genprior.launch.pace.estimate", lambda jobs, *_: seeds.extend(job.seed for job in jobs))
+    assert call("check", tiny, "--rows", "AAE", "--seeds", "3,5").exit_code == 0
+    assert seeds == [3, 5]

@@ -40,7 +40,7 @@ def test_weights_of_another_dtype_are_refused_and_not_rounded(exported, dtype):
         genprior.load_run(folder).sample(1)
 
 
-@pytest.mark.parametrize("name", ["README.md", "model.json", "samples.png"])
+@pytest.mark.parametrize("name", ["README.md", "model.json", "card.png"])
 def test_force_replaces_no_link_and_no_folder_of_the_user(exported, tmp_path, name):
     run, folder = exported
     mine = tmp_path / "mine"

@@ -56,7 +56,8 @@ WRONG = {
     "unknown": (
         "thread",
         "--on thread: there is no launcher named 'thread'; did you mean 'threads'? Installed: absent, number, threads, "
-        "twice. Install the package that has it, such as `pip install genprior-ray` or `pip install genprior-slurm`",
+        "twice. Install the package that has it, such as `pip install genprior-ray` or, from a clone of genprior, "
+        "`pip install plugins/genprior_ray`",
     ),
     "no table": (
         "threads=2",

@@ -55,7 +55,7 @@ def test_the_card_says_what_it_is(run, shared):
     header, _, text = card.removeprefix("---\n").partition("\n---\n")
     assert "library_name: genprior" in header and "\n# license:" in header
     assert "# shared \\<b>: mine \\| yours" in text
-    assert "![Samples](samples.png)" in text and "genprior.load_run('mine')" in text
+    assert "![Samples](card.png)" in text and "genprior.load_run('mine')" in text
     value = run.scores["code_mmd"]
     assert f"{value:.2g}"[:3] in text.partition("## Scores")[2] and "real images: digits" in text
     assert 'label = "mine | yours"' in text.partition("```toml")[2].partition("```")[0]
@@ -65,6 +65,8 @@ def test_the_card_says_what_it_is(run, shared):
 def test_commands_take_it(run, shared, call, tmp_path):
     out = tmp_path / "x.npz"
     assert call("sample", str(shared), "-n", "5", "--to", str(out)).exit_code == 0 and out.exists()
+    as_the_card_says = shutil.copytree(shared, tmp_path / "copy")
+    assert call("sample", str(as_the_card_says)).exit_code == 0 and (as_the_card_says / "samples.png").exists()
     table = call("bench", str(shared), str(run.folder))
     assert table.exit_code == 0 and table.stdout.count("mine | yours") == 2
     assert call("show", str(shared)).exit_code == 0
