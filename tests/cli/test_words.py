@@ -180,7 +180,7 @@ def test_latex_says_that_it_needs_booktabs(call, own_images, tmp_path):
 def test_seeds_are_of_runs_and_not_of_images(call, own_images, trained, tmp_path):
     images, ask = own_images[0], ["--samples", 60, "--score", '{ name = "fid", extractor = "random" }']
     result = call("bench", trained, images, *ask)
-    assert "One seed. One set of images: mine. ↑ higher" in result.stdout, result.output
+    assert "One seed, so no row is better or worse. One set of images: mine. ↑ higher" in result.stdout, result.output
 
 
 @pytest.fixture
