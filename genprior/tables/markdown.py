@@ -18,7 +18,7 @@ def is_bold(text: str) -> bool:
 
 
 def markdown(
-    title: str,
+    title: str | None,
     lines: Sequence[Sequence[str]],
     above: Sequence[str],
     items: Sequence[str],
@@ -28,7 +28,7 @@ def markdown(
     """A table below its title; the first column is aligned left, the others right.
 
     Args:
-        title: the heading.
+        title: the heading; None for none.
         lines: the header, then the lines, all with as many cells.
         above: paragraphs below the table.
         items: a list below them.
@@ -48,4 +48,5 @@ def markdown(
     grids = [grid(*some) for some in (lines, second) if some]
     listed = "\n".join(f"- {line_in_markdown(text)}" for text in items)
     paragraphs = [*map(line_in_markdown, above), listed, *map(line_in_markdown, below)]
-    return "\n\n".join([f"# {in_markdown(title)}", *grids, *filter(None, paragraphs)]) + "\n"
+    heading = [] if title is None else [f"# {in_markdown(title)}"]
+    return "\n\n".join([*heading, *grids, *filter(None, paragraphs)]) + "\n"

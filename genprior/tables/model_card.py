@@ -169,5 +169,4 @@ def model_card(run: Run, name: str, *, has_picture: bool = True) -> str:
 def _scores(run: Run) -> str:
     if not run.scores:
         return "None were measured."
-    table = tabulate("Scores", [entry_of(run, run.label)])
-    return table.as_markdown()
+    return tabulate("Scores", [entry_of(run, run.label)]).as_markdown(heading=False).rstrip()

@@ -170,11 +170,12 @@ class Table:
         """What a notebook shows of a table that a cell ends with."""
         return self.as_markdown()
 
-    def as_markdown(self) -> str:
-        """The table in Markdown."""
+    def as_markdown(self, *, heading: bool = True) -> str:
+        """The table in Markdown, below its title; without a heading for a page that has one of its own."""
         header, lines, notes = self.layout()
         above = [self.footnote(), *self.numbered(notes)]
-        return markdown(self.title, [header, *lines], above, self.protocol(), self.notes, self.lines_of_differences())
+        title, second = self.title if heading else None, self.lines_of_differences()
+        return markdown(title, [header, *lines], above, self.protocol(), self.notes, second)
 
     @staticmethod
     def numbered(notes: Sequence[str]) -> list[str]:
