@@ -19,6 +19,8 @@ __all__ = ["Content", "Detail", "Picture", "content_of"]
 
 STEPS = 12
 """The most pictures of samples of a run; of more, some are left out evenly."""
+NAMED = 3
+"""The most rows that a sentence of the summary names."""
 _SECONDS_A_MINUTE, _SECONDS_AN_HOUR = 60, 3600
 
 
@@ -59,6 +61,8 @@ class Content:
     header: list[str]
     lines: list[list[tuple[str, bool]]]
     """The cells of the table: text, and whether it is bold."""
+    differences: list[list[str]]
+    """The header and the lines of the table of differences; empty if no row has several seeds."""
     marks: list[str]
     runs: list[dict[str, Any]]
     """The runs, with their states and hardware."""
@@ -112,6 +116,7 @@ def content_of(paths: Sequence[Path], *, all_seeds: bool, seconds: float | None)
         table,
         header,
         [[(cell[2:-2], True) if n and is_bold(cell) else (cell, False) for n, cell in enumerate(row)] for row in lines],
+        table.lines_of_differences() if table is not None else [],
         table.numbered(marks) if table is not None else [],
         [
             _facts(each, name, n in shown or bool(each.problems))
@@ -223,12 +228,29 @@ def _summary(table: Table | None, kept: Sequence[KeptRun]) -> list[str]:
         if others:
             sentences.append(f"{column.title}: no row is ahead.")
             continue
-        apart = "ahead of every other row" if table and table.bold(column) == best else "not clear of every other row"
+        apart = _apart(best, list(means), table.best(column) if table else set())
         if all(len(cell.values) == 1 for cell in means.values()):
             apart = "one seed each"
         direction = "higher" if column.higher_is_better else "lower"
         sentences.append(f"Best {column.title}: {best}, {means[best]} ({direction} is better); {apart}.")
     return sentences
+
+
+def _apart(best: str, labels: Sequence[str], level: set[str]) -> str:
+    """How far the best row is ahead, in words.
+
+    Args:
+        best: its label.
+        labels: the labels of all rows that have a number, in the order of the table.
+        level: the labels of the rows that are not worse than it.
+    """
+    close = [label for label in labels if label in level and label != best]
+    if not close:
+        return "ahead of every other row"
+    if len(close) == len(labels) - 1 > 1:
+        return "but it cannot be told apart from any other row"
+    named = close if len(close) <= NAMED else [*close[: NAMED - 1], _many(len(close) - NAMED + 1, "other row")]
+    return "but it cannot be told apart from " + " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
 
 
 def _many(n: int, what: str) -> str:

@@ -19,7 +19,7 @@ MARK = '<meta name="generator" content="genprior report">'
 _HERE = Path(__file__).parent / "templates"
 
 
-def page(content: Content, beside: Path) -> str:
+def page(content: Content) -> str:
     """The HTML of a report.
 
     All text is escaped by Jinja2. The content security policy allows no request, and no script but those of this
@@ -27,7 +27,6 @@ def page(content: Content, beside: Path) -> str:
 
     Args:
         content: what the page shows.
-        beside: the folder of the page, whose `table.html` it links to.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -51,7 +50,6 @@ def page(content: Content, beside: Path) -> str:
         plotly=compressed_plotly() if drawn else "",
         data=_data(content),
         version=genprior.__version__,
-        link=(beside / "table.html").is_file(),
         steps=sorted({picture.step for each in content.details for picture in each.samples}),
     )
 

@@ -34,7 +34,7 @@ def write_report(paths: Sequence[Path], out: Path, *, all_seeds: bool = False, s
         OSError: the file cannot be written.
     """
     _refuse_foreign(out)
-    text = page(content_of(paths, all_seeds=all_seeds, seconds=seconds), beside=out.parent)
+    text = page(content_of(paths, all_seeds=all_seeds, seconds=seconds))
     with whole_file(out) as partial:
         partial.write_text(text, encoding="utf-8")
 

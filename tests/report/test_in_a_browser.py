@@ -41,7 +41,7 @@ def file(trained, tmp_path_factory):
 class Opened:
     """A page, with all that it says and asks for."""
 
-    def __init__(self, browser, file, *, width=1200, scheme="light", **settings):
+    def __init__(self, browser, file, *, width=1200, scheme="light", before="", **settings):
         self.said: list[str] = []
         self.asked: list[str] = []
         self.context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **settings)
@@ -49,6 +49,7 @@ class Opened:
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.add_init_script(before)
         self.page.goto(file.as_uri())
 
     def __enter__(self):
@@ -78,6 +79,25 @@ def test_plots_are_drawn_and_nothing_leaves_the_machine(browser, file, scheme) -
         assert [url for url in opened.asked if not url.startswith(("data:", file.as_uri()))] == []
         ink = opened.page.evaluate("getComputedStyle(document.body).color")
         assert ink == ("rgb(34, 37, 43)" if scheme == "light" else "rgb(230, 228, 223)")
+
+
+def test_plots_are_drawn_that_nobody_scrolls_to(browser, file) -> None:
+    with Opened(browser, file) as opened:
+        opened.page.wait_for_function("[...document.querySelectorAll('.plot')].filter(e => e.data).length >= 5")
+        assert opened.page.evaluate("scrollY") == 0
+        assert opened.said == []
+
+
+def test_plots_are_drawn_before_printing(browser, file) -> None:
+    idle = "window.requestIdleCallback = () => {}; window.IntersectionObserver = class { observe() {} };"
+    with Opened(browser, file, before=idle) as opened:
+        page = opened.page
+        page.wait_for_function("window.Plotly !== undefined")
+        drawn = "[...document.querySelectorAll('.plot')].filter(e => e.data).length"
+        assert page.evaluate(drawn) == 0
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(drawn) == 5
+        assert opened.said == []
 
 
 def test_folded_curves_are_drawn_when_they_are_opened(browser, file) -> None:

@@ -19,6 +19,7 @@ import genprior
 import genprior_report
 from genprior_report.automatic import leave_report
 from genprior_report.command import report as command
+from genprior_report.content import _apart
 from genprior_report.curves import POINTS, phases_of
 from genprior_report.from_model import distances_to
 from genprior_report.report import default_file, write_report
@@ -53,6 +54,35 @@ def test_it_shows_the_table_and_says_what_was_trained(page, trained) -> None:
         assert f"{cell['mean']:.2f} ± {cell['std']:.2f}" in page.text
     assert "How each score is measured" in page.text
     assert "one seed of each row" in page.text
+
+
+def test_it_shows_the_differences_of_the_table(page, trained) -> None:
+    (second,) = page.all("table", **{"class": "differences"})
+    shown = [" ".join(e.text.split()) for e in page.elements if e.tag in ("th", "td") and id(e) in _cells(page, second)]
+    expected = genprior.table_below([trained]).lines_of_differences()
+    assert shown == [text for line in expected for text in line]
+    assert "0" in shown and any("±" in text for text in shown)
+
+
+def _cells(page, table) -> set[int]:
+    """The cells of a table, by identity: those between it and the next one."""
+    after = page.elements[page.elements.index(table) + 1 :]
+    later = next((each for each in after if each.tag == "table"), None)
+    return {id(each) for each in (after if later is None else after[: after.index(later)])}
+
+
+@pytest.mark.parametrize(
+    ("level", "words"),
+    [
+        ({"a"}, "ahead of every other row"),
+        ({"a", "c"}, "but it cannot be told apart from c"),
+        ({"a", "b", "c"}, "but it cannot be told apart from b and c"),
+        ({"a", "b", "c", "d", "e"}, "but it cannot be told apart from b, c and 2 other rows"),
+        (set("abcdef"), "but it cannot be told apart from any other row"),
+    ],
+)
+def test_the_summary_names_the_rows_that_are_level(level, words) -> None:
+    assert _apart("a", list("abcdef"), level) == words
 
 
 def test_every_section_is_there_and_linked(page) -> None:
@@ -131,7 +161,7 @@ def test_nothing_is_loaded_from_elsewhere(page) -> None:
     for element in page.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             value = element.attributes.get(name) or "#"
-            assert value.startswith(("data:image/webp;base64,", "#")) or value == "table.html", (element.tag, value)
+            assert value.startswith(("data:image/webp;base64,", "#")), (element.tag, value)
     (style,) = page.all("style")
     assert "url(" not in style.text and "@import" not in style.text
     policy = page.all("meta", http_equiv="Content-Security-Policy")[0].attributes["content"]
@@ -281,7 +311,7 @@ def test_the_command_writes_into_the_folder(runs, capsys) -> None:
     assert default_file([runs, runs]) == Path("report.html")
     done = CliRunner().invoke(command, [str(runs), "--from-records"])
     assert (done.exit_code, done.output) == (0, f"{runs / 'report.html'}\n")
-    assert Page(runs / "report.html").all("a", href="table.html")
+    assert Page(runs / "report.html").data["runs"] == ["plain", "labelled"]
 
 
 def test_the_report_is_left_beside_the_table(runs, monkeypatch) -> None:

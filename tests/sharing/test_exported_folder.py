@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,10 @@ def test_the_card_says_what_it_is(run, shared):
     assert "![Samples](card.png)" in text and "genprior.load_run('mine')" in text
     value = run.scores["code_mmd"]
     assert f"{value:.2g}"[:3] in text.partition("## Scores")[2] and "real images: digits" in text
+    headings = re.findall("^#+ .*", re.sub("(?s)```.*?```", "", text), re.MULTILINE)
+    assert [each for each in headings if each.startswith("# ")] == headings[:1]
+    assert headings[1:] == ["## Use", "## Scores", "## Recipe", "## Versions", "## Licence"]
+    assert text.partition("## Scores")[2].startswith("\n\n| row |") and "\n\n\n" not in text
     assert 'label = "mine | yours"' in text.partition("```toml")[2].partition("```")[0]
     assert f"- torch: {torch.__version__.split('+')[0]}" in text.replace("\\", "")
 

@@ -124,12 +124,26 @@
 
   const draw = (place) => (place.dataset.codes === undefined ? draw_curve(place) : draw_codes(place));
   const drawn = new Set();
+  const draw_once = (place) => {
+    if (!window.Plotly || drawn.has(place)) return;
+    drawn.add(place);
+    draw(place);
+  };
+  // What is folded away or hidden has no size: it is drawn when it is opened, and is not printed.
+  const waiting = () => all(".plot").filter((place) => !drawn.has(place) && !place.closest("details:not([open]), [hidden]"));
   const watcher = new IntersectionObserver((entries) => entries.forEach((entry) => {
-    if (entry.isIntersecting && window.Plotly && !drawn.has(entry.target)) {
-      drawn.add(entry.target);
-      draw(entry.target);
-    }
+    if (entry.isIntersecting) draw_once(entry.target);
   }), { rootMargin: "400px" });
+  // A print and a picture of the whole page also show what nobody has scrolled to; one plot at a time, so nothing stalls.
+  const when_idle = (work) =>
+    (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 500 }) : setTimeout(work, 50));
+  const draw_rest = () => {
+    const [place] = waiting();
+    if (!place) return;
+    draw_once(place);
+    when_idle(draw_rest);
+  };
+  window.addEventListener("beforeprint", () => waiting().forEach(draw_once));
   const draw_again = () => drawn.forEach(draw);
 
   const load_plotly = async () => {
@@ -143,6 +157,7 @@
     document.head.append(script);
     packed.remove();
     all(".plot").forEach((place) => watcher.observe(place));
+    when_idle(draw_rest);
   };
 
   // ---- runs shown, recipes ----------------------------------------------------------------------------------------
