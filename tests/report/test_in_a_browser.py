@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 
 import pytest
 
@@ -58,9 +59,16 @@ class Opened:
     def __exit__(self, *error):
         self.context.close()
 
+    def until(self, expression, seconds=20):
+        """Wait until an expression is true; `wait_for_function` polls by eval, which the page's policy forbids."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, expression
+            self.page.wait_for_timeout(50)
+
     def plotted(self):
         """Scroll through the page until every plot that is not folded away is drawn."""
-        self.page.wait_for_function("window.Plotly !== undefined")
+        self.until("window.Plotly !== undefined")
         places = self.page.locator(".plot:visible")
         for n in range(places.count()):
             places.nth(n).scroll_into_view_if_needed()
@@ -83,7 +91,7 @@ def test_plots_are_drawn_and_nothing_leaves_the_machine(browser, file, scheme) -
 
 def test_plots_are_drawn_that_nobody_scrolls_to(browser, file) -> None:
     with Opened(browser, file) as opened:
-        opened.page.wait_for_function("[...document.querySelectorAll('.plot')].filter(e => e.data).length >= 5")
+        opened.until("[...document.querySelectorAll('.plot')].filter(e => e.data).length >= 5")
         assert opened.page.evaluate("scrollY") == 0
         assert opened.said == []
 
@@ -92,7 +100,7 @@ def test_plots_are_drawn_before_printing(browser, file) -> None:
     idle = "window.requestIdleCallback = () => {}; window.IntersectionObserver = class { observe() {} };"
     with Opened(browser, file, before=idle) as opened:
         page = opened.page
-        page.wait_for_function("window.Plotly !== undefined")
+        opened.until("window.Plotly !== undefined")
         drawn = "[...document.querySelectorAll('.plot')].filter(e => e.data).length"
         assert page.evaluate(drawn) == 0
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
