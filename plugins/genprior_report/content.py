@@ -232,7 +232,7 @@ def _summary(table: Table | None, kept: Sequence[KeptRun]) -> list[str]:
         if all(len(cell.values) == 1 for cell in means.values()):
             apart = "one seed each"
         direction = "higher" if column.higher_is_better else "lower"
-        sentences.append(f"Best {column.title}: {best}, {means[best]} ({direction} is better); {apart}.")
+        sentences.append(f"Best {column.title}: {best}, {means[best]} ({direction} is better), {apart}.")
     return sentences
 
 
