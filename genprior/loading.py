@@ -34,7 +34,8 @@ def package_of(entry: metadata.EntryPoint) -> str:
     # There may be no file METADATA (an OSError of the package importlib_metadata, which takes over where it is
     # installed), or (a KeyError in later versions of Python) no such line in it.
     with contextlib.suppress(TypeError, KeyError, OSError):
-        name, version = entry.dist.metadata["Name"], entry.dist.metadata["Version"]
+        name = entry.dist.metadata["Name"]
+        version = entry.dist.metadata["Version"]
     return f"{name or 'a package without a name'}{f' {version}' if version else ', version unknown'}"
 
 

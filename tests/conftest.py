@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import genprior
 from genprior.cli.app import app
+from genprior.registry import installed
 
 from .small import aae
 
@@ -67,6 +68,15 @@ def _no_reports():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("genprior_report.automatic.leave_report", lambda folder: None)
         yield
+
+
+@pytest.fixture
+def clean_session():
+    """The registry of this process; parts that the test registers are gone after it."""
+    registry = installed()
+    kept = dict(registry._parts), dict(registry._origins), list(registry.plugins)
+    yield registry
+    registry._parts, registry._origins, registry.plugins = kept
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from genprior.errors import GenpriorWarning, Interrupted, LaunchError, PartFaile
 from genprior.launch import elsewhere, tasks
 from genprior.launch import train as launch_train
 from genprior.launch.reporter import Reporter
-from genprior.registry import installed
 
 from ..conftest import TINY
 from .launcher import Threads
@@ -187,15 +186,6 @@ def test_what_a_launcher_raises_names_it(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Threads, "start", lambda *_: {}["partition"])
     with pytest.raises(PartFailed, match="launcher 'threads' raised KeyError: 'partition'"):
         genprior.train(genprior.load_recipe(tiny), out=tmp_path / "runs", on=Threads(), reporter=Heard())
-
-
-@pytest.fixture
-def clean_session():
-    """Parts that the test registers are gone after it."""
-    registry = installed()
-    kept = dict(registry._parts), dict(registry._origins), list(registry.plugins)
-    yield
-    registry._parts, registry._origins, registry.plugins = kept
 
 
 @pytest.mark.usefixtures("clean_session")

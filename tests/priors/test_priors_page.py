@@ -15,8 +15,6 @@ from genprior import Borrowed, Codes, DensityPrior, EnergyPrior, FittedPrior, Pa
 from genprior.registry import installed
 from genprior.testing.lent import LentEncoder
 
-from ..python.session import clean_session  # noqa: F401
-
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "priors.md").read_text(encoding="utf-8")
 
@@ -54,7 +52,7 @@ class MyPrior(DensityPrior):
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_of_the_page_is_valid(line, monkeypatch, tmp_path, call, clean_session):  # noqa: F811
+def test_a_command_of_the_page_is_valid(line, monkeypatch, tmp_path, call, clean_session):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     genprior.load_recipe("recipes/priors.toml", rows=["Gaussian"]).save("my_recipe.toml")

@@ -11,7 +11,6 @@ import genprior
 from genprior import DensityPrior, RecipeError
 from genprior.launch.preflight import preflight
 
-from .session import clean_session  # noqa: F401
 from .small_tables import tables
 
 pytestmark = pytest.mark.usefixtures("clean_session")

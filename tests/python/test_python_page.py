@@ -7,14 +7,12 @@ from pathlib import Path
 
 import torch
 
-from .session import clean_session  # noqa: F401
-
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
 
-def test_the_examples_run(monkeypatch, tmp_path, clean_session, no_curves, capfd):  # noqa: F811
+def test_the_examples_run(monkeypatch, tmp_path, clean_session, no_curves, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     names: dict = {"__name__": "page"}

@@ -10,7 +10,6 @@ import genprior
 from genprior import NameTaken, PlanError, PluginError, PointPosterior, Prior, RecipeError, RunError, Sizes
 from genprior.testing import check_critic, check_decoder, check_encoder, check_prior
 
-from .session import clean_session  # noqa: F401
 from .small_tables import tables
 
 pytestmark = pytest.mark.usefixtures("clean_session")
@@ -52,7 +51,7 @@ def test_a_cell_that_runs_again_replaces_the_class():
         genprior.make_recipe(model_with(prior=first.Config()))
 
 
-def test_the_name_of_an_installed_part_is_refused(clean_session):  # noqa: F811
+def test_the_name_of_an_installed_part_is_refused(clean_session):
     with pytest.raises(NameTaken, match=r"prior 'gaussian' is offered by plugin 'std' \(genprior .*another name"):
         genprior.register(a_prior(1.0, name="gaussian"))
     assert clean_session.find("prior", "gaussian").__module__ == "genprior_std.priors.gaussian"
@@ -82,7 +81,7 @@ def test_worker_processes_are_refused_in_words(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_whose_part_is_not_registered_names_it(tmp_path, clean_session):  # noqa: F811
+def test_a_run_whose_part_is_not_registered_names_it(tmp_path, clean_session):
     genprior.register(a_prior(1.0))
     genprior.train(genprior.make_recipe(model_with(prior={"name": "session_prior"})), out=tmp_path, progress=False)
     del clean_session._parts["prior", "session_prior"]

@@ -12,7 +12,6 @@ import genprior
 from genprior import Condition, Conditioner, Encoder, GenpriorWarning, Model, Objectives, Phase, PointPosterior, Widths
 from genprior.launch.preflight import preflight
 
-from .session import clean_session  # noqa: F401
 from .small_tables import tables
 
 pytestmark = pytest.mark.usefixtures("clean_session")

@@ -25,7 +25,6 @@ from genprior import (
 from genprior.launch.preflight import preflight
 from genprior.launch.returned import checking_returns
 
-from .session import clean_session  # noqa: F401
 from .small_tables import tables
 
 pytestmark = pytest.mark.usefixtures("clean_session")

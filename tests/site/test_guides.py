@@ -37,15 +37,6 @@ def lines(page: str) -> list[str]:
     ]
 
 
-@pytest.fixture
-def clean_session():
-    """Parts that the examples register are gone after the test."""
-    registry = installed()
-    kept = dict(registry._parts), dict(registry._origins), list(registry.plugins)
-    yield
-    registry._parts, registry._origins, registry.plugins = kept
-
-
 def test_the_python_of_how_to_runs(monkeypatch, tmp_path, clean_session, no_curves, capfd):
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "page"}

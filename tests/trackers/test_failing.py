@@ -39,6 +39,7 @@ class Broken(Tracker):
 
 
 @pytest.mark.parametrize("at", ["begin", "send", "send_grid", "end"])
+@pytest.mark.usefixtures("clean_session")
 def test_a_failing_tracker_is_one_warning(tracked, monkeypatch, at) -> None:
     monkeypatch.setattr(Broken, "at", at)
     genprior.register(Broken)
@@ -62,6 +63,7 @@ def test_a_missing_library_is_told_before_training(tracked, tmp_path, monkeypatc
     assert not (tmp_path / "run" / "recipe.toml").exists()
 
 
+@pytest.mark.usefixtures("clean_session")
 def test_a_damaged_record_of_what_was_sent_is_told(tracked, monkeypatch) -> None:
     monkeypatch.setattr(Broken, "at", "")
     genprior.register(Broken)
