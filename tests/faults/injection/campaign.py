@@ -174,7 +174,7 @@ class Campaign:
         if not traced.struck(lines, self.home):
             return
         what = f"{scenario.name}, {call.name} {call.count} ({call.path}): {error}"
-        self._judge(scenario, f"strace, {call.name}: {error}", what, ended, traced.completed(lines))
+        self._judge(scenario, f"strace, {call.name}: {error}", what, ended, traced.completed(lines, self.home))
 
     @functools.cache  # noqa: B019 - the campaign lives as long as the process
     def _calls(self, scenario: Scenario) -> list[traced.Call]:

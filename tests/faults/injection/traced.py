@@ -107,13 +107,14 @@ def struck(lines: Sequence[str], home: Path) -> bool:
     return any(f"{home}/" in line for line in last)
 
 
-def completed(lines: Sequence[str]) -> list[int]:
-    """The steps of the checkpoints that were completed before the fault."""
+def completed(lines: Sequence[str], home: Path) -> list[int]:
+    """The steps of the checkpoints below a folder, and not of rehearsals, that were completed before the fault."""
     before: list[int] = []
     for line in lines:
         if "INJECTED" in line:
             break
-        before += [int(step) for step in _COMPLETED.findall(line)]
+        if f"{home}/" in line:
+            before += [int(step) for step in _COMPLETED.findall(line)]
     return before
 
 
