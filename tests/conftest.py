@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A report takes longer than a few small steps; tests/report/ has the tests of it.
+os.environ.setdefault("GENPRIOR_REPORT", "off")
 
 import pytest
 import torch
@@ -59,14 +61,6 @@ def _steady():
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_reports():
-    """Training leaves no report, which takes longer than a few small steps; tests/report/ has the tests of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genprior_report.automatic.leave_report", lambda folder: None)
         yield
 
 

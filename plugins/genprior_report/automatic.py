@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from genprior_report.report import write_report
@@ -13,10 +14,12 @@ SECONDS = 10.0
 
 
 def leave_report(folder: Path) -> None:
-    """Write `report.html` into the folder of a recipe's table.
+    """Write `report.html` into the folder of a recipe's table, unless `GENPRIOR_REPORT` is `off` in the environment.
 
     Raises:
         RunError: a file of that name is there that is no report; it is not overwritten.
         OSError: the file cannot be written.
     """
+    if os.environ.get("GENPRIOR_REPORT", "").lower() == "off":
+        return
     write_report([folder], folder / "report.html", seconds=SECONDS)

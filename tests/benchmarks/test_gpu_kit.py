@@ -132,6 +132,7 @@ def test_checkpoints_are_brought_back_as_far_as_they_fit(
     assert all(f"{name}: " in left_out for name in "abc" if name not in whole)
 
 
+@pytest.mark.slow
 def test_a_sitting_from_the_packed_pieces_to_the_results_and_the_next_one(tmp_path: Path) -> None:
     """The rehearsal: a kit with a small set and the own wheel, opened in an empty folder, on the CPU."""
     (tmp_path / "data").mkdir()

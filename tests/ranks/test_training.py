@@ -186,6 +186,7 @@ def test_ctrl_c_in_any_process_writes_a_checkpoint_and_stops_all(start, genprior
     assert (facts["step"], facts["finished"]) == (step + 2, True)
 
 
+@pytest.mark.slow
 def test_two_processes_fit_the_prior_that_one_fits(genprior_ranks, tmp_path):
     """The codes are encoded by each process, and each step of the fit takes a slice of 7 of them."""
     pytest.importorskip("zuko")

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import genprior
 import genprior_report
-from genprior_report.automatic import leave_report
 from genprior_report.command import report as command
 from genprior_report.content import _apart
 from genprior_report.curves import POINTS, phases_of
@@ -311,8 +310,11 @@ def test_the_command_writes_into_the_folder(runs, capsys) -> None:
 
 
 def test_the_report_is_left_beside_the_table(runs, monkeypatch) -> None:
-    monkeypatch.setattr("genprior_report.automatic.leave_report", leave_report)
     (runs / "report.html").unlink(missing_ok=True)
+    monkeypatch.setenv("GENPRIOR_REPORT", "off")
+    genprior_report.genprior_table_written(folder=runs)
+    assert not (runs / "report.html").exists()
+    monkeypatch.delenv("GENPRIOR_REPORT")
     genprior_report.genprior_table_written(folder=runs)
     assert Page(runs / "report.html").data["runs"] == ["plain", "labelled"]
 

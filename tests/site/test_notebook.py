@@ -27,6 +27,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed; the extra `docs` has it")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed; the extra `docs` has it")
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    monkeypatch.delenv("GENPRIOR_REPORT", raising=False)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
