@@ -14,16 +14,32 @@ from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from genprior.errors import GenpriorError, in_a_sentence
+from genprior.errors import GenpriorError, PluginError, in_a_sentence
 from genprior.version import __version__
 
-__all__ = ["load_entry", "package_of", "raised", "refused_version", "stdout_to_stderr", "what_was_raised"]
+__all__ = ["load_entry", "load_named", "package_of", "raised", "refused_version", "stdout_to_stderr", "what_was_raised"]
 
 
 def load_entry(entry: metadata.EntryPoint) -> Any:
     """The object that an entry point names; what its module prints while it is imported goes to stderr."""
     with stdout_to_stderr():
         return entry.load()
+
+
+def load_named(entry: metadata.EntryPoint, named: str) -> Any:
+    """The object that an entry point names, for a message that calls it `named`.
+
+    Raises:
+        PluginError: its module raised something, other than by Ctrl-C.
+    """
+    try:
+        return load_entry(entry)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything, also what sys.exit() raises
+        raise PluginError(
+            f"{named} cannot be loaded: {what_was_raised(error)}. Update or uninstall that package."
+        ) from error
 
 
 def package_of(entry: metadata.EntryPoint) -> str:

@@ -13,6 +13,7 @@ SITE = Path(__file__).resolve().parent
 sys.path.insert(0, str(SITE))
 
 import generated  # noqa: E402
+import page_links  # noqa: E402
 from mkdocs.structure.files import File  # noqa: E402
 
 _PAGES: dict[str, str] = {}
@@ -27,7 +28,7 @@ def on_config(config: Any) -> Any:
     _PAGES.update(generated.pages())
     config.nav = [_filled(each) for each in config.nav]
     named = set(_places(config.nav))
-    more = [each.name for each in sorted(generated.DOCS.glob("*.md")) if each.name not in named]
+    more = [each.name for each in sorted(page_links.DOCS.glob("*.md")) if each.name not in named]
     if more:
         config.nav = [*config.nav, {"More": more}]
     return config
@@ -45,7 +46,7 @@ def on_page_markdown(text: str, page: Any, config: Any, files: Any) -> str:
     """Move the links of a page of `docs`, which lead to files of the repository."""
     place = page.file.src_uri
     if page.file.generated_by is None:
-        text = generated.links(text, f"docs/{place}", place)
+        text = page_links.links(text, f"docs/{place}", place)
     _SHOWN[place] = text
     return text
 

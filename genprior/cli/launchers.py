@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from genprior.cli.completion import LAUNCHERS
 from genprior.errors import LaunchError, NameTaken, PluginError, did_you_mean, in_a_sentence, wrong_settings
 from genprior.launch.launchers import Launcher
-from genprior.loading import load_entry, package_of, refused_version, what_was_raised
+from genprior.loading import load_named, package_of, refused_version
 
 __all__ = ["launcher_of"]
 
@@ -74,15 +74,7 @@ def _loaded(name: str, text: str) -> type[Launcher]:
     package = package_of(entry)
     if reason := refused_version(entry):
         raise PluginError(f"--on {text}: launcher '{name}' of {package} cannot be used: {in_a_sentence(reason)}")
-    try:
-        loaded = load_entry(entry)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin may raise anything, also what sys.exit() raises
-        raise PluginError(
-            f"--on {text}: launcher '{name}' of {package} cannot be loaded: {what_was_raised(error)}. Update or "
-            "uninstall that package"
-        ) from error
+    loaded = load_named(entry, f"--on {text}: launcher '{name}' of {package}")
     if not (isinstance(loaded, type) and issubclass(loaded, Launcher)):
         raise PluginError(
             f"--on {text}: launcher '{name}' of {package} is {loaded!r}, which is not derived from genprior.Launcher. "

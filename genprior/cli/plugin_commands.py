@@ -26,7 +26,7 @@ from genprior.cli.completion import completing, silent
 from genprior.cli.part_names import keep_part_names, part_names, want_part_names
 from genprior.cli.tracebacks import OPTION, print_traceback, showing
 from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error, visible
-from genprior.loading import load_entry, package_of, raised, what_was_raised
+from genprior.loading import load_named, package_of, raised
 
 __all__ = ["COMMANDS", "Commands", "disabled_commands"]
 
@@ -167,14 +167,7 @@ def _of_plugin(entry: metadata.EntryPoint) -> Any:
     )
     def run(ctx: typer.Context) -> None:
         named = f"the command '{entry.name}' of {package_of(entry)}"
-        try:
-            loaded = load_entry(entry)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a plugin may raise anything, also what sys.exit() raises
-            raise PluginError(
-                f"{named} cannot be loaded: {what_was_raised(error)}. Update or uninstall that package."
-            ) from error
+        loaded = load_named(entry, named)
         command: Any = typer.main.get_command(loaded) if isinstance(loaded, typer.Typer) else loaded
         if not callable(getattr(command, "main", None)):
             raise PluginError(

@@ -18,6 +18,7 @@ def module(name: str) -> ModuleType:
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = loaded
     before = list(sys.path)
+    sys.path.insert(0, str(SITE))
     spec.loader.exec_module(loaded)
     sys.path[:] = before
     return loaded

@@ -78,12 +78,12 @@ def test_a_recipe_has_its_result_and_its_grid(made: dict[str, str]) -> None:
 
 
 def test_a_table_of_several_recipes_is_linked_and_not_copied(generated: ModuleType, made: dict[str, str]) -> None:
-    shared = [each for each in generated.measured()["iwae_mnist"] if not each.alone]
+    shared = [each for each in module("recipe_pages").measured()["iwae_mnist"] if not each.alone]
     assert shared and shared[0].table and shared[0].table not in made["recipes/iwae_mnist.md"]
 
 
 def test_the_reference_has_every_public_name(generated: ModuleType) -> None:
-    named = {path.rpartition(".")[2] for paths in generated.public_names().values() for path in paths}
+    named = {path.rpartition(".")[2] for paths in module("python_pages").public_names().values() for path in paths}
     assert set(genprior.__all__) - named <= {"__version__", "testing"}
     assert set(testing.__all__) <= named
 
@@ -107,7 +107,7 @@ def test_links_of_the_repository_become_links_of_the_site(
     link: str, file: str, place: str, expected: str, generated: ModuleType
 ) -> None:
     text = f"See [it]({link}).\n\n```text\n[it]({link})\n```\n"
-    assert generated.links(text, file, place) == f"See [it]({expected}).\n\n```text\n[it]({link})\n```\n"
+    assert module("page_links").links(text, file, place) == f"See [it]({expected}).\n\n```text\n[it]({link})\n```\n"
 
 
 def test_every_link_of_a_generated_page_leads_to_a_page(made: dict[str, str]) -> None:
