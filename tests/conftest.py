@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A report takes longer than a few small steps; tests/report/ has the tests of it.
 os.environ.setdefault("GENPRIOR_REPORT", "off")
 
+import hypothesis
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -53,6 +54,11 @@ label = "A+B+C"
 changes = ["A", "B", "C"]
 """
 )
+
+
+# The same examples in every run, and no time limit on machines that do other work; `make fuzz` draws anew.
+hypothesis.settings.register_profile("steady", derandomize="MINUTES" not in os.environ, deadline=None)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

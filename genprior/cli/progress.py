@@ -53,6 +53,7 @@ class Watcher(Reporter):
         self.failures: list[tuple[Job, Exception]] = []
         self._before: set[str] = set()
         self._began: dict[str, float] = {}
+        self._left: dict[str, float | None] = {}
         self._start = time.monotonic()
         self._start_steps = 0
 
@@ -88,6 +89,7 @@ class Watcher(Reporter):
             self._start = time.monotonic()  # the start of the workers is not part of the estimate
         self._began.setdefault(key, time.monotonic())
         started_at, self.steps[key] = self.steps[key], step
+        self._left[key] = (job.plan.own_run.steps - step) * job.plan.own_run.batch / rate if rate > 0 else None
         self._moved(job, step, rate, started_at if first else None)
 
     def finished(self, job: Job, scores: dict[str, float]) -> None:
@@ -95,6 +97,7 @@ class Watcher(Reporter):
         key = str(job.folder)
         self.done[key] = job
         self.steps[key] = job.plan.own_run.steps
+        self._left.pop(key, None)
         self._ended(job)
         shown = [f"{name} {value:.4g}" for name, value in scores.items() if _is_score(name, scores)]
         if key in self._before:
@@ -112,6 +115,7 @@ class Watcher(Reporter):
     def failed(self, job: Job, error: Exception) -> None:
         """Print the error of a failed job; the others continue."""
         self.failures.append((job, error))
+        self._left.pop(str(job.folder), None)
         self._ended(job)
         self.console.print(Text.assemble((f"{job.name}: failed: ", "bold red"), str(error)), soft_wrap=True)
 
@@ -125,10 +129,16 @@ class Watcher(Reporter):
         """Remove live output from the console."""
 
     def seconds_left(self) -> float | None:
-        """The estimated time left for all jobs, from the steps since the start; None if unknown."""
+        """The estimated time left for all jobs, from the steps since the start; None if unknown.
+
+        It is at least that of the slowest of the running ones, whose steps may cost more than those before.
+        """
         total, now = self._total(), sum(self.steps.values())
         elapsed = time.monotonic() - self._start
-        return (total - now) * elapsed / (now - self._start_steps) if now > self._start_steps and elapsed > 1 else None
+        if now <= self._start_steps or elapsed <= 1:
+            return None
+        own = [left for left in self._left.values() if left is not None]
+        return max([(total - now) * elapsed / (now - self._start_steps), *own])
 
     def _total(self) -> int:
         """The steps of all jobs; of failed ones, which take no more time, those that they have done."""
@@ -181,7 +191,7 @@ class Lines(Watcher):
             return
         self._shown[key] = now
         steps = job.plan.own_run.steps
-        left = (steps - step) * job.plan.own_run.batch / rate if rate > 0 else None
+        left = self._left[key]
         self.console.print(
             f"{job.name}: step {step:,} of {steps:,}, {_speed(job, rate)}, {clock(left)} left; "
             f"{len(self.done)} of {len(self.jobs)} runs done, {clock(self.seconds_left())} left"
@@ -246,7 +256,7 @@ class Bars(Watcher):
     def _moved(self, job: Job, step: int, rate: float, started_at: int | None) -> None:
         key, steps = str(job.folder), job.plan.own_run.steps
         count = f"{step:,}/{steps:,}"
-        left = (steps - step) * job.plan.own_run.batch / rate if rate > 0 else None
+        left = self._left[key]
         fields: dict[str, Any] = {"count": count, "rate": _speed(job, rate), "left": left, "at": time.monotonic()}
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(job.name, total=steps, completed=step, row=True, **fields)

@@ -38,10 +38,10 @@ def plan_of(recipe, label, changes=(), settings=()):
 def table(recipe, label, score=None, changes=(), settings=()):
     """The table of one row with one score, of its recipe or with other settings, and the published numbers."""
     plan = plan_of(recipe, label, changes, settings)
-    name = score if isinstance(score, str) else score.pop("name")
+    name = score if isinstance(score, str) else score["name"]
     config = next((each for each in plan.scores if each.name == name), None)
     if not isinstance(score, str):
-        config = installed().find("score", name).Config(**score)
+        config = installed().find("score", name).Config(**{key: value for key, value in score.items() if key != "name"})
     measured = Measured(config, plan.data.model_dump(mode="json"), {each.key: 1.5 for each in config.make().columns})
     entry = Entry(label, label, 0, [measured], facts=facts_of(plan))
     return tabulate("Title", [entry], published=of_plugins(installed())), name

@@ -81,3 +81,19 @@ def test_the_time_left_is_that_of_the_steps_of_running_jobs(outcomes):
         done += seen.steps[job.folder]
     shown = seen.seconds_left()
     assert shown is None if not done else shown == pytest.approx(left * 10 / done, rel=0.05)
+
+
+def test_all_runs_take_no_less_than_one_of_them(clock, jobs):
+    """Of the last run 3 steps are left; at 1 image/s they take longer than its share of all steps so far."""
+    seen = Watcher(Console(quiet=True))
+    seen.planned(jobs)
+    seen.progress(jobs[0], 0, 0.0)
+    clock.time += 2
+    for job in jobs[:2]:
+        seen.progress(job, STEPS, 100.0)
+        seen.finished(job, {})
+    seen.progress(jobs[2], 1, 1.0)
+    run = jobs[2].plan.own_run
+    assert seen.seconds_left() == (run.steps - 1) * run.batch
+    seen.failed(jobs[2], ValueError("no"))
+    assert seen.seconds_left() == 0

@@ -152,8 +152,14 @@ def needs_a_condition(name: str) -> bool:
     return True
 
 
+UPDATED = {"nested_crp"}
+"""Priors whose model sets their buffers in closed form as its training goes on."""
 CONDITIONS = {("used", "used"): "any", ("used", "refused"): "label", ("ignored", "ignored"): "ignored"}
 """The cell of the table by what the prior does with a one-hot and with another vector."""
+
+
+def test_the_priors_that_a_model_updates_say_so():
+    assert {name for name in NAMES if part_of(name).updated_by_model} == UPDATED
 
 
 def test_every_prior_that_comes_with_genprior_is_in_the_table():
@@ -169,7 +175,7 @@ def test_a_line_of_the_table(name):
     with_the_model = "-"
     if not fitted or part.joint:
         prior = built(part, *WIDTHS.get(name, (3, 3)))
-        with_the_model = "learned" if part.updated_by_model or any(True for _ in prior.parameters()) else "fixed"
+        with_the_model = "learned" if name in UPDATED or any(True for _ in prior.parameters()) else "fixed"
     condition = CONDITIONS[use_of_condition(name, True), use_of_condition(name, False)]
     condition += ", required" if needs_a_condition(name) else ""
     assert TABLE.get(name) == (with_the_model, afterwards, density, condition)
