@@ -33,6 +33,8 @@ NOISE = 1024
 """Numbers of noise for an image; a model takes as many of the first ones as it draws."""
 SHOWN = 500
 """Codes in the picture of the code space."""
+COUNTED = (5, 7)
+"""Batch sizes at which noise is counted: what images share has a row for each image at one of them at most."""
 _PROCESS = threading.Lock()
 """Held while a model computes: torch's random numbers are of the whole process."""
 
@@ -92,22 +94,27 @@ class Explorer:
         """
         self.run = run
         asked = Asked(0 if self.number else None, self.sentences[0] if self.takes_text else None)
-        with self._alone(0):
-            condition = self._condition(1, asked)
-            given = GivenNoise(torch.zeros(1, NOISE))
-            with given:
-                z = run.model.draw_codes(condition)
-            self.all_given = given.all_given and given.taken > 0
-            """Whether all that the model draws is noise that can be moved."""
-            image = None if z is None else run.model.decode(z, condition)
+        counts, everything_given = [], True
+        for n in COUNTED:
+            with self._alone(0):
+                condition = self._condition(n, asked)
+                with GivenNoise(torch.zeros(n, NOISE, device=run.device)) as given:
+                    z = run.model.draw_codes(condition)
+                counts.append(given)
+                everything_given &= given.all_given
+                image = None if z is None else run.model.decode(z, condition)
         if z is None or image is None:
             raise PlanError(
                 f"the run {run.folder} (row '{run.label}') cannot be explored: its model '{run.model.name}' does not "
                 "generate from codes. Models that draw a code with a prior and decode it can be; genprior sample draws "
                 "images of this one"
             )
-        self.width = given.taken
+        first, second = counts
+        self.width = first.taken if first.taken == second.taken else 0
         """Numbers of noise that the model takes for an image; 0 if none can be given."""
+        self.all_given = self.width > 0 and everything_given
+        """Whether all that the model draws is noise that can be moved."""
+        self._shared = first.shared | second.shared
         self.code_size = z.shape[1]
 
     @property
@@ -169,11 +176,16 @@ class Explorer:
         Raises:
             PlanError: the sentence is empty.
         """
+        n, rows = len(noise), len(noise)
+        while rows in self._shared:  # numbers that images share would be taken for a row for each image
+            rows += 1
+        given = torch.cat([noise, noise[-1:].expand(rows - n, -1)])[:, : None if self.width else 0]
         with self._alone(seed):
-            condition = self._condition(len(noise), asked)
-            with seeded(seed, "explore codes"), GivenNoise(noise.to(self.run.device)):
+            condition = self._condition(rows, asked)
+            with seeded(seed, "explore codes"), GivenNoise(given.to(self.run.device)):
                 z = self.run.model.draw_codes(condition)
         assert z is not None  # noqa: S101 - __init__ has drawn some
+        z = z[:n]
         if not self.width:
             shift = (noise - noise_of(seed))[:, : z.shape[1]].to(z)
             z = z + torch.nn.functional.pad(shift, (0, z.shape[1] - shift.shape[1]))
@@ -239,16 +251,19 @@ class Explorer:
         return codes.float().cpu(), some.labels, some.classes
 
     def _condition(self, n: int, asked: Asked) -> Condition:
-        model, like = self.run.model, torch.zeros(n, device=self.run.device)
+        """One condition for n images; what it draws beside the label or sentence is the same for all of them."""
+        return Condition(*(part.expand(n, -1) for part in self._one_condition(asked)))
+
+    def _one_condition(self, asked: Asked) -> Condition:
+        model, like = self.run.model, torch.zeros(1, device=self.run.device)
         if self.takes_text and asked.text is not None:
             if not asked.text.strip():
                 raise PlanError("the sentence is empty; describe an image, such as: " + self.sentences[0])
             embedder = model.embedder
             assert embedder is not None  # noqa: S101
-            return model.condition_on_text(embedder.embed([asked.text]).to(like).expand(n, -1))
-        if self.number and asked.label is not None:
-            return model.condition(like, torch.full((n,), asked.label, device=self.run.device))
-        return Condition(*(part.expand(n, -1) for part in model.condition(like[:1])))
+            return model.condition_on_text(embedder.embed([asked.text]).to(like))
+        label = asked.label if self.number else None
+        return model.condition(like, None if label is None else torch.tensor([label], device=self.run.device))
 
     @contextlib.contextmanager
     def _alone(self, seed: int) -> Iterator[None]:

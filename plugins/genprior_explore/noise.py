@@ -33,6 +33,8 @@ class GivenNoise(TorchFunctionMode):
         self._before = self._generator()
         self.taken = 0
         """Numbers that were taken for each image."""
+        self.shared: set[int] = set()
+        """How many rows there were in what was drawn without a row for each image."""
 
     @property
     def all_given(self) -> bool:
@@ -52,6 +54,8 @@ class GivenNoise(TorchFunctionMode):
         out, moved = rule(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
         n, m = self._values.shape
         width = math.prod(out.shape[1:])
+        if out.ndim and len(out) != n:
+            self.shared.add(len(out))
         if out.ndim == 0 or len(out) != n or self.taken + width > m:
             return func(*args, **kwargs)
         values = self._values[:, self.taken : self.taken + width].reshape(out.shape)

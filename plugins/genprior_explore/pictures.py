@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from genprior import printable
 from genprior_explore.explorer import CodePlane
 
 __all__ = ["CodeMap", "enlarged", "strip"]
@@ -21,11 +22,10 @@ WIDTH, HEIGHT = 640, 480
 
 
 def enlarged(image: Tensor, side: int = SIDE) -> np.ndarray:
-    """An image uint8 [c, h, w] as [H, W, 3], each pixel a square; of other than three channels the first in grey."""
-    c, h, w = image.shape
-    shown = image if c == 3 else image[:1].expand(3, -1, -1)
-    factor = max(1, side // max(h, w))
-    return np.asarray(shown.permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1))
+    """An image uint8 [c, h, w] as [H, W, 3], each pixel a square; as `genprior.printable`."""
+    shown = printable(image)
+    factor = max(1, side // max(shown.shape[1:]))
+    return np.asarray(shown.expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1))
 
 
 def strip(images: Tensor) -> np.ndarray:

@@ -138,6 +138,65 @@ def test_codes_move_where_a_prior_takes_no_noise(explorer, monkeypatch) -> None:
     assert torch.allclose(walk[1], (base[0] + last) / 2)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 10])
+def test_numbers_that_images_share_are_no_noise(rows, explorer, monkeypatch) -> None:
+    """Also where there are as many images as rows of them: an image is that of its noise alone."""
+    plain = explorer("plain")
+
+    def sample(asked):
+        return torch.randn(rows, 4).sum(0) + torch.randn(len(asked), 4)
+
+    monkeypatch.setattr(plain.run.model.prior, "sample", sample)
+    other = type(plain)(plain.run)
+    assert (other.width, other.all_given) == (4, False)
+    noise = torch.stack([noise_of(i) for i in range(10)])
+    together = other.codes(noise, seed=2)
+    alone = torch.cat([other.codes(each[None], seed=2) for each in noise])
+    assert torch.allclose(together, alone, atol=1e-6)
+    assert torch.allclose(together - together[0], (noise - noise[0])[:, :4], atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [5, 7])
+def test_codes_move_where_noise_is_counted_differently(rows, explorer, monkeypatch) -> None:
+    """Numbers that images share, as many rows as there are images at one of the counts."""
+    plain = explorer("plain")
+    monkeypatch.setattr(
+        plain.run.model.prior, "sample", lambda asked: torch.randn(len(asked), 4) + torch.randn(rows, 4).sum(0)
+    )
+    other = type(plain)(plain.run)
+    assert (other.width, other.moved, other.all_given) == (0, "Code", False)
+    for n in (1, rows):
+        noise = noise_of(9).repeat(n, 1)
+        base = other.codes(noise, seed=9)
+        assert torch.allclose(other.codes(noise + 0.5, seed=9) - base, torch.full((n, 4), 0.5), atol=1e-6)
+
+
+@pytest.mark.parametrize("asked", [Asked(), Asked(label=3)])
+def test_what_a_condition_draws_beside_its_label_is_the_same_for_all_images(asked, explorer, monkeypatch) -> None:
+    labelled = explorer("labelled")
+    condition = labelled.run.model.condition
+
+    def drawn(like, y=None):
+        made = condition(like, y)
+        return made._replace(known=made.known + torch.randn(len(like), 1))
+
+    monkeypatch.setattr(labelled.run.model, "condition", drawn)
+    made = labelled._condition(6, asked)
+    assert made.known.shape == (6, 10) and torch.equal(made.known, made.known[:1].expand(6, -1))
+    assert torch.equal(made.asked, made.asked[:1].expand(6, -1))
+    codes = labelled.codes(noise_of(0).expand(6, -1), asked)
+    images = labelled.images(codes, asked)
+    assert torch.equal(images, images[:1].expand(6, -1, -1, -1))
+
+
+def test_all_channels_of_an_image_are_shown() -> None:
+    from genprior_explore.pictures import enlarged, strip
+
+    image = torch.arange(2 * 3 * 4, dtype=torch.uint8).reshape(2, 3, 4)
+    assert (enlarged(image, 1) == torch.cat([*image], 1)[..., None].expand(3, 8, 3).numpy()).all()
+    assert strip(torch.stack([image, image])).shape == (36, 192, 3)
+
+
 def test_a_walk_joins_its_ends_and_its_noise_stays_normal(explorer) -> None:
     plain = explorer("plain")
     ends = (noise_of(0), noise_of(1))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from typing import ClassVar
 from unittest import mock
 
 import pytest
+import torch
 
 import genprior
 from genprior_std.hooks.tracker import Tracker
@@ -48,6 +50,28 @@ def test_a_failing_tracker_is_one_warning(tracked, monkeypatch, at) -> None:
     assert trainer.step == 6 and len(told) == 1
     failures = {"begin": 1, "send": 4, "send_grid": 2, "end": 1}  # three records and the scores
     assert json.loads((trainer.folder / "run.json").read_text())["hook_failures"] == {"broken": failures[at]}
+
+
+class Grids(Broken):
+    """Keeps what it is sent."""
+
+    name = "grids"
+    at = ""
+    sent: ClassVar[list[torch.Tensor]] = []
+
+    def send_grid(self, grid, step) -> None:
+        self.sent.append(grid)
+
+
+def test_a_grid_shows_all_channels(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Grids, "sent", [])
+    hook = Grids(Grids.Config())
+    hook._open, hook._file = True, tmp_path / "tracked.json"
+    images = torch.arange(24, dtype=torch.uint8).reshape(1, 2, 3, 4)
+    hook.sampled(None, 1, images.expand(2, -1, -1, -1))
+    (grid,) = Grids.sent
+    assert grid.shape == (3, 7, 22)
+    assert torch.equal(grid[:, 2:5, 2:10], torch.cat([*images[0]], 1).expand(3, -1, -1))
 
 
 @pytest.mark.parametrize(("name", "package"), [

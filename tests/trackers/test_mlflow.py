@@ -63,5 +63,35 @@ def test_a_metric_whose_name_begins_those_of_others(tmp_path) -> None:
     assert held.data.metrics == {"elbo/reconstruction/value": 1.0, "elbo/reconstruction/loss": 2.0, "elbo/kl": 3.0}
 
 
+def test_a_metric_has_one_name_in_a_run(tmp_path) -> None:
+    """Whatever else is sent with it, and after the run was resumed."""
+
+    def begin(resumed):
+        hook = MLflow(MLflow.Config(uri=(tmp_path / "store").as_uri()))
+        hook.begin(Described("0123abcd", "VAE seed 0", {}, {}, ""), tmp_path, resumed=resumed)
+        return hook
+
+    hook = begin(False)
+    hook.send({"a": 1.0, "a/b": 2.0, "c": 3.0}, 1)
+    hook.send({"a": 4.0, "c/d": 5.0}, 2)
+    hook = begin(True)
+    hook.send({"a": 6.0, "c": 7.0, "c/d": 8.0}, 3)
+    client, (held,) = read((tmp_path / "store").as_uri())
+    sent = {
+        name: [each.value for each in client.get_metric_history(held.info.run_id, name)] for name in held.data.metrics
+    }
+    assert sent == {"a/value": [1, 4, 6], "a/b": [2], "c": [3, 7], "c.d": [5, 8]}
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("finished", "FINISHED"), ("interrupted", "KILLED"), ("failed", "FAILED")]
+)
+def test_the_status_of_a_run(state, status, tmp_path) -> None:
+    hook = MLflow(MLflow.Config(uri=(tmp_path / "store").as_uri()))
+    hook.begin(Described("0123abcd", "VAE seed 0", {}, {}, ""), tmp_path, resumed=False)
+    hook.end(state)
+    assert read((tmp_path / "store").as_uri())[1][0].info.status == status
+
+
 def test_the_contract_of_hooks(tmp_path) -> None:
     check_hook(MLflow.Config(uri=(tmp_path / "store").as_uri(), samples=4))

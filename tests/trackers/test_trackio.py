@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import genprior
 from genprior.testing import check_hook
 from genprior_std.hooks.trackio import Trackio
 
@@ -56,6 +57,15 @@ def test_a_stored_token_asks_nobody(tracked, monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.whoami", asked)
     trainer = tracked("trackio")
     assert "hook_failures" not in (trainer.folder / "run.json").read_text()
+
+
+def test_a_version_without_the_function_that_asks_is_a_warning(tracked, monkeypatch) -> None:
+    """A stored token would be sent if the run went on."""
+    monkeypatch.delattr("trackio.run._get_default_namespace")
+    monkeypatch.setattr("trackio.init", lambda **settings: pytest.fail("the run was opened"))
+    with pytest.warns(genprior.GenpriorWarning, match="_get_default_namespace"):
+        trainer = tracked("trackio")
+    assert trainer.step == 6
 
 
 def test_nothing_is_printed_at_the_end_of_the_process(tracked, capsys) -> None:

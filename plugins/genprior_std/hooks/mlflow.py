@@ -59,6 +59,8 @@ class MLflow(Tracker):
             self._client.create_experiment(self.config.experiment) if experiment is None else experiment.experiment_id
         )
         found = self._client.search_runs([number], f"tags.`genprior.id` = '{run.id}'") if resumed else []
+        self._names: dict[str, str] = {}
+        self._used = set(found[0].data.metrics) if found else set()
         if found:
             self._id = found[0].info.run_id
             self._client.update_run(self._id, status="RUNNING")
@@ -75,7 +77,7 @@ class MLflow(Tracker):
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(_as_file(key, numbers), value, now, step) for key, value in numbers.items()]
+        metrics = [Metric(self._name(key, numbers), value, now, step) for key, value in numbers.items()]
         self._client.log_batch(self._id, metrics=metrics)
 
     def send_grid(self, grid: Tensor, step: int) -> None:
@@ -84,11 +86,25 @@ class MLflow(Tracker):
 
     def end(self, state: Literal["finished", "interrupted", "failed"]) -> None:
         """Set the status of the run."""
-        self._client.set_terminated(
-            self._id, {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}[state]
-        )
+        self._client.set_terminated(self._id, _STATUS[state])
 
+    def _name(self, key: str, keys: Collection[str]) -> str:
+        """The name of a metric, one for a key in the whole run.
 
-def _as_file(key: str, keys: Collection[str]) -> str:
-    """The key; with `/value` if others are below it, as a file store has files for metrics and folders for `/`."""
-    return f"{key}/value" if any(each.startswith(f"{key}/") for each in keys) else key
+        A file store has files for metrics and folders for `/`, so that no name can lie below another one: a key with
+        others below it, in this call or before, gets `/value`; a key below one that has its file gets `.` there.
+        """
+        name = self._names.get(key)
+        if name is None:
+            used = self._used
+            above = [key[:at] for at, letter in enumerate(key) if letter == "/"]
+            file = next((each for each in above if each in used), None)
+            if key in used:  # by the run before it was resumed
+                name = key
+            elif any(each.startswith(f"{key}/") for each in (*keys, *used)):
+                name = f"{key}/value"
+            else:
+                name = key if file is None else f"{file}.{key[len(file) + 1 :]}"
+            self._names[key] = name
+            used.add(name)
+        return name

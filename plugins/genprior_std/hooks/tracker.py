@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from genprior import GenpriorError, Hook, HookConfig, PlanError, TrainingRun, whole_file
+from genprior import GenpriorError, Hook, HookConfig, PlanError, TrainingRun, printable, whole_file
 
 __all__ = ["Described", "Tracker", "flattened"]
 
@@ -137,8 +137,7 @@ class Tracker(Hook, ABC):
     def sampled(self, run: TrainingRun, step: int, images: Tensor) -> None:
         """Send a grid of samples, ten a row."""
         if self._is_new("samples", step):
-            shown = images if images.shape[1] in (1, 3) else images[:, :1]
-            self.send_grid(make_grid(shown, nrow=10, padding=2), step)
+            self.send_grid(make_grid(printable(images), nrow=10, padding=2), step)
             self._sent("samples", step)
 
     def evaluated(self, run: TrainingRun, scores: Mapping[str, float]) -> None:
