@@ -42,7 +42,11 @@ PACKAGES = (
     "platformdirs pluggy pydantic pydantic-core pygments pytest pytest-timeout pytest-xdist rich safetensors "
     "shellingham sortedcontainers threadpoolctl tomlkit torch-fidelity tqdm typer typing-extensions typing-inspection"
 ).split()
-"""What the project and its tests import beside torch, torchvision, numpy, SciPy, scikit-learn and Matplotlib."""
+"""What the project and its tests import beside what `OF_THE_MACHINE` brings."""
+OF_THE_MACHINE = "torch torchvision numpy pillow scipy scikit-learn matplotlib jinja2".split()
+"""Packages that the machine has, with what they need; torch brings Jinja2."""
+LEFT_OUT = ("plotly",)
+"""Dependencies of the project that no job imports: Plotly takes 10 MB, and `sit.py` switches reports off."""
 
 
 def wheels(folder: Path, python: str = PYTHON) -> None:

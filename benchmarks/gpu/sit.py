@@ -25,7 +25,7 @@ import images
 import pack
 import run
 
-__all__ = ["main", "missing_wheels", "prepare", "words"]
+__all__ = ["environment", "main", "missing_wheels", "prepare", "words"]
 
 HERE = Path(__file__).resolve().parent
 PACKING = 20.0
@@ -94,6 +94,11 @@ def words(command: list[str], project: Path, values: dict[str, str]) -> list[str
     return filled
 
 
+def environment(work: Path) -> dict[str, str]:
+    """Variables of all jobs: the carried packages and data, and no reports, whose Plotly the kit leaves out."""
+    return {"PYTHONPATH": str(work / "site"), "GENPRIOR_DATA": str(work / "data"), "GENPRIOR_REPORT": "off"}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Sit, as the command line says."""
     began = time.monotonic()
@@ -126,8 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     jobs = json.loads((HERE / "sitting.json").read_text(encoding="utf-8"))
     for job in jobs:
         job["command"] = words(job["quick"] if options.quick else job["command"], project, values)
-    os.environ["PYTHONPATH"] = str(work / "site")
-    os.environ["GENPRIOR_DATA"] = str(work / "data")
+    os.environ.update(environment(work))
     os.chdir(project)
     seconds = options.minutes * 60 - (time.monotonic() - began) - PACKING
     code = run.sitting(jobs, work / "state.json", seconds, GRACE, options.again)

@@ -15,8 +15,10 @@ OUTSIDE = {
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
-    "plugins/genprior_ring/README.md": "genprior_ring.md",
-    "plugins/genprior_text/README.md": "genprior_text.md",
+    **{
+        page.relative_to(ROOT).as_posix(): f"{page.parent.name}.md"
+        for page in sorted((ROOT / "plugins").glob("*/README.md"))
+    },
 }
 """Pages that are not in `docs`: their file, and their place in the site."""
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\[\]]*\])*\]\()([^)\s]+)(\))")

@@ -7,13 +7,15 @@ import random
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 from packaging.tags import cpython_tags
-from packaging.utils import parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from safetensors.numpy import load_file, save_file
 
 import genprior
@@ -88,6 +90,26 @@ def test_only_missing_packages_are_installed(tmp_path: Path) -> None:
     code = f"import sit, pathlib; print([p.name for p in sit.missing_wheels(pathlib.Path({str(tmp_path)!r}))])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=GPU, check=True)
     assert done.stdout.strip() == "['genprior-0.1.0-py3-none-any.whl', 'no_such_thing-1.0-py3-none-any.whl']"
+
+
+def test_every_dependency_is_carried_or_there_or_left_out_by_name() -> None:
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    needed = {canonicalize_name(Requirement(each).name) for each in dependencies}
+    code = "import json, kit; print(json.dumps([kit.PACKAGES, kit.OF_THE_MACHINE, kit.LEFT_OUT]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=GPU, check=True)
+    carried, there, left_out = map(set, json.loads(done.stdout))
+    assert needed - carried - there == left_out and not carried & (there | left_out)
+    method = (GPU / "METHOD.md").read_text().lower()
+    assert [name for name in there | left_out if name not in method] == []
+
+
+def test_no_job_writes_a_report() -> None:
+    """Plotly, which draws them, is left out."""
+    code = "import json, sit, pathlib; print(json.dumps(sit.environment(pathlib.Path('work'))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=GPU, check=True)
+    assert json.loads(done.stdout) == {
+        "PYTHONPATH": str(Path("work", "site")), "GENPRIOR_DATA": str(Path("work", "data")), "GENPRIOR_REPORT": "off"
+    }  # fmt: skip
 
 
 def test_the_tests_that_need_a_gpu_are_found_by_their_marker(tmp_path: Path) -> None:

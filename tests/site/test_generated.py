@@ -88,6 +88,15 @@ def test_the_reference_has_every_public_name(generated: ModuleType) -> None:
     assert set(testing.__all__) <= named
 
 
+def test_the_page_of_every_plugin_is_in_the_site(generated: ModuleType) -> None:
+    plugins = {f"plugins/{page.parent.name}/README.md" for page in (ROOT / "plugins").glob("*/README.md")}
+    assert "plugins/genprior_slurm/README.md" in plugins
+    outside = module("page_links").OUTSIDE
+    assert plugins <= outside.keys()
+    menu = (SITE / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [outside[page] for page in sorted(plugins) if f"- {outside[page]}\n" not in menu] == []
+
+
 @pytest.mark.parametrize(
     ("link", "file", "place", "expected"),
     [
