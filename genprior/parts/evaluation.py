@@ -43,7 +43,8 @@ class Dataset(Part, ABC):
     def facts(self) -> Mapping[str, Any]:
         """Facts of its images that the settings alone decide, which published numbers are compared with.
 
-        They are `size`, `framing`, `binarise`, and `images_of_splits`, the number of images of each; by default none.
+        They are `size`, `framing`, `binarise`, `images_of_splits`, the number of images of each, and `split`, the split
+        whose images are read as `"test"` where that is another one; by default none.
         """
         return {}
 
@@ -105,8 +106,7 @@ class Column(NamedTuple):
     title: str
     """The heading, with the unit, such as `NLL (nats)`."""
     higher_is_better: bool | None
-    """The direction, from which arrows, bold numbers and the order of rows follow; None where neither is better, as
-    of a number that describes."""
+    """The direction, from which arrows, bold numbers and the order of rows follow; None where neither is better."""
     absent: str = ""
     """Why the score may leave this number out, for the note of an empty cell; empty if it always returns it."""
     of_prior: bool = False
@@ -218,8 +218,9 @@ class Score(Part, ABC):
             key: the result, as in `columns`.
             data: the facts of the row: those of `Dataset.facts`, its training images, labels and model.
         """
-        settings = {k: v for k, v in self.config.model_dump(mode="json").items() if k != "name" and v is not None}
-        facts = {"split": "test", **settings, **data}
+        given, test = self.config.model_dump(mode="json").items(), data.get("split", "test")
+        settings = {k: test if v == "test" else v for k, v in given if k != "name" and v is not None}
+        facts = {**settings, **data, "split": settings.get("split", test)}
         count = data.get("images_of_splits", {}).get(facts["split"])
         if "images" in self.at_most and "images" in settings:
             count = settings["images"] if count is None else min(count, settings["images"])
@@ -246,8 +247,7 @@ class SampleScore(Score):
 
     def facts(self, key: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Its settings and the facts of the row, without a split: it scores generated images."""
-        facts = super().facts(key, data)
-        return {name: value for name, value in facts.items() if name not in ("split", "test_images")}
+        return {k: v for k, v in super().facts(key, data).items() if k not in ("split", "test_images")}
 
     def check(self) -> None:
         """Refuse fewer samples than its other settings require.

@@ -188,14 +188,16 @@ def refuse_unmeasurable(plan: Plan, run: RowTraining) -> None:
 
 def _try(score: Score, column: Column, run: RowTraining, validation: _Validation) -> None:
     """Measure a score on few images, and on all of them if it refuses so few."""
+    held_out = {"test", "validation"}
     validation.read.clear()
     try:
         _measured(score, column, run, validation.few())
     except ScoreError:
-        _measured(score, column, run, validation)
-    if not validation.read & {"test", "validation"}:
+        if not held_out <= validation.read:
+            _measured(score, column, run, validation)
+    if not validation.read & held_out:
         raise ScoreError("it reads no held-out images, so it cannot be measured on validation images")
-    if {"test", "validation"} <= validation.read:
+    if held_out <= validation.read:
         raise ScoreError(
             "it chooses something with validation images and scores other held-out images, of which training has none; "
             "choose another score, or settings with which it reads no validation images"

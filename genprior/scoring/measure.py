@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
+import torch
+
 from genprior.errors import DataError, ScoreError, in_a_sentence
 from genprior.parts import Column, ImageSet, Score, ScoreContext
 from genprior.scoring.context import SampleContext
@@ -84,14 +86,32 @@ def needed_split(score: Score, split: str, load: Callable[[str], ImageSet]) -> I
 
     Raises:
         DataError: the split does not exist, and the score has no advice.
-        ScoreError: the split does not exist; the message contains the score's advice.
+        ScoreError: the split does not exist; the message contains the score's advice. Or it is `validation`, the score
+            chooses something by it, and the split that it scores holds the same images.
     """
     try:
-        return load(split)
+        images = load(split)
     except DataError as error:
         if split not in score.needs:
             raise
         raise ScoreError(f"it needs the split '{split}': {in_a_sentence(error)}. {score.needs[split]}") from error
+    scored = score.facts(next(iter(columns_of([score]))), {}).get("split", "test")
+    if split == "validation" and split != scored and _are_equal(images, load, scored):
+        raise ScoreError(
+            f"it chooses something by the images of the split '{split}' and scores those of '{scored}', which are the "
+            f'same images here, as with test_split = "{split}" in [data]; leave test_split out, or the score, '
+            f"or choose settings with which it does not read '{split}'"
+        )
+    return images
+
+
+def _are_equal(images: ImageSet, load: Callable[[str], ImageSet], split: str) -> bool:
+    """Whether a split has the same images and labels; not if there is no such split."""
+    try:
+        other = load(split)
+    except DataError:
+        return False
+    return torch.equal(images.images, other.images) and torch.equal(images.labels, other.labels)
 
 
 def measure_all(

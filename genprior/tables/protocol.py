@@ -144,7 +144,7 @@ def facts_of_images(images: Tensor, data: Mapping[str, Any]) -> dict[str, Any]:
 
     Their size is their own; how they got it, and what trained the model, is not known.
     """
-    return {name: data[name] for name in ("binarise", "images_of_splits") if name in data} | {
+    return {name: data[name] for name in ("binarise", "images_of_splits", "split") if name in data} | {
         "size": (int(images.shape[-2]), int(images.shape[-1]))
     }
 

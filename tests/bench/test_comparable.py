@@ -26,6 +26,7 @@ from .tables import noise, refused, table_of
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NLL = '{ name = "nll", importance_samples = 5_000 }'
+ON_VALIDATION = "measured on validation images, published test"
 AUGMENTED = "training images shifted, turned or scaled, published as they are"
 
 
@@ -123,6 +124,13 @@ def test_equal_protocols_stand_side_by_side(recipe, label, score, numbers):
             "vampprior_mnist", "VAE", "nll", (), ("model.encoder.hidden=[300]",),
             "encoder hidden [300], published [300, 300]",
         ),
+        # As many validation images as MNIST has test images: the counts alone agree.
+        ("vampprior_mnist", "VAE", "nll", (), ('data.test_split="validation"',), ON_VALIDATION),
+        ("aae_mnist_codes", "AAE 8-D Gaussian", "parzen", (), ('data.test_split="validation"',), ON_VALIDATION),
+        (
+            "aae_semi_supervised", "100 labels", "error_rate", (),
+            ("data.validation=10_000", 'data.test_split="validation"'), ON_VALIDATION,
+        ),
         (
             "aae_clustering", "K = 30", {"name": "cluster_error", "named_by": "train"}, (), (),
             "clusters named by train labels, published validation",
@@ -137,6 +145,29 @@ def test_equal_protocols_stand_side_by_side(recipe, label, score, numbers):
 def test_a_wrong_pairing_says_what_differs(recipe, label, score, changes, settings, differences):
     found = cells(recipe, label, score, changes=changes, settings=settings)
     assert set(found) == {f"not comparable: {differences}"}
+
+
+@pytest.mark.parametrize("test_split", ["test", "validation"])
+def test_generated_images_are_compared_with_the_split_that_is_read(test_split):
+    settings = ("data.validation=500", f'data.test_split="{test_split}"')
+    plan = plan_of("vampprior_mnist", "VAE", settings=settings)
+    score = installed().find("score", "fid").Config(reference="test").make()
+    facts = score.facts("fid", facts_of(plan))
+    assert (facts["reference"], facts["reference_images"]) == (
+        test_split,
+        {"test": 10_000, "validation": 500}[test_split],
+    )
+    assert "split" not in facts or facts["split"] == test_split
+    (shown,) = beside(
+        [Published(method="VAE", data="mnist", metric="fid", value=1.0, protocol={"reference": "test"})],
+        "VAE", {"name": "mnist"}, "fid", facts,
+    )  # fmt: skip
+    assert ("not comparable: against validation images, published test" == str(shown)) == (test_split == "validation")
+
+
+def test_images_of_another_tool_are_scored_on_the_split_that_is_read():
+    data = plan_of("vampprior_mnist", "VAE", settings=('data.test_split="validation"',)).data.make().facts
+    assert facts_of_images(noise(3, 3, 28), data)["split"] == "validation"
 
 
 def test_a_share_of_the_labels_is_compared_as_their_number():

@@ -39,6 +39,8 @@ def official(monkeypatch):
         ("mnist", {"limit": 10}, "padded"),
         ("mnist", {"limit": 10, "size": 14, "how": "resize"}, "resized"),
         ("fashion_mnist", {"size": 28, "validation": 1}, "original"),
+        ("mnist", {"size": 28, "validation": 400, "test_split": "validation"}, "original"),
+        ("digits", {"size": 8, "validation": 200, "test_split": "validation"}, "original"),
         ("cifar10", {}, "original"),
         ("svhn", {"size": None}, "original"),
         ("digits", {"size": 8}, "original"),
@@ -53,6 +55,7 @@ def test_facts_are_those_of_the_images(official, name, settings, framing):
             images = dataset.load(split).images
             assert (len(images), *images.shape[2:]) == (count, facts["size"], facts["size"])
     assert facts["framing"] == framing and facts["binarise"] == settings.get("binarise", "none")
+    assert facts.get("split", "test") == settings.get("test_split", "test")
     assert ("validation" in facts["images_of_splits"]) == bool(settings.get("validation"))
 
 

@@ -88,3 +88,26 @@ def test_data_that_holds_images_back_are_not_refused(tmp_path):
     recipe = load(tmp_path, INSTEAD[0][0], 'name = "digits"\nsize = 8\nvalidation = 200')
     preflight(recipe, device="cpu")
     assert recipe.plans[0].scores[0].make().needs.keys() == {"validation"}
+
+
+SEEN = 'name = "digits"\nsize = 8\nvalidation = 200\ntest_split = "validation"'
+
+
+@pytest.mark.parametrize("score", ["cluster_error", "parzen"])
+def test_a_score_does_not_choose_by_the_images_that_it_scores(score, tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        preflight(load(tmp_path, f'{{ name = "{score}" }}', SEEN), device="cpu")
+    assert caught.value.exit_code == 2
+    assert str(caught.value) == (
+        f"the recipe 'splits' cannot be trained:\n  score '{score}': it chooses something by the images of the split "
+        "'validation' and scores those of 'test', which are the same images here, as with test_split = "
+        '"validation" in [data]; leave test_split out, or the score, or choose settings with which it does '
+        "not read 'validation' [row row]"
+    )
+
+
+@pytest.mark.parametrize(
+    "score", ['"cluster_error", named_by = "train"', '"error_rate"', '"error_rate", split = "validation"']
+)
+def test_a_score_that_chooses_nothing_by_validation_images_may_score_them(score, tmp_path):
+    preflight(load(tmp_path, f"{{ name = {score} }}", SEEN), device="cpu")

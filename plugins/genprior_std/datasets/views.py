@@ -52,11 +52,14 @@ def view_facts(config: Any, side: int, how: str, train: int, test: int) -> dict[
         side: height and width of the images as they are.
         how: `pad` or `resize`.
         train: how many official training images there are.
-        test: how many test images.
+        test: how many official test images, which with `test_split` are not the split `test`.
     """
     held: int = config.validation
-    splits = {"train": max(0, train - held), **({"validation": held} if held else {}), "test": test}
-    return {**size_facts(side, config.size, how), "binarise": config.binarise, "images_of_splits": splits}
+    read: str = config.split_for("test")
+    splits = {"train": max(0, train - held), **({"validation": held} if held else {})}
+    splits["test"] = test if read == "test" else held
+    facts = {**size_facts(side, config.size, how), "binarise": config.binarise, "images_of_splits": splits}
+    return facts if read == "test" else {**facts, "split": read}
 
 
 def check_view(name: str, split: str, validation: int, *, usual: int, possible: Sequence[str]) -> None:

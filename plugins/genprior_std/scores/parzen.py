@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genprior import Column, PartConfig, SampleScore, ScoreContext, needed_split
+from genprior import Column, PartConfig, SampleScore, Score, ScoreContext, needed_split
 from genprior_std.scores.entropy import random_rows
 from genprior_std.scores.likelihood import standard_error
 from genprior_std.scores.validation import HOLD_BACK
@@ -87,8 +87,8 @@ class Parzen(SampleScore):
 
     def facts(self, key: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Its settings, and the test images whose likelihood it is, where the data set says how many."""
-        test = data.get("images_of_splits", {}).get("test")
-        return {**super().facts(key, data), "split": "test", **({} if test is None else {"test_images": test})}
+        # Other than most scores of generated images, it also scores a split.
+        return Score.facts(self, key, data)
 
     def measure(self, context: ScoreContext) -> dict[str, float]:
         """The mean over test images, its standard error, the width, and the mean under training images.
