@@ -244,6 +244,7 @@ def by(score: str) -> tuple[str, ...]:
         ((*by('name="scripted",reads=[]'), 'run.stop.column="gain"'), "it reads no held-out images"),
         ((*by('name="scripted",reads=["all"]'), 'run.stop.column="gain"'), "it reads the split 'all', which may hold"),
         ((*by('name="scripted",reads=["test","validation"]'), 'run.stop.column="gain"'), "it chooses something with"),
+        ((*by('name="cluster_error"'), 'run.stop.column="cluster_error"'), "it chooses something with"),
         (by('name="error_rate"'), "run.stop.score 'error_rate': model 'vae' does not classify images"),
         (by('name="lone",least=61'), "run.stop.score 'lone': 60 images are too few"),
         (
