@@ -193,6 +193,11 @@ class ViewedDownload(Downloaded):
     `views.binarised`; it is not Larochelle's binarised MNIST).
     """
 
+    side: ClassVar[int] = 28
+    """Height and width of the images as downloaded."""
+    images_of_splits: ClassVar[Mapping[str, int]]
+    """The number of images of each official split."""
+
     class Config(ViewConfig):
         """Settings of a downloadable set of grey images."""
 
@@ -210,7 +215,8 @@ class ViewedDownload(Downloaded):
     @property
     def facts(self) -> Mapping[str, Any]:
         """Size, binarisation, and the number of images."""
-        return view_facts(self.config, 28, self.config.how, 60_000, 10_000)
+        counts = self.images_of_splits
+        return view_facts(self.config, self.side, self.config.how, counts["train"], counts["test"])
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train`, `validation` or `test`, binarise it if `binarise` is set, and fit it to the size.

@@ -20,6 +20,7 @@ class FashionMnist(ViewedDownload):
 
     name = "fashion_mnist"
     official = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte, unzipped"
+    images_of_splits = {"train": 60_000, "test": 10_000}
 
     def fetch(self, split: str, raw: Path) -> ImageSet:
         """Read a split through torchvision, which does not check the length of unpacked files."""

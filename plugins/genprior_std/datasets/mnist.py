@@ -26,6 +26,7 @@ class Mnist(ViewedDownload):
 
     name = "mnist"
     official = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte, unzipped"
+    images_of_splits = {"train": 60_000, "test": 10_000}
 
     class Config(ViewedDownload.Config):
         """Settings of MNIST."""
