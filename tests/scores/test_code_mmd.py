@@ -239,12 +239,28 @@ def test_one_image_and_equal_codes_are_refused(measure):
         measure(of(Constant(), encode=lambda batch: torch.zeros(len(batch.x), 2)))
 
 
+class Equidistant(Encoded):
+    """Codes of images are the first two unit vectors of R^4, those of the prior the other two: of equal distances."""
+
+    def encode(self, batch):
+        return torch.eye(4)[:2][torch.arange(len(batch.x)) % 2]
+
+    def draw_codes(self, condition):
+        return torch.eye(4)[2:][torch.arange(len(condition.known)) % 2]
+
+
 def test_divisions_that_are_all_equal_leave_the_ratio_out(measure):
-    """Of two codes each, of which two are equal, few numbers are possible, and chance may give one of them always."""
-    found = measure(Encoded(), n=2, permutations=20)
     column = CodeMMD.Config().make().columns[1]
-    assert (column.key in found) == (found["code_mmd_null_std"] > 0)
+    found = measure(Equidistant(), n=2, permutations=20)
+    assert found["code_mmd_null_std"] == 0 and column.key not in found
+    # One kernel value k for all pairs: k + k - 2 k.
+    assert found["code_mmd"] == pytest.approx(0, abs=1e-15)
     assert column.absent == "all random divisions gave the same number"
+
+
+def test_divisions_that_differ_have_a_ratio(measure):
+    found = measure(Encoded(), n=2, permutations=20)  # four codes of different distances, in three divisions
+    assert found["code_mmd_null_std"] > 0 and "code_mmd_deviations" in found
 
 
 def test_deviations_have_no_direction_as_chance_is_no_better_than_chance():
@@ -260,6 +276,7 @@ def test_deviations_have_no_direction_as_chance_is_no_better_than_chance():
 
 def test_few_permutations_are_refused():
     """The deviation of 19 values is less certain than stated: 1 / sqrt(2 (n - 1)) of itself."""
+    words = CodeMMD.Config.model_fields["permutations"].description
+    assert f"of 20 its deviation is known to {100 / math.sqrt(2 * 19):.0f} %" in words
     with pytest.raises(ValueError, match="greater than or equal to 20"):
         CodeMMD.Config(permutations=19)
-    assert 1 / math.sqrt(2 * 19) == pytest.approx(0.16, abs=0.005)
