@@ -155,8 +155,9 @@ class RunFiles:
         Raises:
             RunError: `scores.json` is damaged; the message names the field.
         """
-        found = self._scores().get("networks", {})
-        return records.checked(found, records.NETWORKS, self.path / "scores.json", _SCORES_REMEDY)
+        path = self.path / "scores.json"
+        found = records.checked(self._scores(), records.NETWORKS, path, _SCORES_REMEDY)
+        return found.get("networks", {})
 
     @property
     def has_scores(self) -> bool:

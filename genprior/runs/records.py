@@ -149,11 +149,18 @@ class CheckpointFacts(TypedDict):
     hook_failures: NotRequired[dict[str, int]]
 
 
+@with_config(ConfigDict(strict=True, extra="allow"))
+class ScoreNetworks(TypedDict):
+    """What `scores.json` holds beside the numbers."""
+
+    networks: NotRequired[dict[str, str]]
+
+
 CHECKPOINT: TypeAdapter[CheckpointFacts] = TypeAdapter(CheckpointFacts)
 FACTS: TypeAdapter[Facts] = TypeAdapter(Facts)
 RECIPE: TypeAdapter[ResolvedRecipe] = TypeAdapter(ResolvedRecipe)
 TABLE: TypeAdapter[TableFile] = TypeAdapter(TableFile)
-NETWORKS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str], config=ConfigDict(strict=True))
+NETWORKS: TypeAdapter[ScoreNetworks] = TypeAdapter(ScoreNetworks)
 
 
 def _without_networks(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -13,7 +14,7 @@ from genprior_std.figures.fig10_supervised import SupervisedGrid
 from .conftest import TINY
 
 LABEL = "AAE, learned (A)"
-TEXT = TINY.replace('"[A]"', f'"{LABEL}"')
+TEXT = 'scores = [{ name = "code_mmd" }]\n' + TINY.replace('"[A]"', f'"{LABEL}"')
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,16 @@ def test_train_trained_both(home):
     assert sorted(each.name for each in (home / "runs").iterdir() if each.is_dir()) == ["AAE", LABEL]
 
 
-def test_priors_ranks_it(home, call):
-    again = ("--no-train", "--out", home / "runs", "--json", "--by", "x")
-    result = call("priors", home / "commas.toml", "--rows", LABEL, *again)
-    assert "--rows" not in result.output  # the rows are right, the column is not
-    assert "there is no row" not in call("priors", home / "commas.toml", "--rows", f"AAE,{LABEL}", *again).output
+@pytest.mark.parametrize(("rows", "ranked"), [(LABEL, [LABEL]), (f"AAE,{LABEL}", [LABEL, "AAE"])])
+def test_priors_ranks_it(rows, ranked, home, call, tmp_path):
+    """A row that is asked for and has no run comes last, one that is not asked for is not told."""
+    shutil.copytree(home / "runs" / LABEL, tmp_path / "runs" / LABEL)
+    again = ("--no-train", "--out", tmp_path / "runs", "--json")
+    result = call("priors", home / "commas.toml", "--rows", rows, *again)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)["rows"]
+    assert [row["label"] for row in found] == ranked
+    assert "code_mmd" in found[0]["scores"]
 
 
 def test_bench_of_the_runs_shows_it_as_one_row(home, call):

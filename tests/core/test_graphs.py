@@ -82,11 +82,20 @@ def trained(plan, folder, steps, capture=None, device="cpu"):
     return trainer
 
 
+def _equal(here, there):
+    """Whether all numbers are equal, a number that is not finite too."""
+    try:
+        torch.testing.assert_close(here, there, rtol=0, atol=0, equal_nan=True)
+    except AssertionError:
+        return False
+    return True
+
+
 def differences(one, other):
     """The names of tensors of two trainings that are not equal, and whether other facts are not."""
     here, there = one._state.tensors(), other._state.tensors()
     assert here.keys() == there.keys()
-    unequal = [name for name in here if not torch.equal(here[name].nan_to_num(), there[name].nan_to_num())]
+    unequal = [name for name in here if not _equal(here[name], there[name])]
     return unequal + (["facts"] if one._state.facts() != other._state.facts() else [])
 
 

@@ -57,8 +57,12 @@ def test_the_card_says_what_it_is(run, shared):
     assert "library_name: genprior" in header and "\n# license:" in header
     assert "# shared \\<b>: mine \\| yours" in text
     assert "![Samples](card.png)" in text and "genprior.load_run('mine')" in text
-    value = run.scores["code_mmd"]
-    assert f"{value:.2g}"[:3] in text.partition("## Scores")[2] and "real images: digits" in text
+    rows = re.findall(r"^\| (.*) \|$", text.partition("## Scores")[2].partition("\n## ")[0], re.MULTILINE)
+    titles, _, cells = (re.split(r" (?<!\\)\| ", row) for row in rows)
+    shown = dict(zip(titles, cells, strict=True))
+    assert shown["row"] == "mine \\| yours"
+    assert float(shown["MMD^2 of codes ↓"]) == pytest.approx(run.scores["code_mmd"], rel=0.01)
+    assert "real images: digits" in text
     headings = re.findall("^#+ .*", re.sub("(?s)```.*?```", "", text), re.MULTILINE)
     assert [each for each in headings if each.startswith("# ")] == headings[:1]
     assert headings[1:] == ["## Use", "## Scores", "## Recipe", "## Versions", "## Licence"]

@@ -19,7 +19,7 @@ from .stand_in_hub import TOKEN, serving
 def hub(tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub", reason='needs pip install "genprior[hub]"')
     from huggingface_hub import constants
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "downloaded"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
@@ -27,9 +27,12 @@ def hub(tmp_path, monkeypatch):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
         monkeypatch.delenv(name, raising=False)
     disable_progress_bars()
-    with serving() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.address)
-        yield server
+    try:
+        with serving() as server:
+            monkeypatch.setenv("HF_ENDPOINT", server.address)
+            yield server
+    finally:
+        enable_progress_bars()
 
 
 @pytest.fixture
