@@ -204,9 +204,11 @@ def test_a_walk_joins_its_ends_and_its_noise_stays_normal(explorer) -> None:
     assert torch.allclose(walk[[0, -1]], torch.stack(ends)[:, :4], atol=1e-6)
     half = math.sqrt(0.5)
     assert torch.allclose(walk[2], half * (ends[0] + ends[1])[:4], atol=1e-6)
-    many = torch.stack([noise_of(i) for i in range(400)])
-    middle = half * (many[:200] + many[200:])
-    assert middle.std() == pytest.approx(1, abs=0.01)  # 204,800 numbers
+    pairs = [((noise_of(i), noise_of(i + 5000)), (i, i + 5000)) for i in range(5000)]
+    many = torch.cat([plain.walk(pair, torch.tensor([0.5]), seeds=seeds) for pair, seeds in pairs])
+    assert many.shape == (5000, 4)
+    assert float(many.std()) == pytest.approx(1, abs=0.02)  # of 20,000 numbers: four standard errors
+    assert abs(float(many.mean())) < 0.03
 
 
 def test_a_point_of_the_code_space_is_decoded(explorer) -> None:
