@@ -23,6 +23,7 @@ import typer
 from genprior.cli.part_names import part_names, recipes_of_figure
 from genprior.recipe.labels import named_labels
 from genprior.recipe.shipped import command_name, default_recipe, recipe_file, shipped_recipes
+from genprior.runs.exported_files import row_folder
 
 __all__ = [
     "LAUNCHERS", "PRIORS", "changes", "completing", "kinds", "launchers", "new_kinds", "parts", "parts_of", "recipes",
@@ -241,7 +242,7 @@ def _labels(ctx: Any) -> list[str]:
         if isinstance(each, dict)
     ]
     for path in _paths(ctx):
-        labels += sorted(each.parent.name for each in _run_folders(path)) if path.is_dir() else []
+        labels += sorted(row_folder(each).name for each in _run_folders(path)) if path.is_dir() else []
     return [label for label in dict.fromkeys(labels) if label]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from genprior.storage import checkpoint
+from genprior.storage.files import EXPORTED
 
 __all__ = ["FILES", "MARK", "is_exported", "row_folder"]
 
@@ -14,7 +14,7 @@ FILES = (
     "run.json",
     "scores.json",
     "embedder.safetensors",
-    checkpoint.EXPORTED,
+    EXPORTED,
     "model.json",
     "card.png",
     "README.md",

@@ -190,11 +190,11 @@ def one_run(path: Path, row: str | None = None, *, device: str = "cpu") -> Run:
     if row is None and RunFolder(path).exists:
         return load_run(path, device=device)
     found = run_folders(path)
-    chosen = [folder for folder in found if row is None or folder.parent.name == row]
+    chosen = [folder for folder in found if row is None or row_folder(folder).name == row]
     if not found:
         raise RunError(f"there is no run in {path}; give a run's folder, such as runs/<recipe>/<row>/seed-0")
     if not chosen:
-        labels = {folder.parent.name for folder in found}
+        labels = {row_folder(folder).name for folder in found}
         raise RunError(f"there is no row '{row}' in {path}{did_you_mean(str(row), labels)}")
     if len(chosen) > 1:
         listed = "\n".join(f"  {shlex.quote(str(folder))}" for folder in chosen)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genprior.errors import FORMAT, CheckpointError, GenpriorError, in_a_sentence, refuse_newer
-from genprior.storage.files import to_file, whole_file, write_json
+from genprior.storage.files import EXPORTED, to_file, whole_file, write_json
 
 __all__ = [
     "EXPORTED",
@@ -37,8 +37,6 @@ __all__ = [
     "write",
 ]
 
-EXPORTED = "model.safetensors"
-"""The name of the tensors of an exported model, whose names have no prefix: the weights that are sampled."""
 _FACTS = "facts_sha256"
 """The entry of the tensors' file with the checksum of the facts."""
 

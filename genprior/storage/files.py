@@ -16,7 +16,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append_line", "remove_partial", "sync", "to_file", "whole_file", "write_files", "write_json", "write_text"]
+__all__ = [
+    "EXPORTED",
+    "append_line",
+    "remove_partial",
+    "sync",
+    "to_file",
+    "whole_file",
+    "write_files",
+    "write_json",
+    "write_text",
+]
+
+EXPORTED = "model.safetensors"
+"""The name of the tensors of an exported model, whose names have no prefix: the weights that are sampled."""
 
 _PARTIAL = re.compile(
     r"\.(?P<stem>.+)\.[0-9a-f]{8}-(?P<host>[0-9a-f]{6})(?P<boot>[0-9a-f]{6})-(?P<process>[0-9]+)(?P<suffix>(\.[^.]+)?)"

@@ -55,6 +55,10 @@ def home(tmp_path_factory):
     for run in RUNS:
         (folder / "runs" / run).mkdir(parents=True)
         (folder / "runs" / run / "run.json").write_text("{}")
+    for name in ("one", "two"):
+        (folder / "models" / name).mkdir(parents=True)
+        (folder / "models" / name / "run.json").write_text("{}")
+        (folder / "models" / name / "model.json").write_text('{"exported_by": "genprior"}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENPRIOR_DATA", str(folder / "cache"))
         keep_part_names(first=True)
@@ -131,6 +135,7 @@ CASES = [
     (["sample", "runs/tiny/A"], ["runs/tiny/AAE", "runs/tiny/AAE/seed-0", "runs/tiny/AAE/seed-3"]),
     (["sample", "runs/tiny", "--row", ""], ["AAE", "learned\\ prior"]),
     (["sample", "runs/tiny", "--exporter", "n"], ["npz"]),
+    (["sample", "models", "--row", "t"], ["two"]),
     (["bench", "runs/other", "tin"], ["tiny.toml"]),
     (["bench", "runs/other", "--score", "f"], ["fid"]),
     (["bench", "runs/other", "--data", "mn"], ["mnist"]),

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import genprior
 from genprior.errors import CheckpointError, RunError
 from genprior.runs import exported
+from genprior.runs.find import one_run
 from genprior_report.content import content_of
 
 
@@ -160,6 +161,9 @@ def test_exported_folders_beside_each_other_are_rows_of_their_own(run, tmp_path,
     monkeypatch.chdir(tmp_path)
     rows = [each.row.name for each in genprior.kept_runs(["models"])]
     assert rows == ["one", "two"]
+    assert one_run(Path("models"), row="two").folder == Path("models/two")
+    with pytest.raises(RunError, match=r"there is no row 'tow' in models; did you mean 'two'\?"):
+        one_run(Path("models"), row="tow")
     found = genprior.kept_runs(["others-one", "others-two/same"])
     assert [str(each.row.parent) for each in found] == ["others-one", "others-two"]
     table = genprior.table_below([*(each.folder for each in found)])
