@@ -172,7 +172,7 @@ def check(recipe: Any, device: str) -> None:
         stages = with_first_stages(jobs_of(recipe, Path(folder)))
     workers = min(len(stages), default_jobs(device))
     with _status("taking one step of each row"), working_threads(workers):
-        took = estimate(stages, preflight(recipe, device), workers)
+        took = estimate(stages, preflight(recipe, device, timed=True), workers)
         counts = parameters_of(recipe.plans)
     names = list(dict.fromkeys(name for each in counts.values() for name in each))
     grid = Grid(title=Text(recipe.title), title_justify="left", title_style="bold", caption="parameters of each module")

@@ -105,6 +105,9 @@ def needs_host(optimisers: Mapping[str, torch.optim.Optimizer]) -> str | None:
 class Graphs:
     """Runs the phases of each step, captured as soon as it is known that they can be."""
 
+    eager_steps = EAGER_STEPS
+    """Steps of each kind that run without a graph; the next one is captured."""
+
     def __init__(
         self, capture: Capture, modules: Mapping[str, nn.Module], optimising: Optimisers, recorder: Recorder, row: str
     ) -> None:

@@ -22,13 +22,13 @@ from genprior.runs.jobs import Job
 from genprior.runs.second_stage import trainer_of
 from genprior.runs.trainer import Trainer
 
-__all__ = ["Estimate", "Pace", "Timer", "estimate", "threads_of_workers", "timed", "working_threads"]
+__all__ = ["Estimate", "Pace", "Timer", "estimate", "pace_of", "threads_of_workers", "working_threads"]
 
 HEAVY = 0.25
 """Seconds of a step from which on its time is taken to be proportional to its images, and no whole batch is timed."""
 
 BUDGET = 0.1
-"""Seconds of timed steps of a row, after a first one that is not timed."""
+"""Seconds of timed steps of a row, after first ones that are not timed."""
 
 LONGEST_PERIOD = 6
 """Steps that are timed at least where phases are due only at some steps: all that differ, up to so many."""
@@ -81,7 +81,7 @@ class Timer(NamedTuple):
         return time.process_time() if alone else time.perf_counter()
 
 
-def timed(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict[str, ImageSet]) -> Pace:
+def pace_of(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict[str, ImageSet]) -> Pace:
     """Time steps of a whole batch of a job that has taken one step on a few images.
 
     Args:
@@ -113,9 +113,10 @@ def timed(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict[s
 
 
 def _mean_step(trainer: Trainer, timer: Timer) -> float:
-    """Mean seconds of a step after a first one."""
-    trainer.one_step()
+    """Mean seconds of a step after a first one; with CUDA graphs, after those that run without and the capture."""
     period = min(math.lcm(*(phase.every for phase in trainer.phases)), LONGEST_PERIOD)
+    for _ in range(1 if trainer.graphs is None else period * (trainer.graphs.eager_steps + 1)):
+        trainer.one_step()
     began, steps = timer.now(), 0
     while steps % period or not steps or timer.now() - began < BUDGET:
         trainer.one_step()

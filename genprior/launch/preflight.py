@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from genprior.errors import GenpriorError, GenpriorWarning, PartFailed, PlanError, RecipeError, ScoreError, listed
-from genprior.launch.pace import Pace, Timer, timed
+from genprior.launch.pace import Pace, Timer, pace_of
 from genprior.launch.rehearsal import rehearse
 from genprior.launch.returned import checking_returns
 from genprior.launch.untrained import Trained
@@ -35,14 +35,19 @@ PREFLIGHT_BATCH = 12
 """The batch size of that step; large enough to be divided among five updates of a critic."""
 
 
-def preflight(recipe: Recipe, device: str = "auto") -> list[Pace]:
+def preflight(recipe: Recipe, device: str = "auto", *, timed: bool = False) -> list[Pace]:
     """Take one step of each row on a few images and rehearse what follows, to find mistakes before training starts.
 
     Nothing is written but into a temporary folder. Parameters that no phase of the model trains are a warning, and so
     is an average of weights over more than a tenth of the run.
 
+    Args:
+        recipe: its rows.
+        device: `auto`, `cpu` or `cuda`.
+        timed: whether to take a few more steps, of whole batches, and time them.
+
     Returns:
-        The paces of the rows and of their first stages, from a few more steps.
+        The paces of the rows and of their first stages, if they are `timed`; else none.
 
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
@@ -80,8 +85,9 @@ def preflight(recipe: Recipe, device: str = "auto") -> list[Pace]:
                     for text in (*trained.warnings(trainer), long_average(plan)):
                         if text is not None:
                             warned.setdefault(text, []).append(label)
-                    whole = Job(plan, job.seed, Path(folder, f"{place}-timed"))
-                    paces.append(timed(whole, trainer, few, device=device, splits=splits))
+                    if timed:
+                        whole = Job(plan, job.seed, Path(folder, f"{place}-timed"))
+                        paces.append(pace_of(whole, trainer, few, device=device, splits=splits))
             except GenpriorError as error:
                 wrong.setdefault(str(error), []).append(label)
                 failed += [error] if isinstance(error, PartFailed) else []

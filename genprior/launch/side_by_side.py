@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,10 +16,11 @@ from genprior.runs.trainer import Trainer
 __all__ = ["Load", "load_of", "rows_at_once", "rows_on"]
 
 BUSY = 0.5
-"""The share of the peak of a matrix product that rows side by side aim at. Convolutional nets of small images cannot
-reach more, because they move too many bytes for each operation."""
+"""The share of the peak of a matrix product that rows side by side aim at; assumed, not measured. Convolutional nets of
+small images cannot reach much more, because they move too many bytes for each operation."""
 PROCESS = 600 * 2**20
-"""Bytes of GPU memory that a process takes beside its tensors: the CUDA context and the libraries' workspaces."""
+"""Bytes of GPU memory that a process takes beside its tensors: the CUDA context and the libraries' workspaces; assumed,
+not measured."""
 SPARE = 0.1
 """The part of the free memory that is left for scoring and for fragments."""
 
@@ -71,6 +73,7 @@ def load_of(trainer: Trainer, seconds: float) -> Load | None:
     return Load(torch.cuda.max_memory_allocated(device), counter.get_total_flops() / seconds / _peak(device))
 
 
+@functools.cache
 def _peak(device: torch.device) -> float:
     """Floating-point operations a second of a bf16 matrix product."""
     n, times = 4096, 10
@@ -90,4 +93,5 @@ def rows_on(device: torch.device, loads: Sequence[Load | None]) -> int:
     known = [load for load in loads if load is not None]
     if device.type != "cuda" or len(known) < len(loads):
         return 1
+    torch.cuda.empty_cache()  # what this process keeps of freed tensors is free for the rows
     return rows_at_once(known, torch.cuda.mem_get_info(device)[0], cores())

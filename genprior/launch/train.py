@@ -105,18 +105,19 @@ def train(
                 refuse_workers(recipe, f"in processes of launcher '{on.name}'", "train them here, without `on`")
             elif workers > 1:
                 refuse_workers(recipe)
+            # Neither the speed of other machines is known here, nor that of processes that share the batches.
+            here = on is None and team.place.world == 1
             with nullcontext() if on is None else opened(on, device):
                 # The device is that of the other machines, which this one may lack.
                 with working_threads(workers), team.apart():
-                    paces = preflight(recipe, team.device if on is None else "auto")
-                if jobs == "auto" and on is None and team.place.world == 1 and paces:
+                    paces = preflight(recipe, team.device if on is None else "auto", timed=here)
+                if jobs == "auto" and here and paces:
                     workers = _as_many_as_fit(recipe, paces, len(stages), workers)
                 if steps is not None:
                     lengthen(todo, folder, last_good=last_good)
                 reporter = Safe(reporter or Reporter())
                 reporter.planned(stages)
-                # How fast the other machines are is not known here.
-                reporter.estimated(estimate(stages, paces or (), workers) if on is None else None)
+                reporter.estimated(estimate(stages, paces or (), workers) if here else None)
                 if on is not None:
                     failures = elsewhere(stages, limit, device, reporter, on, folder, last_good=last_good)
                 elif workers > 1:

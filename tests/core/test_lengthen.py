@@ -127,7 +127,7 @@ def test_a_run_of_that_length_is_left_as_it_is(trained, monkeypatch):
     run = trained("run", SCORE, steps=4)
     before = content(run)
     monkeypatch.setattr(Trainer, "prepare", lambda self: pytest.fail("trained again"))
-    monkeypatch.setattr("genprior.launch.train.preflight", lambda recipe, device: None)
+    monkeypatch.setattr("genprior.launch.train.preflight", lambda recipe, device, timed: None)
     trained("run", SCORE, steps=4)
     assert content(run) == before
 

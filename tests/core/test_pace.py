@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
+import types
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 import genprior
 from genprior.cli.expected_time import duration, expected
 from genprior.launch import pace
+from genprior.launch import train as launch_train
 from genprior.launch.pace import Estimate, Pace, Timer, estimate
 from genprior.launch.preflight import preflight
 from genprior.launch.reporter import Reporter
@@ -39,7 +42,7 @@ class Clock:
 
 def test_a_light_row_is_timed_with_its_whole_batch_after_a_first_step(tiny, monkeypatch):
     clock = Clock(monkeypatch)
-    paces = preflight(genprior.load_recipe(tiny, settings=["run.batch=50"]), "cpu")
+    paces = preflight(genprior.load_recipe(tiny, settings=["run.batch=50"]), "cpu", timed=True)
     assert [each.plan.label for each in paces] == ["AAE", "A+B+C"]
     assert [each.seconds for each in paces] == pytest.approx([0.05, 0.05])
     assert [step for label, batch, step in clock.steps if label == "AAE" and batch == 50] == [1, 2, 3]
@@ -47,7 +50,7 @@ def test_a_light_row_is_timed_with_its_whole_batch_after_a_first_step(tiny, monk
 
 def test_a_heavy_row_is_not_timed_again_but_scaled_to_its_batch(tiny, monkeypatch):
     clock = Clock(monkeypatch, factor=0.1)
-    paces = preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=["run.batch=60"]), "cpu")
+    paces = preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=["run.batch=60"]), "cpu", timed=True)
     assert paces[0].seconds == pytest.approx(6.0)
     assert [batch for _, batch, _ in clock.steps] == [12]
 
@@ -58,8 +61,47 @@ def test_phases_that_are_due_at_some_steps_are_timed_over_their_period(tiny, mon
     real = pace.math.lcm
     monkeypatch.setattr(pace.math, "lcm", lambda *every: real(3, *every))
     monkeypatch.setattr(pace, "BUDGET", 0.0)
-    preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=["run.batch=30"]), "cpu")
+    preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=["run.batch=30"]), "cpu", timed=True)
     assert [step for _, batch, step in clock.steps if batch == 30] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("graphs", "expected"), [(None, 0.1), (types.SimpleNamespace(eager_steps=3), 1e-3)])
+def test_steps_before_and_at_the_capture_of_a_graph_are_not_timed(graphs, expected, monkeypatch):
+    """Of two kinds of steps, due in turn, each is slow until its fourth step, at which it is captured."""
+    clock = types.SimpleNamespace(time=0.0, step=0)
+
+    def one_step():
+        clock.step += 1
+        clock.time += 0.1 if clock.step <= 2 * 4 else 1e-3
+
+    phases = [types.SimpleNamespace(every=every) for every in (1, 2)]
+    monkeypatch.setattr(Timer, "now", lambda timer: clock.time)
+    trainer = types.SimpleNamespace(one_step=one_step, phases=phases, graphs=graphs)
+    assert pace._mean_step(trainer, Timer(CPU)) == pytest.approx(expected)
+
+
+def test_a_check_whose_paces_nobody_asks_for_takes_one_step(tiny, monkeypatch):
+    clock = Clock(monkeypatch)
+    assert preflight(genprior.load_recipe(tiny, settings=["run.batch=50"]), "cpu") == []
+    assert {batch for _, batch, _ in clock.steps} == {12}
+
+
+def test_a_training_on_other_machines_is_not_timed_here(tiny, tmp_path, monkeypatch):
+    asked = []
+
+    def checked(recipe, device, *, timed):
+        asked.append(timed)
+        raise genprior.RecipeError("enough")
+
+    class Launcher:
+        name = "far"
+
+    monkeypatch.setattr(launch_train, "preflight", checked)
+    monkeypatch.setattr(launch_train, "opened", lambda on, device: contextlib.nullcontext())
+    for on in (None, Launcher()):
+        with pytest.raises(genprior.RecipeError, match="enough"):
+            train(genprior.load_recipe(tiny), out=tmp_path / "out", device="cpu", on=on)
+    assert asked == [True, False]
 
 
 def test_a_row_whose_later_steps_fail_is_not_timed_and_passes(tiny, monkeypatch):
@@ -71,7 +113,7 @@ def test_a_row_whose_later_steps_fail_is_not_timed_and_passes(tiny, monkeypatch)
         real(trainer)
 
     monkeypatch.setattr(Trainer, "one_step", one_step)
-    paces = preflight(genprior.load_recipe(tiny, rows=["AAE"]), "cpu")
+    paces = preflight(genprior.load_recipe(tiny, rows=["AAE"]), "cpu", timed=True)
     assert [each.seconds for each in paces] == [None]
 
 

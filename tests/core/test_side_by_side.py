@@ -85,7 +85,7 @@ def test_auto_trains_as_many_rows_as_were_chosen(
         Pace(plan, 1.0, torch.device("cuda"), "float32", None, load)
         for plan, load in zip(recipe.plans, loads, strict=True)
     ]
-    monkeypatch.setattr(launch_train, "preflight", lambda recipe, device: paces)
+    monkeypatch.setattr(launch_train, "preflight", lambda recipe, device, timed: paces)
     monkeypatch.setattr(launch_train, "estimate", lambda *figures: None)  # it names the GPU
     used = []
     monkeypatch.setattr(launch_train, "in_processes", lambda stages, k, *rest, **more: used.append(k) or [])

@@ -169,7 +169,7 @@ def test_it_is_finished_everywhere(path, trained, call, tmp_path, monkeypatch):
     assert "Not finished" not in table
     options = [option for each in STOPS for option in ("--set", each)]
     monkeypatch.setattr(Trainer, "prepare", lambda self: pytest.fail("trained again"))
-    monkeypatch.setattr("genprior.launch.train.preflight", lambda recipe, device: None)
+    monkeypatch.setattr("genprior.launch.train.preflight", lambda recipe, device, timed: None)
     again = call("train", path, "--out", tmp_path / "out", *options)
     assert again.exit_code == 0 and "was finished before" in again.output
     shown = " ".join(call("show", folder).output.replace("│", " ").split())

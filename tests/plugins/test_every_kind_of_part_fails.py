@@ -286,7 +286,7 @@ def test_check_of_an_embedder(bad, runs, broken, call, method):
 )
 def test_train(bad, runs, broken, call, tmp_path, monkeypatch, kind, method, recipe):
     """Training meets what no check meets."""
-    monkeypatch.setattr("genprior.launch.train.preflight", lambda *_: None)
+    monkeypatch.setattr("genprior.launch.train.preflight", lambda *_, **__: None)
     broken.append((kind, method))
     result = call("train", runs / f"{recipe}.toml", "--out", tmp_path, "--jobs", 1)
     assert result.exit_code == 1 and named(bad, result.stderr, kind), result.stderr

@@ -29,8 +29,8 @@ def fits(monkeypatch):
     def before(do) -> None:
         rehearsed = []
 
-        def checked(*arguments):
-            paces = preflight(*arguments)
+        def checked(*arguments, timed):
+            paces = preflight(*arguments, timed=timed)
             rehearsed.append(True)
             return paces
 

@@ -90,6 +90,8 @@ def test_two_and_three_processes_train_what_one_trains(genprior_ranks, tmp_path,
         first, *others = genprior_ranks(world, "train", path, "--out", tmp_path / str(world))
         assert first.code == 0, first.text
         assert "a: finished" in first.text
+        # What one process would take is not the time of several.
+        assert ("training takes about" in first.text) == (world == 1)
         assert others == [(0, "")] * (world - 1)
     expected = trained(tmp_path / "1/a/seed-0")
     for world in (2, 3):

@@ -93,7 +93,7 @@ def test_every_line_that_replaces_pythaes_is_accepted(line: str) -> None:
 def test_every_line_that_replaces_pythaes_trains_a_step(line: str) -> None:
     if '"flow"' in line:
         pytest.importorskip("zuko", reason="zuko is not installed; the extra `flow` has it")
-    (*_, pace) = preflight(recipe_of(line))
+    (*_, pace) = preflight(recipe_of(line), timed=True)
     assert pace.seconds is not None and pace.seconds > 0, "no whole batch could be trained"
 
 
