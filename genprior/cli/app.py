@@ -1,8 +1,8 @@
 """The command line.
 
 `genprior --help` imports neither torch nor plugins: each command imports what it needs when it runs. The commands
-are in `training_commands`, `run_commands`, `share_commands`, `show_commands` and `recipe_commands`, the options that
-several have in `options`.
+are in `training_commands`, `run_commands`, `share_commands`, `show_commands`, `recipe_commands`, `doctor` and
+`new_command`, those of plugins come by `plugin_commands`, and the options that several have are in `options`.
 
 Every `GenpriorError` is printed as `error: <message>` without a traceback, and ends the process with the error's
 `exit_code`: 2 for a mistake of the user (like usage errors), 1 for a run that failed, 130 for an interruption.

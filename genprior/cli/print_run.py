@@ -52,7 +52,8 @@ def print_unread(path: Path, error: GenpriorError) -> None:
     fitted, run = recipe["model"].get("fitted_prior"), recipe["run"]
     stage = run if fitted is None else run.get("fit")
     steps = stage.get("steps", "?") if isinstance(stage, dict) else "?"
-    step, records = max(facts["step"], files.checkpoint_step), files.metrics()
+    records = files.metrics()
+    step = files.last_step(facts["step"], records)
     checkpoint = files.best_checkpoint
     lines = {
         **_begun(path, facts["finished"], step, steps),

@@ -111,12 +111,12 @@ def sample(
     from genprior.cli import console
     from genprior.runs import export
     from genprior.runs.find import one_run
-    from genprior.runs.hub import local_folder
+    from genprior.runs.hub import is_address
     from genprior.runs.part_settings import settings_table
 
     found = one_run(run, row, device=device.value)
     by_label = layout is Layout.LABELS
-    home = Path() if local_folder(run) != run else found.folder  # the copy of an address is not the user's
+    home = Path() if is_address(run) else found.folder  # the copy of an address is not the user's
     path = to or export.default_file(home, exporter, seed=seed, label=label, text=text or (), by_label=by_label)
     export.export(
         found, path, exporter=exporter, settings=settings_table(settings or (), "columns=5"), n=n, seed=seed,

@@ -18,7 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from genprior.engine.random_inputs import Drawing, GivenNumbers, counted
 from genprior.engine.sampling import evaluating
-from genprior.errors import GenpriorError, PlanError, in_a_sentence
+from genprior.errors import PlanError, in_a_sentence
 from genprior.parts import AutoregressiveDecoder, Condition, Model, Part
 from genprior.randomness import seeded
 
@@ -70,8 +70,6 @@ def model_graph(model: Model, *, code: bool = False) -> ModelGraph:
     except PlanError as error:
         culprit = model.code_prior if not code and model.code_prior is not None else model
         raise _refused(culprit, in_a_sentence(error), code) from error
-    except GenpriorError:
-        raise
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise _refused(model, f"torch cannot trace it: {in_a_sentence(str(error)[:300])}", code) from error
     return ModelGraph(module, compute.inputs, compute.draw, compute)

@@ -1,8 +1,13 @@
 """One CUDA graph for the phases of a step: their kernels are captured once and replayed, without launching each.
 
 What a captured step reads is at fixed places on the device: the batch with the step's number, learning rates that
-change, weights, moments, sums of the records. What happens on the host in the step is not part of it, so a training is
-only captured if its first steps show that nothing does; otherwise it runs as before, and a warning says why.
+change, weights, moments, sums of the records. What happens on the host in the step is not part of it. So the first
+steps of each kind run without a graph and are watched: whether they wait for the device, draw random numbers on the
+host, count in an optimiser on the host, or replace a parameter or buffer in place of changing it. If one does, the
+training runs on as before, and a warning says why.
+
+Not checked: Python attributes that a model or a hook changes at each step and reads in the phases keep the value that
+they had at the capture. Such trainings need `run.graph = "off"`.
 
 Draws equal those without a graph: a replay takes the seed and the offset that the generator of the device then has, and
 each step is seeded by its number.

@@ -256,6 +256,18 @@ class RunFiles:
         path = checkpoint.latest(self.path / "checkpoints")
         return checkpoint.step_of(path) if path is not None else 0
 
+    def last_step(self, of_facts: int, records: Sequence[Mapping[str, Any]]) -> int:
+        """The last step that run.json, metrics.jsonl or the newest checkpoint is of.
+
+        Args:
+            of_facts: the step in run.json.
+            records: those of metrics.jsonl.
+        """
+        # run.json is written at the start and at the end, metrics.jsonl every `run.log_every` steps in between, and a
+        # checkpoint at the step at which the user stops the run.
+        recorded = int(records[-1]["step"]) if records else 0
+        return max(of_facts, recorded, self.checkpoint_step)
+
     @property
     def best_checkpoint(self) -> Path | None:
         """The checkpoint that is sampled and scored: the best so far with early stopping, else the newest."""

@@ -16,16 +16,26 @@ from typing import Any, TypeVar
 
 from genprior.errors import GenpriorError, PlanError, RunError, in_a_sentence
 from genprior.runs.exported_files import FILES, is_exported
+from genprior.runs.time_limits import time_limit
 
-__all__ = ["local_folder", "repository_of", "upload"]
+__all__ = ["is_address", "local_folder", "repository_of", "upload"]
 
 T = TypeVar("T")
 _ADDRESS = re.compile(r"hf:/*(?P<name>[^@]*?)/?(?:@(?P<revision>.+))?")
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
-_LIMIT = 30.0
-"""Seconds in which the hub must answer; the variable GENPRIOR_HUB_TIMEOUT sets others."""
+_TIMEOUT = "GENPRIOR_HUB_TIMEOUT"
+"""The environment variable with the seconds in which the hub must answer; 30 if it is not set."""
 _SLOWEST = 100_000.0
 """Bytes a second, below which a transfer is given up."""
+
+
+def is_address(path: str | Path) -> bool:
+    """Whether a path is an address `hf://user/name`; the hub is not asked."""
+    return _parsed(path) is not None
+
+
+def _parsed(path: str | Path) -> re.Match[str] | None:
+    return _ADDRESS.fullmatch(path if isinstance(path, str) else path.as_posix())
 
 
 def local_folder(path: str | Path) -> Path:
@@ -38,15 +48,14 @@ def local_folder(path: str | Path) -> Path:
         RunError: the address is no name of a repository, there is none, it cannot be read, holds no model of genprior,
             or the hub does not answer.
     """
-    text = path if isinstance(path, str) else path.as_posix()
-    found = _ADDRESS.fullmatch(text)
+    found = _parsed(path)
     if found is None:
         return Path(path)
     name, revision = repository_of(found["name"]), found["revision"]
     hub = _package()
     api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     asked = f"hf://{name}" + (f"@{revision}" if revision else "")
-    seconds = _limit()
+    seconds = _seconds()
     info = _within(
         seconds,
         lambda: api.repo_info(name, revision=revision, files_metadata=True, timeout=seconds),
@@ -96,7 +105,7 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
     name = repository_of(name)
     hub = _package()
     api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
-    asked, seconds = f"hf://{name}", _limit()
+    asked, seconds = f"hf://{name}", _seconds()
     if hub.get_token() is None:
         raise RunError(f"{asked} cannot be written without a token. {_ADVICE}")
     made = _within(seconds, lambda: api.create_repo(name, private=private or None, exist_ok=True), asked, "write")
@@ -117,11 +126,8 @@ _ADVICE = (
 )
 
 
-def _limit() -> float:
-    try:
-        return float(os.environ.get("GENPRIOR_HUB_TIMEOUT", _LIMIT))
-    except ValueError:
-        return _LIMIT
+def _seconds() -> float:
+    return time_limit(_TIMEOUT, 30.0, least=0.1)
 
 
 def _package() -> Any:

@@ -11,7 +11,7 @@ import torch
 from genprior.engine.device import choose_device
 from genprior.engine.ranks import alone, hear_order, joined, of_first_rank, order, parted, said_by_ranks
 from genprior.errors import GenpriorError, Interrupted, PlanError, RankLost, RecipeError, RunError
-from genprior.runs.torchrun import Torchrun, time_limit, torchrun
+from genprior.runs.torchrun import Torchrun, ranks_time_limit, torchrun
 from genprior.runs.trainer import Trainer
 
 __all__ = ["Team", "team_of"]
@@ -145,5 +145,5 @@ def team_of(device: str, jobs: int) -> Iterator[Team]:
                 f"{torch.cuda.device_count()} GPUs; give --nproc-per-node {torch.cuda.device_count()}, or --device cpu"
             )
         own = torch.device("cuda", place.local_rank)
-    with joined(own, time_limit()):
+    with joined(own, ranks_time_limit()):
         yield Team(place, str(own))

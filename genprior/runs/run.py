@@ -110,10 +110,7 @@ class Run(TrainedModel):
     @property
     def step(self) -> int:
         """The last step that run.json, metrics.jsonl or the newest checkpoint is of."""
-        # run.json is written at the start and at the end, metrics.jsonl every `run.log_every` steps in between, and a
-        # checkpoint at the step at which the user stops the run.
-        recorded = int(self.metrics[-1]["step"]) if self.metrics else 0
-        return max(self.facts["step"], recorded, self._files.checkpoint_step)
+        return self._files.last_step(self.facts["step"], self.metrics)
 
     @property
     def first_stage(self) -> FirstStage | None:

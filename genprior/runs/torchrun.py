@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from genprior.errors import PlanError, RunError
+from genprior.runs.time_limits import time_limit
 
-__all__ = ["TIME_LIMIT", "Torchrun", "check_batches", "time_limit", "torchrun"]
+__all__ = ["TIME_LIMIT", "Torchrun", "check_batches", "ranks_time_limit", "torchrun"]
 
 TIME_LIMIT = "GENPRIOR_RANKS_TIMEOUT"
 """The environment variable with the seconds for which a process waits for the others; 600 if it is not set."""
@@ -47,22 +48,13 @@ def torchrun() -> Torchrun | None:
     return place if place.world > 1 else None
 
 
-def time_limit() -> timedelta:
+def ranks_time_limit() -> timedelta:
     """How long a process waits for the others.
 
     Raises:
         RunError: the variable is no positive number.
     """
-    text = os.environ.get(TIME_LIMIT, "600")
-    try:
-        limit = timedelta(seconds=float(text))
-        if limit < timedelta(seconds=1):
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise RunError(
-            f"{TIME_LIMIT} = {text} is no number of seconds of at least 1; give one such as 600, or unset it"
-        ) from None
-    return limit
+    return timedelta(seconds=time_limit(TIME_LIMIT, 600.0, least=1.0))
 
 
 def check_batches(what: str, batch: int) -> None:

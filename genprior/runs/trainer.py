@@ -72,10 +72,6 @@ class Trainer(SharedTraining):
         self._progress = progress
         self._last_good = last_good
         self._together = together
-        self.ranks = world()
-        """How many processes share the batches."""
-        self.apart = False
-        """Whether an error now would be this process's alone, while others wait for its next step."""
         self._data_hash: str | None = None
         self._networks: dict[str, str] = {}  # of the scores, once measured
 

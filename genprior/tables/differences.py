@@ -137,7 +137,8 @@ def explained_differences(differences: Mapping[str, Compared], against: str | No
     to = "the row with the best mean of the column" if against is None else f"'{against}'"
     text = (
         f"Difference: to {to} (0), mean over the seeds that both have ± standard error. Better, worse: p < 0.05 by "
-        "the paired t-test, by Holm's method for all rows of the column together; ≈: cannot be told apart."
+        "the paired t-test, by Holm's method for all rows of the column together; ≈: cannot be told apart. Rankings of "
+        "priors take each comparison alone."
     )
     every = [each for compared in tested for each in compared.differences.values()]
     if any(not each.paired and each.error is not None for each in every):

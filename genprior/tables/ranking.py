@@ -134,7 +134,8 @@ class Ranking:
         if not self.ranked:
             return f"{text} No row ranks."
         text += f" Difference: to the best mean, that of '{self.ranked[0].label}', over the seeds that both have, ± "
-        text += "standard error. Better, worse: the 95 % interval of the paired difference by Student's t excludes 0."
+        text += "standard error. Better, worse: the 95 % interval of the paired difference by Student's t excludes 0. "
+        text += "This rule takes each comparison alone; tables of runs adjust theirs for all rows, by Holm's method."
         if len({row.seeds for row in self.ranked}) > 1:
             text += " Rows have different seeds, so their means are of different runs."
         return text

@@ -143,6 +143,7 @@ def test_the_table_that_is_printed_and_written(trained):
     assert header in page.splitlines()
     assert "Each of the 2 comparisons errs in 5 % of cases; p (Holm) is adjusted for their number." in page
     assert "the 95 % interval of the paired difference by Student's t excludes 0" in page
+    assert "This rule takes each comparison alone; tables of runs adjust theirs for all rows" in page
     assert "median of 3, measured now on the CPU of this machine (" in page
     assert f"{trained / 'out' / 'priors.md'}" in shown
 

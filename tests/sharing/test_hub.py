@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -54,7 +55,11 @@ def test_a_run_goes_there_and_back(run, hub, token, call, tmp_path, monkeypatch)
     assert torch.equal(again.sample(12, seed=4), run.sample(12, seed=4))
     assert genprior.load_run(f"hf://me/digits@{hub.commits['me/digits']}").label == run.label
     monkeypatch.chdir(tmp_path)
+    asked = len(hub.log)
+    genprior.load_run("hf://me/digits")
+    once = len(hub.log) - asked
     assert call("sample", "hf://me/digits", "-n", "3").exit_code == 0
+    assert len(hub.log) == asked + 2 * once, "asked the hub more than once"
     assert (tmp_path / "samples.png").exists()
     table = call("bench", "hf://me/digits", str(run.folder))
     assert table.exit_code == 0 and table.stdout.count("mine | yours") == 2
@@ -122,6 +127,16 @@ def test_a_server_that_never_answers(hub, run, token, monkeypatch, action):
     with pytest.raises(RunError, match=r"did not answer within 0\.5 s. Try again later|timed out"):
         genprior.load_run("hf://me/digits") if action == "read" else genprior.push_run(run, "me/digits")
     assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize("text", ["30s", "-5", "0", "nan", "inf"])
+@pytest.mark.parametrize("action", ["read", "write"])
+def test_a_time_limit_that_is_none(hub, run, token, monkeypatch, action, text):
+    monkeypatch.setenv("GENPRIOR_HUB_TIMEOUT", text)
+    message = f"GENPRIOR_HUB_TIMEOUT = {text} is no number of seconds of at least 0.1; give one such as 30, or unset it"
+    with pytest.raises(RunError, match=re.escape(message)):
+        genprior.load_run("hf://me/digits") if action == "read" else genprior.push_run(run, "me/digits")
+    assert not hub.log
 
 
 def test_a_server_that_is_not_there(hub, monkeypatch):
