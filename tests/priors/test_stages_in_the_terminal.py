@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -150,3 +151,22 @@ def test_the_printed_ranking_is_narrow_and_names_the_page(recipe):
     assert str(page) in "".join(shown).replace("\n", "")
     assert "Protocol" not in "".join(shown)
     assert "| FID of reconstructions ↓ | prior gap | NLL ↓ | parameters |" in ranking.as_markdown()
+
+
+def test_show_of_an_unfinished_run_whose_prior_is_not_installed_says_the_last_step(no_curves, recipe, call):
+    """Between checkpoints the records say how far it is, as for a run whose parts are known."""
+    assert train_affine(call, recipe).exit_code == 0
+    folder = recipe.parent / "out" / "affine" / "seed-0"
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**facts, "finished": False, "step": 0}))
+    shutil.rmtree(folder / "checkpoints")
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    assert last > 0
+
+    def step():
+        (shown,) = (row for row in call("show", folder).stdout.splitlines() if row.startswith("│ step "))
+        return shown.split("│")[2].strip()
+
+    known = step()
+    installed.cache_clear()  # as another process, in which no script has registered it
+    assert step() == known == f"{last:,} of 5"
