@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -59,6 +60,11 @@ changes = ["A", "B", "C"]
 # The same examples in every run, and no time limit on machines that do other work; `make fuzz` draws anew.
 hypothesis.settings.register_profile("steady", derandomize="MINUTES" not in os.environ, deadline=None)
 hypothesis.settings.load_profile("steady")
+
+# A shell without job control lets what it starts in the background ignore Ctrl-C, which genprior respects; the tests of
+# Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
