@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genprior.engine.copies import copies_of, copy_into
+
 __all__ = ["LIMIT", "Guard", "Skipped", "put_back"]
 
 LIMIT = 10
@@ -113,15 +115,18 @@ class Guard:
 
 def put_back(left_out: bool | Tensor, tensors: Sequence[Tensor], before: Sequence[Tensor]) -> None:
     """Give tensors the values of before, in place, if the phase is left out."""
-    if left_out is not False:
-        for tensor, old in zip(tensors, before, strict=True):
-            tensor.copy_(old if left_out is True else torch.where(torch.as_tensor(left_out), old, tensor))
+    if left_out is True:
+        copy_into(tensors, before)
+    elif left_out is not False:
+        chosen = [torch.where(left_out, old, tensor) for tensor, old in zip(tensors, before, strict=True)]
+        copy_into(tensors, chosen)
 
 
 @contextmanager
 def undone(left_out: Tensor, tensors: Callable[[], list[Tensor]]) -> Iterator[None]:
     """Put tensors back after the block if it is left out; those that the block makes become 0."""
-    before = {id(tensor): tensor.detach().clone() for tensor in tensors()}
+    first = tensors()
+    before = {id(tensor): copy for tensor, copy in zip(first, copies_of(first), strict=True)}
     yield
     after = tensors()
     with torch.no_grad():

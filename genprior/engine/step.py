@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.engine.clip import Clipping
+from genprior.engine.copies import copies_of, copy_into
 from genprior.engine.divergence import Guard, put_back
 from genprior.errors import PlanError
 from genprior.parts import Batch, Codes, Critic, Objectives, Phase
@@ -95,15 +96,13 @@ def run_phase(
         PlanError: the phase names a module that does not exist, has no parameters, or its loss does not depend on it.
     """
     statistics = {name: _running_statistics(module) for name, module in modules.items()}
-    before = {name: [buffer.clone() for buffer in buffers] for name, buffers in statistics.items()}
-    kept_before = [buffer.clone() for buffer in guard.kept] if guard is not None else []
+    before = {name: copies_of(buffers) for name, buffers in statistics.items()}
+    kept_before = copies_of(guard.kept) if guard is not None else []
     with autocast or contextlib.nullcontext():
         objectives = phase.objectives(batch)
     gradients = gradients_of(phase, objectives, modules)
-    with torch.no_grad():
-        for name in statistics.keys() - set(objectives.moved):
-            for buffer, value in zip(statistics[name], before[name], strict=True):
-                buffer.copy_(value)
+    for name in statistics.keys() - set(objectives.moved):
+        copy_into(statistics[name], before[name])
     losses, notes = _numbers(objectives.values()), _numbers(objectives.note.values())
     if average is not None:
         # With the losses, so that every rank records those of the whole batch, and all decide alike what is not finite.
