@@ -159,8 +159,16 @@ class Part:
                     + ". Rename the setting"
                 )
             name: Any = Literal[cls.name]
-            created = create_model("Config", __base__=cls.Config, __module__=cls.__module__, name=(name, cls.name))
+            # It has no source with docstrings, for which pydantic would search the whole stack: seconds over all parts.
+            created = create_model(
+                "Config",
+                __base__=cls.Config,
+                __module__=cls.__module__,
+                __cls_kwargs__={"use_attribute_docstrings": False},
+                name=(name, cls.name),
+            )
             own = cast(type[PartConfig], created)
+            own.model_config = cls.Config.model_config  # classes that derive from it have docstrings again
             own.__qualname__ = f"{cls.__qualname__}.Config"
             own.__doc__ = cls.Config.__doc__
             own.part = cls

@@ -199,3 +199,33 @@ def test_importing_genprior_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
     assert importlib.util.find_spec("torch") is not None
+
+
+def test_loading_the_parts_imports_no_slow_library() -> None:
+    code = (
+        "import sys; from genprior.registry import installed; installed()\n"
+        "print([name for name in ('torchvision', 'torch._dynamo', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_settings_derived_from_those_of_a_part_have_descriptions() -> None:
+    """The class of settings that a part makes has no docstrings itself; what derives from it has its own."""
+
+    class Base(genprior.Prior):
+        name = "documented_base"
+
+        class Config(genprior.PartConfig):
+            inner: int = 1
+            """The one of the base."""
+
+    class Derived(Base):
+        name = "documented_derived"
+
+        class Config(Base.Config):
+            outer: int = 2
+            """The one added."""
+
+    described = {name: field.description for name, field in Derived.Config.model_fields.items()}
+    assert described["inner"] == "The one of the base." and described["outer"] == "The one added."

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from genprior import GenpriorError, Hook, HookConfig, PlanError, TrainingRun, printable, whole_file
 
@@ -137,6 +136,9 @@ class Tracker(Hook, ABC):
     def sampled(self, run: TrainingRun, step: int, images: Tensor) -> None:
         """Send a grid of samples, ten a row."""
         if self._is_new("samples", step):
+            # Importing torchvision takes longer than torch; commands that track nothing should not wait for it.
+            from torchvision.utils import make_grid
+
             self.send_grid(make_grid(printable(images), nrow=10, padding=2), step)
             self._sent("samples", step)
 
