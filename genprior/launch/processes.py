@@ -13,26 +13,22 @@ import multiprocessing
 import pickle
 import signal
 import threading
-import tomllib
 import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from genprior.errors import GenpriorError, GenpriorWarning, Interrupted
+from genprior.errors import Interrupted
 from genprior.launch.order import next_job
 from genprior.launch.pace import threads_of_workers
 from genprior.launch.reporter import Reporter, failure_of, signals_to_stop, stop_on_interrupt
-from genprior.recipe.plan import Plan
-from genprior.registry import installed
+from genprior.launch.sent import known_category, row_failure, sent, train_sent
 from genprior.runs.jobs import Job
-from genprior.runs.second_stage import trainer_of
 
 __all__ = ["in_processes"]
 
@@ -66,26 +62,18 @@ def _stop_of_worker() -> threading.Event:
 
 
 def _trained(
-    job: tuple[str, int, str, str | None],
-    device: str,
-    pipe: connection.Connection,
-    stop: threading.Event,
-    last_good: bool,
+    job: dict[str, Any], device: str, pipe: connection.Connection, stop: threading.Event, last_good: bool
 ) -> Any:
-    """The answer to one job; the plan arrives as TOML, so that parts of plugins need not be picklable."""
-    text, seed, folder, first = job
+    """The answer to one job."""
     try:
-        plan = Plan.model_validate(tomllib.loads(text), context={"registry": installed()})
-        if pipe.poll():  # stopped while this process started
-            raise Interrupted(f"row '{plan.label}' was not begun")
-        trainer = trainer_of(
-            Job(plan, seed, Path(folder), None if first is None else Path(first)),
+        scores = train_sent(
+            job,
             device=device,
             stop=lambda: stop.is_set() or pipe.poll(),
             progress=lambda step, rate: _tell(pipe, ("progress", step, rate)),
             last_good=last_good,
         )
-        return "finished", trainer.run()
+        return "finished", scores
     except Exception as error:  # even a bug of a plugin fails only its row
         return "failed", _portable(error), traceback.format_exc()
 
@@ -94,9 +82,7 @@ def _to_parent(pipe: connection.Connection) -> Callable[..., None]:
     """A `warnings.showwarning` that lets the parent show the warning, as it shows its own."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
-        # Classes of plugins may not be there to be read by the parent.
-        known = next(each for each in category.__mro__ if each is GenpriorWarning or each.__module__ == "builtins")
-        _tell(pipe, ("warning", str(message), known, filename, lineno))
+        _tell(pipe, ("warning", str(message), known_category(category), filename, lineno))
 
     return show
 
@@ -111,14 +97,8 @@ def _portable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - its own bytes, never a file
     except Exception:  # an exception class of a plugin may raise anything here
-        return _failure(f"{type(error).__name__}: {error}")
+        return row_failure(f"{type(error).__name__}: {error}")
     return error
-
-
-def _failure(text: str) -> GenpriorError:
-    failure = GenpriorError(text)
-    failure.exit_code = 1
-    return failure
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -206,7 +186,7 @@ class _Team:
             process.start()
         other.close()  # so that the end of the process is the end of the pipe
         self._workers.append(_Worker(process, pipe, job))
-        _tell(pipe, _order(job))
+        _tell(pipe, sent(job))
 
     def _hear(self, worker: _Worker, waiting: deque[Job]) -> None:
         """Receive one message of a worker; after its last one, give it another job or let it go."""
@@ -216,7 +196,7 @@ class _Team:
             self._release(worker)
             code = worker.process.exitcode
             how = f"was killed ({signal.Signals(-code).name})" if code and code < 0 else f"ended with exit code {code}"
-            self._failed(worker.job, _failure(f"row '{worker.job.plan.label}': its process {how}; {AGAIN}"))
+            self._failed(worker.job, row_failure(f"row '{worker.job.plan.label}': its process {how}; {AGAIN}"))
             return
         if kind == "progress":
             self._reporter.progress(worker.job, *content)
@@ -236,13 +216,13 @@ class _Team:
         elif self._stopping:
             self._failures.insert(0, content[0])
         else:
-            self._failed(worker.job, _failure(f"{content[0]}: its process was told to stop; {AGAIN}"))
+            self._failed(worker.job, row_failure(f"{content[0]}: its process was told to stop; {AGAIN}"))
             self._release(worker)
             return
         job = self._next(waiting, after=worker)
         if job is not None:
             worker.job = job
-            _tell(worker.pipe, _order(worker.job))
+            _tell(worker.pipe, sent(worker.job))
         else:
             _tell(worker.pipe, None)
             self._release(worker)
@@ -267,10 +247,6 @@ class _Team:
         failure = failure_of(error)
         self._reporter.failed(job, failure)
         self._failures.append(failure)
-
-
-def _order(job: Job) -> tuple[str, int, str, str | None]:
-    return job.plan.as_toml(), job.seed, str(job.folder), None if job.first is None else str(job.first)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from torch import nn
 from genprior.errors import PlanError, PluginError, RecipeError
 from genprior.parts import Dataset, Part, PartConfig, Sizes
 from genprior.parts.adapted import adapted
+from genprior.parts.base import nested_settings
 from genprior.recipe.load import Recipe
-from genprior.recipe.plan import Plan
 from genprior.registry import Origin, installed
 
 __all__ = ["adapt", "refuse_workers", "register"]
@@ -116,7 +116,7 @@ def refuse_workers(recipe: Recipe, where: str = "in several processes", instead:
         dataset = plan.data.part
         if issubclass(dataset, Dataset) and dataset.only_here:
             only["the images, which are in its memory"] = None
-        for part in _parts_of(plan):
+        for part in (each.part for each in nested_settings(plan)):
             if installed().offers(part) and installed().origin(part).session:
                 only[f"{part.kind} '{part.name}'"] = None
     if only:
@@ -124,17 +124,3 @@ def refuse_workers(recipe: Recipe, where: str = "in several processes", instead:
             f"rows cannot be trained {where}, because only this one has {' and '.join(only)}; {instead}. "
             "A package with the parts, and an .npz with the images (data set 'arrays'), can be read by all processes"
         )
-
-
-def _parts_of(plan: Plan) -> list[type[Part]]:
-    """The classes of all parts of a row."""
-    found: list[type[Part]] = []
-    waiting: list[Any] = [plan.model, plan.data, *plan.scores, *plan.run.hooks.values()]
-    while waiting:
-        config = waiting.pop()
-        if isinstance(config, PartConfig):
-            found.append(config.part)
-            waiting += [getattr(config, key) for key in type(config).model_fields]
-        elif isinstance(config, tuple | list):
-            waiting += config
-    return found

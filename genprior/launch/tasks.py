@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import time
-import tomllib
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,10 +28,8 @@ import torch
 from genprior import errors
 from genprior.errors import GenpriorError, GenpriorWarning, Interrupted, LaunchError
 from genprior.launch.reporter import failure_of
-from genprior.recipe.plan import Plan
-from genprior.registry import installed
+from genprior.launch.sent import known_category, row_failure, sent, train_sent
 from genprior.runs.jobs import Job
-from genprior.runs.second_stage import trainer_of
 
 __all__ = ["TaskFolder", "error_of", "run_task", "warning_of"]
 
@@ -53,10 +50,7 @@ class TaskFolder:
         """Write the folder for a job."""
         self.path.mkdir(parents=True)
         task = {
-            "plan": job.plan.as_toml(),  # parts of plugins need not be picklable
-            "seed": job.seed,
-            "folder": str(job.folder),
-            "first": None if job.first is None else str(job.first),
+            **sent(job),
             "working_directory": os.getcwd(),
             "device": device,
             "threads": threads,
@@ -156,9 +150,6 @@ def run_task(folder: str | Path, stop: Callable[[], bool] = lambda: False) -> No
 
 
 def _trained(task: dict[str, Any], files: TaskFolder, stop: Callable[[], bool]) -> dict[str, float]:
-    plan = Plan.model_validate(tomllib.loads(task["plan"]), context={"registry": installed()})
-    if stop():
-        raise Interrupted(f"row '{plan.label}' was not begun")
     told = 0.0
 
     def progress(step: int, rate: float) -> None:
@@ -167,10 +158,7 @@ def _trained(task: dict[str, Any], files: TaskFolder, stop: Callable[[], bool]) 
             told = time.monotonic()
             files.tell("progress", step=step, rate=rate)
 
-    first = None if task["first"] is None else Path(task["first"])
-    job = Job(plan, task["seed"], Path(task["folder"]), first)
-    trainer = trainer_of(job, device=task["device"], stop=stop, progress=progress, last_good=task["last_good"])
-    return trainer.run()
+    return train_sent(task, device=task["device"], stop=stop, progress=progress, last_good=task["last_good"])
 
 
 def _slowly(ask: Callable[[], bool]) -> Callable[[], bool]:
@@ -190,9 +178,8 @@ def _told(files: TaskFolder) -> Callable[..., None]:
     """A `warnings.showwarning` that lets the parent show the warning, as it shows its own."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
-        # Classes of plugins may not be there to be read by the parent.
-        known = next(each for each in category.__mro__ if each is GenpriorWarning or each.__module__ == "builtins")
-        files.tell("warning", text=str(message), category=known.__name__, file=filename, line=lineno)
+        name = known_category(category).__name__
+        files.tell("warning", text=str(message), category=name, file=filename, line=lineno)
 
     return show
 
@@ -212,9 +199,7 @@ def error_of(message: dict[str, Any]) -> GenpriorError:
     known = getattr(errors, name, None)
     if isinstance(known, type) and issubclass(known, GenpriorError):
         return known(text)
-    failure = GenpriorError(f"{name}: {text}")
-    failure.exit_code = 1
-    return failure
+    return row_failure(f"{name}: {text}")
 
 
 def warning_of(message: dict[str, Any]) -> Warning:

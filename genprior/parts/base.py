@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -44,6 +44,7 @@ __all__ = [
     "ReconstructionSpec",
     "ScoreSpec",
     "a_kind",
+    "nested_settings",
     "pick",
 ]
 
@@ -239,6 +240,16 @@ class Borrowed:
     def is_a(self, capability: type) -> bool:
         """Whether the owner's module is of the class `capability`."""
         return isinstance(self._module, capability)
+
+
+def nested_settings(value: Any) -> Iterator[PartConfig]:
+    """The settings of all parts in a value, such as a row, those inside of other parts too."""
+    if isinstance(value, PartConfig):
+        yield value
+    if isinstance(value, BaseModel):
+        value = [getattr(value, name) for name in type(value).model_fields]
+    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from nested_settings(each)
 
 
 def a_kind(kind: str) -> str:

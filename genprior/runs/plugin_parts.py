@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 from genprior.errors import NameTaken, PluginError
 from genprior.loading import load_entry, package_of, stdout_to_stderr, what_was_raised
 from genprior.parts import Part, PartConfig
+from genprior.parts.base import nested_settings
 from genprior.recipe.load import load_recipe
 from genprior.registry import GROUP, Origin, Registry, load
 
@@ -51,7 +50,7 @@ def plugin_parts(module: str, recipes: Sequence[Path] = ()) -> list[RegisteredPa
     configs: dict[type[Part], PartConfig] = {}
     for path in recipes:
         for plan in load_recipe(path, registry=registry).plans:
-            for config in _configs(plan):
+            for config in nested_settings(plan):
                 configs.setdefault(config.part, config)
     return [RegisteredPart(part, configs.get(part)) for part in ours]
 
@@ -91,13 +90,3 @@ def _registered(registry: Registry, plugin: Any, module: str, entry: metadata.En
     except Exception as error:
         raise PluginError(f"{module} registers no part that can be checked: {what_was_raised(error)}") from error
     return origin
-
-
-def _configs(value: Any) -> Iterator[PartConfig]:
-    """The settings of all parts in a row, those inside of other parts too."""
-    if isinstance(value, PartConfig):
-        yield value
-    if isinstance(value, BaseModel):
-        value = [getattr(value, name) for name in type(value).model_fields]
-    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
-        yield from _configs(each)

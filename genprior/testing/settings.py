@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from genprior.parts import Part, PartConfig, Sizes
+from genprior.parts.base import nested_settings
 from genprior.testing.report import Contract, ContractError, describe
 
 __all__ = ["check_config", "config_of", "setting_of"]
@@ -87,19 +88,8 @@ class _PartsOf:
     """A registry of the parts that a configuration nests, installed or not."""
 
     def __init__(self, config: PartConfig) -> None:
-        self._parts = {(nested.part.kind, nested.part.name): nested.part for nested in _nested(config)}
+        self._parts = {(nested.part.kind, nested.part.name): nested.part for nested in nested_settings(config)}
 
     def configure(self, kind: str, table: Any, context: Mapping[str, Any] | None = None) -> PartConfig:
         """The settings of the nested part that `table` names."""
         return self._parts[kind, table["name"]].Config.model_validate(table, context={"registry": self})
-
-
-def _nested(value: Any) -> Iterator[PartConfig]:
-    if isinstance(value, PartConfig):
-        yield value
-    if isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _nested(getattr(value, name))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _nested(item)

@@ -9,6 +9,7 @@ import genprior
 from genprior.errors import Interrupted
 from genprior.launch import processes
 from genprior.launch.reporter import Reporter
+from genprior.launch.sent import sent
 from genprior.runs.jobs import jobs_of
 
 
@@ -52,7 +53,7 @@ def test_a_worker_that_is_told_to_stop_before_its_first_step_takes_none(tiny, tm
     job = jobs_of(genprior.load_recipe(tiny, rows=["AAE"]), tmp_path)[0]
     ours, theirs = multiprocessing.Pipe()
     ours.send(None)
-    answer, error, _ = processes._trained(processes._order(job), "cpu", theirs, threading.Event(), False)
+    answer, error, _ = processes._trained(sent(job), "cpu", theirs, threading.Event(), False)
     assert answer == "failed"
     assert isinstance(error, Interrupted)
     assert not job.folder.exists()

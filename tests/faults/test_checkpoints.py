@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import genprior
 from genprior.errors import CheckpointError, GenpriorWarning
 from genprior.launch import processes
+from genprior.launch.sent import sent
 from genprior.runs.jobs import Job
 from genprior.runs.trainer import Trainer
 from genprior.storage import checkpoint
@@ -101,7 +102,7 @@ def test_a_worker_takes_last_good(half):
     plan, folder = half
     damage(folder / "checkpoints" / "step-00000004.safetensors")
     ours, theirs = multiprocessing.Pipe()
-    job = processes._order(Job(plan, 0, folder))
+    job = sent(Job(plan, 0, folder))
     failed = processes._trained(job, "cpu", theirs, threading.Event(), False)
     assert failed[0] == "failed" and "--resume last-good" in str(failed[1])
     with pytest.warns(GenpriorWarning, match="step-00000004 was moved"):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import genprior
 from genprior.errors import GenpriorWarning, Interrupted, LaunchError, PartFailed, RecipeError
-from genprior.launch import elsewhere, tasks
+from genprior.launch import elsewhere, sent, tasks
 from genprior.launch import train as launch_train
 from genprior.launch.reporter import Reporter
 
@@ -129,14 +129,14 @@ def test_a_task_that_begins_again_says_so(tiny, tmp_path):
 
 
 def test_errors_keep_their_class_and_name_their_row(tiny, tmp_path, monkeypatch):
-    run = tasks.trainer_of
+    run = sent.trainer_of
 
     def sabotaged(job, **options):
         if job.plan.label == "AAE":
             raise ZeroDivisionError("a plugin's bug")
         return run(job, **options)
 
-    monkeypatch.setattr(tasks, "trainer_of", sabotaged)
+    monkeypatch.setattr(sent, "trainer_of", sabotaged)
     heard = Heard()
     with pytest.raises(genprior.GenpriorError, match="^ZeroDivisionError: a plugin's bug$") as caught:
         genprior.train(genprior.load_recipe(tiny), out=tmp_path / "runs", on=Threads(), jobs=1, reporter=heard)
