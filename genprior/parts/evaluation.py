@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -255,14 +255,13 @@ class SampleScore(Score):
         Raises:
             ScoreError: names the setting and a value that works.
         """
-        settings, samples = self.config.model_dump(), int(self.config.samples)
-        for name, more in self.filled.items():
-            if samples < settings[name] + more:
-                raise ScoreError(
-                    f"score '{self.name}' is asked of {samples} samples with {name} = {settings[name]}, which "
-                    f"needs at least {settings[name] + more}; raise --samples, or lower it: "
-                    + _as_option(self.config, samples=samples, **{name: max(1, samples - more)})
-                )
+        for name, value, least in self._too_few():
+            samples = self.config.samples
+            raise ScoreError(
+                f"score '{self.name}' is asked of {samples} samples with {name} = {value}, which "
+                f"needs at least {least}; raise --samples, or lower it: "
+                + _as_option(self.config, samples=samples, **{name: max(1, samples - least + value)})
+            )
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
         """Refuse fewer samples than its other settings require, in words of a recipe.
@@ -270,14 +269,18 @@ class SampleScore(Score):
         Raises:
             ScoreError: names the settings.
         """
-        settings, samples = self.config.model_dump(), int(self.config.samples)
+        for name, value, least in self._too_few():
+            raise ScoreError(
+                f"{name} = {value} needs samples = {least} or more, and samples = {self.config.samples}; raise "
+                f"samples, or lower {name}"
+            )
+
+    def _too_few(self) -> Iterator[tuple[str, int, int]]:
+        """Each setting that requires more samples than there are, its value, and the samples that it requires."""
         for name, more in self.filled.items():
-            least = settings[name] + more
-            if samples < least:
-                raise ScoreError(
-                    f"{name} = {settings[name]} needs samples = {least} or more, and samples = {samples}; raise "
-                    f"samples, or lower {name}"
-                )
+            value: int = getattr(self.config, name)
+            if self.config.samples < value + more:
+                yield name, value, value + more
 
 
 def _as_option(config: PartConfig, **changed: object) -> str:
