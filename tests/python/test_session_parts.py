@@ -81,6 +81,23 @@ def test_worker_processes_are_refused_in_words(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_optimiser_of_this_process_is_refused_too(tmp_path):
+    class Own(genprior.Optimiser):
+        """Plain gradient descent."""
+
+        name = "session_optimiser"
+
+        def build(self, parameters):
+            return torch.optim.SGD(parameters.values(), lr=self.config.lr)
+
+    genprior.register(Own)
+    content = tables()
+    content["optimiser"] = {"default": {"name": "session_optimiser", "lr": 0.1}}
+    with pytest.raises(RecipeError, match="because only this one has optimiser 'session_optimiser'; use"):
+        genprior.train(genprior.make_recipe(content, seeds=[0, 1]), jobs=2, out=tmp_path / "runs", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_whose_part_is_not_registered_names_it(tmp_path, clean_session):
     genprior.register(a_prior(1.0))
     genprior.train(genprior.make_recipe(model_with(prior={"name": "session_prior"})), out=tmp_path, progress=False)
