@@ -35,7 +35,8 @@ def weights(folder):
 
 
 def test_rows_side_by_side_are_the_rows_one_after_another(tiny, tmp_path):
-    recipe = genprior.load_recipe(tiny, seeds=[0, 1])
+    no_pictures = "run.hooks.pictures.enabled=false"  # workers would import what draws them
+    recipe = genprior.load_recipe(tiny, seeds=[0, 1], settings=[no_pictures])
     heard = Heard()
     table = genprior.train(recipe, out=tmp_path / "two", jobs=2, reporter=heard)
     genprior.train(recipe, out=tmp_path / "one")

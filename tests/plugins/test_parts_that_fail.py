@@ -124,7 +124,8 @@ def test_train_names_the_row_and_goes_on_with_the_others(bad, tiny, call, tmp_pa
     )
     monkeypatch.setenv("PYTHONPATH", f"{Path(bad.__file__).parent}:{':'.join(sys.path)}")
     tiny.write_text(text)
-    result = call("train", tiny, "--out", tmp_path / "out", "--jobs", jobs)
+    no_pictures = ("--set", "run.hooks.pictures.enabled=false")  # workers would import what draws them
+    result = call("train", tiny, "--out", tmp_path / "out", "--jobs", jobs, *no_pictures)
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     place = f"at {bad.__file__}:{line('raise ValueError')}"
     assert f"  AAE: row 'AAE': prior 'bad' {NAMED} raised ValueError: bad codes, {place}" in result.stderr
