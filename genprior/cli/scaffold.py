@@ -11,7 +11,6 @@ import importlib.util
 import keyword
 import os
 import re
-import shutil
 from importlib import metadata
 from pathlib import Path
 from string import Template
@@ -21,6 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from genprior.errors import PluginError, did_you_mean, visible
+from genprior.storage.files import whole_folder
 from genprior.version import __version__
 
 __all__ = ["Names", "names_of", "new_kinds", "write_package"]
@@ -166,14 +166,10 @@ def write_package(names: Names, folder: Path) -> list[Path]:
             "remove it"
         )
     files = _files(names)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
+    with whole_folder(folder) as partial:
         for path, text in files.items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             (partial / path).write_text(text, encoding="utf-8")
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return list(files)
 
 

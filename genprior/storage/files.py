@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "sync",
     "to_file",
     "whole_file",
+    "whole_folder",
     "write_files",
     "write_json",
     "write_text",
@@ -158,6 +160,36 @@ def remove_partial(folder: Path, name: str | None = None) -> None:
         if found and (name is None or name == found["stem"] + found["suffix"]) and path.is_file():
             with contextlib.suppress(OSError):  # they do no harm
                 path.unlink()
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` when the block ends, and is removed if the block fails.
+
+    Args:
+        folder: its parents are made.
+        replace: whether it may hold something, which is then lost.
+
+    Raises:
+        OSError: it cannot be written, or holds something and is not to be replaced; it is as before.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    partial.mkdir()
+    try:
+        yield partial
+        if replace and folder.exists():
+            folder.replace(old)
+        try:
+            partial.replace(folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from genprior.errors import RunError, system_error
@@ -17,7 +13,7 @@ from genprior.runs.exported import write_exported
 from genprior.runs.exported_files import FILES, is_exported
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
-from genprior.storage.files import to_file, write_text
+from genprior.storage.files import to_file, whole_folder, write_text
 from genprior.tables.columns import tabulate
 from genprior.tables.escape import in_markdown, line_in_markdown
 from genprior.tables.gather import entry_of
@@ -49,7 +45,7 @@ def export_folder(run: Run | str | Path, folder: str | Path, *, force: bool = Fa
     run, folder = run_of(run), Path(folder)
     _refuse(folder, force)
     try:
-        with to_file("write", folder), _whole_folder(folder) as partial:
+        with to_file("write", folder), whole_folder(folder, replace=True) as partial:
             write_exported(run, partial)
             if run.model.makes_images:
                 with naming_parts(run.label):
@@ -86,28 +82,6 @@ def _refuse(folder: Path, force: bool) -> None:
 
 def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
-
-
-@contextlib.contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when the block ends, and is removed if the block fails."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    partial.mkdir()
-    try:
-        yield partial
-        if folder.exists():
-            folder.replace(old)
-        try:
-            partial.replace(folder)
-        except OSError:
-            if old.exists():
-                old.replace(folder)
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 _RECIPE = "\0recipe\0"
