@@ -257,11 +257,9 @@ class SampleScore(Score):
         """
         for name, value, least in self._too_few():
             samples = self.config.samples
-            raise ScoreError(
-                f"score '{self.name}' is asked of {samples} samples with {name} = {value}, which "
-                f"needs at least {least}; raise --samples, or lower it: "
-                + _as_option(self.config, samples=samples, **{name: max(1, samples - least + value)})
-            )
+            option = _as_option(self.config, samples=samples, **{name: max(1, samples - least + value)})
+            text = f"{samples} samples with {name} = {value}, which needs at least {least}; raise --samples, or lower it"
+            raise ScoreError(f"score '{self.name}' is asked of {text}: {option}")
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
         """Refuse fewer samples than its other settings require, in words of a recipe.
@@ -270,10 +268,8 @@ class SampleScore(Score):
             ScoreError: names the settings.
         """
         for name, value, least in self._too_few():
-            raise ScoreError(
-                f"{name} = {value} needs samples = {least} or more, and samples = {self.config.samples}; raise "
-                f"samples, or lower {name}"
-            )
+            text = f"{name} = {value} needs samples = {least} or more, and samples = {self.config.samples}"
+            raise ScoreError(f"{text}; raise samples, or lower {name}")
 
     def _too_few(self) -> Iterator[tuple[str, int, int]]:
         """Each setting that requires more samples than there are, its value, and the samples that it requires."""
