@@ -258,8 +258,8 @@ class SampleScore(Score):
         for name, value, least in self._too_few():
             samples = self.config.samples
             option = _as_option(self.config, samples=samples, **{name: max(1, samples - least + value)})
-            text = f"{samples} samples with {name} = {value}, which needs at least {least}; raise --samples, or lower it"
-            raise ScoreError(f"score '{self.name}' is asked of {text}: {option}")
+            text = f"{samples} samples with {name} = {value}, which needs at least {least}; raise --samples"
+            raise ScoreError(f"score '{self.name}' is asked of {text}, or lower it: {option}")
 
     def check_row(self, model: Model, load: Callable[[str], ImageSet]) -> None:
         """Refuse fewer samples than its other settings require, in words of a recipe.
