@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 """The hook function of each method of `Hook`, and the names of its arguments after the run."""
 
 RESUMES = ". The same command resumes after the last checkpoint"
+ENDS = "the run has ended anyway"
 
 
 class _Listener(NamedTuple):
@@ -56,7 +58,9 @@ class Listeners:
     """All hooks of one run.
 
     What a hook raises is a `PartFailed`, which names the hook, its plugin and the step; or a warning, if the hook's
-    setting `on_error` is "warn". Only methods that a hook overrides are called.
+    setting `on_error` is "warn". It is raised after the other hooks were called, because a run that resumes does not
+    repeat the events before its checkpoint: one that fails must not hide them from the others. Only methods that a hook
+    overrides are called.
     """
 
     def __init__(self, plan: Plan, registry: Registry, *, rehearsal: bool = False, silent: bool = False) -> None:
@@ -79,6 +83,7 @@ class Listeners:
         """How often each hook failed without ending the run, by its name."""
         self._rehearsal = rehearsal
         self._warned: set[str] = set()
+        self._ending: list[PartFailed] | None = None  # in `all_told`: none, or the error that it raises
         skipped = _skipped(plan, registry)
         self._listening = {
             event: []
@@ -94,6 +99,24 @@ class Listeners:
             for event in FUNCTIONS
         }
         self._of_steps = bool(self._listening["step_done"])
+
+    @contextlib.contextmanager
+    def all_told(self) -> Iterator[None]:
+        """Call all hooks of all events in the `with` block before the first of their exceptions is raised.
+
+        Raises:
+            PartFailed: a hook raised an exception; those of later hooks are warnings.
+        """
+        if self._ending is not None:  # an outer block raises it
+            yield
+            return
+        self._ending = ending = []
+        try:
+            yield
+        finally:
+            self._ending = None
+        if ending:
+            raise ending[0]
 
     def _method(self, hook: Hook, event: str) -> _Listener:
         part = type(hook)
@@ -168,14 +191,15 @@ class Listeners:
             return
         most = max(each.samples for each in listening)
         drawn: list[Tensor] = []
-        for each in listening:
-            # Drawn inside of the call, so that a hook that may fail does not end the run if drawing fails.
-            def call(run: TrainingRun, step: int, each: _Listener = each) -> None:
-                if not drawn:
-                    drawn.append(run.sample(most))
-                each.call(run, step, drawn[0][: each.samples])
+        with self.all_told():
+            for each in listening:
+                # Drawn inside of the call, so that a hook that may fail does not end the run if drawing fails.
+                def call(run: TrainingRun, step: int, each: _Listener = each) -> None:
+                    if not drawn:
+                        drawn.append(run.sample(most))
+                    each.call(run, step, drawn[0][: each.samples])
 
-            self._call(each, call, f"with the samples of step {step}", run, step)
+                self._call(each, call, f"with the samples of step {step}", run, step)
 
     def checkpoint_written(self, run: TrainingRun, path: Path) -> None:
         """Call when the checkpoint `path` is complete."""
@@ -194,7 +218,7 @@ class Listeners:
         event, values = ("interrupted", ()) if interrupted else ("failed", (error,))
         for each in self._listening[event]:
             self._call(
-                each._replace(stops=False, goes_on="the run has ended anyway"),
+                each._replace(stops=False, goes_on=ENDS),
                 each.call,
                 f"as the run ended after step {run.step}",
                 run,
@@ -205,17 +229,14 @@ class Listeners:
         """Call all hooks that listen to an event.
 
         Raises:
-            PartFailed: one of them raised an exception; the others were not called.
+            PartFailed: one of them raised an exception.
         """
-        for each in self._listening[event]:
-            self._call(each, each.call, when, *values)
+        with self.all_told():
+            for each in self._listening[event]:
+                self._call(each, each.call, when, *values)
 
     def _call(self, listener: _Listener, call: Callable[..., object], when: str, *values: Any) -> None:
-        """Call a hook.
-
-        Raises:
-            PartFailed: it raised an exception, and its setting `on_error` is "stop".
-        """
+        """Call a hook; an exception that ends the run is kept for `all_told`."""
         try:
             call(*values)
         except KeyboardInterrupt:
@@ -224,12 +245,16 @@ class Listeners:
             reason = self._reason(listener, error)
             row = f"row '{self._row}'" + (f", seed {values[0].seed}" if self._several else "")
             told = f"{row}: {listener.named} failed {when}: {reason}"
-            if listener.stops:
-                raise PartFailed(f"{told}{listener.remedy}") from error
-            self.failures[listener.name] = self.failures.get(listener.name, 0) + 1
+            if listener.stops and self._ending == []:
+                self._ending.append(PartFailed(f"{told}{listener.remedy}"))
+                self._ending[0].__cause__ = error
+                return
+            if not listener.stops:
+                self.failures[listener.name] = self.failures.get(listener.name, 0) + 1
+            goes_on = ENDS if listener.stops else listener.goes_on
             if reason not in self._warned:
                 self._warned.add(reason)
-                warnings.warn(GenpriorWarning(f"{told}; {listener.goes_on}"), stacklevel=1)
+                warnings.warn(GenpriorWarning(f"{told}; {goes_on}"), stacklevel=1)
 
     def _reason(self, listener: _Listener, error: BaseException) -> str:
         """What was raised and where; if another part raised it, such as a decoder that a hook samples, which one."""

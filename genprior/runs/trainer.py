@@ -219,7 +219,8 @@ class Trainer(SharedTraining):
             failed: Exception | None = None
             with clock.paused(), alone():
                 try:
-                    self._tell_of_step(record)
+                    with self._listeners.all_told():
+                        self._tell_of_step(record)
                 except PartFailed as error:  # what is trained is kept
                     failed = error
             stopping, ending = map(bool, most_of_ranks(self._stop(), failed is not None))
@@ -236,14 +237,16 @@ class Trainer(SharedTraining):
                 raise Interrupted(f"row '{self.plan.label}' stopped after {self.step} of {run.steps} steps")
 
     def _keep(self, clock: Clock, failed: Exception | None) -> Exception | None:
-        """Write a checkpoint, and tell the hooks of it if none has failed; returns the first error, if there is one."""
+        """Write a checkpoint and tell the hooks of it; returns the first error, if there is one."""
         try:
             path = self._write_checkpoint()
-            if path is not None and failed is None:
+            if path is not None:
                 with clock.paused(), alone():
                     self._listeners.checkpoint_written(self, path)
         except (GenpriorError, OSError) as error:
-            return failed or error
+            if failed is None:
+                return error
+            warnings.warn(GenpriorWarning(str(error)), stacklevel=1)
         return failed
 
     def _measure(self, clock: Clock) -> tuple[dict[str, Any] | None, bool]:

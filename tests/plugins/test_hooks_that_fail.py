@@ -38,6 +38,32 @@ class Tracker(Hook):
         FAILS.get("failed", lambda step: None)(run.step)
 
 
+HEARD: list[tuple[str, int]] = []
+"""The events that the hook after the tracker was told of."""
+
+
+class Witness(Hook):
+    """A hook that comes after the tracker."""
+
+    name = "witness"
+
+    def step_done(self, run, step, metrics):
+        HEARD.append(("step_done", step))
+        FAILS.get("witness", lambda step: None)(step)
+
+    def epoch_done(self, run, epoch):
+        HEARD.append(("epoch_done", run.step))
+
+    def sampled(self, run, step, images):
+        HEARD.append(("sampled", step))
+
+    def checkpoint_written(self, run, path):
+        HEARD.append(("checkpoint_written", run.step))
+
+    def finished(self, run, scores):
+        HEARD.append(("finished", run.step))
+
+
 class Silent(Hook):
     """A hook that hears of nothing."""
 
@@ -51,6 +77,7 @@ class Functions:
     def genprior_parts(self, register):
         register(Tracker)
         register(Silent)
+        register(Witness)
 
     @hookimpl
     def genprior_run_started(self, trainer):
@@ -87,6 +114,7 @@ LAST = inspect.getsourcelines(down)[1] + 1
 @pytest.fixture
 def registry(no_curves) -> Registry:
     FAILS.clear()
+    HEARD.clear()
     made = load()
     made.add(Functions(), Origin("mine", "genprior-mine 1.2"))
     return made
@@ -132,6 +160,36 @@ def test_a_run_that_a_hook_ended_resumes_to_the_same_weights(tiny, registry, tmp
         Trainer(plan, 0, tmp_path / folder, registry=registry).run()
     twice, once = (genprior.load_run(tmp_path / folder).model.state_dict() for folder in ("twice", "once"))
     assert twice.keys() == once.keys() and all((twice[key] == once[key]).all() for key in once)
+
+
+@pytest.mark.parametrize("method", ["step_done", "genprior_step_done"])
+def test_the_other_hooks_hear_of_the_last_step_and_the_run_ends_when_it_resumes(tiny, registry, tmp_path, method):
+    plan = plan_of(tiny, registry, "run.hooks.witness={}")
+    last = plan.run.steps
+    Trainer(plan, 0, tmp_path / "once", registry=registry).run()
+    whole = list(HEARD)
+    HEARD.clear()
+    FAILS[method] = down_at(last)
+    with pytest.raises(PartFailed, match=rf"of plugin 'mine' .* failed after step {last}: ConnectionError"):
+        Trainer(plan, 0, tmp_path / "twice", registry=registry).run()
+    assert HEARD == whole[:-1] and ("sampled", last) in HEARD and ("checkpoint_written", last) in HEARD
+    FAILS.clear()
+    Trainer(plan, 0, tmp_path / "twice", registry=registry).run()
+    assert HEARD == whole
+    once, twice = (genprior.load_run(tmp_path / folder) for folder in ("once", "twice"))
+    assert twice.finished and [line["step"] for line in twice.metrics] == [line["step"] for line in once.metrics]
+    assert "hook_failures" not in twice.facts
+    before, after = once.model.state_dict(), twice.model.state_dict()
+    assert before.keys() == after.keys() and all((before[key] == after[key]).all() for key in before)
+
+
+def test_of_two_hooks_that_fail_in_one_step_the_first_is_the_error(tiny, registry, tmp_path):
+    FAILS.update(step_done=down_at(3), witness=down_at(3))
+    plan = plan_of(tiny, registry, "run.hooks.witness={}")
+    with pytest.warns(GenpriorWarning) as caught, pytest.raises(PartFailed, match=r"hook 'tracker' .* after step 3"):
+        Trainer(plan, 0, tmp_path, registry=registry).run()
+    (text,) = {str(each.message) for each in caught}
+    assert "hook 'witness' of plugin 'mine'" in text and text.endswith("; the run has ended anyway")
 
 
 @pytest.mark.parametrize(
