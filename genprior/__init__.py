@@ -27,8 +27,9 @@ _HOMES = {
         "HookSpec", "ImageSet", "Inference", "LeaveOneOutPrior", "LikelihoodModel", "LocalPath", "Model", "ModelSpec",
         "ModulePart", "Objectives", "Optimiser", "OptimiserConfig", "OptimiserSpec", "Part", "PartConfig", "Phase",
         "PointPosterior", "Posterior", "Prior", "PriorSpec", "RecipeRows", "Reconstruction", "ReconstructionSpec",
-        "SampleScore", "Schedule", "ScheduleConfig", "ScheduleSpec", "Score", "ScoreContext", "ScoreSpec", "Sizes",
-        "StackedWeights", "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun", "Widths",
+        "SampleScore", "Schedule", "ScheduleConfig", "ScheduleSpec", "Score", "ScoreContext", "ScoreSpec",
+        "SettingsTable", "Sizes", "StackedWeights", "TextConditioner", "TextExporter", "TrainedRun", "TrainingRun",
+        "Widths",
     ],
     "genprior.cli.from_python": ["check", "train"],
     "genprior.errors": [

@@ -12,15 +12,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from genprior.parts import SettingsTable
 
 __all__ = ["LaunchedTask", "Launcher", "LauncherSettings"]
 
 
-class LauncherSettings(BaseModel):
+class LauncherSettings(SettingsTable):
     """Base of the settings of a launcher: the table in `--on 'NAME={SETTING=VALUE, ...}'`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class LaunchedTask(ABC):

@@ -59,6 +59,7 @@ from genprior.parts.optimisers import (
 from genprior.parts.phases import Objectives, Phase
 from genprior.parts.priors import DensityPrior, EnergyPrior, FittedPrior, FittedPriorSpec, LeaveOneOutPrior, Prior
 from genprior.parts.reconstructions import Reconstruction
+from genprior.parts.settings_table import SettingsTable
 from genprior.parts.training_run import TrainingRun
 from genprior.parts.values import Asks, Attribute, Batch, Codes, Condition, DataInfo, ImageSet, Sizes, Widths
 
@@ -132,6 +133,7 @@ __all__ = [
     "Score",
     "ScoreContext",
     "ScoreSpec",
+    "SettingsTable",
     "Sizes",
     "StackedWeights",
     "TextConditioner",

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     PlainValidator,
     SerializeAsAny,
     ValidationError,
@@ -23,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from torch import nn
 
 from genprior.errors import PluginError
+from genprior.parts.settings_table import SettingsTable
 from genprior.parts.values import Batch, Sizes
 
 __all__ = [
@@ -78,10 +77,9 @@ def _removed(key: str, given: Any, value: Any) -> PydanticCustomError:
     )
 
 
-class PartConfig(BaseModel):
+class PartConfig(SettingsTable):
     """The settings of a part; nest a subclass called `Config` in the part. Frozen; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     part: ClassVar[type[Part]]
     """The class that these settings belong to."""
     retired: ClassVar[Mapping[str, Any]] = {}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from genprior.parts import ScoreSpec
+from genprior.parts import ScoreSpec, SettingsTable
 
 __all__ = ["StopConfig"]
 
 
-class StopConfig(BaseModel):
+class StopConfig(SettingsTable):
     """Early stopping: a score is measured on validation images, and the best checkpoint is what is scored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     score: ScoreSpec
     """The score, if there is to be early stopping; it reads validation images in place of test images."""
     column: str | None = None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from genprior.parts import OptimiserSpec
+from genprior.parts import OptimiserSpec, SettingsTable
 
 __all__ = ["FitConfig"]
 
 
-class FitConfig(BaseModel):
+class FitConfig(SettingsTable):
     """The fit of a `fitted_prior` to the codes of the training images, after the model is trained and frozen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     steps: int = Field(2000, gt=0)
     """Steps of the fit; a prior in closed form has one, whatever their number."""
     batch: int = Field(256, gt=0)

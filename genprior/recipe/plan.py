@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic import ValidationError, ValidationInfo, model_validator
 
 from genprior.errors import PlanError
 from genprior.parts import (
@@ -20,6 +20,7 @@ from genprior.parts import (
     PartConfig,
     Schedule,
     ScoreSpec,
+    SettingsTable,
 )
 from genprior.recipe.fit import FitConfig
 from genprior.recipe.optimiser import without_foreign
@@ -35,10 +36,9 @@ _OF_TRAINING = (
 """The settings of `run` that training depends on."""
 
 
-class Plan(BaseModel):
+class Plan(SettingsTable):
     """One row of a recipe with all its changes applied."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     title: str = ""
     """The title of the recipe."""
     label: str

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     FieldSerializationInfo,
     ValidationError,
@@ -18,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from genprior.parts import HookConfig, HookSpec
+from genprior.parts import HookConfig, HookSpec, SettingsTable
 from genprior.recipe.early_stopping import StopConfig
 from genprior.recipe.fit import FitConfig
 
@@ -27,20 +25,18 @@ __all__ = ["KeepConfig", "RunConfig"]
 _NOT_GIVEN: Any = None
 
 
-class KeepConfig(BaseModel):
+class KeepConfig(SettingsTable):
     """Which checkpoints of a run stay."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     last: int = Field(2, ge=1)
     """The newest so many."""
     every: int | None = Field(None, ge=1)
     """Also those whose step is a multiple of this; none if not given."""
 
 
-class RunConfig(BaseModel):
+class RunConfig(SettingsTable):
     """Training settings of a row."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Passes over the training images instead of `steps`, which become ceil(epochs * images / batch)."""
     steps: int = Field(default_factory=lambda: _NOT_GIVEN, gt=0, validate_default=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from genprior.parts import SettingsTable
 from genprior.recipe.plan import Plan
 
 __all__ = ["ORDINARY", "Protocol", "facts_of", "facts_of_images"]
@@ -21,13 +22,12 @@ _Count = Annotated[int, Field(ge=1, strict=True)]
 _Counts = _Count | Annotated[tuple[_Count, ...], Field(min_length=1)]
 
 
-class Protocol(BaseModel):
+class Protocol(SettingsTable):
     """The protocol of a published number. A field that its source does not state is left out, and is then unknown.
 
     A list of numbers means that the source leaves open which of them it is.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     size: _Count | tuple[_Count, _Count] | None = None
     """Height and width of the images in pixels; one number for both."""
     framing: Literal["original", "padded", "resized", "cropped"] | None = None

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from genprior.errors import ScoreError, wrong_settings
+from genprior.parts import SettingsTable
 from genprior.registry import Registry
 from genprior.tables.protocol import Protocol
 
@@ -27,10 +28,9 @@ FILE = "expected.toml"
 """The name of the file in a plugin package."""
 
 
-class Published(BaseModel):
+class Published(SettingsTable):
     """One published number and its source."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     id: str = ""
     """An identifier, by which other files refer to the number."""
     method: str

@@ -72,7 +72,7 @@ WRONG = {
     ),
     "value": (
         "threads={seconds='long'}",
-        "settings of launcher 'threads': seconds: Input should be a valid number, unable to parse string as a number",
+        "settings of launcher 'threads': seconds: Input should be a valid number",
     ),
     "no launcher": ("number", "launcher 'number' of an unknown package is 3, which is not derived from"),
     "not there": ("absent", "launcher 'absent' of an unknown package cannot be loaded: AttributeError: "),

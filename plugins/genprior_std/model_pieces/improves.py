@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from genprior import PartConfig, PlanError
+from genprior import PartConfig, PlanError, SettingsTable
 
 __all__ = ["Improves", "has_image_game"]
 
 
-class Improves(BaseModel):
+class Improves(SettingsTable):
     """Which modules the prior-improvement phase trains, beside the image critic."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     prior: bool = False
     """A: the image game trains the prior, a code generator."""
     decoder: bool = False
