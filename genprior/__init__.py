@@ -36,6 +36,7 @@ _HOMES = {
         "CheckpointError", "did_you_mean", "DataError", "GenpriorError", "GenpriorWarning", "Interrupted",
         "LaunchError", "NameTaken", "NewerFormat", "NotFinite", "OutOfMemory", "PartFailed", "PlanError",
         "PluginError", "RankLost", "RecipeError", "RunError", "ScoreError", "SystemFailure",
+        "visible",
     ],
     "genprior.hookspecs": ["hookimpl"],
     "genprior.data.archives": ["array_to_uint8", "read_archive"],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -48,26 +49,38 @@ class SettingsTable(BaseModel):
 
 def _mistakes(annotation: Any, value: Any, at: tuple[int | str, ...]) -> Iterator[InitErrorDetails]:
     """The places in a value that hold a boolean, a number or a text where the annotation states another of these."""
-    kinds = list(_alternatives(annotation))
+    kinds, lists, tables = _alternatives(annotation)
     if isinstance(value, bool | int | float | str):
-        if (text := _wrong({get_origin(each) or each for each in kinds}, value)) is not None:
+        if (text := _wrong(kinds, value)) is not None:
             yield {"type": PydanticCustomError("stated_type", text), "loc": at, "input": value}
-    elif isinstance(value, list | tuple):
-        # Of several types of lists, pydantic takes the first that fits.
-        lists = [each for each in kinds if get_origin(each) in (list, tuple, set, frozenset)]
-        if len(lists) == 1:
-            items = [each for each in get_args(lists[0]) if each is not ...]
-            for place, item in enumerate(value):
-                if items:
-                    yield from _mistakes(items[min(place, len(items) - 1)], item, (*at, place))
-    elif isinstance(value, Mapping):
-        tables = [each for each in kinds if get_origin(each) in (dict, Mapping)]
-        if len(tables) == 1:
-            for key, item in value.items():
-                yield from _mistakes(get_args(tables[0])[1], item, (*at, str(key)))
+    elif isinstance(value, list | tuple) and len(lists) == 1:  # of several, pydantic takes the first that fits
+        items = [each for each in get_args(lists[0]) if each is not ...]
+        for place, item in enumerate(value if items else ()):
+            yield from _mistakes(items[min(place, len(items) - 1)], item, (*at, place))
+    elif isinstance(value, Mapping) and len(tables) == 1:
+        for key, item in value.items():
+            yield from _mistakes(get_args(tables[0])[1], item, (*at, str(key)))
 
 
-def _alternatives(annotation: Any) -> Iterator[Any]:
+class _Alternatives(NamedTuple):
+    """The types of a union: all without their arguments, and those of lists and of tables."""
+
+    kinds: frozenset[Any]
+    lists: tuple[Any, ...]
+    tables: tuple[Any, ...]
+
+
+@cache
+def _alternatives(annotation: Any) -> _Alternatives:
+    every = tuple(_without_constraints(annotation))
+    return _Alternatives(
+        frozenset(get_origin(each) or each for each in every),
+        tuple(each for each in every if get_origin(each) in (list, tuple, set, frozenset)),
+        tuple(each for each in every if get_origin(each) in (dict, Mapping)),
+    )
+
+
+def _without_constraints(annotation: Any) -> Iterator[Any]:
     """The types of a union, each without its constraints; `Any` for one that a validator converts."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -75,15 +88,15 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
         if any(isinstance(each, _CONVERTING) for each in constraints):
             yield Any
         else:
-            yield from _alternatives(inner)
+            yield from _without_constraints(inner)
     elif origin in (Union, UnionType):
         for each in get_args(annotation):
-            yield from _alternatives(each)
+            yield from _without_constraints(each)
     else:
         yield annotation
 
 
-def _wrong(kinds: set[Any], value: bool | int | float | str) -> str | None:
+def _wrong(kinds: frozenset[Any], value: bool | int | float | str) -> str | None:
     """What is needed in place of a value, where only these types are possible; None if the value may be right."""
     number = next((text for kind, text in ((float, "a valid number"), (int, "a valid integer")) if kind in kinds), None)
     if number is None and bool not in kinds:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from genprior.errors import visible
 
-__all__ = ["escaped", "in_markdown", "in_spreadsheet", "line_in_markdown", "one_line"]
+__all__ = ["escaped", "in_html", "in_markdown", "in_spreadsheet", "line_in_markdown", "one_line"]
 
 _OF_LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -33,6 +34,11 @@ def one_line(text: str) -> str:
 def escaped(text: str) -> str:
     """The text in one line, with LaTeX's special characters escaped."""
     return _LATEX.sub(lambda match: _OF_LATEX[match.group()], one_line(text))
+
+
+def in_html(text: str) -> str:
+    """The text with HTML's special characters escaped, and codes of control characters."""
+    return html.escape(visible(text))
 
 
 def in_markdown(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from genprior.errors import FORMAT, RunError, did_you_mean
 from genprior.parts import Column
 from genprior.tables.differences import Compared, compare, explained_differences, lines_of_differences
+from genprior.tables.escape import in_html
 from genprior.tables.markdown import is_bold, markdown
 from genprior.tables.plain_text import plain_text
 from genprior.tables.rows import Cell, Layout, Row, arrow, places
@@ -243,26 +243,26 @@ class Table:
         def cell(text: str, place: int) -> str:
             # In the first column, a text between asterisks is a label.
             bold = is_bold(text) and place > 0
-            shown = html.escape(text[2:-2] if bold else text)
+            shown = in_html(text[2:-2] if bold else text)
             return f"<td>{f'<b>{shown}</b>' if bold else shown}</td>"
 
         def grid(header: Sequence[str], *lines: Sequence[str]) -> str:
-            head = "".join(f"<th>{html.escape(text)}</th>" for text in header)
+            head = "".join(f"<th>{in_html(text)}</th>" for text in header)
             rows = ["".join(cell(text, place) for place, text in enumerate(line)) for line in lines]
             body = "\n".join(f"<tr>{row}</tr>" for row in rows)
             return f"<table>\n<tr>{head}</tr>\n{body}\n</table>\n"
 
         differences = self.lines_of_differences()
         grids = grid(header, *lines) + (grid(*differences) if differences else "")
-        below = "".join(f"<br>\n{html.escape(text)}" for text in [*self.numbered(notes), *self.protocol(), *self.notes])
-        image = f'<p><img src="{html.escape(picture)}" alt="samples of each row"></p>' if picture else ""
+        below = "".join(f"<br>\n{in_html(text)}" for text in [*self.numbered(notes), *self.protocol(), *self.notes])
+        image = f'<p><img src="{in_html(picture)}" alt="samples of each row"></p>' if picture else ""
         return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.title)}</title>\n'
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{in_html(self.title)}</title>\n'
             "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
             "table{border-collapse:collapse}td,th{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #ccc}"
             "td:first-child,th:first-child{text-align:left}img{max-width:100%}</style></head>\n"
-            f"<body><h1>{html.escape(self.title)}</h1>\n{grids}"
-            f"<p>{html.escape(self.footnote())}{below}</p>\n{image}</body></html>\n"
+            f"<body><h1>{in_html(self.title)}</h1>\n{grids}"
+            f"<p>{in_html(self.footnote())}{below}</p>\n{image}</body></html>\n"
         )
 
 

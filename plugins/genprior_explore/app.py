@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genprior import GenpriorError
+from genprior import GenpriorError, visible
 from genprior_explore.explorer import Asked, Explorer, noise_of
 from genprior_explore.pictures import CodeMap, enlarged, strip
 
@@ -220,8 +220,8 @@ class Page:
 
 
 def _caption(text: str, tag: str = "p") -> None:
-    """A text, in which a name of a run is no HTML."""
-    gr.HTML(f'<{tag} class="caption">{html.escape(text)}</{tag}>')
+    """A text, in which a name of a run is no HTML and hides nothing."""
+    gr.HTML(f'<{tag} class="caption">{html.escape(visible(text))}</{tag}>')
 
 
 def _picture(name: str, place: str, height: int | None = 360) -> Any:

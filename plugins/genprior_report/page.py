@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ _HERE = Path(__file__).parent / "templates"
 def page(content: Content) -> str:
     """The HTML of a report.
 
-    All text is escaped by Jinja2. The content security policy allows no request, and no script but those of this
-    package, by their hashes: so a label that were not escaped could not run one.
+    All text is escaped by Jinja2, and its control characters, which could reverse the order of others, are codes. The
+    content security policy allows no request, and no script but those of this package, by their hashes: so a label that
+    were not escaped could not run one.
 
     Args:
         content: what the page shows.
@@ -31,6 +33,7 @@ def page(content: Content) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
+        finalize=_visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -48,10 +51,21 @@ def page(content: Content) -> str:
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704 - a file of this package
         plotly=compressed_plotly() if drawn else "",
-        data=_data(content),
+        data=_visible(_data(content)),
         version=genprior.__version__,
         steps=sorted({picture.step for each in content.details for picture in each.samples}),
     )
+
+
+def _visible(value: Any) -> Any:
+    """A value whose texts show control characters as their codes; markup is of this package."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, str):
+        return genprior.visible(value)
+    if isinstance(value, Mapping):
+        return {_visible(key): _visible(each) for key, each in value.items()}
+    return [_visible(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _data(content: Content) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from genprior.errors import visible
 from genprior.parts import Column
 from genprior.tables.escape import escaped, in_markdown, in_spreadsheet, one_line
 from genprior.tables.formats import as_csv, as_latex
@@ -82,11 +83,19 @@ def test_html_has_only_its_own_tags(text):
     assert found.tags == plain.tags and found.attributes == plain.attributes
 
 
+@pytest.mark.parametrize("text", ESCAPES)
+def test_no_format_holds_control_characters(text):
+    made = table(text)
+    for page in (made.as_html("rows.png"), made.as_markdown(), as_csv(made), as_latex(made), str(made)):
+        assert visible(page) == page
+    assert html.escape(visible(text)) in made.as_html()
+
+
 @pytest.mark.parametrize("text", MARKUP)
 def test_only_the_best_number_is_bold(text):
     page = table(text).as_html()
     assert re.findall("<b>(.*?)</b>", page) == ["-2.38 ± 0.18"]
-    assert f"<td>{html.escape(text)}</td>" in page
+    assert f"<td>{html.escape(visible(text))}</td>" in page
     assert as_latex(table(text)).count(r"\textbf") == 1
 
 

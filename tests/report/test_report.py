@@ -26,7 +26,11 @@ from genprior_report.report import default_file, write_report
 
 from .page import Page
 
-HOSTILE = """</script><script>alert(1)</script><img src=x onerror="alert(2)"> & 'quoted' "twice" {{ 7 * 7 }}"""
+HOSTILE = (
+    """</script><script>alert(1)</script><img src=x onerror="alert(2)"> & 'quoted' "twice" {{ 7 * 7 }} \u202e\x1b[31m"""
+)
+SHOWN = genprior.visible(HOSTILE)
+"""Control characters, such as one that reverses the order of others, are shown as codes."""
 
 
 @pytest.fixture(scope="module")
@@ -221,14 +225,19 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(runs, tmp_path, page, m
     (folder / "metrics.jsonl").write_text("".join(json.dumps({**e, f"{HOSTILE}/loss": 1.0}) + "\n" for e in lines))
     out = tmp_path / "hostile.html"
     write_report([folder], out)
-    shown = Page(out)
-    assert shown.all("h1")[0].text == HOSTILE and shown.all("title")[0].text == HOSTILE
+    shown, written = Page(out), out.read_text()
+    assert (
+        genprior.visible(written) == written
+        and "\\u202e" in shown.text
+        and "\u202e" not in json.dumps(shown.data, ensure_ascii=False)
+    )
+    assert shown.all("h1")[0].text == SHOWN and shown.all("title")[0].text == SHOWN
     assert [e.attributes.get("type") for e in shown.all("script")] == ["application/json", "text/plain", None]
     assert not [name for e in shown.elements for name in e.attributes if name.startswith("on")]
     assert not [e for e in shown.all("img") if e.attributes.get("src") == "x"]
-    assert any(HOSTILE in (e.attributes.get("alt") or "") for e in shown.all("img"))
-    assert HOSTILE in [e.text for e in shown.all("th")]
-    assert any(HOSTILE in f"{p['name']}/{c['name']}" for p in shown.data["phases"] for c in p["curves"])
+    assert any(SHOWN in (e.attributes.get("alt") or "") for e in shown.all("img"))
+    assert SHOWN in [e.text for e in shown.all("th")]
+    assert any(SHOWN in f"{p['name']}/{c['name']}" for p in shown.data["phases"] for c in p["curves"])
     assert shown.all("script")[2].text == page.all("script")[2].text
 
 

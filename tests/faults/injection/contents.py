@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors.torch import load
 
 _TIMES = ("seconds", "images_per_second", "written", "command", "hardware", "versions", "sha256", "checksum")
-_WITH_TIMES = (".md", ".html", ".csv", ".tex")
+_WITH_TIMES = (".md", ".csv", ".tex")
 
 
 def _without_times(value: Any) -> Any:
@@ -34,7 +35,11 @@ def _content(path: Path) -> Any:
     if path.suffix == ".toml":
         return tomllib.loads(data.decode())
     if path.suffix == ".safetensors":
-        return {name: (tensor.dtype, tensor.tolist()) for name, tensor in load(data).items()}
+        # Not their bytes: the order of tensors in the file, and its padding, are free.
+        return {
+            name: (tensor.dtype, tensor.shape, tensor.flatten().view(torch.uint8).numpy().tobytes())
+            for name, tensor in load(data).items()
+        }
     if path.suffix == ".npz":
         with np.load(io.BytesIO(data)) as arrays:
             return {name: arrays[name].tolist() for name in arrays.files}
@@ -45,6 +50,9 @@ def _content(path: Path) -> Any:
     if path.suffix == ".pdf":
         assert data.rstrip().endswith(b"%%EOF"), "cut off"
         return hashlib.sha256(data).hexdigest()
+    if path.suffix == ".html":
+        assert data.rstrip().endswith(b"</html>"), "cut off"
+        return len(data.splitlines())
     if path.suffix in _WITH_TIMES:
         assert data.endswith(b"\n"), "cut off"
         return len(data.splitlines())

@@ -23,11 +23,14 @@ class Scenario:
     separate: bool = False
     """Whether it starts processes of its own, so that it cannot be a fork."""
     every: int = 1
-    """It is disturbed in every so many rounds: a new Python for each of its processes takes most of its time."""
+    """It is disturbed in every so many rounds, if it takes many times as long as the others."""
 
 
-def _train(recipe: str, jobs: int = 1) -> Callable[[Path], list[object]]:
-    return lambda home: ["train", RECIPES / f"{recipe}.toml", "--out", home / "out", "--jobs", jobs, "--device", "cpu"]
+def _train(recipe: str, *settings: str, jobs: int = 1) -> Callable[[Path], list[object]]:
+    given = [each for setting in settings for each in ("--set", setting)]
+    return lambda home: [
+        "train", RECIPES / f"{recipe}.toml", "--out", home / "out", "--jobs", jobs, "--device", "cpu", *given,
+    ]  # fmt: skip
 
 
 def _with_run(recipe: str, *removed: str) -> Callable[[Path], None]:
@@ -57,6 +60,10 @@ def _run(arguments: list[object], home: Path) -> None:
 _FEATURES = ("cache/[!c]*",)
 """All of the cache but `classifiers`, the network that scores read, which takes longest to train."""
 
+_REPORT = "run.skip_hook_functions=[]"
+_PICTURES = "run.hooks.pictures.enabled=true"
+"""Drawing takes ten times as long as the training of these recipes, so that few of the commands draw."""
+
 SCENARIOS = (
     Scenario(
         "labels", "training with two streams, averaged weights, schedule, scores",
@@ -68,10 +75,15 @@ SCENARIOS = (
         _train("labels"),
     ),
     Scenario(
-        "table", "the table of finished runs", _with_run("captions", "out/table*", "out/rows.png"), _train("captions")
+        "table", "the table of finished runs, and its report",
+        _with_run("captions", "out/table*", "out/rows.png"), _train("captions", _REPORT), every=4,
     ),
     Scenario(
-        "jobs", "training two rows side by side", lambda home: None, _train("pair", jobs=2), separate=True, every=4
+        "pictures", "training with pictures, curves and the report", lambda home: None,
+        _train("captions", _PICTURES, _REPORT), every=12,
+    ),
+    Scenario(
+        "jobs", "training two rows side by side", lambda home: None, _train("pair", jobs=2), separate=True, every=12
     ),
     Scenario(
         "bench", "a score of finished runs, and its table", _with_run("labels"),
