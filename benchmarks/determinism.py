@@ -1,8 +1,9 @@
 """Which trainings have the same bits: `python benchmarks/determinism.py --help`.
 
-A row of the recipes is trained for six steps, again and under conditions that must not matter. Compared are all tensors
-of the last checkpoint (weights, moments, averaged weights, sums of records), the records without their times, and 16
-images. Each condition has a process of its own, which trains all rows one after another.
+A row of the recipes is trained for six steps, again and under conditions that must not matter; where a prior is fitted
+afterwards, the fit has six steps too and is what is stopped. Compared are all tensors of the last checkpoint (weights,
+moments, averaged weights, sums of records), the records without their times, and 16 images. Each condition has a process
+of its own, which trains all rows one after another.
 """
 
 from __future__ import annotations
@@ -86,6 +87,10 @@ def _recipe(choice: Choice, *, checkpoint: int = CHECKPOINT, log: int = 2, seeds
     file, label = choice
     settings = [f"run.steps={STEPS}", f"run.checkpoint_every={checkpoint}", f"run.log_every={log}"]
     settings += ["run.sample_every=1000", "run.keep={last=9}", "scores=[]"]
+    recipe = load_recipe(RECIPES / file, changes=["quick"], settings=settings, rows=[label], seeds=seeds)
+    if recipe.plans[0].fitted_prior is None:
+        return recipe
+    settings.append(f"run.fit.steps={STEPS}")
     return load_recipe(RECIPES / file, changes=["quick"], settings=settings, rows=[label], seeds=seeds)
 
 
@@ -108,7 +113,8 @@ def _stop(choice: Choice, out: Path) -> None:
         _partly(choice, out, lambda step: step == CHECKPOINT)
     except Interrupted:
         return
-    raise SystemExit(f"{choice} was not interrupted")
+    if _steps_of(choice) > CHECKPOINT:
+        raise SystemExit(f"{choice} was not interrupted")
 
 
 def _cut_off(choice: Choice, out: Path) -> None:
@@ -123,15 +129,21 @@ def _cut_off(choice: Choice, out: Path) -> None:
         _partly(choice, out, end)
     except _CutOff:
         return
-    raise SystemExit(f"{choice} was not cut off")
+    if _steps_of(choice) > CHECKPOINT:
+        raise SystemExit(f"{choice} was not cut off")
+
+
+def _steps_of(choice: Choice) -> int:
+    """The steps of the training that is disturbed: of the second stage, if there is one; a closed form has one step."""
+    return int(_recipe(choice).plans[0].own_run.steps)
 
 
 def _partly(choice: Choice, out: Path, stop: Callable[[int], bool]) -> None:
     from genprior.runs.jobs import jobs_of
-    from genprior.runs.trainer import Trainer
+    from genprior.runs.second_stage import trainer_of
 
     (job,) = jobs_of(_recipe(choice), out)
-    trainer = Trainer(job.plan, job.seed, job.folder, device="cpu", stop=lambda: stop(trainer.step))
+    trainer = trainer_of(job, device="cpu", stop=lambda: stop(trainer.step))
     trainer.run()
 
 
@@ -284,6 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--conditions", nargs="+", metavar="NAME", help="conditions to try; all by default")
     parser.add_argument("--models", nargs="+", metavar="NAME", help="only rows that are there for these models")
+    parser.add_argument("--recipes", nargs="+", metavar="FILE", help="only rows of these recipes, such as priors.toml")
     parser.add_argument("--quick", action="store_true", help="one model under two conditions, as a check")
     parser.add_argument("--keep", type=Path, help="a folder for the runs; by default they are removed")
     parser.add_argument("--out", help="the JSON file to write")
@@ -303,8 +316,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.models is not None:
         named = {f"model {name}" for name in options.models}
         rows = {choice: parts for choice, parts in rows.items() if named & set(parts)}
+    if options.recipes is not None:
+        rows = {choice: parts for choice, parts in rows.items() if choice[0] in options.recipes}
     if not rows:
-        parser.error("there is no such model")
+        parser.error("there is no such model or recipe")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         home = options.keep or Path(temporary)
