@@ -2,8 +2,8 @@
 
 A row of the recipes is trained for six steps, again and under conditions that must not matter; where a prior is fitted
 afterwards, the fit has six steps too and is what is stopped. Compared are all tensors of the last checkpoint (weights,
-moments, averaged weights, sums of records), the records without their times, and 16 images. Each condition has a process
-of its own, which trains all rows one after another.
+moments, averaged weights, sums of records), the records without their times, and 16 images. Each condition has a
+process of its own, which trains all rows one after another.
 """
 
 from __future__ import annotations
