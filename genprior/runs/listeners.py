@@ -110,7 +110,8 @@ class Listeners:
         if self._ending is not None:  # an outer block raises it
             yield
             return
-        self._ending = ending = []
+        ending: list[PartFailed] = []
+        self._ending = ending
         try:
             yield
         finally:
