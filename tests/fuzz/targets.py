@@ -9,7 +9,7 @@ import io
 import json
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -156,11 +156,12 @@ def _mutated_record(random: Random, name: str, original: bytes) -> bytes:
 
 
 def _run_record(content: bytes, folder: Path, bench: Workbench) -> None:
-    name, _, body = content.partition(b"\n")
+    line, _, body = content.partition(b"\n")
+    name = _named(line, RECORDS)
     table = folder / "table"
     shutil.copytree(bench.labels.parents[1], table)
     run = table / "base" / "seed-0"
-    ((table if name == b"table.json" else run) / name.decode()).write_bytes(body)
+    ((table if name == "table.json" else run) / name).write_bytes(body)
     _use_runs(table, run)
 
 
@@ -361,9 +362,18 @@ def _run_picture(content: bytes, folder: Path, bench: Workbench) -> None:
         read_images(images)
 
 
+CAPTIONS = ("captions.jsonl", "metadata.csv", "metadata.jsonl")
+
+
+def _named(line: bytes, names: Sequence[str]) -> str:
+    """The file that the first line of an input names; mutated bytes that name none of them choose one."""
+    name = line.decode("utf-8", "replace")
+    return name if name in names else names[sum(line) % len(names)]
+
+
 def _draw_captions(random: Random, bench: Workbench) -> bytes:
     """The name of a caption file, a line end, and its content."""
-    name = random.choice(("captions.jsonl", "metadata.csv", "metadata.jsonl"))
+    name = random.choice(CAPTIONS)
     rows = [{"file_name": f"{place}.png", "text": f"image {place}"} for place in range(4)]
     if name.endswith("csv"):
         file = io.StringIO()
@@ -386,7 +396,7 @@ def _run_captions(content: bytes, folder: Path, bench: Workbench) -> None:
     images.mkdir()
     for place in range(4):
         Image.new("L", (8, 8), 40 * place).save(images / f"{place}.png")
-    (images / name.decode()).write_bytes(body)
+    (images / _named(name, CAPTIONS)).write_bytes(body)
     data = _data({"name": "folder", "path": str(images), "size": 8, "test_fraction": 0.3})
     data.files_hash()
     data.load("train")
