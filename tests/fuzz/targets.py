@@ -350,12 +350,13 @@ def _draw_picture(random: Random, bench: Workbench) -> bytes:
 
 
 def _run_picture(content: bytes, folder: Path, bench: Workbench) -> None:
-    kind, _, body = content.partition(b"\n")
+    line, _, body = content.partition(b"\n")
+    kind = _named(line, ("png", "jpg", "gif", "bmp", "ppm", "tif", "webp"))
     images = folder / "images"
     images.mkdir()
     for place in range(3):
         Image.new("L", (8, 8), 40 * place).save(images / f"{place}.png")
-    (images / f"3.{kind.decode()}").write_bytes(body)
+    (images / f"3.{kind}").write_bytes(body)
     try:
         _data({"name": "folder", "path": str(images), "size": 8, "test_fraction": 0.3}).load("train")
     finally:
