@@ -351,7 +351,7 @@ def _draw_picture(random: Random, bench: Workbench) -> bytes:
 
 def _run_picture(content: bytes, folder: Path, bench: Workbench) -> None:
     line, _, body = content.partition(b"\n")
-    kind = _named(line, ("png", "jpg", "gif", "bmp", "ppm", "tif", "webp"))
+    kind = _named(line, ("png", "jpg", "gif", "bmp", "ppm", "tif", "tiff", "webp"))
     images = folder / "images"
     images.mkdir()
     for place in range(3):
