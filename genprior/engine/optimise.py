@@ -78,21 +78,24 @@ def _rate(lr: float, schedule: Schedule | None, step: int, steps: int) -> float:
 
 
 class Optimisers:
-    """The optimisers of all modules of a model, with their schedules."""
+    """The optimisers of all modules of a model, with their schedules.
+
+    A module may have another one in a phase, named `<phase>/<module>`, with moments of its own.
+    """
 
     def __init__(self, configs: Mapping[str, OptimiserConfig], modules: Mapping[str, nn.Module], steps: int) -> None:
         """Make them.
 
         Args:
             configs: the settings of each module's optimiser.
-            modules: the modules, by the same names.
+            modules: the modules, by their names.
             steps: the number of steps of the whole run.
 
         Raises:
-            PlanError: a part built no optimiser.
+            PlanError: a part built no optimiser, or a module with one of its own in a phase has weights for evaluation.
         """
         self._steps = steps
-        self._modules = {name: modules[name] for name in configs}
+        self._modules = {name: modules[name.rpartition("/")[2]] for name in configs}
         self._parameters = {name: dict(module.named_parameters()) for name, module in self._modules.items()}
         self._parts: dict[str, Optimiser] = {name: config.make() for name, config in configs.items()}
         self._schedules = {name: _schedule_of(config) for name, config in configs.items()}
@@ -100,8 +103,21 @@ class Optimisers:
         """The optimiser of each module, by its name."""
         self._rates = {name: [group["lr"] for group in each.param_groups] for name, each in self.of.items()}
         self._fresh = {name: _scalars_of_groups(each) for name, each in self.of.items()}
+        self._refuse_weights_of_two()
         self._depth = 0
         self._trained: list[tuple[nn.Parameter, Tensor]] = []
+
+    def _refuse_weights_of_two(self) -> None:
+        """Refuse weights for evaluation of a module with two optimisers: one does not know the steps of the other."""
+        for phase in (name for name in self.of if "/" in name):
+            module = phase.rpartition("/")[2]
+            for name in (phase, module):
+                if self._parts[name].evaluation_weights(self.of[name], self._parameters[name]):
+                    raise PlanError(
+                        f"optimiser '{self._parts[name].name}' of '{name}' evaluates other weights than it trains, and "
+                        f"'{module}' has a second optimiser, optimiser.\"{phase}\", whose steps those weights would "
+                        f'miss. Leave optimiser."{phase}" out, or choose another optimiser'
+                    )
 
     def set_rates(self, step: int) -> None:
         """Set the learning rates of a step, 0 for the first.
@@ -208,9 +224,12 @@ class Optimisers:
     # ----------------------------------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """The moments, `optimiser/<module>/<parameter>/<moment>`, and `evaluation/<module>.<parameter>`."""
+        """The moments, `optimiser/<module>/<parameter>/<moment>`, and `evaluation/<module>.<parameter>`.
+
+        Those of a phase begin with `phase_optimiser/<phase>/<module>`.
+        """
         tensors = {
-            f"optimiser/{name}/{key}": tensor
+            f"{_prefix(name)}/{key}": tensor
             for name, optimiser in self.of.items()
             for key, tensor in restore.optimiser_tensors(optimiser, self._modules[name]).items()
         }
@@ -244,12 +263,17 @@ class Optimisers:
         for name, optimiser in self.of.items():
             own = facts.get(name, {})
             scalars = own.get("parameters", {})
-            restore.restore_optimiser(optimiser, self._modules[name], under(f"optimiser/{name}"), scalars)
+            restore.restore_optimiser(optimiser, self._modules[name], under(_prefix(name)), scalars)
             for group, changed in zip(optimiser.param_groups, own.get("groups", ()), strict=False):
                 group.update(changed)
             schedule = self._schedules[name]
             if schedule is not None and "schedule" in own:
                 schedule.restore(own["schedule"])
+
+
+def _prefix(name: str) -> str:
+    """Where a checkpoint has the moments of an optimiser; those of phases apart, which may be named as modules are."""
+    return f"phase_optimiser/{name}" if "/" in name else f"optimiser/{name}"
 
 
 def _scalars_of_groups(optimiser: torch.optim.Optimizer) -> list[Scalars]:

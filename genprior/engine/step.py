@@ -83,7 +83,8 @@ def run_phase(
         phase: which module descends which loss.
         batch: the images of this step, or the codes of a fit.
         modules: all modules of the model, by name.
-        optimisers: one for each module that has parameters.
+        optimisers: one for each module that has parameters, by its name; `<phase>/<module>` is that of a module in one
+            phase, where it has its own there.
         average: averages gradients, losses and notes in place across ranks, between backward and step.
         autocast: a context for the forward passes.
         guard: leaves out the updates of the phase if its losses or gradients are not finite; without one they are made.
@@ -122,11 +123,13 @@ def run_phase(
         clipped = clip(gradients_now, norms[name]) if clip is not None else gradients_now
         for (parameter, _), gradient in zip(pairs, clipped, strict=True):
             parameter.grad = _in_order_of(parameter, gradient)
+        own = f"{phase.name}/{name}"
+        optimiser = optimisers[own if own in optimisers else name]
         if guard is not None:
-            guard.take(optimisers[name], left_out)
+            guard.take(optimiser, left_out)
         else:
-            optimisers[name].step()
-        optimisers[name].zero_grad(set_to_none=True)
+            optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
     _update_in_closed_form(phase, objectives, modules, average is not None, guard, left_out)
     result = _result(phase, objectives, keys, watched, notes)
     return result if guard is None else result._replace(left_out=left_out)

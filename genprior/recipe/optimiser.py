@@ -8,7 +8,7 @@ from typing import Any
 from genprior.parts import Optimiser, PartConfig, Schedule
 from genprior.registry import Registry
 
-__all__ = ["having", "inherited", "without_foreign"]
+__all__ = ["having", "inherited", "resolved", "without_foreign"]
 
 
 def _chosen_by(table: Any, kind: str, registry: Registry) -> type[PartConfig] | None:
@@ -23,12 +23,30 @@ def having(key: str, kind: str, registry: Registry) -> list[str]:
     return [name for name in registry.names(kind) if key in registry.find(kind, name).Config.model_fields]
 
 
+def resolved(tables: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """The tables of all optimisers, each with what it inherits.
+
+    A module's inherits from `default`; that of a module in one phase, `<phase>/<module>`, from the module's.
+
+    Args:
+        tables: the tables of a recipe, by `default`, modules, and modules in phases.
+        registry: the registry of the optimisers.
+    """
+    default = tables.get("default", {})
+    whole = {name: inherited(default, own, registry) for name, own in tables.items()}
+    for name in tables:
+        phase, _, module = name.rpartition("/")
+        if phase and module in whole:
+            whole[name] = inherited(whole[module], tables[name], registry)
+    return {"default": default} | whole
+
+
 def inherited(default: Mapping[str, Any], own: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """The settings of a module's optimiser: its own, and those of `default` that it has.
 
     Args:
-        default: the table `optimiser.default`.
-        own: the module's table.
+        default: the table that it inherits from, such as `optimiser.default`.
+        own: its own table.
         registry: the registry of the optimisers.
     """
     whole = {**default, **own}

@@ -109,17 +109,32 @@ class Plan(SettingsTable):
         """The optimiser settings of a module: its own if given, else the default."""
         return self.optimiser.get(module, self.optimiser["default"])
 
-    def check_optimisers(self, modules: Iterable[str], trained: Iterable[str]) -> None:
+    def optimisers_of(self, modules: Iterable[str]) -> dict[str, OptimiserConfig]:
+        """The optimiser settings of modules, and those of the same modules in single phases, `<phase>/<module>`."""
+        of = {name: self.optimiser_of(name) for name in modules}
+        in_phases = {name: own for name, own in self.optimiser.items() if "/" in name}
+        return of | {name: own for name, own in in_phases.items() if name.rpartition("/")[2] in of}
+
+    def check_optimisers(self, modules: Iterable[str], trained: Iterable[str], phases: Iterable[str]) -> None:
         """Refuse optimiser settings for a module that the model does not have and that is no setting of it either.
 
         Args:
             modules: the names of the model's modules.
             trained: those with parameters.
+            phases: the names of the phases of a step.
 
         Raises:
-            PlanError: there is no such module.
+            PlanError: there is no such module, or no such phase.
         """
-        unknown = sorted(self.optimiser.keys() - {*modules, "default"})
+        trained, phases = list(trained), list(phases)
+        for name in sorted(name for name in self.optimiser if "/" in name):
+            phase, _, module = name.rpartition("/")
+            if phase not in phases or module not in trained:
+                raise PlanError(
+                    f"optimiser.\"{name}\" is for module '{module}' in phase '{phase}' of model '{self.model.name}'. "
+                    f"Its phases: {', '.join(phases)}; its modules: {', '.join(trained)}"
+                )
+        unknown = sorted(name for name in self.optimiser.keys() - {*modules, "default"} if "/" not in name)
         absent = [name for name in unknown if name not in type(self.model).model_fields]
         if absent:
             raise PlanError(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from genprior.recipe.changes import CHANGEABLE, Source, changes_of, leaves, merge, replaces
 from genprior.recipe.length import UNITS, replace_length
 from genprior.recipe.mistakes import Mistake, explained
-from genprior.recipe.optimiser import inherited
+from genprior.recipe.optimiser import resolved
 from genprior.recipe.plan import Plan
 from genprior.recipe.toml_lines import Path, line_of
 
@@ -64,11 +64,7 @@ def resolve_row(
         replace_length(merged, table)
         merge(merged, table, Source(setting=text), origins)
     merged["label"] = label
-    optimiser = merged.get("optimiser", {})
-    default = optimiser.get("default", {})
-    merged["optimiser"] = {"default": default} | {
-        name: inherited(default, own, context["registry"]) for name, own in optimiser.items()
-    }
+    merged["optimiser"] = resolved(merged.get("optimiser", {}), context["registry"])
     if wrong:
         return None, wrong
     try:

@@ -103,7 +103,7 @@ def _settings(prefix: str) -> dict[str, Schema]:
         "optimiser": {
             "type": "object",
             "additionalProperties": _ref("optimiser"),
-            "description": "`default`, and for single modules the settings that differ from it.",
+            "description": '`default`, and for single modules, or for one in one phase ("PHASE/MODULE"), what differs.',
         },
         "model": _ref(f"{prefix}model"),
     }

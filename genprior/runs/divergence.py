@@ -22,6 +22,7 @@ def explanation(
     step: int,
     trained: bool,
     module: str,
+    optimiser: str,
     registry: Registry,
     settings: str = "",
 ) -> str:
@@ -34,6 +35,7 @@ def explanation(
         step: the step in question, 0 for the first.
         trained: whether weights were updated before.
         module: the module whose learning rate may have caused it.
+        optimiser: its key in the table of optimisers.
         registry: names the plugins of parts.
         settings: the table of settings of optimisers, with a dot, such as `run.fit.`; empty for those of the row.
     """
@@ -57,7 +59,7 @@ def explanation(
         text += "There is no checkpoint yet; the same command starts anew. "
     if skipped is None:
         text += "With --set 'run.on_divergence=\"skip\"' it leaves out such updates. "
-    return f"{text}Lower the learning rate of '{module}' ({settings}optimiser.{module}.lr) or, {precision}"
+    return f"{text}Lower the learning rate of '{module}' ({settings}optimiser.{optimiser}.lr) or, {precision}"
 
 
 def _named(first: First, registry: Registry) -> str:

@@ -141,7 +141,7 @@ class RowTraining:
         self.data, self.modules, self.phases = stage.data, stage.modules, stage.phases
         trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
         self._check_optimisers(trained)
-        self._optimising = Optimisers({name: plan.optimiser_of(name) for name in trained}, trained, plan.run.steps)
+        self._optimising = Optimisers(plan.optimisers_of(trained), trained, plan.run.steps)
         self.optimisers = self._optimising.of
         averaging = plan.run.averaging
         self.average = AveragedWeights(stage.averaged, *averaging) if averaging is not None else None
@@ -195,7 +195,7 @@ class RowTraining:
         return Stage(images, modules, self.model.phases(), averaged)
 
     def _check_optimisers(self, trained: Iterable[str]) -> None:
-        self.plan.check_optimisers(self.modules, trained)
+        self.plan.check_optimisers(self.modules, trained, (phase.name for phase in self.phases))
 
     def images(self, split: str) -> ImageSet:
         """A split of the data set, read once."""
@@ -262,13 +262,16 @@ class RowTraining:
         first = first_not_finite(upto, self._begin(step), self.model, self._autocast)
         newest = self._files.newest_checkpoint
         skipped = self.guard.skipped if self.guard.skip else None
+        module = first.role if first is not None and first.role in self.optimisers else module
+        in_phase = f"{name}/{module}"
         return explanation(
             first,
             skipped,
             None if newest is None else self._files.checkpoint_step,
             step=step,
             trained=step > 0 or len(upto) > 1,
-            module=first.role if first is not None and first.role in self.optimisers else module,
+            module=module,
+            optimiser=f'"{in_phase}"' if in_phase in self.optimisers else module,
             registry=self._registry,
             settings=self._settings,
         )
