@@ -47,7 +47,9 @@ def seen_by(layer, run):
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-@pytest.mark.parametrize("settings", [{"input_noise": 0.3}, {"dropout": 0.2}, {"input_noise": 0.3, "dropout": 0.2}])
+@pytest.mark.parametrize(
+    "settings", [{"input_noise": 0.3}, {"dropout": 0.2}, {"input_noise": 0.3, "dropout": 0.2}, {"input_dropout": 0.5}]
+)
 def test_an_encoder_in_evaluation_mode_is_that_without_noise(settings, conditional):
     x, _, known = data()
     noisy, plain = encoder(conditional=conditional, **settings).eval(), encoder(conditional=conditional).eval()
@@ -138,8 +140,29 @@ def test_dropout_is_on_the_first_hidden_layer_alone():
     torch.testing.assert_close(into_last, relu(network.layers[1][0](into_second)).detach())
 
 
+@pytest.mark.parametrize("conditional", [False, True])
+def test_dropped_pixels_are_black_and_the_others_as_they_are(conditional):
+    x, _, known = data(5000)
+    network = encoder(conditional=conditional, input_dropout=0.2).train()
+    before = x.clone()
+    seen = seen_by(network.layers[0], lambda: network(x, known))
+    black = seen[:, :16] == -1
+    assert torch.equal(seen[:, :16][~black], x.flatten(1)[~black])
+    assert abs(black.double().mean() - 0.2) < 5 * math.sqrt(0.2 * 0.8 / black.numel())
+    assert torch.equal(seen[:, 16:], known if conditional else known[:, :0])
+    assert torch.equal(x, before)
+
+
+def test_pixels_are_dropped_before_noise_is_added():
+    x, _, known = data(5000)
+    network = encoder(input_dropout=0.9, input_noise=0.01).train()
+    seen = seen_by(network.layers[0], lambda: network(x, known))
+    black = (seen + 1).abs() < 0.08
+    assert abs(black.double().mean() - 0.9) < 0.05
+
+
 def test_the_contracts_hold_with_noise():
-    check_encoder(MlpEncoder.Config(hidden=(8,), input_noise=0.3, dropout=0.2))
+    check_encoder(MlpEncoder.Config(hidden=(8,), input_noise=0.3, input_dropout=0.2, dropout=0.2))
     check_critic(CodeCritic.Config(hidden=(8,), input_noise=0.3), of="codes")
 
 
@@ -148,6 +171,7 @@ def test_the_contracts_hold_with_noise():
     [
         (MlpEncoder, {"input_noise": -0.1}),
         (MlpEncoder, {"input_noise": math.inf}),
+        (MlpEncoder, {"input_dropout": 1.0}),
         (MlpEncoder, {"dropout": 1.0}),
         (MlpEncoder, {"dropout": -0.1}),
         (CodeCritic, {"input_noise": -0.1}),

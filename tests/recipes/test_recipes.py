@@ -20,6 +20,7 @@ TABLE_3 = next(path for path in RECIPES if path.stem == "table3_ablation")
 def test_all_recipes_are_here():
     assert [path.relative_to(ROOT).as_posix() for path in RECIPES] == [
         "aae_clustering.toml",
+        "aae_clustering_literal.toml",
         "aae_dim_reduction.toml",
         "aae_label_info.toml",
         "aae_mnist_codes.toml",

@@ -34,6 +34,7 @@ class CategoryAndStyle(Model):
     encoder: Any
     decoder: Any
     prior: Any
+    reconstruction: Any
 
     @abstractmethod
     def representation(self, y: Tensor, z: Tensor) -> Tensor:
@@ -54,6 +55,13 @@ class CategoryAndStyle(Model):
         logits = q.mean[:, : self.categories]
         z = (q.rsample() if draw else q.mean)[:, self.categories :]
         return logits.to(torch.promote_types(logits.dtype, torch.float32)), z
+
+    def reconstruction_error(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """The mean over images x of the error of the images decoded from categories y [n, K] and styles z [n, d]."""
+        no_condition = x.new_zeros(len(x), 0)
+        x_rec = self.decoder(self.representation(y, z), no_condition)
+        error: Tensor = self.reconstruction(x, x_rec, no_condition).mean()
+        return error
 
     def draw_categories(self, like: Tensor) -> Tensor:
         """One-hots [n, K] of categories drawn uniformly, one for each row of `like`, in its dtype if it is floating."""

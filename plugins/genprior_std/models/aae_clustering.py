@@ -1,7 +1,6 @@
 """The adversarial autoencoder that sorts images into clusters without labels.
 
-Makhzani et al. 2015 ("Adversarial autoencoders", section 6): the code is a category, which becomes the cluster, and a
-small style, which holds the variation within it.
+Makhzani et al. 2015, section 6: the code is a category, the cluster, and a small style, the variation within it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Size
 from genprior_std.checks.parts import check_adversarial, check_category_and_style
 from genprior_std.model_pieces.category_and_style import CategoryBesideStyle
 from genprior_std.model_pieces.improves import Improves, has_image_game
+from genprior_std.model_pieces.sorting import Sorting
 
 __all__ = ["ClusteringAutoencoder"]
 
@@ -28,13 +28,13 @@ class ClusteringAutoencoder(CategoryBesideStyle):
 
         regularise     D_y: -log D_y(y_p) - log(1 - D_y(y)),   D_z: -log D_z(z_p) - log(1 - D_z(z))
                        enc, dec: rec_weight L_rec - category_weight log D_y(y) - style_weight log D_z(z)
+        sort           enc: sorts.consistency C - sorts.information I, if one of them is not 0; see `Sorting`
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec([y_p, z_p])
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
-    y is the softmax itself, neither sampled nor rounded. The paper alternates between reconstruction and games; here
-    the encoder minimises their sum in one step. Choose more clusters than expected classes, such as 16 or 30 for the
-    ten digits; the head of a cluster is the image of its one-hot and z = 0. `codes`, `representation`: see the base
-    class.
+    y is the softmax itself, neither sampled nor rounded. Choose more clusters than expected classes, such as 16 or 30
+    for the ten digits; the head of a cluster is the image of its one-hot and z = 0. With `alternate`, as in the paper,
+    L_rec is of a phase `reconstruct` before the games. `codes`, `representation`: see the base class.
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, section 6; for the last phase Wang, Peng and Ko, Learning
@@ -81,6 +81,10 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         """Weight, in the encoder's step, of fooling the category critic."""
         style_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """Weight, in the encoder's step, of fooling the style critic."""
+        alternate: bool = False
+        """Whether reconstruction is a phase `reconstruct` before the games, as in the paper; else one step has both."""
+        sorts: Sorting = Sorting()
+        """What sorts images into categories beside the games; nothing by default, as in the paper."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts; the image critic only if the reconstruction or `improves` needs it.
@@ -100,20 +104,31 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         check_adversarial(self)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase and, with an image critic, the prior-improvement phase."""
+        """The AAE phase, and those that the settings ask for."""
+        first = (Phase("reconstruct", self.reconstruct_images),) if self.config.alternate else ()
+        sort = (Phase("sort", self.sort),) if self.config.sorts.on else ()
         improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
-        return (Phase("regularise", self.regularise), *improve)
+        return (*first, Phase("regularise", self.regularise), *sort, *improve)
+
+    def reconstruct_images(self, batch: Batch) -> Objectives:
+        """The reconstruction phase, where it is apart from the AAE phase."""
+        logits, z = self.codes(batch.x, draw=True)
+        rec = self.reconstruction_error(batch.x, logits.softmax(1), z)
+        return Objectives(dict.fromkeys(("encoder", "decoder"), self.config.rec_weight * rec), {"reconstruction": rec})
+
+    def sort(self, batch: Batch) -> Objectives:
+        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0]))
 
     def regularise(self, batch: Batch) -> Objectives:
-        """The AAE phase: categories and styles are matched to their priors, and images are reconstructed."""
-        no_condition, weights = batch.x.new_zeros(len(batch.x), 0), self.config
+        """The AAE phase: categories and styles are matched to their priors, and images reconstructed if not before."""
+        no_condition, weights, joint = batch.x.new_zeros(len(batch.x), 0), self.config, not self.config.alternate
         logits, z = self.codes(batch.x, draw=True)
         y = logits.softmax(1)
         with torch.no_grad():
             y_p = self.draw_categories(y)
             z_p = self.prior.sample(y_p)
-        x_rec = self.decoder(self.representation(y, z), no_condition)
-        rec = self.reconstruction(batch.x, x_rec, no_condition).mean()  # L_rec
+        rec = self.reconstruction_error(batch.x, y, z) if joint else torch.zeros_like(logits[0, 0])  # L_rec
         category_critic, style_critic = remember(self.category_critic), remember(self.style_critic)
         fool_y = self.category_game.generator_loss(category_critic, (y_p, no_condition), (y, no_condition))
         fool_z = self.style_game.generator_loss(style_critic, (z_p, no_condition), (z, no_condition))
@@ -121,8 +136,11 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         autoencoder = weights.rec_weight * rec + weights.category_weight * fool_y + weights.style_weight * fool_z
         judge_y = self.category_game.critic_loss(category_critic, (y_p, no_condition), (y, no_condition))
         judge_z = self.style_game.critic_loss(style_critic, (z_p, no_condition), (z, no_condition))
-        losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": autoencoder, "decoder": autoencoder}
-        return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
+        losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": autoencoder}
+        note = {"fool_category": fool_y, "fool_style": fool_z}
+        if joint:
+            losses, note = losses | {"decoder": autoencoder}, {"reconstruction": rec} | note
+        return Objectives(losses, note)
 
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""

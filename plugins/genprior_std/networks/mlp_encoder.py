@@ -24,9 +24,12 @@ class MlpEncoder(PosteriorEncoder):
     With `hidden = [200, 200]`, `activation = "tanh"`, `init = "glorot"` and `posterior = "gaussian"` it is the encoder
     of the importance weighted autoencoder with one stochastic layer.
 
-    In training, noise may be added to the pixels and dropout applied to the first hidden layer:
+    In training, pixels may be set to black, noise added to them, and dropout applied to the first hidden layer:
 
-        x + input_noise e,  e ~ N(0, I);    h_1 m / (1 - dropout),  m ~ Bernoulli(1 - dropout)
+        (x + 1) b - 1,  b ~ Bernoulli(1 - input_dropout);    x + input_noise e,  e ~ N(0, I);
+        h_1 m / (1 - dropout),  m ~ Bernoulli(1 - dropout)
+
+    Pixels that stay are not scaled up.
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, appendix A (two hidden layers of 1000 ReLU units; noise on the
@@ -53,6 +56,8 @@ class MlpEncoder(PosteriorEncoder):
         """Batch normalisation, with a learned scale and shift, of the code; for a softmax, of its logits."""
         init: Initialisation = "default"
         """Initial weights: torch's default, or Glorot's uniform weights with zero biases."""
+        input_dropout: float = Field(default=0.0, ge=0, lt=1)
+        """Probability with which a number of the image is set to -1, black, in training only."""
         input_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
         """Standard deviation of Gaussian noise on the pixels, on their scale [-1, 1], in training only."""
         dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -82,6 +87,8 @@ class MlpEncoder(PosteriorEncoder):
         """q(z | x, known) for images x [n, c, h, w] in [-1, 1] and known [n, k]."""
         cfg = self.config
         x = x.flatten(1)
+        if self.training and cfg.input_dropout:
+            x = torch.where(torch.rand_like(x) < cfg.input_dropout, -1.0, x)
         if self.training and cfg.input_noise:
             x = x + cfg.input_noise * torch.randn_like(x)
         if cfg.conditional:

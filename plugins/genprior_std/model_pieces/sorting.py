@@ -1,0 +1,85 @@
+"""What sorts images into categories without labels: consistency under small moves, and mutual information."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from genprior_std.layers.moved import moved
+
+__all__ = ["Sorting", "consistency", "information"]
+
+
+class Sorting(BaseModel):
+    """What sorts images into categories beside the games: none of it is in the adversarial autoencoder's paper.
+
+    With q = q(y | x) and an image T x that is the image x moved a little, an encoder descends
+
+        consistency C - information I,   C = -mean_x sum_k q_k(x) log q_k(T x),   I = H(mean_x q(x)) - mean_x H(q(x))
+
+    where q(x) in C is a target without gradient, and I is the mutual information of image and category in the batch.
+
+    References:
+        Hu, Miyato, Tokui, Matsumoto and Sugiyama, Learning discrete representations via information maximizing
+        self-augmented training, 2017: both together, with moved images or perturbed ones (virtual adversarial training)
+        as T x.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    consistency: float = Field(0.0, ge=0)
+    """Weight of C, which gives an image and the moved image the same category."""
+    information: float = Field(0.0, ge=0)
+    """Weight of I, which gives each image one category, and all categories equally many images."""
+    shift: float = Field(2.0, ge=0)
+    """T moves an image by up to this many pixels, across and down."""
+    rotate: float = Field(10.0, ge=0, le=180)
+    """T rotates it by up to this many degrees."""
+    zoom: float = Field(0.1, ge=0, lt=1)
+    """T scales it by a factor of 1 - zoom to 1 + zoom."""
+
+    @property
+    def on(self) -> bool:
+        """Whether it trains anything."""
+        return self.consistency > 0 or self.information > 0
+
+    def losses(self, x: Tensor, logits_of: Callable[[Tensor], Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the `encoder` descends, by its name; and C and I by theirs.
+
+        Args:
+            x: images [n, c, h, w] in [-1, 1].
+            logits_of: gives the logits of q(y | x), [n, K], of images.
+        """
+        if not self.consistency:
+            log_q = logits_of(x).log_softmax(1)
+            note = {"information": information(log_q)}
+            return {"encoder": -self.information * note["information"]}, note
+        # One batch, so that batch normalisation sees images and moved images alike.
+        both = logits_of(torch.cat([x, moved(x, self.shift, self.rotate, self.zoom)])).log_softmax(1)
+        log_q, of_moved = both.chunk(2)
+        note = {"consistency": consistency(log_q, of_moved), "information": information(log_q)}
+        loss = self.consistency * note["consistency"] - self.information * note["information"]
+        return {"encoder": loss}, note
+
+
+def consistency(log_q: Tensor, of_moved: Tensor) -> Tensor:
+    """The cross-entropy of the categories of moved images, with those of the images as targets: a mean over images.
+
+    Args:
+        log_q: log q(. | x) of each image, [n, K]; it gets no gradient.
+        of_moved: log q(. | T x) of the same images, moved, [n, K].
+    """
+    return -(log_q.detach().exp() * of_moved).sum(1).mean()
+
+
+def information(log_q: Tensor) -> Tensor:
+    """The mutual information of image and category in a batch, H(mean q) - mean H(q): from 0 to log K nats.
+
+    Args:
+        log_q: log q(. | x) of each image, [n, K].
+    """
+    log_mean = log_q.logsumexp(0) - math.log(len(log_q))
+    return (log_q.exp() * (log_q - log_mean)).sum(1).mean()  # mean KL(q || mean q), the same number
