@@ -73,6 +73,29 @@ def test_equal_protocols_stand_side_by_side(recipe, label, score, numbers):
 
 
 @pytest.mark.parametrize(
+    ("label", "numbers"),
+    [
+        ("100 labels", ["1.9 ± 0.1 (unverified)"]),
+        ("1000 labels", ["1.6 ± 0.08 (unverified)"]),
+        ("100 labels alone", ["25.8 (unverified)"]),
+        ("1000 labels alone", ["8.73 (unverified)"]),
+    ],
+)
+def test_few_labels_without_shifts_stand_beside_the_published_errors(label, numbers):
+    assert cells("aae_semi_supervised", label, "error_rate", changes=("plain",)) == numbers
+
+
+@pytest.mark.parametrize("label", ["K = 30", "K = 16"])
+def test_the_published_settings_of_clusters_stand_beside_the_published_errors(label):
+    number = {"K = 30": "4.1 ± 1.13 (unverified)", "K = 16": "9.55 ± 2.05 (unverified)"}[label]
+    assert cells("aae_clustering_literal", label, "cluster_error") == [number]
+
+
+def test_clusters_with_an_addition_stand_beside_no_published_error():
+    assert cells("aae_clustering", "K = 30 + consistency", "cluster_error") == []
+
+
+@pytest.mark.parametrize(
     ("recipe", "label", "score", "changes", "settings", "differences"),
     [
         (
@@ -134,6 +157,10 @@ def test_equal_protocols_stand_side_by_side(recipe, label, score, numbers):
         (
             "aae_clustering", "K = 30", {"name": "cluster_error", "named_by": "train"}, (), (),
             "clusters named by train labels, published validation",
+        ),
+        (
+            "aae_clustering", "K = 30", "cluster_error", ("consistency",), (),
+            "sorts consistency 50.0, published 0.0",
         ),
         (
             "infogan_mnist", "InfoGAN", "cluster_error", (), (),

@@ -23,7 +23,7 @@ def id_of(part: Any) -> str:
 
 
 def test_recipes_and_tests_are_read():
-    assert len(RECIPES) == 31 and all(RECIPES)
+    assert len(RECIPES) == 32 and all(RECIPES)
     table_3 = set_by_recipe(ROOT / "recipes" / "table3_ablation.toml")
     base, merged, nested = (
         ("encoder", "residual", "width"),

@@ -169,7 +169,9 @@ def test_images_and_moved_images_are_one_batch():
     assert seen == [12]
 
 
-@pytest.mark.parametrize("setting", [{"consistency": -1.0}, {"information": math.inf}, {"zoom": 1.0}, {"turn": 1.0}])
+@pytest.mark.parametrize(
+    "setting", [{"consistency": -1.0}, {"information": math.inf}, {"zoom": 1.0}, {"rotate": 181.0}, {"turn": 1.0}]
+)
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValidationError, match="greater than or equal|less than|finite|Extra"):
         Sorting(**setting)
