@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from scipy import ndimage
-from sklearn.metrics import mutual_info_score
+from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
 import genprior
 from genprior.engine.step import run_phase
@@ -212,6 +212,51 @@ def test_both_phases_together_are_the_loss_of_one():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# A start from k-means of codes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def blobs(n):
+    """Images of four patterns with a little noise, and which pattern each has."""
+    generator = torch.Generator().manual_seed(4)
+    patterns = torch.rand(K, *INFO.image, generator=generator, dtype=torch.float64).round() * 1.6 - 0.8
+    which = torch.arange(n) % K
+    noise = torch.randn(n, *INFO.image, generator=generator, dtype=torch.float64)
+    return patterns[which] + 0.05 * noise, which
+
+
+def drawing(x, asked):
+    def draw(n):
+        asked.append(n)
+        if n is not None and n > len(x):
+            raise genprior.PlanError("too many")
+        return genprior.Batch(x[: len(x) if n is None else n], torch.zeros(len(x)))
+
+    return draw
+
+
+def test_categories_start_as_clusters_of_codes():
+    x, which = blobs(200)
+    asked = []
+    for steps in (0, 600):
+        model = clustering(start_steps=steps)
+        before = snapshot(model)
+        model.begin(drawing(x, asked))
+        found = model.clusters(genprior.Batch(x, which)).argmax(1)
+        assert moved_modules(model, before) == ({"encoder", "decoder"} if steps else set())
+        assert model.encoder.training and all(p.grad is None for p in model.parameters())
+        if steps:
+            assert adjusted_rand_score(which, found) == 1
+    assert asked.count(None) == 1, "fewer images than are clustered of a large set: all of them"
+
+
+def test_fewer_images_than_categories_are_refused_before_the_start():
+    x, _ = blobs(K - 1)
+    with pytest.raises(genprior.PlanError, match="categories = 4"):
+        clustering(start_steps=5).begin(drawing(x, []))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Runs of the recipes
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -224,7 +269,12 @@ SMALL = (
 
 @pytest.mark.usefixtures("no_curves")
 @pytest.mark.parametrize(
-    ("recipe", "row"), [("aae_clustering", "K = 30 + consistency + information"), ("aae_clustering_literal", "K = 30")]
+    ("recipe", "row"),
+    [
+        ("aae_clustering", "K = 30 + consistency + information"),
+        ("aae_clustering", "K = 30 from k-means of codes"),
+        ("aae_clustering_literal", "K = 30"),
+    ],
 )
 def test_a_run_resumes_bit_for_bit(recipe, row, tmp_path):
     plan = genprior.load_recipe(recipe, changes=["quick"], settings=[*SMALL, "scores=[]"]).row(row)

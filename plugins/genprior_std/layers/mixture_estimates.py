@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genprior import PlanError
 
-__all__ = ["SMALLEST", "clusters", "maximised", "of_conditions"]
+__all__ = ["SMALLEST", "clusters", "maximised", "of_conditions", "grouped"]
 
 SMALLEST = 1e-4
 """The least standard deviation of a component: without one, a component on a single code has an unbounded density."""
@@ -21,12 +21,8 @@ RESTARTS = 4
 """Starts of k-means, of which the best is kept."""
 
 
-def clusters(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tensor, Tensor]:
-    """The shares [K], means [K, d] and covariances of k-means clusters of codes z [n, d].
-
-    A cluster of few codes has no covariance of its own, so that of a cluster is averaged with the mean variance of
-    all clusters, which counts as much as d + 1 codes do.
-    """
+def grouped(z: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """The cluster [n] of each code of z [n, d], and the means [K, d] of the clusters, by k-means of scikit-learn."""
     from sklearn.cluster import KMeans  # slow to import, and parts are imported to be listed
     from sklearn.exceptions import ConvergenceWarning
 
@@ -35,7 +31,16 @@ def clusters(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tenso
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than components
         label = torch.from_numpy(means.fit_predict(z.cpu().numpy())).to(z.device, torch.int64)
-    centres = torch.as_tensor(means.cluster_centers_, device=z.device, dtype=z.dtype)
+    return label, torch.as_tensor(means.cluster_centers_, device=z.device, dtype=z.dtype)
+
+
+def clusters(z: Tensor, components: int, covariance: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The shares [K], means [K, d] and covariances of k-means clusters of codes z [n, d].
+
+    A cluster of few codes has no covariance of its own, so that of a cluster is averaged with the mean variance of
+    all clusters, which counts as much as d + 1 codes do.
+    """
+    label, centres = grouped(z, components)
     n, d = z.shape
     inside = z - centres[label]
     pooled = inside.square().sum() / (n * d) + SMALLEST

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from genprior import Asks, Batch, Condition, Model, PlanError
 from genprior_std.checks.parts import check_enough_images
+from genprior_std.model_pieces.start_from_codes import start_from_codes
 
 __all__ = ["CategoryAndStyle", "CategoryBesideStyle"]
 
@@ -31,6 +32,8 @@ class CategoryAndStyle(Model):
     """K."""
     supervised: bool
     """Whether the categories are the classes of the data, learnt from labels."""
+    start_steps: int = 0
+    """Steps of each training before the first step, see `start_from_codes`; 0 for none."""
     encoder: Any
     decoder: Any
     prior: Any
@@ -41,13 +44,15 @@ class CategoryAndStyle(Model):
         """The decoder's input for categories y [n, K] and styles z [n, d]."""
 
     def begin(self, draw: Callable[[int | None], Batch]) -> None:
-        """Begin training, which needs at least one training image for each category.
+        """Begin training, which needs at least one training image for each category; from codes with `start_steps`.
 
         Raises:
             PlanError: there are more categories than training images.
         """
         super().begin(draw)
         check_enough_images(self.name, self.categories, draw, None if self.supervised else "categories")
+        if self.start_steps:
+            start_from_codes(self, draw, self.start_steps)
 
     def codes(self, x: Tensor, *, draw: bool = False) -> tuple[Tensor, Tensor]:
         """The logits of q(y | x), [n, K] in at least single precision, and the style, [n, d]: drawn, or its mean."""

@@ -40,10 +40,12 @@ class Sorting(BaseModel):
     """T rotates it by up to this many degrees."""
     zoom: float = Field(0.1, ge=0, lt=1)
     """T scales it by a factor of 1 - zoom to 1 + zoom."""
+    start_steps: int = Field(0, ge=0)
+    """Steps by reconstruction alone, and then as many towards k-means of its codes, before the first step; 0: none."""
 
     @property
     def on(self) -> bool:
-        """Whether it trains anything."""
+        """Whether there is something to train in each step."""
         return self.consistency > 0 or self.information > 0
 
     def losses(self, x: Tensor, logits_of: Callable[[Tensor], Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -93,7 +93,7 @@ class ClusteringAutoencoder(CategoryBesideStyle):
             PlanError: parts do not fit each other or the data.
         """
         super().__init__(config)
-        self.categories = config.categories
+        self.categories, self.start_steps = config.categories, config.sorts.start_steps
         check_category_and_style(self.name, config)
         self.two_phases = has_image_game(self.name, config)
         widths = (self.categories + config.code_size, self.categories, config.code_size)
