@@ -53,7 +53,7 @@ def start_from_codes(model: _Autoencoder, draw: Callable[[int | None], Batch], s
     training = model.encoder.training
     model.encoder.eval()
     with torch.no_grad():
-        code = torch.cat([torch.cat(model.codes(some), 1) for some in x.split(1_000)])
+        code = torch.cat([torch.cat(model.codes(some), 1) for some in torch.split(x, 1_000)])
     model.encoder.train(training)
     cluster, _ = grouped(code.float(), model.categories)
     _descend([model.encoder], steps, len(x), lambda some: cross_entropy(model.codes(x[some])[0], cluster[some]))
