@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     PlainValidator,
     SerializeAsAny,

@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
+from genprior import SettingsTable
 from genprior_std.layers.moved import moved
 
 __all__ = ["Sorting", "consistency", "information"]
 
 
-class Sorting(BaseModel):
+class Sorting(SettingsTable):
     """What sorts images into categories beside the games: none of it is in the adversarial autoencoder's paper.
 
     With q = q(y | x) and an image T x that is the image x moved a little, an encoder descends
@@ -29,7 +30,7 @@ class Sorting(BaseModel):
         as T x.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
     consistency: float = Field(0.0, ge=0)
     """Weight of C, which gives an image and the moved image the same category."""
     information: float = Field(0.0, ge=0)
