@@ -56,7 +56,7 @@ def render_table(table: Table, encoding: str = "utf-8") -> Group:
             grids[1].add_row(*map(text_of, line))
     below = [text_of(table.footnote(), style="dim")]
     below += [text_of(text, style="dim") for text in table.numbered(marks)]
-    below += [text_of(f"Protocol of {text}", style="dim") for text in table.protocol()]
+    below += [text_of(f"Protocol of {text}", style="dim") for text in table.short_protocol()]
     below += [text_of(f"Note: {note}", style="yellow") for note in table.notes]
     return Group(*grids, *below)
 

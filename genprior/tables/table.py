@@ -21,6 +21,10 @@ __all__ = ["Cell", "Layout", "REAL", "Row", "Table", "best_first", "is_bold", "p
 
 REAL = "real, held out"
 """The label of the line with the scores of real held-out images."""
+FEW = 3
+"""The number of seeds below which the table advises more."""
+_FACT_END = re.compile(r", (?![^(]*\))")
+"""Between two facts of a protocol, and not in parentheses."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
@@ -184,11 +188,26 @@ class Table:
 
     def protocol(self) -> list[str]:
         """The protocol of each column; columns of one protocol, as those of one score, share a line."""
+        return [f"{titles}: {protocol}" for protocol, titles in self._titles_of_protocols().items()]
+
+    def short_protocol(self) -> list[str]:
+        """The protocols for a screen: what all columns have in common is in a first line, and in no other one."""
+        facts = {titles: _facts(protocol) for protocol, titles in self._titles_of_protocols().items()}
+        first = next(iter(facts.values()), [])
+        common = [fact for fact in first if all(fact in each for each in facts.values())] if len(facts) > 1 else []
+        lines = [f"all columns: {', '.join(common)}"] if common else []
+        for titles, each in facts.items():
+            if own := [fact for fact in each if fact not in common]:
+                lines.append(f"{titles}: {', '.join(own)}")
+        return lines
+
+    def _titles_of_protocols(self) -> dict[str, str]:
+        """The titles of the columns of each protocol."""
         titles: dict[str, list[str]] = {}
         for c in self.columns:
             if c.key in self.protocols:
                 titles.setdefault(self.protocols[c.key], []).append(c.title)
-        return [f"{', '.join(columns)}: {protocol}" for protocol, columns in titles.items()]
+        return {protocol: ", ".join(columns) for protocol, columns in titles.items()}
 
     def footnote(self) -> str:
         """The number of seeds, rows of images, direction of the scores, caveats, what bold means, unfinished runs."""
@@ -217,6 +236,8 @@ class Table:
         text += "".join(f" {sentence}" for sentence in sentences if sentence)
         if seeds[-1] > 1 and (words := explained_differences(self.differences, self.against)):
             text += f" {words}"
+        if self._compared and seeds[-1] < FEW and any(row.seeds for row in self.rows):
+            text += " One or two seeds seldom tell rows apart: use more, as with --seeds 0,1,2,3,4."
         if any(self.bold(column) for column in self.columns):
             text += " Bold: every other row is worse."
         if unfinished := [each for each in self.missing if each not in self.unreadable]:
@@ -231,7 +252,7 @@ class Table:
         return plain_text(
             self.title,
             [header, *([cell[2:-2] if is_bold(cell) else cell for cell in line] for line in lines)],
-            [self.footnote(), *self.numbered(notes), *(f"Protocol of {text}" for text in self.protocol())],
+            [self.footnote(), *self.numbered(notes), *(f"Protocol of {text}" for text in self.short_protocol())],
             [f"Note: {note}" for note in self.notes],
             second=self.lines_of_differences(),
         )
@@ -264,6 +285,10 @@ class Table:
             f"<body><h1>{in_html(self.title)}</h1>\n{grids}"
             f"<p>{in_html(self.footnote())}{below}</p>\n{image}</body></html>\n"
         )
+
+
+def _facts(protocol: str) -> list[str]:
+    return _FACT_END.split(protocol)
 
 
 def best_first(table: Table) -> Table:

@@ -161,6 +161,41 @@ def test_rows_of_one_seed_have_no_table_of_differences():
     assert made.footnote().startswith("One seed, so no row is better or worse.")
 
 
+def test_one_or_two_seeds_are_advised_to_be_more():
+    words = "One or two seeds seldom tell rows apart: use more, as with --seeds 0,1,2,3,4."
+    one, two = ({label: {k: some[k] for k in range(n)} for label, some in NEAR.items()} for n in (1, 2))
+    assert words in table(one).footnote() and words in table(two).footnote()
+    assert words not in table(NEAR).footnote()  # three seeds
+    assert words not in table({"a": {0: 1.0}}).footnote()  # nothing to compare
+    assert words not in table({"a": [1.0], "b": [2.0]}).footnote()  # images have no seeds
+
+
+@pytest.mark.parametrize(
+    ("protocols", "lines"),
+    [
+        (
+            {
+                "up": "network n, 10 splits, real images: x (a = 1, b = 2)",
+                "down": "network n, real images: x (a = 1, b = 2)",
+            },
+            ["all columns: network n, real images: x (a = 1, b = 2)", "up: 10 splits"],
+        ),
+        ({"up": "m, real images: x (a = 1, b = 2)", "down": "real images: x (a = 1, b = 3)"}, None),
+        ({"up": "m, real images: x", "down": "m, real images: x"}, ["up, down: m, real images: x"]),
+        ({"up": "m, real images: x"}, ["up: m, real images: x"]),
+        ({}, []),
+    ],
+)
+def test_a_screen_says_once_what_all_protocols_have_in_common(protocols, lines):
+    made = table(NEAR, (UP, DOWN), protocols=protocols)
+    assert made.short_protocol() == (made.protocol() if lines is None else lines)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_table(made))
+    shown = console.export_text()
+    assert all(f"Protocol of {line}" in shown and f"Protocol of {line}" in str(made) for line in made.short_protocol())
+    assert all(line in made.as_markdown() for line in made.protocol())
+
+
 def test_differences_are_to_the_row_that_is_given():
     made = table(FAR, against="a")
     assert [line[1] for line in made.lines_of_differences()[1:]] == ["0", "+10.03 ± 0.03 better", "+0.0667 ± 0.0882 ≈"]
