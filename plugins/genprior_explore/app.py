@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genprior import GenpriorError, visible
+from genprior import GenpriorError, PlanError, visible
 from genprior_explore.explorer import Asked, Explorer, noise_of
 from genprior_explore.pictures import CodeMap, enlarged, strip
 
@@ -21,6 +22,10 @@ SLIDERS = 8
 """Numbers of noise that have a slider."""
 STEPS = 9
 """Pictures of a walk."""
+BOUND = 4.0
+"""The largest number of a slider."""
+MOST = 2**53 - 1
+"""The largest seed: a browser knows no larger whole number exactly."""
 CSS = """
 .picture img { image-rendering: pixelated; object-fit: contain; }
 .caption { margin: 0; }
@@ -47,55 +52,55 @@ class Page:
     # From numbers to pictures
     # -----------------------------------------------------------------------------------------------------------------
 
-    def noise(self, seed: float, *moved: float) -> Tensor:
+    # A page sends what was typed: numbers may be missing, too large, or no numbers.
+
+    def noise(self, seed: Any, *moved: Any) -> Tensor:
         """The noise of a seed, with the numbers of the sliders first, [m]."""
-        numbers = noise_of(int(seed or 0))
-        numbers[: len(moved)] = torch.tensor([float(value or 0) for value in moved])
+        numbers = noise_of(seed_of(seed))
+        numbers[: len(moved)] = torch.tensor([_between(value, -BOUND, BOUND) for value in moved])
         return numbers
 
-    def asked(self, explorer: Explorer, label: str | None, text: str | None) -> Asked:
+    def asked(self, explorer: Explorer, label: Any, text: Any) -> Asked:
         """What is asked of a run: another run may have other labels, or none."""
         names = explorer.names
         index = (names.index(label) if label in names else 0) if names else None
-        return Asked(index, text if explorer.takes_text else None)
+        return Asked(index, text if explorer.takes_text and isinstance(text, str) else None)
 
-    def shown(self, seed: float, label: str | None, text: str | None, *moved: float) -> list[np.ndarray]:
+    def shown(self, seed: Any, label: Any, text: Any, *moved: Any) -> list[np.ndarray]:
         """The picture of each run for the same noise."""
         pictures = []
         for explorer in self._explorers:
             asked = self.asked(explorer, label, text)
-            z = explorer.codes(self.noise(seed, *moved)[None], asked, seed=int(seed or 0))
-            pictures.append(enlarged(explorer.images(z, asked, seed=int(seed or 0))[0]))
+            z = explorer.codes(self.noise(seed, *moved)[None], asked, seed=seed_of(seed))
+            pictures.append(enlarged(explorer.images(z, asked, seed=seed_of(seed))[0]))
         return pictures
 
-    def walked(
-        self, seed: float, other: float, t: float, label: str | None, text: str | None, *moved: float
-    ) -> list[np.ndarray]:
+    def walked(self, seed: Any, other: Any, t: Any, label: Any, text: Any, *moved: Any) -> list[np.ndarray]:
         """For each run the picture at t on the way to another seed, and those of the whole way."""
         pictures = []
-        first, second = self.noise(seed, *moved), noise_of(int(other or 0))
+        first, second = self.noise(seed, *moved), noise_of(seed_of(other))
         for explorer in self._explorers:
             asked = self.asked(explorer, label, text)
-            places = torch.cat([torch.tensor([float(t)]), torch.linspace(0, 1, STEPS)])
-            seeds = (int(seed or 0), int(other or 0))
+            places = torch.cat([torch.tensor([_between(t, 0, 1)]), torch.linspace(0, 1, STEPS)])
+            seeds = (seed_of(seed), seed_of(other))
             z = explorer.walk((first, second), places, asked, seeds=seeds)
-            images = explorer.images(z, asked, seed=int(seed or 0))
+            images = explorer.images(z, asked, seed=seed_of(seed))
             pictures += [enlarged(images[0]), strip(images[1:])]
         return pictures
 
-    def mapped(self, seed: float, label: str | None, text: str | None, *moved: float) -> list[Any]:
+    def mapped(self, seed: Any, label: Any, text: Any, *moved: Any) -> list[Any]:
         """For each run the code space with the code of the noise marked, its picture, and its numbers."""
         return [each for i in range(len(self._explorers)) for each in self._at(i, None, seed, label, text, *moved)]
 
     def _at(
-        self, i: int, pixel: tuple[float, float] | None, seed: float, label: str | None, text: str | None, *moved: float
+        self, i: int, pixel: tuple[float, float] | None, seed: Any, label: Any, text: Any, *moved: Any
     ) -> list[Any]:
         explorer = self._explorers[i]
         asked = self.asked(explorer, label, text)
-        z = explorer.codes(self.noise(seed, *moved)[None], asked, seed=int(seed or 0))
+        z = explorer.codes(self.noise(seed, *moved)[None], asked, seed=seed_of(seed))
         plane = explorer.plane
         if plane is None:
-            return [None, enlarged(explorer.images(z, asked, seed=int(seed or 0))[0]), "The codes are single numbers."]
+            return [None, enlarged(explorer.images(z, asked, seed=seed_of(seed))[0]), "The codes are single numbers."]
         if i not in self._maps:
             self._maps[i] = CodeMap.of(plane)
         if pixel is not None:
@@ -104,7 +109,7 @@ class Page:
         told = "Points are test images" if plane.of_images else "Points are codes drawn with the prior"
         return [
             self._maps[i].marked(point),
-            enlarged(explorer.images(z, asked, seed=int(seed or 0))[0]),
+            enlarged(explorer.images(z, asked, seed=seed_of(seed))[0]),
             f"{told}. The cross is at ({float(point[0]):.3f}, {float(point[1]):.3f}); click to move it.",
         ]
 
@@ -135,22 +140,29 @@ class Page:
                 "show_progress": "hidden",
                 "trigger_mode": "always_last",
                 "api_visibility": "private",
+                "preprocess": False,  # Gradio's words about a number that is missing name its own components
             }
             show, walk, code_space = _told(self.shown), _told(self.walked), _told(self.mapped)
             asking = [label.change, text.submit, text.blur]
-            for event in (*(slider.input for slider in sliders), *asking):
-                event(show, state, pictures, **quick)
-            for event in (*(slider.release for slider in sliders), *asking):  # not while a slider is dragged
-                event(walk, walking, walked, **quick)
-                event(code_space, state, maps, **quick)
+            for slider in sliders:
+                slider.input(show, state, pictures, **quick)
+                slider.release(walk, walking, walked, **quick)  # not while it is dragged
+                slider.release(code_space, state, maps, **quick)
+
+            def show_all(event: Any) -> None:
+                # One after the other, so that what is wrong is told once.
+                event(show, state, pictures, **quick).success(walk, walking, walked, **quick).success(
+                    code_space, state, maps, **quick
+                )
+
+            for event in asking:
+                show_all(event)
             for event in (t.input, other.change, walk_tab.select):
                 event(walk, walking, walked, **quick)
             codes_tab.select(code_space, state, maps, **quick)
             for event in (seed.change, blocks.load):
-                event(self._first_numbers, [seed], sliders, **quick).then(show, state, pictures, **quick).then(
-                    walk, walking, walked, **quick
-                ).then(code_space, state, maps, **quick)
-            again.click(lambda s: int(s or 0) + 1, [seed], [seed], **quick)
+                show_all(event(_told(self._first_numbers), [seed], sliders, **quick).success)
+            again.click(_told(lambda s: [seed_of(s) + 1]), [seed], [seed], **quick)
             for i in range(len(self._explorers)):
                 self._click(i, maps, state, quick)
         return blocks
@@ -173,7 +185,13 @@ class Page:
         moved = " or ".join(dict.fromkeys(explorer.moved for explorer in self._explorers))
         sliders = [
             gr.Slider(
-                -4, 4, round(value, 3), step=0.001, label=f"{moved} {i + 1}", elem_id=f"noise-{i + 1}", buttons=[]
+                -BOUND,
+                BOUND,
+                round(_between(value, -BOUND, BOUND), 3),
+                step=0.001,
+                label=f"{moved} {i + 1}",
+                elem_id=f"noise-{i + 1}",
+                buttons=[],
             )
             for i, value in enumerate(numbers)
         ]
@@ -210,13 +228,37 @@ class Page:
 
     def _click(self, i: int, maps: list[Any], state: list[Any], quick: dict[str, Any]) -> None:
         def clicked(event: gr.SelectData, *values: Any) -> list[Any]:
-            return self._at(i, (event.index[0], event.index[1]), *values)
+            with _in_words():
+                return self._at(i, (event.index[0], event.index[1]), *values)
 
         maps[3 * i].select(clicked, state, maps[3 * i : 3 * i + 3], **quick)
 
-    def _first_numbers(self, seed: float) -> Any:
-        numbers = [round(min(4.0, max(-4.0, value)), 3) for value in noise_of(int(seed or 0))[: self._sliders].tolist()]
-        return numbers if len(numbers) != 1 else numbers[0]
+    def _first_numbers(self, seed: Any) -> list[float]:
+        return [round(_between(value, -BOUND, BOUND), 3) for value in noise_of(seed_of(seed))[: self._sliders].tolist()]
+
+
+def seed_of(value: Any) -> int:
+    """The seed that a page sends; 0 of an empty field.
+
+    Raises:
+        PlanError: it is no whole number, or one that a browser does not know exactly.
+    """
+    try:
+        number = float(0 if value is None or value == "" else value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if not (0 <= number <= MOST and number.is_integer()):
+        raise PlanError(f"{value!r:.40} is no seed; give a whole number from 0 to {MOST:,}")
+    return int(number)
+
+
+def _between(value: Any, least: float, most: float) -> float:
+    """A number of a slider, which is 0 where its field is empty or holds none, and at most as far as its ends."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = 0.0
+    return min(most, max(least, number)) if number == number else 0.0  # not a number is not equal to itself
 
 
 def _caption(text: str, tag: str = "p") -> None:
@@ -240,14 +282,21 @@ def _picture(name: str, place: str, height: int | None = 360) -> Any:
     )
 
 
-def _told(function: Any) -> Any:
-    """The function, with errors of genprior as messages on the page."""
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Errors of genprior as messages on the page, which reads them as HTML; nothing in the terminal."""
+    try:
+        yield
+    except GenpriorError as error:
+        raise gr.Error(html.escape(visible(str(error))), print_exception=False) from error
+
+
+def _told(function: Callable[..., list[Any]]) -> Callable[..., Any]:
+    """The function, with errors of genprior as messages; a single value without its list."""
 
     def called(*values: Any) -> Any:
-        try:
+        with _in_words():
             shown = function(*values)
-        except GenpriorError as error:
-            raise gr.Error(str(error)) from error
         return shown if len(shown) != 1 else shown[0]
 
     return called

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import tempfile
 import webbrowser
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -67,7 +68,18 @@ def application(explorers: Sequence[Explorer]) -> Any:
 
 
 async def _at_home(request: Any, call_next: Any) -> Any:
-    """The answer, which tells a browser to load nothing from another machine."""
+    """The answer, which tells a browser to load nothing from another machine.
+
+    Pages of other sites are refused, since a browser lets them send forms to this machine; so are files, because the
+    page takes none and Gradio would keep them.
+    """
+    from starlette.responses import PlainTextResponse
+
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"http://{request.headers.get('host')}":
+        return PlainTextResponse("this page answers only to itself", status_code=403)
+    if request.scope["path"].rstrip("/").endswith("/upload"):
+        return PlainTextResponse("this page takes no files", status_code=403)
     answer = await call_next(request)
     answer.headers["Content-Security-Policy"] = (
         "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
@@ -78,6 +90,9 @@ async def _at_home(request: Any, call_next: Any) -> Any:
 def serve(explorers: Sequence[Explorer], listening: socket.socket, *, show: bool) -> None:
     """Serve the page until Ctrl-C.
 
+    Pictures lie in a temporary folder of this server, which is removed at the end: Gradio's own is kept, and is one for
+    all users of a machine.
+
     Args:
         explorers: the runs.
         listening: the socket.
@@ -85,9 +100,11 @@ def serve(explorers: Sequence[Explorer], listening: socket.socket, *, show: bool
     """
     import uvicorn
 
-    app = application(explorers)
-    address = f"http://{HOST}:{listening.getsockname()[1]}"
-    print(f"{address} shows {' and '.join(e.title for e in explorers)}; Ctrl-C ends it", flush=True)  # noqa: T201
-    if show:
-        webbrowser.open(address)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+    with tempfile.TemporaryDirectory(prefix="genprior-explore-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        app = application(explorers)
+        address = f"http://{HOST}:{listening.getsockname()[1]}"
+        print(f"{address} shows {' and '.join(e.title for e in explorers)}; Ctrl-C ends it", flush=True)  # noqa: T201
+        if show:
+            webbrowser.open(address)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

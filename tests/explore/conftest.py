@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +72,23 @@ def explorer(trained):
     from genprior_explore.explorer import open_explorer
 
     return lambda row: open_explorer(trained / row / "seed-0")
+
+
+@pytest.fixture(scope="session")
+def address(trained, tmp_path_factory) -> Iterator[str]:
+    """The page of two runs, served by the command in a process of its own; needs gradio."""
+    temporary = tmp_path_factory.mktemp("temporary")
+    code = "from genprior_explore.command import explore; explore()"
+    runs = [str(trained / row / "seed-0") for row in ("plain", "labelled")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)}
+    command = [sys.executable, "-c", code, *runs, "--no-open"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        told = server.stdout.readline()
+        assert told.endswith(" shows plain, seed 0 and labelled, seed 0; Ctrl-C ends it\n"), told
+        yield told.partition(" ")[0]
+        server.send_signal(signal.SIGINT)
+        errors = server.communicate(timeout=60)[1]
+    assert errors == ""
+    assert [*temporary.rglob("*.png")] == [], "pictures are left"

@@ -13,10 +13,7 @@ import importlib.util
 import io
 import os
 import shutil
-import signal
 import statistics
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -61,21 +58,6 @@ async (place) => {
   return btoa(String.fromCharCode(...new Uint8Array(content)));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def address(trained):
-    """The page of two runs, served by the command in a process of its own."""
-    code = "from genprior_explore.command import explore; explore()"
-    runs = [str(trained / row / "seed-0") for row in ("plain", "labelled")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code, *runs, "--no-open"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        told = server.stdout.readline()
-        assert told.endswith(" shows plain, seed 0 and labelled, seed 0; Ctrl-C ends it\n"), told
-        yield told.partition(" ")[0]
-        server.send_signal(signal.SIGINT)
-        server.wait(60)
 
 
 class Opened:
@@ -164,6 +146,29 @@ def test_new_noise_is_that_of_the_next_seed(opened) -> None:
     assert page.locator("#seed input").input_value() == "1"
     shown = float(page.locator("#noise-1 input[type=number]").input_value())
     assert shown == pytest.approx(float(noise_of(1)[0]), abs=1e-3)
+
+
+def test_what_is_typed_by_mistake_is_told_once_in_words(opened) -> None:
+    opened_page = opened()
+    page, toasts = opened_page.page, opened_page.page.locator(".toast-message-text")
+    seed = page.locator("#seed input")
+    before = page.locator("#image-1 img").get_attribute("src")
+    seed.fill("99999999999999999999")
+    seed.press("Enter")
+    toasts.first.wait_for()
+    page.wait_for_load_state("networkidle")
+    assert [each.strip() for each in toasts.all_inner_texts()] == [
+        "100000000000000000000 is no seed; give a whole number from 0 to 9,007,199,254,740,991"
+    ]
+    page.locator(".toast-close").click()
+    toasts.first.wait_for(state="detached")
+    seed.fill("0")
+    seed.press("Enter")
+    slider = page.locator("#noise-1 input[type=number]")
+    slider.fill("")  # as while a number is typed
+    page.wait_for_function(f"document.querySelector('#image-1 img').src !== {before!r}")
+    page.wait_for_load_state("networkidle")
+    assert toasts.count() == 0 and opened_page.said == []
 
 
 def test_another_host_is_refused(address) -> None:
