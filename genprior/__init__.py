@@ -48,6 +48,7 @@ _HOMES = {
     "genprior.data.cache": ["cache_file", "read_cache", "write_cache"],
     "genprior.data.labels": ["HIDDEN_LABEL"],
     "genprior.data.room": ["check_room"],
+    "genprior.data.streamed": ["ImageSource", "StreamedImages"],
     "genprior.engine.fit": ["fit_prior"],
     "genprior.engine.sampling": ["as_batch", "evaluating", "generate", "generate_labels"],
     "genprior.engine.step": ["remember"],
@@ -71,6 +72,7 @@ _HOMES = {
     "genprior.scoring.measure": ["needed_split"],
     "genprior.storage.cache": ["cache_folder", "content_hash", "hash_file", "keep_on_disk"],
     "genprior.storage.files": ["whole_file"],
+    "genprior.storage.hashes": ["hash_files"],
     "genprior.tables.gather": ["table_below"],
     "genprior.tables.model_card": ["export_folder"],
     "genprior.tables.pushed": ["push_run"],
@@ -104,6 +106,8 @@ if TYPE_CHECKING:
     from genprior.data.picture_files import list_pictures as list_pictures
     from genprior.data.picture_files import open_picture as open_picture
     from genprior.data.room import check_room as check_room
+    from genprior.data.streamed import ImageSource as ImageSource
+    from genprior.data.streamed import StreamedImages as StreamedImages
     from genprior.engine.fit import fit_prior as fit_prior
     from genprior.engine.sampling import as_batch as as_batch
     from genprior.engine.sampling import evaluating as evaluating
@@ -152,6 +156,7 @@ if TYPE_CHECKING:
     from genprior.storage.cache import hash_file as hash_file
     from genprior.storage.cache import keep_on_disk as keep_on_disk
     from genprior.storage.files import whole_file as whole_file
+    from genprior.storage.hashes import hash_files as hash_files
     from genprior.tables.gather import table_below as table_below
     from genprior.tables.model_card import export_folder as export_folder
     from genprior.tables.pushed import push_run as push_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 from genprior.data.images import check_images, images_to_float
 from genprior.data.labels import HIDDEN_LABEL, balanced
 from genprior.data.room import check_room
+from genprior.data.streamed import ReadAhead, StreamedImages
 from genprior.data.text import EmbeddedCaptions
 from genprior.errors import DataError, PlanError
 from genprior.parts import Batch, ImageSet
@@ -42,7 +43,8 @@ class DeviceData:
     Epoch e visits the images in a permutation drawn under (seed, e) on the host, so it is the same on every device and
     a resumed run needs no state; the last, partial batch of an epoch is dropped. Gathering, flips and scaling run on
     the device, batched, without synchronisation. A set that would take more than half of the free CUDA memory stays on
-    the host; its batches are gathered into pinned memory and copied without blocking.
+    the host; its batches are gathered into pinned memory and copied without blocking. Batches of streamed images are
+    decoded in threads, ahead of the steps.
     """
 
     def __init__(
@@ -120,13 +122,16 @@ class DeviceData:
         self.share = (self._mine.stop - self._mine.start) / batch
         """The share of the images of a batch that this process gets."""
         self._dim = 2 if channels_last else 3
-        images = image_set.images.permute(0, 2, 3, 1) if channels_last else image_set.images
-        self.resident = _fits(images.numel(), self.device) if resident is None else resident
+        images = image_set.images
+        self._stream = ReadAhead(images, pinned=self._pinned) if isinstance(images, StreamedImages) else None
+        fits = resident if resident is not None else _fits(images.numel(), self.device)
+        self.resident = fits and self._stream is None
         home = self.device if self.resident else torch.device("cpu")
-        self._images = images.to(home).contiguous()
+        if self._stream is None:
+            self._images = (images.permute(0, 2, 3, 1) if channels_last else images).to(home).contiguous()
         self._labels = image_set.labels.to(home)
         self._text = text.to(home) if text is not None else None
-        self._orders: dict[str, tuple[int, Tensor]] = {}
+        self._orders: dict[str, dict[int, Tensor]] = {}
         self.labelled: Tensor | None = None
         """The indices [labels] of the images that keep their label, on the host; None where all do."""
         if labels is not None:
@@ -134,7 +139,7 @@ class DeviceData:
 
     def __len__(self) -> int:
         """The number of images."""
-        return len(self._images)
+        return len(self._labels)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -150,21 +155,32 @@ class DeviceData:
         Returns:
             x float32 [n, c, h, w] in [-1, 1], y and index int64 [n] on the device, n being about batch / world.
         """
-        chosen = self._indices("order", step, len(self), self.batch_size)[self._mine]
-        batch = self._prepared(chosen, step, "", self.batch_size, self._mine)
+        batch = self._prepared(self._of_step, step, "", self.batch_size, self._mine)
         if self._text is not None:
+            chosen = self._of_step(step)
             uniform = torch.rand(self.batch_size, generator=generator_of(self.seed, "caption", step))[self._mine]
             batch = batch._replace(text=self._captions(self._text, chosen, uniform))
         if self.labelled is None:
             return batch
-        among = self._indices("labelled order", step, len(self.labelled), self._labelled_batch)[self._my_labelled]
-        chosen = self._labelled_here.index_select(0, among)
-        labelled = self._prepared(chosen, step, "labelled ", self._labelled_batch, self._my_labelled)
+        labelled = self._prepared(self._labelled_of_step, step, "labelled ", self._labelled_batch, self._my_labelled)
         return batch._replace(labelled=labelled)
 
-    def _prepared(self, chosen: Tensor, step: int, stream: str, of: int, mine: slice) -> Batch:
-        """The chosen images, augmented and scaled: slice `mine` of a stream of `of` images per step."""
-        images, labels = self._gather(chosen)
+    def _of_step(self, step: int) -> Tensor:
+        """The images of this process in a step."""
+        return self._indices("order", step, len(self), self.batch_size)[self._mine]
+
+    def _labelled_of_step(self, step: int) -> Tensor:
+        """The labelled images of this process in a step."""
+        among = self._indices("labelled order", step, len(self._labelled_here), self._labelled_batch)
+        return self._labelled_here.index_select(0, among[self._my_labelled])
+
+    def _prepared(self, of_step: Callable[[int], Tensor], step: int, stream: str, of: int, mine: slice) -> Batch:
+        """The images of a step, augmented and scaled: slice `mine` of a stream of `of` images per step."""
+        chosen = of_step(step)
+        if self._stream is None:
+            images, labels = self._gather(chosen)
+        else:
+            images, labels = self._sent(self._stream.batch(stream, step, of_step), chosen)
         if self.flip:
             uniform = torch.rand(of, generator=generator_of(self.seed, f"{stream}flip", step))[mine]
             mirrored = self._send(uniform < 0.5)[:, None, None, None]
@@ -293,19 +309,30 @@ class DeviceData:
     def _indices(self, stream: str, step: int, n: int, batch: int) -> Tensor:
         """The indices [batch] of the images of all ranks in `step`, on the device that holds the images."""
         epoch, place = divmod(step, n // batch)
-        if self._orders.get(stream, (-1,))[0] != epoch:
+        orders = self._orders.setdefault(stream, {})
+        if epoch not in orders:
             order = torch.randperm(n, generator=generator_of(self.seed, stream, epoch))
-            self._orders[stream] = epoch, (self._send(order) if self.resident else order)
-        return self._orders[stream][1][place * batch : (place + 1) * batch]
+            orders[epoch] = self._send(order) if self.resident else order
+            if len(orders) > (1 if self._stream is None else 2):  # batches of the next epoch are read ahead
+                del orders[next(iter(orders))]
+        return orders[epoch][place * batch : (place + 1) * batch]
 
     def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen images and labels, on the device."""
         if self.resident:
             return self._images.index_select(0, chosen), self._labels.index_select(0, chosen)
+        if self._stream is not None:
+            return self._sent(self._stream.read(chosen), chosen)
         # A new pinned buffer each time: the allocator reuses one only after the copy from it is done.
         images = torch.empty((len(chosen), *self._images.shape[1:]), dtype=torch.uint8, pin_memory=self._pinned)
         torch.index_select(self._images, 0, chosen, out=images)
         return images.to(self.device, non_blocking=True), self._send(self._labels.index_select(0, chosen))
+
+    def _sent(self, rows: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Streamed images uint8 [n, h, w, c] in the layout that batches are prepared in, and labels, on the device."""
+        images = rows.to(self.device, non_blocking=True)
+        images = images if self.channels_last else images.permute(0, 3, 1, 2).contiguous()
+        return images, self._send(self._labels.index_select(0, chosen))
 
     def _send(self, tensor: Tensor) -> Tensor:
         """Copy a tensor from the host to the device without blocking."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
@@ -128,7 +129,7 @@ def is_grey(image: Image.Image) -> bool:
     )
 
 
-def open_image(file: Path) -> Image.Image:
+def open_image(file: Path | BinaryIO) -> Image.Image:
     """Open a picture file and read its size; no pixels are decoded.
 
     Pillow warns of a picture of more than `Image.MAX_IMAGE_PIXELS`, and refuses one of twice as many without its size.
@@ -153,13 +154,13 @@ def open_image(file: Path) -> Image.Image:
     return image
 
 
-def open_picture(file: Path, mode: str, *, upright: bool = False) -> Image.Image:
+def open_picture(file: Path | BinaryIO, mode: str, *, upright: bool = False) -> Image.Image:
     """Decode a picture file; of several frames the first.
 
     16 bits of grey become v / 257, rounded, which maps 0..65535 to 0..255; Pillow itself would clip them to white.
 
     Args:
-        file: the file.
+        file: its path, or the file opened for reading bytes.
         mode: `"L"` for grey, `"RGB"` for colour.
         upright: whether to rotate the picture by its EXIF data.
 

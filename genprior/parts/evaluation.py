@@ -27,6 +27,9 @@ class Dataset(Part, ABC):
     kind = "dataset"
     locations: ClassVar[tuple[str, ...]] = ()
     """Settings that only say where the user's own files are; with `files_hash`, runs on moved files are the same."""
+    reading: ClassVar[tuple[str, ...]] = ()
+    """Settings of how images are read that change no image, such as a number of threads: a run is resumed with others,
+    and the protocol of its scores does not have them."""
     only_here: ClassVar[bool] = False
     """Whether the images are in the memory of this process, so that worker processes cannot read them."""
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError, ValidationInfo, model_validator
 
 from genprior.errors import PlanError
 from genprior.parts import (
+    Dataset,
     DatasetSpec,
     FittedPrior,
     ModelSpec,
@@ -202,7 +203,10 @@ class Plan(SettingsTable):
         ]
 
     def _without_effect(self, path: str) -> bool:
-        """Whether a setting is one of a fit that has no steps, because the prior is fitted in closed form."""
+        """Whether a setting changes no number: how images are read, or a fit that has no steps, in closed form."""
+        dataset = self.data.part
+        if issubclass(dataset, Dataset) and path in {f"data.{name}" for name in dataset.reading}:
+            return True
         closed = self.fitted_prior is not None and cast(type[FittedPrior], self.fitted_prior.part).closed_form
         return closed and path.startswith("run.fit.") and path != "run.fit.draws"
 

@@ -22,7 +22,7 @@ from genprior.errors import (
     whole_number,
     wrong_settings,
 )
-from genprior.parts import DataInfo, Embedder, ImageSet, Model, PartConfig
+from genprior.parts import DataInfo, Dataset, Embedder, ImageSet, Model, PartConfig
 from genprior.recipe.plan import Plan
 from genprior.registry import Registry
 from genprior.runs.folder import RunFolder
@@ -41,8 +41,11 @@ _INFO: TypeAdapter[DataInfo] = TypeAdapter(DataInfo)
 
 
 def described_data(config: PartConfig, files_hash: str | None) -> dict[str, Any]:
-    """A data set's name and settings for tables, with the hash of the user's own files if no setting is that hash."""
-    described: dict[str, Any] = config.model_dump(mode="json")
+    """A data set's name and settings for tables, and the hash of the user's own files if no setting is that hash."""
+    dataset = config.part
+    # Settings that change no image are no part of a protocol.
+    reading = set(dataset.reading) if issubclass(dataset, Dataset) else set()
+    described: dict[str, Any] = config.model_dump(mode="json", exclude=reading)
     return described if files_hash is None or files_hash in described.values() else {**described, "hash": files_hash}
 
 

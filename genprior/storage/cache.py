@@ -24,6 +24,9 @@ __all__ = ["cache_folder", "content_hash", "hash_file", "keep_on_disk", "made_on
 
 T = TypeVar("T")
 
+_HASHED = 2**24
+"""The bytes of a tensor that are hashed at once."""
+
 
 def content_hash(*items: Tensor | str | Mapping[str, Tensor]) -> str:
     """A hash of contents: 16 hexadecimal digits that depend on every value, shape, dtype and the order.
@@ -36,13 +39,21 @@ def content_hash(*items: Tensor | str | Mapping[str, Tensor]) -> str:
         if isinstance(item, str):
             state.update(json.dumps(item).encode())
         elif isinstance(item, Tensor):
-            flat = item.detach().cpu().contiguous()
-            state.update(f"{flat.dtype}{list(flat.shape)}".encode())
-            state.update(flat.reshape(-1).view(torch.uint8).numpy().data)
+            state.update(f"{item.dtype}{list(item.shape)}".encode())
+            for piece in _pieces(item.detach()):
+                state.update(piece.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         else:
             for name in sorted(item):
                 state.update(content_hash(name, item[name]).encode())
     return state.hexdigest()[:16]
+
+
+def _pieces(tensor: Tensor) -> tuple[Tensor, ...]:
+    """A tensor along its first axis, in pieces that need little memory: a streamed one is decoded to be hashed."""
+    if tensor.ndim == 0 or tensor.numel() == 0:
+        return (tensor,)
+    row = tensor.numel() // len(tensor) * tensor.element_size()
+    return torch.split(tensor, max(1, _HASHED // row))
 
 
 def hash_file(path: Path) -> str:

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from genprior import (
     PICTURE_KINDS,
     DataError,
     Dataset,
     ImageSet,
+    ImageSource,
     LocalPath,
     PartConfig,
     PictureFiles,
+    StreamedImages,
     check_levels,
     content_hash,
     hash_file,
+    hash_files,
     list_pictures,
     notice,
     read_cache,
     write_cache,
 )
 from genprior_std.datasets.captions import Captions, read_captions
-from genprior_std.datasets.shared import check_split, decode, hold_out, name_some
+from genprior_std.datasets.shared import check_split, decode, decode_one, hold_out, name_some
 
 __all__ = ["Folder"]
 
@@ -52,14 +56,12 @@ class _Listing(NamedTuple):
     captions: tuple[tuple[str, ...], ...] = ()
     """The captions of each file; empty if none are read."""
 
-    def contents(self) -> list[str]:
+    def contents(self, hashes: Callable[[Sequence[Path]], Iterable[str]]) -> list[str]:
         """The path below the folder, the label and the hash of the content of each file, after the class names."""
-        with ThreadPoolExecutor() as pool:
-            hashes = pool.map(hash_file, self.files)
-            described = [
-                f"{file.relative_to(self.root).as_posix()} {label} {content}"
-                for file, label, content in zip(self.files, self.labels, hashes, strict=True)
-            ]
+        described = [
+            f"{file.relative_to(self.root).as_posix()} {label} {content}"
+            for file, label, content in zip(self.files, self.labels, hashes(self.files), strict=True)
+        ]
         return [*self.classes, *described]
 
 
@@ -69,13 +71,14 @@ class Folder(Dataset):
     Sub-folders `train` and `test` are the splits, and so is `val`, which serves as `test` where there is no `test`;
     else a fixed random share of the images is held out for `test`. Image files that Pillow can read are used, and links
     are followed; hidden files and folders and other file types are left out, counted and named. Decoded images are
-    cached under a hash of the files' content. Captions are read from `captions.jsonl`, `metadata.csv` or
-    `metadata.jsonl` in the folder, or in each folder of a split, as Hugging Face's ImageFolder has them: a line has
-    `file_name`, the path from that file, and a text.
+    cached under a hash of the files' content, or, with `stream`, decoded when they are used and not kept. Captions are
+    read from `captions.jsonl`, `metadata.csv` or `metadata.jsonl` in the folder, or in each folder of a split, as
+    Hugging Face's ImageFolder has them: a line has `file_name`, the path from that file, and a text.
     """
 
     name = "folder"
     locations = ("path",)
+    reading = ("stream", "workers")
 
     class Config(PartConfig):
         """Settings of a folder of images."""
@@ -94,6 +97,19 @@ class Folder(Dataset):
         """Whether captions beside the images are read; false ignores the files that hold them."""
         caption_column: str | None = Field(default=None, min_length=1)
         """The column of the captions; None takes the one called text, caption or captions."""
+        stream: bool = False
+        """Whether images are decoded when they are used, for sets larger than memory; the images are the same."""
+        workers: int = Field(default=2, ge=0, le=256)
+        """With `stream`, how many threads decode batches ahead of training; 0 decodes between steps."""
+
+        @model_validator(mode="after")
+        def _workers_stream(self) -> Folder.Config:
+            if self.workers != 2 and not self.stream:
+                raise ValueError(
+                    f"workers = {self.workers} is for streamed images, and the others are decoded once by all cores; "
+                    "set stream = true, or leave workers out"
+                )
+            return self
 
     def load(self, split: str) -> ImageSet:
         """Read the split `train` or `test`, or `validation` where the folder has `train`, `val` and `test`.
@@ -117,8 +133,15 @@ class Folder(Dataset):
         """
         texts: list[str] = []
         for split, listing in self._listings().items():
-            texts += [split, *listing.contents(), *map(json.dumps, listing.captions)]
+            texts += [split, *listing.contents(self._hashes), *map(json.dumps, listing.captions)]
         return content_hash(*texts)
+
+    def _hashes(self, files: Sequence[Path]) -> list[str]:
+        """The hash of the content of each file; of streamed ones, which may be many, they are remembered on disk."""
+        if self.config.stream:
+            return hash_files(files, f"folder {self.config.path}")
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(hash_file, files))
 
     def _listings(self) -> dict[str, _Listing]:
         """The images of each split, or of `all` if the folder is not divided."""
@@ -164,16 +187,55 @@ class Folder(Dataset):
 
         The cache holds no captions, which are quick to read, so changed captions decode nothing again.
         """
-        key = content_hash(str((_CACHE_FORMAT, self.config.size, self.config.channels)), *listing.contents())
+        name = f"folder {listing.root}"
+        labels = torch.tensor(listing.labels, dtype=torch.int64)
+        if self.config.stream:
+            images = check_levels(self._streamed(listing.files, name), name)
+            return ImageSet(images, labels, listing.classes, listing.captions)
+        key = content_hash(
+            str((_CACHE_FORMAT, self.config.size, self.config.channels)), *listing.contents(self._hashes)
+        )
         cached_as = f"folder-{key}"
         found = read_cache(cached_as, "all")
         if found is None:
-            name = f"folder {listing.root}"
             images = decode(listing.files, size=self.config.size, channels=self.config.channels, name=name)
-            labels = torch.tensor(listing.labels, dtype=torch.int64)
             found = ImageSet(check_levels(images, name), labels, listing.classes)
             write_cache(cached_as, "all", found)
         return found._replace(captions=listing.captions)
+
+    def _streamed(self, files: Sequence[Path], name: str) -> StreamedImages:
+        """The images of the files, each as `decode` makes it, decoded when they are used."""
+        size, channels = self.config.size, self.config.channels
+        with ThreadPoolExecutor() as pool:
+            listed = list(pool.map(_state, files))
+
+        def read(place: int) -> np.ndarray:
+            file = files[place]
+            try:
+                state = _state(file)
+                image = decode_one(file, size=size, channels=channels) if state == listed[place] else None
+            # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
+            except Exception as problem:
+                raise DataError(
+                    f"{name}: {file} cannot be read ({problem or type(problem).__name__}); repair or remove it. Its "
+                    "content is part of the hash of the images, so a run that has begun on it has to begin anew"
+                ) from None
+            if image is None:
+                raise DataError(
+                    f"{name}: {file} has changed while it was in use; restore it to resume, or begin a new run"
+                )
+            return image
+
+        return StreamedImages.all_of(ImageSource(name, (channels, size, size), read, self.config.workers), len(files))
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """Size and time of modification of a file, from which it is seen to have changed."""
+    try:
+        found = file.stat()
+    except OSError as problem:
+        raise DataError(f"{file}: it cannot be read ({problem.strerror or problem}); repair or remove it") from problem
+    return found.st_size, found.st_mtime_ns
 
 
 def _with_captions(listings: Mapping[str, _Listing], captions: Captions, root: Path) -> dict[str, _Listing]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genprior import DataError, ImageSet, check_room, did_you_mean, open_picture
 
-__all__ = ["check_split", "decode", "hold_out", "name_some", "size_facts"]
+__all__ = ["check_split", "decode", "decode_one", "hold_out", "name_some", "size_facts"]
 
 _NAMED_AT_MOST = 5
 SPLIT_SEED = 0
@@ -79,6 +79,17 @@ def name_some(things: Sequence[object]) -> str:
     return ", ".join(str(thing) for thing in things[:_NAMED_AT_MOST]) + (f", and {more:,} more" if more > 0 else "")
 
 
+def decode_one(file: Path | BinaryIO, *, size: int, channels: int) -> np.ndarray:
+    """One image as `decode` makes it: uint8 [size, size, channels].
+
+    Raises:
+        Exception: Pillow's decoders raise many kinds for a file that cannot be used.
+    """
+    upright = open_picture(file, "L" if channels == 1 else "RGB", upright=True)
+    scaled = ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR)
+    return np.asarray(scaled).reshape(size, size, channels)
+
+
 def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Tensor:
     """Decode image files: rotated by their EXIF data, scaled so that the shorter side fits, and centre-cropped.
 
@@ -97,15 +108,12 @@ def decode(files: Sequence[Path], *, size: int, channels: int, name: str) -> Ten
         DataError: images cannot be read (the message counts them and names the first), or take more than half of the
             memory.
     """
-    mode = "L" if channels == 1 else "RGB"
     check_room(len(files) * size * size * channels, f"{name}: {len(files):,} images of {size:,} x {size:,} pixels")
     out = np.empty((len(files), size, size, channels), np.uint8)
 
     def one(place: int) -> str | None:
         try:
-            upright = open_picture(files[place], mode, upright=True)
-            scaled = ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR)
-            out[place] = np.asarray(scaled).reshape(size, size, channels)
+            out[place] = decode_one(files[place], size=size, channels=channels)
         # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
         except Exception as problem:
             return f"{files[place]} ({problem or type(problem).__name__})"
