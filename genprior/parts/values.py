@@ -10,7 +10,7 @@ from torch import Tensor
 __all__ = ["Asks", "Attribute", "Batch", "Codes", "Condition", "DataInfo", "ImageSet", "Sizes", "Widths"]
 
 
-_LOOKED_AT = 1024
+_LOOKED_AT = 64
 
 
 class Sizes(NamedTuple):

@@ -191,11 +191,18 @@ class SampleContext(ScoreContext):
 
 
 def _extract(extractor: Extractor, images: Tensor) -> Features:
-    outputs = [extractor(batch) for batch in torch.split(images, extractor.batch)]
-    return Features(
-        torch.cat([out.features.float().cpu() for out in outputs]),
-        torch.cat([out.logits.float().cpu() for out in outputs]),
-    )
+    made: Features | None = None
+    for number, batch in enumerate(torch.split(images, extractor.batch)):
+        start, some = number * extractor.batch, extractor(batch)
+        if made is None:
+            # Rows of one tensor: small tensors that are kept would lie between the large ones of each batch, in memory
+            # that is then not used again, as much as all images take in floating point.
+            made = Features(*(torch.empty(len(images), each.shape[1], dtype=torch.float32) for each in some))
+        for whole, part in zip(made, some, strict=True):
+            whole[start : start + len(batch)] = part
+    if made is None:
+        raise ScoreError("there are no images to take features of")
+    return made
 
 
 def sample_context(context: ScoreContext) -> SampleContext:

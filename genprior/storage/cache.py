@@ -24,7 +24,7 @@ __all__ = ["cache_folder", "content_hash", "hash_file", "keep_on_disk", "made_on
 
 T = TypeVar("T")
 
-_HASHED = 2**24
+_HASHED = 2**22
 """The bytes of a tensor that are hashed at once."""
 
 

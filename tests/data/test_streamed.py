@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from genprior.data.images import check_images, check_levels
 from genprior.data.streamed import ImageSource, StreamedImages
 from genprior.errors import DataError
 from genprior.parts import ImageSet
+from genprior.scoring.context import Features, SampleContext
 from genprior.storage.cache import content_hash
 
 N, C, H, W = 37, 3, 4, 6
@@ -306,3 +309,49 @@ def test_a_forked_process_makes_threads_of_its_own(monkeypatch):
     before = lazy.source.pool
     monkeypatch.setattr(streamed.os, "getpid", lambda: -1)
     assert lazy.source.pool is not before
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+class Brightness:
+    """A network that needs no time: the mean of each channel; it notes the memory that the process has."""
+
+    key, title, batch, keep = "brightness", "brightness", 16, True
+
+    def __init__(self):
+        self.most = 0
+
+    def __call__(self, images):
+        means = images.float().mean(dim=(2, 3))
+        self.most = max(self.most, resident())
+        return Features(means, means)
+
+
+def resident():
+    """The bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc of Linux")
+def test_training_and_scoring_need_the_memory_of_batches(tmp_path):
+    n, side = 4000, 160
+
+    def read(place):
+        return np.full((side, side, 3), place % 251, np.uint8)
+
+    lazy = StreamedImages.all_of(ImageSource("pictures", (3, side, side), read, 2), n)
+    train, extractor = ImageSet(lazy, torch.zeros(n, dtype=torch.int64), ()), Brightness()
+    splits = {"train": train, "test": train.take(slice(300))}
+    context = SampleContext(lambda n: lazy[:n], splits.__getitem__, device="cpu", seed=0, cache=tmp_path)
+    context.features(Brightness(), "test")  # what the first images need once: libraries, threads and their buffers
+    before = resident()
+    features = context.features(extractor, "train").features
+    assert torch.equal(features[:, 0], torch.arange(n).remainder(251).float())
+    data = DeviceData(train, "cpu", batch=16, seed=0, channels_last=True)
+    for step in range(data.batches_per_epoch):
+        data.batch(step)
+        extractor.most = max(extractor.most, resident())
+    assert lazy.numel() > 300e6 and extractor.most - before < lazy.numel() / 3
+    whole = lazy.clone()  # what the images are in memory, as the measure of this test
+    assert resident() - before > 0.9 * whole.numel()
