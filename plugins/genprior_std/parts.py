@@ -20,6 +20,7 @@ from genprior_std.datasets.folder import Folder
 from genprior_std.datasets.memory import Memory
 from genprior_std.datasets.mnist import Mnist
 from genprior_std.datasets.svhn import Svhn
+from genprior_std.datasets.webdataset import WebDataset
 from genprior_std.embedders.lsa import LatentSemanticAnalysis
 from genprior_std.exporters.code_grid import CodeGrid
 from genprior_std.exporters.grid import Grid
@@ -168,6 +169,7 @@ PARTS: tuple[type[Part], ...] = (
     Memory,
     Mnist,
     Svhn,
+    WebDataset,
     LatentSemanticAnalysis,
     CodeGrid,
     Grid,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +245,16 @@ def own_images(folder: Path, name: str) -> Path:
     if name == "arrays":
         np.savez(folder / "images.npz", images=images, labels=np.arange(20) % 2, classes=np.array(["a", "b"]))
         return folder / "images.npz"
+    if name == "webdataset":
+        with tarfile.open(folder / "0.tar", "w") as shard:
+            for place, image in enumerate(images):
+                written = io.BytesIO()
+                Image.fromarray(image).save(written, "PNG")
+                for suffix, content in (("png", written.getvalue()), ("cls", b"%d" % (place % 2))):
+                    member = tarfile.TarInfo(f"{place}.{suffix}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+        return folder / "0.tar"
     for place, image in enumerate(images):
         (folder / "ab"[place % 2]).mkdir(exist_ok=True)
         Image.fromarray(image).save(folder / "ab"[place % 2] / f"{place}.png")

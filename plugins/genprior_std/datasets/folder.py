@@ -33,7 +33,7 @@ from genprior import (
     write_cache,
 )
 from genprior_std.datasets.captions import Captions, read_captions
-from genprior_std.datasets.shared import check_split, decode, decode_one, hold_out, name_some
+from genprior_std.datasets.shared import check_split, decode, decode_one, file_state, hold_out, name_some
 
 __all__ = ["Folder"]
 
@@ -207,12 +207,12 @@ class Folder(Dataset):
         """The images of the files, each as `decode` makes it, decoded when they are used."""
         size, channels = self.config.size, self.config.channels
         with ThreadPoolExecutor() as pool:
-            listed = list(pool.map(_state, files))
+            listed = list(pool.map(file_state, files))
 
         def read(place: int) -> np.ndarray:
             file = files[place]
             try:
-                state = _state(file)
+                state = file_state(file)
                 image = decode_one(file, size=size, channels=channels) if state == listed[place] else None
             # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
             except Exception as problem:
@@ -227,15 +227,6 @@ class Folder(Dataset):
             return image
 
         return StreamedImages.all_of(ImageSource(name, (channels, size, size), read, self.config.workers), len(files))
-
-
-def _state(file: Path) -> tuple[int, int]:
-    """Size and time of modification of a file, from which it is seen to have changed."""
-    try:
-        found = file.stat()
-    except OSError as problem:
-        raise DataError(f"{file}: it cannot be read ({problem.strerror or problem}); repair or remove it") from problem
-    return found.st_size, found.st_mtime_ns
 
 
 def _with_captions(listings: Mapping[str, _Listing], captions: Captions, root: Path) -> dict[str, _Listing]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genprior import DataError, ImageSet, check_room, did_you_mean, open_picture
 
-__all__ = ["check_split", "decode", "decode_one", "hold_out", "name_some", "size_facts"]
+__all__ = ["check_split", "decode", "decode_one", "file_state", "hold_out", "name_some", "size_facts"]
 
 _NAMED_AT_MOST = 5
 SPLIT_SEED = 0
@@ -42,6 +42,19 @@ def size_facts(side: int, size: int | None, how: str) -> dict[str, Any]:
     if size is None or size == side:
         return {"size": side, "framing": "original"}
     return {"size": size, "framing": "padded" if how == "pad" else "resized"}
+
+
+def file_state(file: Path) -> tuple[int, int]:
+    """Size and time of modification of a file, from which it is seen to have changed.
+
+    Raises:
+        DataError: there is no such file, or it cannot be looked at.
+    """
+    try:
+        found = file.stat()
+    except OSError as problem:
+        raise DataError(f"{file}: it cannot be read ({problem.strerror or problem}); repair or remove it") from problem
+    return found.st_size, found.st_mtime_ns
 
 
 def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> ImageSet:
