@@ -148,7 +148,7 @@ class StreamedImages(Tensor):
         """
         raise DataError(_READ_ONLY)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         """Their number and form; no pixels are decoded."""
         return f"StreamedImages({list(self.shape)} of {self.source.called})"
 

@@ -192,9 +192,9 @@ def _members(shard: Path, file: BinaryIO, size: int) -> Iterator[tarfile.TarInfo
                     )
                 yield member
             # A damaged header ends a tar for tarfile like the empty block that should.
-            file.seek(tar.offset)  # type: ignore[attr-defined]
+            file.seek(tar.offset)
             if file.read(_BLOCK).strip(b"\0"):
-                raise DataError(f"{shard}: it is damaged after {tar.offset:,} bytes; {remedy}")  # type: ignore[attr-defined]
+                raise DataError(f"{shard}: it is damaged after {tar.offset:,} bytes; {remedy}")
     except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as problem:
         raise DataError(
             f"{shard}: it is no plain tar, or damaged ({problem or type(problem).__name__}); shards are not "
