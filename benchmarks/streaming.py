@@ -125,9 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{BATCH}; torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} processors, "
             f"{platform.machine()}, load {os.getloadavg()[0]:.1f}\n"
         )
-        print(
-            "| read from | ready (s) | batches: images/s | CPU ms an image | training: images/s | CPU ms an image |"
-        )
+        print("| read from | ready (s) | batches: images/s | CPU ms an image | training: images/s | CPU ms an image |")
         print("|---|---|---|---|---|---|")
         for name, data in sources(Path(folder), options.size).items():
             found = measure(data, options.steps, options.device)

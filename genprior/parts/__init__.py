@@ -28,9 +28,10 @@ from genprior.parts.base import (
     ScoreSpec,
 )
 from genprior.parts.conditioners import Conditioner, TextConditioner
+from genprior.parts.datasets import Dataset
 from genprior.parts.drawings import Drawing
 from genprior.parts.embedders import Embedder, EmbedderConfig, EmbedderState
-from genprior.parts.evaluation import Column, Dataset, Exporter, SampleScore, Score, ScoreContext, TextExporter
+from genprior.parts.evaluation import Column, Exporter, SampleScore, Score, ScoreContext, TextExporter
 from genprior.parts.figures import Figure, RecipeRows, TrainedRun
 from genprior.parts.games import Game
 from genprior.parts.hooks import Hook, HookConfig, HookSpec

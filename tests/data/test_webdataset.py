@@ -151,6 +151,17 @@ def test_captions_in_json_and_pictures_of_other_kinds(tmp_path):
     assert loaded(tmp_path / "0.tar", test_fraction=0, captions=False).captions == ()
 
 
+def test_grey_pictures_and_captions_of_another_key(tmp_path):
+    path = write(tmp_path / "0.tar", sample(3, json='{"title": "three", "text": "other"}'))
+    found = (
+        WebDataset.Config(path=path, size=8, channels=1, caption_column="title", test_fraction=0).make().load("train")
+    )
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "3.png").write_bytes(picture(3))
+    wanted = Folder.Config(path=tmp_path / "folder", size=8, channels=1, test_fraction=0).make().load("train")
+    assert torch.equal(found.images, wanted.images) and found.captions == (("three",),)
+
+
 def test_the_index_of_a_changed_shard_is_made_anew(tmp_path):
     path = write(tmp_path / "0.tar", sample(0, cls="0") + sample(1, cls="0"))
     assert len(samples_of(path, True, None)) == 2 and samples_of(path, True, None) is samples_of(path, True, None)
