@@ -7,8 +7,10 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 # The plain autoencoder draws nothing in a step, so that processes and one process compute the same numbers.
@@ -204,3 +206,19 @@ def test_two_processes_fit_the_prior_that_one_fits(genprior_ranks, tmp_path):
     assert any("fitted_prior" in name for name in expected[0])
     assert_same(trained(tmp_path / "2/a/seed-0"), expected)
     assert json.loads((tmp_path / "2/a/seed-0/run.json").read_text())["ranks"] == 2
+
+
+def test_streamed_images_are_shared_as_those_in_memory(genprior_ranks, tmp_path):
+    """Two processes read their slices of a folder ahead, and train what they train on the decoded folder."""
+    for place in range(20):
+        file = tmp_path / "pictures" / f"{place}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.random.RandomState(place).randint(0, 256, (8, 8), dtype=np.uint8)).save(file)
+    path = recipe(tmp_path)
+    data = f'data={{name="folder", path="{(tmp_path / "pictures").as_posix()}", size=8, channels=1'
+    for name, more in (("memory", ""), ("stream", ", stream=true, workers=1")):
+        first, other = genprior_ranks(2, "train", path, "--out", tmp_path / name, "--set", data + more + "}")
+        assert first.code == 0, first.text
+        assert other == (0, "")
+    (memory, records), (stream, again) = (trained(tmp_path / name / "a/seed-0") for name in ("memory", "stream"))
+    assert records == again and [key for key in memory if not torch.equal(memory[key], stream[key])] == []
