@@ -160,7 +160,7 @@ def test_clusters_with_an_addition_stand_beside_no_published_error():
         ),
         (
             "aae_clustering", "K = 30", "cluster_error", ("consistency",), (),
-            "sorts consistency 100.0, published 0.0",
+            "sorts consistency 200.0, published 0.0",
         ),
         (
             "infogan_mnist", "InfoGAN", "cluster_error", (), (),
