@@ -31,7 +31,7 @@ DIGITS = 'data={name="digits",size=8}'
 DIGITS16 = 'data={name="digits",size=16}'
 MODELS = {
     "aae": ("table3_ablation", "A+B+C", ("model.encoder.width=4", "model.decoder.width=4")),
-    "aae_clustering": ("aae_clustering", "K = 16", (DIGITS,)),
+    "aae_clustering": ("aae_clustering", "K = 16 + consistency + information", (DIGITS,)),
     "aae_dimension_reduction": ("aae_dim_reduction", "2-D with 20 clusters", (DIGITS,)),
     "aae_semi_supervised": ("aae_semi_supervised", "100 labels", (DIGITS,)),
     "autoencoder": ("priors", "AE", (DIGITS,)),

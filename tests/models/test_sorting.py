@@ -84,6 +84,15 @@ def test_each_image_moves_by_itself_and_what_comes_in_is_black():
     assert -1 <= out.min() <= -0.9 and out.max() <= 1
 
 
+def test_pixels_are_not_placed_in_half_precision():
+    x = picture().float().expand(20, 1, 9, 9)
+    torch.manual_seed(1)
+    plain = moved(x, 2, 10, 0.1)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(moved(x, 2, 10, 0.1), plain)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses
 # ---------------------------------------------------------------------------------------------------------------------

@@ -31,5 +31,6 @@ def moved(x: Tensor, shift: float, rotate: float, zoom: float) -> Tensor:
     # Both sides have length 2 for `affine_grid`, which would shear an image that is not square.
     across, down = u[2] * (2 * shift / w), u[3] * (2 * shift / h)
     theta = torch.stack([torch.stack([cos, -sin * h / w, across], 1), torch.stack([sin * w / h, cos, down], 1)], 1)
-    grid = affine_grid(theta, [*x.shape], align_corners=False)
-    return grid_sample(x + 1, grid, align_corners=False) - 1
+    with torch.autocast(x.device.type, enabled=False):  # bf16 would place pixels by steps of 1/256 of the image
+        grid = affine_grid(theta, [*x.shape], align_corners=False)
+        return grid_sample(x + 1, grid, align_corners=False) - 1
