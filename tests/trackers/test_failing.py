@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import types
 from typing import ClassVar
 from unittest import mock
 
@@ -50,6 +51,52 @@ def test_a_failing_tracker_is_one_warning(tracked, monkeypatch, at) -> None:
     assert trainer.step == 6 and len(told) == 1
     failures = {"begin": 1, "send": 4, "send_grid": 2, "end": 1}  # three records and the scores
     assert json.loads((trainer.folder / "run.json").read_text())["hook_failures"] == {"broken": failures[at]}
+
+
+class Returning(Broken):
+    """Fails once, after ten seconds of its clock."""
+
+    name = "returning"
+    at = ""
+    sent: ClassVar[list[tuple[int, set[str]]]] = []
+    tried: ClassVar[list[int]] = []
+    now: ClassVar[float] = 0.0
+
+    def send(self, numbers, step) -> None:
+        self.tried.append(step)
+        if len(self.tried) == 1:
+            Returning.now += 10
+            raise ConnectionError("no answer")
+        self.sent.append((step, set(numbers)))
+
+    def send_grid(self, grid, step) -> None:
+        self.tried.append(-step)
+
+
+@pytest.mark.usefixtures("clean_session")
+@pytest.mark.parametrize("wait", [0, 300])
+def test_records_that_were_not_sent_are_sent_later_and_a_slow_tracker_is_left_alone(tracked, monkeypatch, wait) -> None:
+    """After a failure of 10 s nothing is tried for 200 s; with the scores, at the end, all is tried again."""
+    for name, value in (("sent", []), ("tried", []), ("now", 0.0)):
+        monkeypatch.setattr(Returning, name, value)
+    clock = types.SimpleNamespace(monotonic=lambda: Returning.now)
+    monkeypatch.setattr("genprior_std.hooks.tracker.time", clock)
+    done = Returning.step_done
+
+    def step_done(self, run, step, metrics) -> None:
+        Returning.now += wait if step == 4 else 0
+        done(self, run, step, metrics)
+
+    monkeypatch.setattr(Returning, "step_done", step_done)
+    genprior.register(Returning)
+    with pytest.warns(genprior.GenpriorWarning, match="ConnectionError: no answer") as told:
+        trainer = tracked("returning")
+    assert len(told) == 1
+    assert Returning.tried == ([2, 2, 4, 6, -6, 6] if wait else [2, 2, 4, 6, 6])
+    records = {step: keys - {"step"} for step, keys in Returning.sent[:3]}
+    assert records == {line["step"]: line.keys() - {"step"} for line in trainer.metrics}
+    (scores,) = Returning.sent[3:]
+    assert scores[0] == 6 and "score/parzen" in scores[1]
 
 
 class Grids(Broken):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,70 @@ def test_a_metric_has_one_name_in_a_run(tmp_path) -> None:
         name: [each.value for each in client.get_metric_history(held.info.run_id, name)] for name in held.data.metrics
     }
     assert sent == {"a/value": [1, 4, 6], "a/b": [2], "c": [3, 7], "c.d": [5, 8]}
+
+
+NAMES = (
+    "score/fid[inception]", "rec (A), B", "rec [A], B", "<b>", "a*b", "zahl/\u00e4", "\U0001f600", "a//b", "a/", "/a", "", ".",
+    "../..", "a/../b", "two\nlines", "nul\0", "x" * 250, "x" * 251, "y" * 300, "y" * 299 + "z", "deep/" * 80, "plain",
+)  # fmt: skip
+
+
+def test_a_metric_of_any_name_is_sent_and_names_stay_apart(tmp_path) -> None:
+    """Of a note of a model or a score of a plugin; one name that the store refuses would lose the whole record."""
+    hook = MLflow(MLflow.Config(uri=(tmp_path / "store").as_uri()))
+    config = {"odd [key]": 1, "long" * 100: 2, "rec": {"(A)": 3}}
+    hook.begin(Described("0123abcd", "VAE seed 0", {}, config, ""), tmp_path, resumed=False)
+    hook.send({name: float(at) for at, name in enumerate(NAMES)}, 1)
+    hook.send({name: float(at) for at, name in enumerate(NAMES)}, 2)
+    client, (held,) = read((tmp_path / "store").as_uri())
+    sent = {
+        name: [each.value for each in client.get_metric_history(held.info.run_id, name)] for name in held.data.metrics
+    }
+    assert sorted(sent.values()) == [[at, at] for at in range(len(NAMES))]
+    assert {"score/fid_inception_", "rec _A__ B", "plain", "zahl/\u00e4"} <= sent.keys()
+    assert len(held.data.params) == 3 and held.data.params["rec._A_"] == "3"
+
+
+def test_rows_at_once_share_an_experiment(tmp_path) -> None:
+    """Of which none was there before."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    uri = (tmp_path / "store").as_uri()
+
+    def begin(number):
+        hook = MLflow(MLflow.Config(uri=uri))
+        hook.begin(Described(f"0123abc{number}", "VAE seed 0", {}, {}, ""), tmp_path, resumed=False)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(begin, range(8)))
+    assert len(read(uri)[1]) == 8
+
+
+def test_a_server_where_another_row_creates_the_experiment_first(tmp_path, monkeypatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    create = MlflowClient.create_experiment
+
+    def late(self, name):
+        create(self, name)
+        raise RuntimeError(f"Experiment {name} already exists")
+
+    monkeypatch.setattr(MlflowClient, "create_experiment", late)
+    hook = MLflow(MLflow.Config(uri=(tmp_path / "store").as_uri()))
+    hook.begin(Described("0123abcd", "VAE seed 0", {}, {}, ""), tmp_path, resumed=False)
+    assert len(read((tmp_path / "store").as_uri())[1]) == 1
+
+
+def test_a_server_that_is_down_is_given_up_soon(tmp_path, monkeypatch) -> None:
+    """By the library's own settings in four minutes; those of the user count."""
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    hook = MLflow(MLflow.Config(uri="http://127.0.0.1:9"))
+    with pytest.raises(Exception, match="127.0.0.1"):
+        hook.begin(Described("0123abcd", "VAE seed 0", {}, {}, ""), tmp_path, resumed=False)
+    assert os.environ.pop("MLFLOW_HTTP_REQUEST_TIMEOUT") == "20"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import secrets
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -18,6 +20,10 @@ from genprior import GenpriorError, Hook, HookConfig, PlanError, TrainingRun, pr
 __all__ = ["Described", "Tracker", "flattened"]
 
 _FILE = "tracked.json"
+_SLOW = 1.0
+"""Seconds above which a failing tracker is slow."""
+_PAUSE = 20.0
+"""For how many times as long as a slow failure took the tracker is left alone, so that it takes 5 % of the time."""
 
 
 class Described(NamedTuple):
@@ -49,7 +55,7 @@ class Tracker(Hook, ABC):
 
     `tracked.json`, in the hook's folder below the run's, holds the id of the run in the tracker and the last steps
     that were sent. A resumed run continues the same run there. Steps that are trained a second time give the same
-    numbers, and are not sent again.
+    numbers, and are not sent again. Records that could not be sent are sent before the next ones.
     """
 
     package: ClassVar[str]
@@ -80,6 +86,7 @@ class Tracker(Hook, ABC):
         self._open = False
         self._file = Path()
         self._state: dict[str, Any] = {}
+        self._paused_until = 0.0
 
     # -----------------------------------------------------------------------------------------------------------------
     # What each tracker does
@@ -128,25 +135,24 @@ class Tracker(Hook, ABC):
 
     def step_done(self, run: TrainingRun, step: int, metrics: Mapping[str, float] | None) -> None:
         """Send a new record: losses, gradient norms, notes and learning rates."""
-        if metrics is not None and self._is_new("metrics", step):
-            numbers = {key: float(value) for key, value in metrics.items() if key != "step" and value is not None}
-            self.send(numbers, step)
-            self._sent("metrics", step)
+        if metrics is not None and self._is_new("metrics", step) and time.monotonic() >= self._paused_until:
+            self._send_records(run, {**metrics, "step": step})
 
     def sampled(self, run: TrainingRun, step: int, images: Tensor) -> None:
         """Send a grid of samples, ten a row."""
-        if self._is_new("samples", step):
+        if self._is_new("samples", step) and time.monotonic() >= self._paused_until:
             # Importing torchvision takes longer than torch; commands that track nothing should not wait for it.
             from torchvision.utils import make_grid
 
-            self.send_grid(make_grid(printable(images), nrow=10, padding=2), step)
-            self._sent("samples", step)
+            grid = make_grid(printable(images), nrow=10, padding=2)
+            self._try("samples", step, lambda: self.send_grid(grid, step))
 
     def evaluated(self, run: TrainingRun, scores: Mapping[str, float]) -> None:
-        """Send the scores, as `score/NAME`."""
+        """Send the scores, as `score/NAME`, and before them all records that are left."""
         if self._is_new("scores", run.step):
-            self.send({f"score/{name}": float(value) for name, value in scores.items()}, run.step)
-            self._sent("scores", run.step)
+            self._send_records(run)
+            numbers = {f"score/{name}": float(value) for name, value in scores.items()}
+            self._try("scores", run.step, lambda: self.send(numbers, run.step))
 
     def finished(self, run: TrainingRun, scores: Mapping[str, float]) -> None:
         """Close the run in the tracker."""
@@ -165,13 +171,33 @@ class Tracker(Hook, ABC):
             self._open = False
             self.end(state)
 
+    def _send_records(self, run: TrainingRun, *more: Mapping[str, float]) -> None:
+        """Send the records of the run that could not be sent before, in their order, and `more`."""
+        sent = self._state.get("metrics", 0)
+        unsent = takewhile(lambda line: line["step"] > sent, reversed(run.metrics))
+        records: dict[int, dict[str, Any]] = {}
+        for line in (*more, *unsent):  # a step may have two lines: a record, and a measurement of early stopping
+            records[int(line["step"])] = {**line, **records.get(int(line["step"]), {})}
+        for step, record in sorted(records.items()):
+            numbers = {key: float(value) for key, value in record.items() if key != "step" and value is not None}
+            self._try("metrics", step, lambda numbers=numbers, step=step: self.send(numbers, step))
+
+    def _try(self, kind: str, step: int, call: Callable[[], None]) -> None:
+        """Call the tracker; after a slow failure, as of a server that does not answer, it is left alone for a while."""
+        began = time.monotonic()
+        try:
+            call()
+        except Exception:
+            now = time.monotonic()
+            if now - began > _SLOW:
+                self._paused_until = now + _PAUSE * (now - began)
+            raise
+        self._state[kind] = step
+        self._keep()
+
     def _is_new(self, kind: str, step: int) -> bool:
         """Whether the tracker is open and lacks this step; if it could not be opened, one warning has told so."""
         return self._open and step > self._state.get(kind, 0)
-
-    def _sent(self, kind: str, step: int) -> None:
-        self._state[kind] = step
-        self._keep()
 
     def _keep(self) -> None:
         with whole_file(self._file) as partial:
