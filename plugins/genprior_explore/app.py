@@ -26,6 +26,8 @@ BOUND = 4.0
 """The largest number of a slider."""
 MOST = 2**53 - 1
 """The largest seed: a browser knows no larger whole number exactly."""
+KEPT = (60, 600)
+"""Every minute, pictures that are older than ten are removed; a moved slider makes one every time."""
 CSS = """
 .picture img { image-rendering: pixelated; object-fit: contain; }
 .caption { margin: 0; }
@@ -120,7 +122,7 @@ class Page:
     def build(self) -> Any:
         """The page, as Gradio's blocks."""
         title = " beside ".join(explorer.title for explorer in self._explorers)
-        with gr.Blocks(title=f"genprior explore: {title}", analytics_enabled=False) as blocks:
+        with gr.Blocks(title=f"genprior explore: {title}", analytics_enabled=False, delete_cache=KEPT) as blocks:
             _caption(title, "h1")
             with gr.Row():
                 with gr.Column(scale=2, min_width=280):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -87,8 +89,29 @@ async def _at_home(request: Any, call_next: Any) -> Any:
     return answer
 
 
+@contextlib.contextmanager
+def _ending() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the block as Ctrl-C does, so that what it made is removed."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    def terminate(number: int, frame: object) -> None:
+        signal.raise_signal(signal.SIGTERM)  # which the server ends at
+
+    wanted = {"SIGTERM": end, "SIGHUP": terminate} if threading.current_thread() is threading.main_thread() else {}
+    found = {signal.Signals[name]: call for name, call in wanted.items() if name in signal.Signals.__members__}
+    # A signal that is ignored, as by nohup, stays so.
+    before = {each: signal.signal(each, found[each]) for each in found if signal.getsignal(each) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def serve(explorers: Sequence[Explorer], listening: socket.socket, *, show: bool) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, SIGTERM or the end of the terminal.
 
     Pictures lie in a temporary folder of this server, which is removed at the end: Gradio's own is kept, and is one for
     all users of a machine.
@@ -100,7 +123,8 @@ def serve(explorers: Sequence[Explorer], listening: socket.socket, *, show: bool
     """
     import uvicorn
 
-    with tempfile.TemporaryDirectory(prefix="genprior-explore-", ignore_cleanup_errors=True) as folder:
+    temporary = tempfile.TemporaryDirectory(prefix="genprior-explore-", ignore_cleanup_errors=True)
+    with _ending(), temporary as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         app = application(explorers)
         address = f"http://{HOST}:{listening.getsockname()[1]}"

@@ -5,6 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -44,6 +49,44 @@ def test_pages_of_other_sites_are_refused(address, origin) -> None:
     assert answer(address, "/gradio_api/queue/join", ask, **sent, Origin=origin)[0] == 403
     assert answer(address, "/config", None, Origin=origin)[0] == 403
     assert answer(address, "/config", None, Origin=address)[0] == 200
+
+
+START = """
+from genprior_explore import app
+app.KEPT = (1, 1)
+from genprior_explore.command import explore
+explore()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_old_pictures_are_removed_and_all_files_at_the_end(trained, tmp_path, number) -> None:
+    """Also where the process is ended, or its terminal closed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", START, str(trained / "plain" / "seed-0"), "--no-open"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            address = server.stdout.readline().partition(" ")[0]
+            (event,) = [
+                each for each in json.loads(answer(address, "/config", None)[1])["dependencies"] if each["id"] == 0
+            ]
+            numbers = [0, None, None] + [0.5] * (len(event["inputs"]) - 3)
+            ask = json.dumps({"data": numbers, "fn_index": 0, "session_hash": "a"}).encode()
+            assert answer(address, "/gradio_api/queue/join", ask, **{"Content-Type": "application/json"})[0] == 200
+            counts = []
+            for _ in range(600):
+                counts.append(sum(path.is_file() for path in tmp_path.rglob("genprior-explore-*/**/image.*")))
+                if counts[-1] == 0 and max(counts) > 0:
+                    break
+                time.sleep(0.05)
+            assert max(counts) == 1 and counts[-1] == 0
+        finally:
+            server.send_signal(number)
+        errors = server.communicate(timeout=60)[1]
+    assert (server.returncode, errors) == (128 + signal.SIGTERM, "")
+    assert not list(tmp_path.glob("genprior-explore-*"))
 
 
 @pytest.fixture
