@@ -13,9 +13,10 @@ receives all arguments after its name, including `--help`. A name that is alread
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple, NoReturn
 
@@ -25,13 +26,24 @@ from typer.core import TyperGroup
 from genprior.cli.completion import completing, silent
 from genprior.cli.part_names import keep_part_names, part_names, want_part_names
 from genprior.cli.tracebacks import OPTION, print_traceback, showing
-from genprior.errors import GenpriorError, GenpriorWarning, NameTaken, PartFailed, PluginError, system_error, visible
+from genprior.errors import (
+    GenpriorError,
+    GenpriorWarning,
+    NameTaken,
+    PartFailed,
+    PlanError,
+    PluginError,
+    system_error,
+    visible,
+)
 from genprior.loading import load_named, package_of, raised
 
 __all__ = ["COMMANDS", "Commands", "disabled_commands"]
 
 COMMANDS = "genprior.commands"
 """The entry-point group of plugins' subcommands."""
+_MAY_BE_EMPTY = "--text"
+"""An option whose value may be empty: a sentence."""
 
 
 class Commands(TyperGroup):
@@ -60,11 +72,17 @@ class Commands(TyperGroup):
                 _end(system_error(error))
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Read the options of the program; `--traceback` may also stand among the options of a built-in command."""
+        """Read the options of the program; `--traceback` may also stand among the options of a built-in command.
+
+        Raises:
+            PlanError: an argument of a built-in command is empty.
+        """
         if args[:1] == ["--install-completion"] or (args[:1] == ["--show-completion"] and not part_names()):
             keep_part_names(first=True)
         command = next((each for each in args if not each.startswith("-")), None)
         before = args[: args.index("--")] if "--" in args else args
+        if command in self.commands:
+            _refuse_empty(args)
         if command in self.commands and OPTION in before:
             args = [OPTION, *(each for each in before if each != OPTION), *args[len(before) :]]
         return super().parse_args(ctx, args)
@@ -111,6 +129,24 @@ class Commands(TyperGroup):
         super().format_help(ctx, formatter)
         for text in disabled_commands(self.commands):
             typer.echo(f"not available: {visible(text)}")
+
+
+def _refuse_empty(args: Sequence[str]) -> None:
+    """Refuse empty arguments, which are of variables that are not set: as a path, one would be the current folder.
+
+    Raises:
+        PlanError: an argument or the value of an option is empty.
+    """
+    for before, each in zip(("", *args), args, strict=False):
+        named = re.fullmatch("(--[a-z-]+)=", each)
+        option = named[1] if named else before if each == "" and before.startswith("-") else ""
+        if each not in ("", f"{option}=") or option == _MAY_BE_EMPTY:
+            continue
+        what = f"the value of {option} is empty" if option else "an argument is empty"
+        raise PlanError(
+            f"{what}, as of a variable that is not set; give one{', or leave the option out' if option else ''}. "
+            "The current folder is ."
+        )
 
 
 class _Found(NamedTuple):

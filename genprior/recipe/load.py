@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from genprior.errors import RecipeError, did_you_mean, did_you_mean_path, meant_as_text, refuse_newer
+from genprior.errors import RecipeError, did_you_mean, meant_as_text, refuse_newer
 from genprior.parts.base import CommandLineText
 from genprior.recipe.changes import CHANGEABLE, wrong_changes
 from genprior.recipe.labels import named_labels
@@ -25,7 +25,7 @@ from genprior.recipe.plan import Plan, upgraded
 from genprior.recipe.resolved import OwnRun, is_resolved, own_run, with_usable_hooks
 from genprior.recipe.row import resolve_row
 from genprior.recipe.save import as_toml, lost_in_toml
-from genprior.recipe.shipped import no_recipe, recipe_file
+from genprior.recipe.shipped import folder_in_place, no_recipe, recipe_file
 from genprior.recipe.structure import excess, folded, given_seeds, wrong_label, wrong_shapes
 from genprior.recipe.toml_lines import Path, line_of, lines
 from genprior.registry import Registry, installed
@@ -248,9 +248,7 @@ def _read(file: FilePath) -> tuple[dict[str, Any], dict[Path, int]]:
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {file} is not UTF-8 text ({error}); save it as UTF-8") from error
     except IsADirectoryError:
-        raise RecipeError(
-            f"{file} is a folder, and a recipe is a file{did_you_mean_path(file, file.rglob('*.toml'), 'recipes')}"
-        ) from None
+        raise folder_in_place(file) from None
     except OSError as error:
         raise RecipeError(f"the recipe {file} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError

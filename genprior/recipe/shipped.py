@@ -13,8 +13,8 @@ from pathlib import Path
 from genprior.errors import GenpriorWarning, RecipeError, did_you_mean, did_you_mean_path
 
 __all__ = [
-    "command_name", "default_recipe", "is_recipe", "no_recipe", "recipe_file", "recipe_name", "shipped_folder",
-    "shipped_recipe", "shipped_recipes",
+    "command_name", "default_recipe", "folder_in_place", "is_recipe", "no_recipe", "recipe_file", "recipe_name",
+    "shipped_folder", "shipped_recipe", "shipped_recipes",
 ]  # fmt: skip
 
 _FOLDER = "recipes"
@@ -125,6 +125,15 @@ def _near(path: Path) -> str:
     """The end of an error message: the recipes of genprior with nearly this name; empty if there is none."""
     text = did_you_mean_path(path, map(Path, shipped_recipes()), "recipes")
     return text if text.startswith(";") else ""
+
+
+def folder_in_place(folder: Path) -> RecipeError:
+    """The error that a recipe is a folder; it names genprior's own recipe of this name, else recipes in the folder."""
+    text = f"{folder} is a folder, and a recipe is a file"
+    own = shipped_recipes().get(folder.as_posix())
+    if own is not None:
+        return RecipeError(f"{text}; genprior's own recipe of this name is {own}: give that path, or rename the folder")
+    return RecipeError(text + did_you_mean_path(folder, folder.rglob("*.toml"), "recipes"))
 
 
 def no_recipe(file: Path) -> RecipeError:

@@ -14,7 +14,7 @@ from genprior.registry import installed
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.part_settings import configured
 from genprior.runs.run import Run, load_run
-from genprior.storage.files import to_file
+from genprior.storage.files import path_with_ending, to_file
 
 __all__ = ["default_file", "export", "exporter_for", "run_of"]
 
@@ -163,7 +163,7 @@ def export(
     if part.suffixes and not _has_ending(path, part):
         raise PlanError(
             f"exporter '{part.name}' writes {part.writes}, in files that end in {' or '.join(part.suffixes)}, and "
-            f"{path} does not; give {path.with_suffix(part.suffixes[0])}, or another exporter"
+            f"{path} does not; give {path_with_ending(path, part.suffixes[0])}, or another exporter"
         )
     with naming_parts(run.label):
         made: Exporter = configured(part, settings or {}, part.for_classes(len(run.classes))).make()

@@ -24,6 +24,7 @@ from genprior.recipe.resolved import with_usable_hooks
 from genprior.registry import Registry, installed
 from genprior.runs import records
 from genprior.runs.embedder_file import read_embedder, refuse_other, write_embedder
+from genprior.runs.exported_files import is_exported
 from genprior.storage import checkpoint
 from genprior.storage.files import append_line, remove_partial, to_file, write_json, write_text
 
@@ -40,7 +41,7 @@ CONTENT = (
 )
 """What else a run writes into its folder."""
 
-_SCORES_REMEDY = "the training command of the run measures the scores anew"
+_EXPORTED_REMEDY = "export the run again, or download the folder again"
 
 
 class RunFiles:
@@ -113,8 +114,8 @@ class RunFiles:
         Raises:
             RunError: the file is damaged.
         """
-        path, remedy = self.path / "recipe.toml", "remove the folder, or give another --out"
-        kept = records.read_recipe(path, remedy)
+        path = self.path / "recipe.toml"
+        kept = records.read_recipe(path, self._remedy("remove the folder, or give another --out"))
         return None if kept is None else with_usable_hooks(kept, self._registry)
 
     def write_recipe(self, plan: Plan) -> None:
@@ -135,7 +136,7 @@ class RunFiles:
         Raises:
             RunError: it is damaged; the message names the field.
         """
-        return records.read_json(self._facts, records.FACTS, "the training command of the run writes it anew")
+        return records.read_json(self._facts, records.FACTS, self._remedy("the training command of the run writes it anew"))
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Write `run.json`."""
@@ -156,7 +157,7 @@ class RunFiles:
             RunError: `scores.json` is damaged; the message names the field.
         """
         path = self.path / "scores.json"
-        found = records.checked(self._scores(), records.NETWORKS, path, _SCORES_REMEDY)
+        found = records.checked(self._scores(), records.NETWORKS, path, self._remedy_of_scores)
         return found.get("networks", {})
 
     @property
@@ -169,7 +170,15 @@ class RunFiles:
         return bool(self._scores())
 
     def _scores(self) -> dict[str, Any]:
-        return records.read_json(self.path / "scores.json", records.SCORES, _SCORES_REMEDY) or {}
+        return records.read_json(self.path / "scores.json", records.SCORES, self._remedy_of_scores) or {}
+
+    @property
+    def _remedy_of_scores(self) -> str:
+        return self._remedy("the training command of the run measures the scores anew")
+
+    def _remedy(self, of_training: str) -> str:
+        """What to do about a damaged file: an exported folder is not trained."""
+        return _EXPORTED_REMEDY if is_exported(self.path) else of_training
 
     def write_scores(self, scores: Mapping[str, float], networks: Mapping[str, str]) -> None:
         """Write `scores.json`, with the networks of scores that have one."""

@@ -21,12 +21,16 @@ from genprior.runs.time_limits import time_limit
 __all__ = ["is_address", "local_folder", "repository_of", "upload"]
 
 T = TypeVar("T")
-_ADDRESS = re.compile(r"hf:/*(?P<name>[^@]*?)/?(?:@(?P<revision>.+))?")
+_ADDRESS = re.compile(r"(?i:hf):/*(?P<name>[^@]*?)/?(?:@(?P<revision>.*))?")
+_PAGE = re.compile(r"https?:/+[^/]+/(?P<name>[\w.-]+/[\w.-]+)(/.*)?", re.ASCII | re.IGNORECASE)
+"""The web page of a repository."""
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _TIMEOUT = "GENPRIOR_HUB_TIMEOUT"
 """The environment variable with the seconds in which the hub must answer; 30 if it is not set."""
 _SLOWEST = 100_000.0
 """Bytes a second, below which a transfer is given up."""
+_LONGEST = 7 * 24 * 3600.0
+"""The most seconds that a transfer may take, whatever sizes a server tells."""
 
 
 def is_address(path: str | Path) -> bool:
@@ -48,10 +52,17 @@ def local_folder(path: str | Path) -> Path:
         RunError: the address is no name of a repository, there is none, it cannot be read, holds no model of genprior,
             or the hub does not answer.
     """
+    if path == "":
+        raise RunError("the path is empty; give a run's folder, such as runs/<recipe>/<row>/seed-0")
     found = _parsed(path)
     if found is None:
+        page = _PAGE.fullmatch(path if isinstance(path, str) else path.as_posix())
+        if page is not None:
+            raise RunError(f"{path} is the address of a web page; give that of a repository, such as hf://{page['name']}")
         return Path(path)
     name, revision = repository_of(found["name"]), found["revision"]
+    if revision == "":
+        raise RunError(f"hf://{name}@ names no revision; give a branch, tag or commit after the @, or leave it out")
     hub = _package()
     api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     asked = f"hf://{name}" + (f"@{revision}" if revision else "")
@@ -70,7 +81,7 @@ def local_folder(path: str | Path) -> Path:
         )
     folder = Path(
         _within(
-            seconds + sum(sizes.values()) / _SLOWEST,
+            _seconds_for(sum(max(0, size) for size in sizes.values())),
             lambda: api.snapshot_download(name, revision=info.sha or revision, allow_patterns=list(FILES)),
             asked,
             "download",
@@ -111,7 +122,7 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
     made = _within(seconds, lambda: api.create_repo(name, private=private or None, exist_ok=True), asked, "write")
     size = sum(path.stat().st_size for path in folder.iterdir())
     _within(
-        seconds + size / _SLOWEST,
+        _seconds_for(size),
         lambda: api.upload_folder(
             repo_id=name, folder_path=folder, allow_patterns=list(FILES), commit_message="Model exported by genprior"
         ),
@@ -128,6 +139,11 @@ _ADVICE = (
 
 def _seconds() -> float:
     return time_limit(_TIMEOUT, 30.0, least=0.1)
+
+
+def _seconds_for(size: int) -> float:
+    """The seconds that a transfer of so many bytes may take."""
+    return _seconds() + min(size / _SLOWEST, _LONGEST)
 
 
 def _package() -> Any:
@@ -165,7 +181,7 @@ def _within(seconds: float, call: Callable[[], T], asked: str, action: str) -> T
     where = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     if not failed:
         raise RunError(
-            f"{asked} cannot be {_PAST[action]}: {where} did not answer within {seconds:g} s. Try again later, or "
+            f"{asked} cannot be {_PAST[action]}: {where} did not answer within {seconds:.3g} s. Try again later, or "
             "allow more seconds in the variable GENPRIOR_HUB_TIMEOUT"
         )
     raise _in_words(failed[0], asked, action, where) from failed[0]
@@ -188,6 +204,11 @@ def _in_words(error: Exception, asked: str, action: str, where: str) -> Genprior
         return RunError(
             f"{asked} cannot be {_PAST[action]}: the token may not do that at {where}. Give a name of your own, or a "
             "token that may write"
+        )
+    if status == 404 and isinstance(error, errors.EntryNotFoundError):
+        return RunError(
+            f"{asked} cannot be {_PAST[action]}: {where} lists a file that it does not have. Try again later, or push the "
+            "run again"
         )
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         return RunError(

@@ -20,7 +20,7 @@ from genprior.errors import PlanError, RunError, in_a_sentence, system_error
 from genprior.runs.export import run_of
 from genprior.runs.part_errors import naming_parts
 from genprior.runs.run import Run
-from genprior.storage.files import to_file, whole_file
+from genprior.storage.files import path_with_ending, to_file, whole_file
 from genprior.version import __version__
 
 __all__ = ["export_onnx"]
@@ -59,7 +59,8 @@ def export_onnx(
     run, path = run_of(run), Path(path)
     if path.suffix != ".onnx":
         raise RunError(
-            f"an ONNX graph is a file that ends in .onnx, and {path} does not; give {path.with_suffix('.onnx')}"
+            f"an ONNX graph is a file that ends in .onnx, and {path} "
+            f"{'has no name before it' if path.name == '.onnx' else 'does not'}; give {path_with_ending(path, '.onnx')}"
         )
     if os.path.lexists(path) and not force:
         raise RunError(f"{path} exists already; give another file, or --force to overwrite it")

@@ -20,6 +20,7 @@ from typing import Any
 __all__ = [
     "EXPORTED",
     "append_line",
+    "path_with_ending",
     "remove_partial",
     "sync",
     "to_file",
@@ -212,6 +213,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def path_with_ending(path: Path, ending: str) -> Path:
+    """A path near another one that a message may propose for a file of an ending, such as `.onnx`."""
+    if path.name in ("", "..") or path.is_dir():
+        return path / f"model{ending}"
+    return path.with_name(f"model{ending}") if path.name.lower() == ending else path.with_suffix(ending)
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ report = typer.Typer(add_completion=False)
 
 @report.command("report")
 def _report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or folders above them.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, or folders above them.")],
     out: Annotated[
         Path | None, typer.Option(help="The HTML file; by default report.html in RUN, or here for several.")
     ] = None,
@@ -26,8 +26,12 @@ def _report(
     ] = False,
 ) -> None:
     """Write one HTML file of RUN...: the table, curves, samples, codes and recipes, to look at without a network."""
+    from genprior import RunError
     from genprior_report.report import default_file, write_report
 
-    file = out or default_file(runs)
-    write_report(runs, file, all_seeds=all_seeds, seconds=0.0 if from_records else None)
+    if "" in runs:
+        raise RunError("a RUN is empty, as of a variable that is not set; give a folder. The current folder is .")
+    paths = [Path(run) for run in runs]
+    file = out or default_file(paths)
+    write_report(paths, file, all_seeds=all_seeds, seconds=0.0 if from_records else None)
     typer.echo(str(file))

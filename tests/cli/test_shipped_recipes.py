@@ -68,7 +68,9 @@ def test_real_images_may_be_those_of_a_recipe_by_name(call, empty):
 
 def test_a_file_or_folder_of_that_name_goes_first(call, empty):
     (empty / "priors").mkdir()
-    assert "priors is a folder, and a recipe is a file" in call("check", "priors").output
+    own = shipped.shipped_recipes()["priors"]
+    told = call("check", "priors").output
+    assert f"priors is a folder, and a recipe is a file; genprior's own recipe of this name is {own}: give" in told
     (empty / "vae_gan").write_text("steps = 3")
     assert "unknown table 'steps'" in call("check", "vae_gan").output
 

@@ -111,6 +111,34 @@ def test_the_file_of_samples_is_of_letters_and_digits(tmp_path):
     assert len(name(text=("word " * 99,) * 9)) < 130
 
 
+@pytest.mark.parametrize(("arguments", "what"), [
+    (["show", ""], "an argument is empty"), (["bench", ""], "an argument is empty"),
+    (["sample", "", "--to", "s.png"], "an argument is empty"), (["export", "", "--to", "e"], "an argument is empty"),
+    (["train", ""], "an argument is empty"), (["check", ""], "an argument is empty"),
+    (["figure", "fig10_supervised", ""], "an argument is empty"), (["recipes", "copy", ""], "an argument is empty"),
+    (["new", "prior", "mine", "--out", ""], "the value of --out is empty"),
+    (["train", "vae_gan", "--out="], "the value of --out is empty"),
+    (["export", "TABLE", "--onnx", ""], "the value of --onnx is empty"),
+    (["export", "TABLE", "--to="], "the value of --to is empty"),
+    (["schema", "--out", ""], "the value of --out is empty"),
+    (["priors", "--out", ""], "the value of --out is empty"),
+])  # fmt: skip
+def test_an_empty_argument_is_no_path_of_the_current_folder(arguments, what, trained, call, monkeypatch, tmp_path):
+    """As of a variable of the shell that is not set: an empty path would be the current folder."""
+    monkeypatch.chdir(trained)
+    before = sorted(trained.rglob("*"))
+    told = error_of(call(*arguments))
+    assert told == (
+        f"error: {what}, as of a variable that is not set; give one"
+        f"{'' if 'argument' in what else ', or leave the option out'}. The current folder is .\n"
+    )
+    assert sorted(trained.rglob("*")) == before
+
+
+def test_an_empty_sentence_is_one(trained, call):
+    assert "takes no text" in error_of(call("sample", trained / "AAE" / "seed-0", "--text", ""))
+
+
 def test_a_label_beyond_the_classes_is_no_slip_of_another(trained, call):
     said = error_of(call("sample", trained / "AAE" / "seed-0", "--label", 12))
     assert (

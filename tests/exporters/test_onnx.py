@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +90,13 @@ def test_a_run_is_a_graph_of_noise_and_label(run, tmp_path, onnxruntime, call):
 def test_another_ending_is_refused(run, tmp_path):
     with pytest.raises(RunError, match=r"is a file that ends in \.onnx, and .*mine\.png does not; give .*mine\.onnx"):
         genprior.export_onnx(run, tmp_path / "mine.png")
+    for name, why, better in (
+        ("", "does not", "model.onnx"), (".", "does not", "model.onnx"), ("..", "does not", "../model.onnx"),
+        (".onnx", "has no name before it", "model.onnx"), ("a.ONNX", "does not", "a.onnx"),
+        (tmp_path, "does not", tmp_path / "model.onnx"),
+    ):  # fmt: skip
+        with pytest.raises(RunError, match=rf"and {Path(name)} {why}; give {better}$"):
+            genprior.export_onnx(run, name)
     with pytest.raises(PlanError, match=r"ends in '\.onnx', which is no known format"):
         genprior.export(run, tmp_path / "mine.onnx")  # which writes images
 

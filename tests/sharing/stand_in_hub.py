@@ -25,6 +25,8 @@ class Hub:
         self.private: dict[str, bool] = {}
         self.silent = threading.Event()
         self.forbidden = threading.Event()
+        self.missing = threading.Event()  # files are listed, and not there
+        self.sizes: list[int] = []  # told in place of the sizes of files
         self.address = ""
         self.log: list[str] = []
 
@@ -94,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         if revision not in ("main", commit):
             self.answer(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
         elif "resolve" in parts:
-            content = files.get("/".join(parts[4:]))
+            content = None if self.hub.missing.is_set() else files.get("/".join(parts[4:]))
             if content is None:
                 self.answer(
                     404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
@@ -127,6 +129,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, tree)
         else:
             listed = [{"rfilename": n, "size": len(c), "blobId": hashlib.sha1(c).hexdigest()} for n, c in files.items()]
+            for each, size in zip(listed, self.hub.sizes, strict=False):
+                each["size"] = size
             self.answer(
                 200, {"id": name, "modelId": name, "sha": commit, "private": False, "tags": [], "siblings": listed}
             )

@@ -88,6 +88,42 @@ def test_what_is_no_name(address):
         genprior.load_run(address)
 
 
+@pytest.mark.parametrize(("address", "text"), [
+    ("hf://me/digits@", "hf://me/digits@ names no revision; give a branch, tag or commit after the @, or leave it out"),
+    ("HF://me", "'me' is no name of a repository on the hub"),
+    ("https://huggingface.co/me/digits", "is the address of a web page; give that of a repository, such as hf://me/digits"),
+    ("http://127.0.0.1:1/me/digits/tree/main?x", "give that of a repository, such as hf://me/digits"),
+    ("", "the path is empty; give a run's folder"),
+])  # fmt: skip
+def test_what_is_nearly_an_address(address, text):
+    for path in (address, module.Path(address)) if address else ("",):
+        with pytest.raises(RunError, match=re.escape(text)):
+            genprior.load_run(path)
+
+
+def test_files_that_are_listed_and_not_there(hub, run, token):
+    genprior.push_run(run, "me/digits")
+    hub.missing.set()
+    with pytest.raises(RunError, match=f"hf://me/digits cannot be downloaded: {hub.address} lists a file that it does"):
+        genprior.load_run("hf://me/digits")
+
+
+@pytest.mark.parametrize("size", [10**18, -5, 0])
+def test_sizes_that_no_file_has(hub, run, token, size):
+    """They limit the time of the download, and no clock has so much."""
+    genprior.push_run(run, "me/digits")
+    hub.sizes = [size] * 8
+    assert genprior.load_run("HF://me/digits/").label == run.label
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "run.json", "scores.json"])
+def test_damaged_files_of_a_model_that_is_not_trained_here(hub, run, token, name):
+    genprior.push_run(run, "me/digits")
+    hub.commit("me/digits", {name: b"{"})
+    with pytest.raises(RunError, match=r"is damaged .*; export the run again, or download the folder again$"):
+        _ = genprior.load_run("hf://me/digits").scores
+
+
 def test_a_repository_of_something_else(hub):
     hub.commit("me/other", {"config.json": b"{}", "model.safetensors": b"0"})
     with pytest.raises(RunError, match="hf://me/other holds no model of genprior"):

@@ -86,9 +86,9 @@ def test_a_metric_has_one_name_in_a_run(tmp_path) -> None:
 
 
 NAMES = (
-    "score/fid[inception]", "rec (A), B", "rec [A], B", "<b>", "a*b", "zahl/\u00e4", "\U0001f600", "a//b", "a/", "/a", "",
-    ".", "../..", "a/../b", "two\nlines", "nul\0", "x" * 250, "x" * 251, "y" * 300, "y" * 299 + "z", "deep/" * 80,
-    "plain",
+    "score/fid[inception]", "rec (A), B", "rec [A], B", "<b>", "a*b", "zahl/\u00e4", "\U0001f600", "a//b", "a/", "/a",
+    "", ".", "../..", "a/../b", "two\nlines", "nul\0", "x" * 250, "x" * 251, "y" * 300, "y" * 299 + "z",
+    "deep/" * 80, "plain",
 )  # fmt: skip
 
 
