@@ -115,7 +115,7 @@ def call():
 
     def called(*arguments: object) -> Result:
         # Under pytest-xdist COLUMNS is 80, and narrow tables break names over lines.
-        wide = {"COLUMNS": "200"}
+        wide = {"COLUMNS": str(max(200, int(os.environ.get("COLUMNS") or 0)))}
         return CliRunner().invoke(app, [str(each) for each in arguments], env=wide, catch_exceptions=True)
 
     return called

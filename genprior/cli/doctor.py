@@ -13,6 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from genprior.cli.plugin_commands import disabled_commands
+from genprior.errors import visible
 
 __all__ = ["doctor"]
 
@@ -67,9 +68,15 @@ _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
 def _lines(found: Sequence[Any]) -> Iterator[Text]:
     """The findings of a section, a line each, and the advice below."""
-    width = max(len(each.name) for each in found)
+    width = max(len(_in_a_line(each.name)) for each in found)
     for each in found:
         state = each.state.value
-        yield Text.assemble(f"  {each.name:{width}}  ", (f"{state:5}", _STYLES[state]), f"  {each.text}")
+        name, text = _in_a_line(each.name), _in_a_line(each.text)
+        yield Text.assemble(f"  {name:{width}}  ", (f"{state:5}", _STYLES[state]), f"  {text}")
         if each.advice:
             yield Text(f"  {'':{width}}         {each.advice}")
+
+
+def _in_a_line(text: str) -> str:
+    """The text without control characters and line breaks, which names of files may hold."""
+    return visible(text).replace("\n", "\\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -37,4 +38,5 @@ def new(
     folder = out if out is not None else Path(names.distribution)
     files = write_package(names, folder)
     typer.echo(visible(f"written: {folder}/ with {', '.join(map(str, files))}"))
-    typer.echo(visible(f"next: cd {folder} && pip install -e . && pytest && genprior train {names.name}.toml"))
+    place = shlex.quote(str(folder))
+    typer.echo(visible(f"next: cd {place} && pip install -e . && pytest && genprior train {names.name}.toml"))

@@ -136,7 +136,9 @@ class RunFiles:
         Raises:
             RunError: it is damaged; the message names the field.
         """
-        return records.read_json(self._facts, records.FACTS, self._remedy("the training command of the run writes it anew"))
+        return records.read_json(
+            self._facts, records.FACTS, self._remedy("the training command of the run writes it anew")
+        )
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Write `run.json`."""

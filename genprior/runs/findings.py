@@ -38,6 +38,8 @@ class Finding(NamedTuple):
         return {**self._asdict(), "state": self.state.value}
 
 
+REINSTALL = "install again: pip install --force-reinstall genprior"
+"""The advice about a check that raises an exception."""
 Check = Callable[[], Iterable[Finding]]
 
 
@@ -49,9 +51,10 @@ def findings_of(checks: Mapping[str, Check]) -> list[Finding]:
             found.extend(check())
         except Exception as error:  # a broken installation may raise anything
             text = f"this could not be examined: {type(error).__name__}: {in_a_sentence(error)}"
-            found.append(
-                Finding(section, section, text, State.WRONG, "install again: pip install --force-reinstall genprior")
-            )
+            # An error of the system is about a folder or a file, which it names.
+            of_system = isinstance(error, OSError) and error.errno is not None
+            advice = "use another folder, or make that one readable" if of_system else REINSTALL
+            found.append(Finding(section, section, text, State.WRONG, advice))
     return found
 
 

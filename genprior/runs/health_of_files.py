@@ -15,6 +15,8 @@ __all__ = ["CHECKS"]
 
 LITTLE = 2 * 10**9
 """Bytes of free space below which a training with a few checkpoints may fill the disk."""
+REMADE = "delete it, and it is made or downloaded again"
+"""The advice about a damaged file of the cache."""
 _MOST = 100_000
 """Files of a folder that are looked at."""
 
@@ -28,7 +30,7 @@ def _caches() -> Iterator[Finding]:
         wrong = _damage(path)
         if wrong:
             text = f"{path} is damaged: {wrong}"
-            yield Finding(section, path.name, text, State.WRONG, "delete it, and it is made or downloaded again")
+            yield Finding(section, path.name, text, State.WRONG, REMADE)
     import torch
 
     weights = Path(torch.hub.get_dir(), "checkpoints")
@@ -95,7 +97,13 @@ def _data() -> Iterator[Finding]:
         try:
             with safe_open(path, framework="np") as file:
                 if "images" in file.keys():  # noqa: SIM118
-                    sets.setdefault(name, []).append(f"{split} {file.get_slice('images').get_shape()[0]:,} images")
+                    held = file.get_slice("images")
+                    shape = held.get_shape()
+                    if len(shape) == 4 and held.get_dtype() == "U8":
+                        sets.setdefault(name, []).append(f"{split} {shape[0]:,} images")
+                        continue
+                    text = f"{path} holds images as {held.get_dtype()} {shape}, and U8 [n, c, h, w] is needed"
+                    yield Finding(section, path.name, text, State.WRONG, REMADE)
         except (OSError, SafetensorError):
             continue  # among the caches
     for name, splits in sets.items():

@@ -58,7 +58,9 @@ def local_folder(path: str | Path) -> Path:
     if found is None:
         page = _PAGE.fullmatch(path if isinstance(path, str) else path.as_posix())
         if page is not None:
-            raise RunError(f"{path} is the address of a web page; give that of a repository, such as hf://{page['name']}")
+            raise RunError(
+                f"{path} is the address of a web page; give that of a repository, such as hf://{page['name']}"
+            )
         return Path(path)
     name, revision = repository_of(found["name"]), found["revision"]
     if revision == "":
@@ -207,8 +209,8 @@ def _in_words(error: Exception, asked: str, action: str, where: str) -> Genprior
         )
     if status == 404 and isinstance(error, errors.EntryNotFoundError):
         return RunError(
-            f"{asked} cannot be {_PAST[action]}: {where} lists a file that it does not have. Try again later, or push the "
-            "run again"
+            f"{asked} cannot be {_PAST[action]}: {where} lists a file that it does not have. Try again later, or "
+            "push the run again"
         )
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         return RunError(

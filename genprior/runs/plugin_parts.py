@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genprior.errors import NameTaken, PluginError
+from genprior.errors import NameTaken, PluginError, visible
 from genprior.loading import load_entry, package_of, stdout_to_stderr, what_was_raised
 from genprior.parts import Part, PartConfig
 from genprior.parts.base import nested_settings
@@ -63,13 +64,22 @@ def _plugin(module: str) -> tuple[Any, metadata.EntryPoint | None]:
                 return load_entry(entry), entry
             except Exception as error:
                 raise PluginError(f"{module} cannot be imported: {what_was_raised(error)}") from error
+    if re.search(r"^\.|^$|[/\\:\s]|\.py$", module):
+        raise PluginError(
+            f"'{visible(module)}' is no name of a module, such as genprior_mine: give the module that the entry point "
+            "of the package names, not its file"
+        )
     try:
         with stdout_to_stderr():
             return importlib.import_module(module), None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, also what sys.exit() raises
-        if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{module}.".startswith(error.name):
+        if (
+            isinstance(error, ModuleNotFoundError)
+            and error.name is not None
+            and f"{module}.".startswith(f"{error.name}.")
+        ):
             raise PluginError(
                 f"there is no module {module}, nor a plugin of this name: give the module that the entry point of the "
                 "package names, and install the package with `pip install -e .`"

@@ -214,6 +214,29 @@ def test_data_sets_in_the_cache_and_their_sizes(cache):
 
 
 @pytest.mark.skipif("not hasattr(__import__('os'), 'mkfifo')", reason="there are no named pipes here")
+def test_images_of_another_form_and_names_of_two_lines(call, cache):
+    forms = {
+        "one": torch.tensor(3, dtype=torch.uint8),
+        "flat": torch.zeros(3, dtype=torch.uint8),
+        "float": torch.zeros(3, 1, 8, 8, dtype=torch.float32),
+    }
+    for name, images in forms.items():
+        save_file({"images": images}, cache / f"{name}-train.safetensors")
+    (cache / "two\n\x1b[31mlines-train.safetensors").write_bytes(b"x")
+    lines = call("doctor").output.splitlines()
+    for text in ("U8 []", "U8 [3]", "F32 [3, 1, 8, 8]"):
+        (line,) = [each for each in lines if f"holds images as {text}, and U8 [n, c, h, w] is needed" in each]
+        assert "  wrong  " in line
+    (line,) = [each for each in lines if "two" in each]
+    assert line.lstrip().startswith("two\\n\\x1b[31mlines-train.safetensors ")
+
+
+def test_a_folder_that_no_system_can_have_is_not_cured_by_installing(monkeypatch):
+    monkeypatch.setenv("GENPRIOR_DATA", "x" * 300)
+    found = [each for each in findings_of(health_of_files.CHECKS) if each.state is State.WRONG]
+    assert found and all("too long" in each.text and "install" not in each.advice for each in found)
+
+
 def test_a_pipe_is_not_waited_for(cache):
     os.mkfifo(cache / "x-train.safetensors")
     assert not wrong(health_of_files.CHECKS["caches"])

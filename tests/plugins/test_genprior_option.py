@@ -193,6 +193,19 @@ def test_a_module_that_cannot_be_checked_ends_pytest_with_a_line(text: str, fold
     assert "Traceback" not in f"{done.stdout}{done.stderr}"
 
 
+@pytest.mark.parametrize("module", ["", ".", "..", ".parts", "./parts.py", "parts.py", "/a/parts", "parts:Wide", "a b"])
+def test_a_file_in_place_of_a_module(module: str) -> None:
+    with pytest.raises(genprior.GenpriorError, match="is no name of a module, such as genprior_mine: give the module"):
+        plugin_parts(module)
+
+
+def test_a_module_that_lacks_another_whose_name_begins_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lacking_other.py").write_text("import lacking")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(genprior.GenpriorError, match="lacking_other cannot be imported: .* No module named 'lacking'"):
+        plugin_parts("lacking_other")
+
+
 def test_a_recipe_without_a_module(pytest_with) -> None:
     done = pytest_with("--genprior-recipe", "wide.toml")
     assert done.ret == pytest.ExitCode.USAGE_ERROR

@@ -42,6 +42,13 @@ def test_it_writes_into_another_folder(call, here: Path) -> None:
     assert (here / "mine" / "sharp" / "src" / "genprior_sharpness.py").exists()
 
 
+def test_the_next_command_is_one_for_a_shell(call, here: Path) -> None:
+    assert (
+        "next: cd 'my folder/it'\"'\"'s' && pip install -e ."
+        in call("new", "prior", "mine", "--out", "my folder/it's").output
+    )
+
+
 def test_a_folder_that_exists_is_left_as_it_is(call, here: Path) -> None:
     (here / "genprior-thick").mkdir()
     said = refused(call, "prior", "thick")
@@ -95,7 +102,7 @@ def test_a_name_that_is_none(name: str, better: str, call) -> None:
     assert names_of("prior", better).name == better
 
 
-@pytest.mark.parametrize("name", ["", "é", "..."])
+@pytest.mark.parametrize("name", ["_", "é", "..."])
 def test_a_name_without_letters(name: str, call) -> None:
     said = refused(call, "prior", name)
     assert "cannot be the name of a part" in said and "such as" not in said

@@ -36,10 +36,11 @@
 
   // ---- plots ------------------------------------------------------------------------------------------------------
   const layout = () => ({
-    margin: { l: 48, r: 8, t: 6, b: 34 }, showlegend: false, hovermode: "closest", autosize: true,
+    margin: { l: 48, r: 8, t: 6, b: 40 }, showlegend: false, hovermode: "closest", autosize: true,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 12, color: css("--quiet") },
-    xaxis: { gridcolor: css("--line"), zerolinecolor: css("--line"), automargin: true },
+    // A margin of its own for level labels below: Plotly's automatic ones of both axes may never settle.
+    xaxis: { gridcolor: css("--line"), zerolinecolor: css("--line"), tickangle: 0 },
     yaxis: { gridcolor: css("--line"), zerolinecolor: css("--line"), automargin: true },
     hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink") } },
   });
