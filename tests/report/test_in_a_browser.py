@@ -170,6 +170,29 @@ def test_the_page_is_as_wide_as_the_window(browser, file, width) -> None:
         assert opened.page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axes_settle_and_their_titles_are_whole(browser, runs, tmp_path, width) -> None:
+    """Margins that Plotly chooses itself may go to and fro, which it says after a while; fixed ones must be enough."""
+    values = [0.3652622103691101, 0.36514246463775635, 0.36678141355514526, 0.35124021768569946, 0.3484891653060913]
+    lines = [
+        {"step": 2 * i + 2, "seconds": 1.0, "phase/reconstruction": each, "phase/large": 1e6 * each}
+        for i, each in enumerate(values)
+    ]
+    for file in runs.glob("*/*/metrics.jsonl"):
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_report([runs], tmp_path / "report.html", seconds=0)
+    with Opened(browser, tmp_path / "report.html", width=width) as opened:
+        opened.page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+        assert opened.plotted() >= 2
+        opened.page.wait_for_timeout(500)
+        bottom = "(each) => each.getBoundingClientRect().bottom"
+        drawn = "[...document.querySelectorAll('.plot:not(:empty)')]"
+        below = f"""{drawn}.map((plot) => plot.getBoundingClientRect().bottom
+            - Math.max(...[...plot.querySelectorAll('.xtitle, .xtick')].map({bottom})))"""
+        assert min(opened.page.evaluate(below)) >= 0
+        assert opened.said == []
+
+
 def test_pictures_are_shown_without_scripts(browser, file) -> None:
     with Opened(browser, file, java_script_enabled=False) as opened:
         assert opened.page.locator("[data-samples]:visible").count() == 2

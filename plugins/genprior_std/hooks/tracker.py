@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import secrets
@@ -180,7 +181,7 @@ class Tracker(Hook, ABC):
             records[int(line["step"])] = {**line, **records.get(int(line["step"]), {})}
         for step, record in sorted(records.items()):
             numbers = {key: float(value) for key, value in record.items() if key != "step" and value is not None}
-            self._try("metrics", step, lambda numbers=numbers, step=step: self.send(numbers, step))
+            self._try("metrics", step, functools.partial(self.send, numbers, step))
 
     def _try(self, kind: str, step: int, call: Callable[[], None]) -> None:
         """Call the tracker; after a slow failure, as of a server that does not answer, it is left alone for a while."""
