@@ -33,9 +33,11 @@ def show(
     from genprior.recipe.shipped import is_recipe
     from genprior.runs.find import nothing_at
     from genprior.runs.folder import RunFolder
+    from genprior.runs.hub import local_folder
     from genprior.runs.run import load_run
     from genprior.tables.gather import table_below
 
+    path = local_folder(path)
     if against is not None and (RunFolder(path).exists or not path.is_dir()):
         raise RunError(f"--against {against}: {path} is no table; give the folder of several rows, or leave it out")
     if RunFolder(path).exists:

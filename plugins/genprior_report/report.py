@@ -13,11 +13,10 @@ __all__ = ["default_file", "write_report"]
 
 
 def default_file(paths: Sequence[Path]) -> Path:
-    """Where a report is written: into the only folder, or into the working folder where there are several."""
-    if len(paths) != 1:
-        return Path("report.html")
-    (path,) = paths
-    return (path.parent if path.name == "recipe.toml" else path) / "report.html"
+    """Where a report is written: into the only folder; where there are several, or an address, the working folder."""
+    (path, *more) = paths
+    folder = path.parent if path.name == "recipe.toml" else path
+    return Path("report.html") if more or not folder.is_dir() else folder / "report.html"
 
 
 def write_report(paths: Sequence[Path], out: Path, *, all_seeds: bool = False, seconds: float | None = None) -> None:

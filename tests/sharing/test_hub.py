@@ -88,6 +88,16 @@ def test_what_is_no_name(address):
         genprior.load_run(address)
 
 
+def test_a_run_of_the_hub_is_shown_and_reported_here(run, hub, token, call, tmp_path, monkeypatch):
+    genprior.push_run(run, "me/digits")
+    monkeypatch.chdir(tmp_path)
+    shown = call("show", "hf://me/digits")
+    assert shown.exit_code == 0 and "mine | yours, seed 0" in shown.output
+    before = {*tmp_path.iterdir()}
+    assert call("report", "hf://me/digits", "--from-records").exit_code == 0
+    assert {path.name for path in {*tmp_path.iterdir()} - before} == {"report.html"}
+
+
 @pytest.mark.parametrize(("address", "text"), [
     ("hf://me/digits@", "hf://me/digits@ names no revision; give a branch, tag or commit after the @, or leave it out"),
     ("HF://me", "'me' is no name of a repository on the hub"),
