@@ -61,10 +61,11 @@ changes = ["A", "B", "C"]
 hypothesis.settings.register_profile("steady", derandomize="MINUTES" not in os.environ, deadline=None)
 hypothesis.settings.load_profile("steady")
 
-# A shell without job control lets what it starts in the background ignore Ctrl-C, which genprior respects; the tests of
-# Ctrl-C would wait for ever.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell without job control lets what it starts in the background ignore Ctrl-C, and nohup lets it ignore the end of its
+# terminal. genprior and the commands that tests start respect that, and the tests of signals would wait for ever.
+for _signal in (getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

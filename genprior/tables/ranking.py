@@ -231,8 +231,8 @@ class ShortRanking:
         return Table.numbered(notes)
 
     @staticmethod
-    def protocol() -> list[str]:
-        """None: the page has them."""
+    def short_protocol() -> list[str]:
+        """None: the page has the protocols."""
         return []
 
 

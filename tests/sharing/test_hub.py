@@ -63,7 +63,7 @@ def test_a_run_goes_there_and_back(run, hub, token, call, tmp_path, monkeypatch)
     assert (tmp_path / "samples.png").exists()
     monkeypatch.setenv("COLUMNS", "1000")  # of one line, however long the path before the label is
     table = call("bench", "hf://me/digits", str(run.folder))
-    assert table.exit_code == 0 and table.stdout.count(": mine | yours") == 2
+    assert table.exit_code == 0 and words(table.stdout).count("mine | yours") == 2, table.stdout
 
 
 def test_files_of_others_are_kept_and_an_upload_is_repeated(run, hub, token):
