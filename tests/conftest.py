@@ -61,7 +61,7 @@ changes = ["A", "B", "C"]
 hypothesis.settings.register_profile("steady", derandomize="MINUTES" not in os.environ, deadline=None)
 hypothesis.settings.load_profile("steady")
 
-# A shell without job control lets what it starts in the background ignore Ctrl-C, and nohup lets it ignore the end of its
+# A shell without job control lets what it starts in the background ignore Ctrl-C, and nohup lets it ignore the end of a
 # terminal. genprior and the commands that tests start respect that, and the tests of signals would wait for ever.
 for _signal in (getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)):
     if signal.getsignal(_signal) is signal.SIG_IGN:
