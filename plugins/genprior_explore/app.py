@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import html
+import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 import numpy as np
 import torch
+from gradio.data_classes import ImageData
+from PIL import Image
 from torch import Tensor
 
 from genprior import GenpriorError, PlanError, visible
@@ -26,8 +30,6 @@ BOUND = 4.0
 """The largest number of a slider."""
 MOST = 2**53 - 1
 """The largest seed: a browser knows no larger whole number exactly."""
-KEPT = (60, 600)
-"""Every minute, pictures that are older than ten are removed; a moved slider makes one every time."""
 CSS = """
 .picture img { image-rendering: pixelated; object-fit: contain; }
 .caption { margin: 0; }
@@ -122,7 +124,7 @@ class Page:
     def build(self) -> Any:
         """The page, as Gradio's blocks."""
         title = " beside ".join(explorer.title for explorer in self._explorers)
-        with gr.Blocks(title=f"genprior explore: {title}", analytics_enabled=False, delete_cache=KEPT) as blocks:
+        with gr.Blocks(title=f"genprior explore: {title}", analytics_enabled=False) as blocks:
             _caption(title, "h1")
             with gr.Row():
                 with gr.Column(scale=2, min_width=280):
@@ -271,7 +273,7 @@ def _caption(text: str, tag: str = "p") -> None:
 def _picture(name: str, place: str, height: int | None = 360) -> Any:
     """A picture under its name."""
     _caption(name)
-    return gr.Image(
+    picture: Any = gr.Image(
         label=name,
         show_label=False,
         elem_id=place,
@@ -282,6 +284,18 @@ def _picture(name: str, place: str, height: int | None = 360) -> Any:
         alt_text=name,
         height=height,
     )
+    # Gradio would write a file for each picture, and write it again while another page reads it.
+    picture.postprocess = _in_the_answer
+    return picture
+
+
+def _in_the_answer(image: np.ndarray | None) -> ImageData | None:
+    """The picture as a PNG in its address, so that no file is written."""
+    if image is None:
+        return None
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return ImageData(url=f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}")
 
 
 @contextlib.contextmanager

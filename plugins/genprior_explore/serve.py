@@ -113,8 +113,8 @@ def _ending() -> Iterator[None]:
 def serve(explorers: Sequence[Explorer], listening: socket.socket, *, show: bool) -> None:
     """Serve the page until Ctrl-C, SIGTERM or the end of the terminal.
 
-    Pictures lie in a temporary folder of this server, which is removed at the end: Gradio's own is kept, and is one for
-    all users of a machine.
+    Gradio's files lie in a temporary folder of this server, which is removed at the end: Gradio's own is kept, and is
+    one for all users of a machine. Pictures are not among them.
 
     Args:
         explorers: the runs.

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
@@ -52,15 +51,13 @@ def test_pages_of_other_sites_are_refused(address, origin) -> None:
 
 
 START = """
-from genprior_explore import app
-app.KEPT = (1, 1)
 from genprior_explore.command import explore
 explore()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_old_pictures_are_removed_and_all_files_at_the_end(trained, tmp_path, number) -> None:
+def test_pictures_are_no_files_and_nothing_is_left_at_the_end(trained, tmp_path, number) -> None:
     """Also where the process is ended, or its terminal closed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", START, str(trained / "plain" / "seed-0"), "--no-open"]
@@ -75,13 +72,10 @@ def test_old_pictures_are_removed_and_all_files_at_the_end(trained, tmp_path, nu
             numbers = [0, None, None] + [0.5] * (len(event["inputs"]) - 3)
             ask = json.dumps({"data": numbers, "fn_index": 0, "session_hash": "a"}).encode()
             assert answer(address, "/gradio_api/queue/join", ask, **{"Content-Type": "application/json"})[0] == 200
-            counts = []
-            for _ in range(600):
-                counts.append(sum(path.is_file() for path in tmp_path.rglob("genprior-explore-*/**/image.*")))
-                if counts[-1] == 0 and max(counts) > 0:
-                    break
-                time.sleep(0.05)
-            assert max(counts) == 1 and counts[-1] == 0
+            with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=a", timeout=60) as lines:
+                told = next(line for line in lines if b"process_completed" in line)
+            assert b"data:image/png;base64," in told
+            assert not [path for path in tmp_path.rglob("genprior-explore-*/**/*") if path.is_file()]
         finally:
             server.send_signal(number)
         errors = server.communicate(timeout=60)[1]
