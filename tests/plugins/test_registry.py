@@ -33,7 +33,7 @@ class Site:
         self.folder = folder
         self.modules: list[str] = []
 
-    def install(self, plugin: str, source: str, requires: str = "genprior>=0.1,<0.2") -> str:
+    def install(self, plugin: str, source: str, requires: str = "genprior>=0.2,<0.3") -> str:
         """Install a package `genprior-<plugin>` of version 1.2 with one module; gives its module's name."""
         module = f"fake_genprior_{plugin}"
         (self.folder / f"{module}.py").write_text(source)
@@ -272,7 +272,7 @@ def test_a_plugin_for_another_version_is_refused_before_it_is_imported(site: Sit
     assert module not in sys.modules
 
 
-@pytest.mark.parametrize("requires", ["genprior", "numpy", "genprior>=99 ; extra == 'future'", "genprior>=0.1,<0.2"])
+@pytest.mark.parametrize("requires", ["genprior", "numpy", "genprior>=99 ; extra == 'future'", "genprior>=0.2,<0.3"])
 def test_a_plugin_for_this_version_is_loaded(site: Site, requires: str) -> None:
     site.install("ring", PRIOR.format(name="ring"), requires)
     registry = load()

