@@ -38,6 +38,8 @@ _PARTIAL = re.compile(
     r"\.(?P<stem>.+)\.[0-9a-f]{8}-(?P<host>[0-9a-f]{6})(?P<boot>[0-9a-f]{6})-(?P<process>[0-9]+)(?P<suffix>(\.[^.]+)?)"
 )
 """The names of the temporary files of `whole_file`, which no user would give: other hidden files are the user's."""
+_OF_SAFETENSORS = re.compile(r"\.tmp[0-9A-Za-z]{6}")
+"""The names of the temporary files that safetensors writes and then renames; they do not say who wrote them."""
 _ABANDONED = 24 * 3600.0
 """Seconds after which a temporary file is abandoned whose process cannot be asked for."""
 
@@ -158,8 +160,15 @@ def remove_partial(folder: Path, name: str | None = None) -> None:
     """
     for path in folder.glob(".*"):
         found = _PARTIAL.fullmatch(path.name)
-        if found and (name is None or name == found["stem"] + found["suffix"]) and path.is_file():
-            with contextlib.suppress(OSError):  # they do no harm
+        with contextlib.suppress(OSError):  # they do no harm
+            if found:
+                abandoned = name is None or name == found["stem"] + found["suffix"]
+            elif _OF_SAFETENSORS.fullmatch(path.name):
+                # The lock of one file does not keep others from being written.
+                abandoned = name is None or time.time() - path.stat().st_mtime > _ABANDONED
+            else:
+                abandoned = False
+            if abandoned and path.is_file():
                 path.unlink()
 
 

@@ -242,3 +242,30 @@ def test_hidden_files_of_the_user_stay_in_a_run_folder(tiny_plan, tmp_path):
         path.write_text("mine")
     Trainer(tiny_plan("AAE"), 0, tmp_path / "run").run()
     assert all(path.read_text() == "mine" for path in kept)
+
+
+def test_what_safetensors_leaves_when_it_is_killed_is_removed(tmp_path):
+    """safetensors writes `.tmp` and six letters or digits, and renames it; seen after 1 of 980 kills."""
+    left, users, young, old = (tmp_path / name for name in (".tmpWPzFkU", ".tmp-notes", "a/.tmpWPzFkU", "a/.tmp4PzFkU"))
+    (tmp_path / "a").mkdir()
+    for each in (left, users, young, old):
+        each.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    files.remove_partial(tmp_path)  # of a folder that nobody else writes to
+    files.remove_partial(tmp_path / "a", "features.safetensors")  # of one file; another process may write the next one
+    assert not left.exists() and users.exists()
+    assert young.exists() and not old.exists()
+
+
+def test_safetensors_writes_to_a_file_of_such_a_name(tmp_path):
+    code = (
+        "import os, sys, torch, safetensors.torch as s\n"
+        "t = torch.zeros(40_000_000)\n"
+        "s.save_file({'t': t}, sys.argv[1])\n"
+    )
+    watched = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "big.safetensors")])
+    names = set()
+    while watched.poll() is None:
+        names |= {each.name for each in tmp_path.iterdir()}
+    names -= {"big.safetensors"}
+    assert all(re.fullmatch(r"\.tmp[0-9A-Za-z]{6}", name) for name in names) and names
