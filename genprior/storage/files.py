@@ -232,8 +232,22 @@ def path_with_ending(path: Path, ending: str) -> Path:
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
-    """Append one line of JSON with a single write, so that readers see whole lines."""
+    """Append one line of JSON with a single write, so that readers see whole lines.
+
+    Raises:
+        OSError: it cannot be written (a full disk, for example); the file is as before, where the system allows it.
+    """
     with to_file("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value, allow_nan=False) + "\n")
+        line = (json.dumps(value, allow_nan=False) + "\n").encode()
+        # Unbuffered: closing a file whose buffer could not be written would write it again, after its first half.
+        with path.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            try:
+                written = file.write(line)
+                while written < len(line):
+                    written += file.write(line[written:])
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(before)
+                raise

@@ -269,3 +269,26 @@ def test_safetensors_writes_to_a_file_of_such_a_name(tmp_path):
         names |= {each.name for each in tmp_path.iterdir()}
     names -= {"big.safetensors"}
     assert all(re.fullmatch(r"\.tmp[0-9A-Za-z]{6}", name) for name in names) and names
+
+
+def test_a_line_that_cannot_be_written_whole_is_not_written(tmp_path):
+    """A limit of the size of files lets the first half of a write through, as a full disk does."""
+    path, line = tmp_path / "metrics.jsonl", {"step": 1, "text": "x" * 100}
+    code = (
+        "import json, resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from genprior.storage.files import append_line\n"
+        "line = json.loads(sys.argv[2])\n"
+        "append_line(Path(sys.argv[1]), line)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    append_line(Path(sys.argv[1]), line)\n"
+        "except OSError as error:\n"
+        "    print(error.errno, *error.__notes__)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "append_line(Path(sys.argv[1]), line | {'step': 2})\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code, path, json.dumps(line)], capture_output=True, text=True)
+    assert told.stdout == f"{errno.EFBIG} cannot write {path}\n", told.stderr
+    assert [json.loads(each) for each in path.read_text().splitlines()] == [line, line | {"step": 2}]
