@@ -110,4 +110,4 @@ def test_a_score_does_not_choose_by_the_images_that_it_scores(score, tmp_path):
     "score", ['"cluster_error", named_by = "train"', '"error_rate"', '"error_rate", split = "validation"']
 )
 def test_a_score_that_chooses_nothing_by_validation_images_may_score_them(score, tmp_path):
-    preflight(load(tmp_path, f"{{ name = {score} }}", SEEN), device="cpu")
+    assert preflight(load(tmp_path, f"{{ name = {score} }}", SEEN), device="cpu") == []  # and so not refused
