@@ -12,6 +12,7 @@ receives all arguments after its name, including `--help`. A name that is alread
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import sys
@@ -256,6 +257,7 @@ def _end(error: GenpriorError) -> NoReturn:
     """Print an error, and its traceback if that was asked for, and end the process with its exit code."""
     from genprior.cli.console import print_error
 
-    print_error(str(error))
-    print_traceback(error)
+    with contextlib.suppress(OSError):  # a log on a full disk takes no message; the exit code still tells
+        print_error(str(error))
+        print_traceback(error)
     sys.exit(error.exit_code)

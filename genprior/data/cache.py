@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from genprior.errors import DataError
 from genprior.parts import ImageSet
 from genprior.storage.cache import cache_folder
 from genprior.storage.files import whole_file
+from genprior.storage.tensors import opened_tensors
 
 __all__ = ["cache_file", "read_cache", "write_cache"]
 
@@ -44,7 +45,7 @@ def read_cache(name: str, split: str) -> ImageSet | None:
     path = cache_file(name, split)
     remedy = "delete it, and it will be downloaded or made again when it is next needed"
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened_tensors(path) as file:
             missing = {"images", "labels"} - set(file.keys())
             if missing:
                 raise DataError(f"{path}: it has no tensor {' and no '.join(sorted(missing))}; {remedy}")

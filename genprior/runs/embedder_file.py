@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from genprior.errors import RunError, in_a_sentence
 from genprior.parts import EmbedderState
 from genprior.storage.cache import content_hash
 from genprior.storage.files import to_file, whole_file
+from genprior.storage.tensors import opened_tensors
 
 __all__ = ["embedder_hash", "read_embedder", "refuse_other", "write_embedder"]
 
@@ -43,7 +44,7 @@ def read_embedder(path: Path) -> EmbedderState | None:
         OSError: the system cannot read it.
     """
     try:
-        with to_file("read", path), safe_open(path, framework="pt") as file:
+        with to_file("read", path), opened_tensors(path) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             return EmbedderState(tensors, file.metadata() or {})
     except FileNotFoundError:

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from genprior.errors import DataError, ScoreError
 from genprior.storage.cache_folder import cache_folder
 from genprior.storage.files import remove_partial, whole_file
+from genprior.storage.tensors import opened_tensors
 
 __all__ = ["cache_folder", "content_hash", "hash_file", "keep_on_disk", "made_once"]
 
@@ -141,7 +142,7 @@ def keep_on_disk(
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened_tensors(path) as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from genprior.errors import FORMAT, CheckpointError, GenpriorError, in_a_sentence, refuse_newer
 from genprior.storage.files import EXPORTED, to_file, whole_file, write_json
+from genprior.storage.tensors import opened_tensors, read_tensors
 
 __all__ = [
     "EXPORTED",
@@ -102,6 +103,9 @@ def save(path: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[st
 def prune(folder: Path, *, last: int, every: int | None) -> None:
     """Remove all checkpoints but the newest `last`, the best ones that these name, and multiples of `every` steps."""
     complete = _complete(folder)
+    for rest in set(folder.glob("step-*.safetensors")) - set(complete):
+        if complete and rest.stem < complete[-1].stem:  # of a checkpoint that could be removed only in part
+            rest.unlink(missing_ok=True)
     named = {_best_of(path) for path in complete[-last:]}
     for old in complete[:-last]:
         if old in named or (every is not None and step_of(old) % every == 0):
@@ -184,7 +188,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
         with to_file("read", path):
             facts = _verified(path)
             _refuse_without_best(path)
-            return Checkpoint(int(facts["step"]), load_file(path, device=str(device)), facts)
+            return Checkpoint(int(facts["step"]), read_tensors(path, device), facts)
     except CheckpointError as error:
         raise CheckpointError(f"{in_a_sentence(error)}. {_remedy(path)}") from None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError) as error:
@@ -197,7 +201,7 @@ def _verified(path: Path) -> dict[str, Any]:
     refuse_newer(facts, path.with_suffix(".json"))
     if _checksum(path) != facts["sha256"]:
         raise CheckpointError(f"the checkpoint {path} was truncated or altered: its checksum is wrong")
-    with safe_open(path, "pt") as file:
+    with opened_tensors(path) as file:
         recorded = (file.metadata() or {}).get(_FACTS)
     if recorded is not None and recorded != _facts_checksum(facts):
         raise CheckpointError(f"the checkpoint {path} was altered: its .json is not the one that was written with it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import shutil
 import threading
 from pathlib import Path
 
@@ -192,6 +193,17 @@ def test_checkpoints_that_a_killed_process_did_not_remove_are_removed_when_it_re
     (folder / "run.json").write_text(json.dumps(facts | {"finished": False}))
     Trainer(plan, 0, folder).run()
     assert steps(folder) == [4, 6]
+
+
+def test_tensors_of_an_older_checkpoint_that_could_be_removed_only_in_part_are_removed_when_it_resumes(half):
+    plan, folder = half
+    Trainer(plan, 0, folder).run(until=4)
+    newest = folder / "checkpoints" / "step-00000004.safetensors"
+    for name in ("step-00000001.safetensors", "step-00000009.safetensors"):  # the later one may yet get its facts
+        shutil.copy(newest, newest.with_name(name))
+    Trainer(plan, 0, folder).run()
+    found = {path.name for path in newest.parent.glob("*.safetensors")}
+    assert found == {f"step-{step:08}.safetensors" for step in (4, 6, 9)}
 
 
 def forge(path: Path, changed=lambda tensors: tensors, **facts: object) -> None:

@@ -292,3 +292,12 @@ def test_a_line_that_cannot_be_written_whole_is_not_written(tmp_path):
     told = subprocess.run([sys.executable, "-c", code, path, json.dumps(line)], capture_output=True, text=True)
     assert told.stdout == f"{errno.EFBIG} cannot write {path}\n", told.stderr
     assert [json.loads(each) for each in path.read_text().splitlines()] == [line, line | {"step": 2}]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_an_error_that_cannot_be_printed_still_has_its_exit_code(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "genprior", "show", str(tmp_path / "nowhere")], stdout=full, stderr=full
+        )
+    assert done.returncode == 2
