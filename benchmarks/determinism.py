@@ -139,10 +139,12 @@ def _steps_of(choice: Choice) -> int:
 
 
 def _partly(choice: Choice, out: Path, stop: Callable[[int], bool]) -> None:
-    from genprior.runs.jobs import jobs_of
+    from genprior.runs.jobs import jobs_of, with_first_stages
     from genprior.runs.second_stage import trainer_of
 
-    (job,) = jobs_of(_recipe(choice), out)
+    *first_stages, job = with_first_stages(jobs_of(_recipe(choice), out))
+    for first in first_stages:  # undisturbed: they are rows like others
+        trainer_of(first, device="cpu").run()
     trainer = trainer_of(job, device="cpu", stop=lambda: stop(trainer.step))
     trainer.run()
 

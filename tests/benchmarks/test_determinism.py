@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from genprior.registry import installed
 from genprior.runs.trainer import Trainer
+from genprior.storage import checkpoint
 from genprior.storage.checkpoint import _checksum
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -88,3 +89,15 @@ def test_the_command_line_writes_a_table_and_json(tmp_path: Path) -> None:
     assert row["parts"] == ["model labels_alone"]
     assert row["conditions"] == {"cut off at 5": {"differs": []}, "records": {"differs": []}}
     assert "| model labels_alone | = | = |" in done.stdout
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_row_with_a_fitted_prior_is_stopped_in_its_fit_after_its_first_stage(
+    determinism: Any, tmp_path: Path
+) -> None:
+    choice = ("priors.toml", "fitted flow")
+    determinism._stop(choice, tmp_path)
+    (folder,) = (path.parent for path in tmp_path.glob("*/seed-0/run.json"))
+    assert checkpoint.step_of(checkpoint.latest(folder / "checkpoints")) == determinism.CHECKPOINT
+    determinism._train(choice, tmp_path)
+    assert checkpoint.step_of(checkpoint.latest(folder / "checkpoints")) == determinism.STEPS
