@@ -30,15 +30,15 @@ ON_VALIDATION = "measured on validation images, published test"
 AUGMENTED = "training images shifted, turned or scaled, published as they are"
 
 
-def plan_of(recipe, label, changes=(), settings=()):
-    plans = genprior.load_recipe(RECIPES / f"{recipe}.toml", changes=changes, settings=settings).plans
+def plan_of(recipe, label, changes=(), settings=(), rows=None):
+    plans = genprior.load_recipe(RECIPES / f"{recipe}.toml", changes=changes, settings=settings, rows=rows).plans
     (plan,) = [plan for plan in plans if plan.label == label]
     return plan
 
 
-def table(recipe, label, score=None, changes=(), settings=()):
+def table(recipe, label, score=None, changes=(), settings=(), rows=None):
     """The table of one row with one score, of its recipe or with other settings, and the published numbers."""
-    plan = plan_of(recipe, label, changes, settings)
+    plan = plan_of(recipe, label, changes, settings, rows)
     name = score if isinstance(score, str) else score["name"]
     config = next((each for each in plan.scores if each.name == name), None)
     if not isinstance(score, str):
@@ -91,8 +91,33 @@ def test_the_published_settings_of_clusters_stand_beside_the_published_errors(la
     assert cells("aae_clustering_literal", label, "cluster_error") == [number]
 
 
-def test_clusters_with_an_addition_stand_beside_no_published_error():
-    assert cells("aae_clustering", "K = 30 + consistency", "cluster_error") == []
+@pytest.mark.parametrize(
+    ("recipe", "label", "score"),
+    [
+        ("aae_clustering", "K = 30 + consistency", "cluster_error"),
+        ("aae_semi_supervised", "100 labels + consistency", "error_rate"),
+        ("pixelgan_clustering", "PixelGAN K = 30 + consistency + information", "cluster_error"),
+        ("pixelgan_semi_supervised", "PixelGAN with 20 labels + consistency", "error_rate"),
+    ],
+)
+def test_a_row_with_an_addition_stands_beside_no_published_error(recipe, label, score):
+    assert cells(recipe, label, score) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "label", "score"),
+    [
+        ("aae_semi_supervised", "100 labels", "error_rate"),
+        ("aae_semi_supervised", "1000 labels", "error_rate"),
+        ("pixelgan_clustering", "PixelGAN K = 30", "cluster_error"),
+        ("pixelgan_semi_supervised", "PixelGAN with 20 labels", "error_rate"),
+        ("pixelgan_semi_supervised", "PixelGAN with 50 labels", "error_rate"),
+        ("pixelgan_semi_supervised", "PixelGAN with 100 labels", "error_rate"),
+    ],
+)
+def test_an_addition_under_the_published_label_says_what_differs(recipe, label, score):
+    (found,) = cells(recipe, label, score, rows=[label], settings=("model.sorts.consistency=7.0",))
+    assert found == "not comparable: sorts consistency 7.0, published 0.0"
 
 
 @pytest.mark.parametrize(

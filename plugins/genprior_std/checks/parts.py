@@ -30,6 +30,7 @@ __all__ = [
     "check_mismatched",
     "check_plain",
     "check_recognises",
+    "check_sortable",
 ]
 
 
@@ -214,4 +215,22 @@ def check_recognises(model: Model) -> None:
             f"model '{model.name}' has info_from = \"{source}\", so Q learns from real images; conditioner "
             f"'{conditioner.name}' has no Q that reads a condition that real images have. Use 'infogan' with "
             'supervised = true, or \'sentence\' with reads = "head", or set info_from = "new"'
+        )
+
+
+def check_sortable(model: str, config: Any) -> None:
+    """Refuse `sorts` with a weight where codes are no categories.
+
+    Args:
+        model: the model's name, for the message.
+        config: the model's settings, with `encoder` and `sorts`.
+
+    Raises:
+        PlanError: the encoder does not end in a softmax.
+    """
+    if config.sorts.on and not issubclass(config.encoder.part.posterior_of(config.encoder), CategoricalPosterior):
+        raise PlanError(
+            f"model '{model}' has a weight of sorts.consistency or sorts.information, losses of soft categories, and "
+            f"encoder '{config.encoder.name}' gives other codes. Set posterior = \"softmax\" in the encoder's table "
+            'and prior = "categorical", or leave sorts out'
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genprior import Batch, CategoricalPosterior
+from genprior_std.layers.posterior import log_category
 from genprior_std.model_pieces.single_code import SingleCodeModel
 from genprior_std.priors.categorical import Categorical
 
@@ -24,18 +25,25 @@ class AutoregressiveAutoencoder(SingleCodeModel):
     """An autoencoder with one code z whose decoder gives log p(x | z) and samples images pixel by pixel."""
 
     @property
-    def sorts(self) -> bool:
+    def categorical(self) -> bool:
         """Whether codes are soft categories."""
         return gives_categories(self.encoder.config)
 
     def clusters(self, batch: Batch) -> Tensor | None:
         """The soft category of each image, [n, d]; None where the encoder does not end in a softmax."""
-        return self.encode(batch) if self.sorts else super().clusters(batch)
+        return self.encode(batch) if self.categorical else super().clusters(batch)
+
+    def log_categories(self, x: Tensor, known: Tensor) -> Tensor:
+        """Log q(y | x), [m, d], of images x [m, c, h, w] with conditions `known` [n, ...]; m = n, or a multiple of n.
+
+        Images and the same images moved are m = 2 n, with the conditions of the first.
+        """
+        return log_category(self.encoder(x, known.repeat(len(x) // len(known), 1)))
 
     def cluster_heads(self) -> Tensor | None:
         """An image drawn from each category, [d, c, h, w]; None without categories, or with a condition."""
         sizes = self.decoder.sizes
-        if not self.sorts or sizes.known:
+        if not self.categorical or sizes.known:
             return None
         like = next(self.decoder.parameters())
         codes = torch.eye(sizes.code, device=like.device, dtype=like.dtype)

@@ -12,17 +12,19 @@ from torch import Tensor
 from genprior import SettingsTable
 from genprior_std.layers.moved import moved
 
-__all__ = ["Sorting", "consistency", "information"]
+__all__ = ["ClusterSorting", "Sorting", "consistency", "information"]
 
 
 class Sorting(SettingsTable):
-    """What sorts images into categories beside the games: none of it is in the adversarial autoencoder's paper.
+    """Losses that sort images into categories, beside the games: in none of the adversarial autoencoders' papers.
 
     With q = q(y | x) and an image T x that is the image x moved a little, an encoder descends
 
         consistency C - information I,   C = -mean_x sum_k q_k(x) log q_k(T x),   I = H(mean_x q(x)) - mean_x H(q(x))
 
     where q(x) in C is a target without gradient, and I is the mutual information of image and category in the batch.
+    Black and white images that are moved have grey pixels between black and white ones: each is the mean of the pixels
+    that it covers, and is not rounded, since rounded edges would be rougher than those of any image.
 
     References:
         Hu, Miyato, Tokui, Matsumoto and Sugiyama, Learning discrete representations via information maximizing
@@ -41,8 +43,6 @@ class Sorting(SettingsTable):
     """T rotates it by up to this many degrees."""
     zoom: float = Field(0.1, ge=0, lt=1)
     """T scales it by a factor of 1 - zoom to 1 + zoom."""
-    start_steps: int = Field(0, ge=0)
-    """Steps by reconstruction alone, and then as many towards k-means of its codes, before the first step; 0: none."""
 
     @property
     def on(self) -> bool:
@@ -66,6 +66,13 @@ class Sorting(SettingsTable):
         note = {"consistency": consistency(log_q, of_moved), "information": information(log_q)}
         loss = self.consistency * note["consistency"] - self.information * note["information"]
         return {"encoder": loss}, note
+
+
+class ClusterSorting(Sorting):
+    """Losses that sort images into clusters, and where the clusters start."""
+
+    start_steps: int = Field(0, ge=0)
+    """Steps by reconstruction alone, and then as many towards k-means of its codes, before the first step; 0: none."""
 
 
 def consistency(log_q: Tensor, of_moved: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Size
 from genprior_std.checks.parts import check_adversarial, check_category_and_style
 from genprior_std.model_pieces.category_and_style import CategoryBesideStyle
 from genprior_std.model_pieces.improves import Improves, has_image_game
-from genprior_std.model_pieces.sorting import Sorting
+from genprior_std.model_pieces.sorting import ClusterSorting
 
 __all__ = ["ClusteringAutoencoder"]
 
@@ -83,8 +83,8 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         """Weight, in the encoder's step, of fooling the style critic."""
         alternate: bool = False
         """Whether reconstruction is a phase `reconstruct` before the games, as in the paper; else one step has both."""
-        sorts: Sorting = Sorting()
-        """What sorts images into categories beside the games; nothing by default, as in the paper."""
+        sorts: ClusterSorting = ClusterSorting()
+        """Losses that sort images into categories beside the games; none by default, as in the paper."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts; the image critic only if the reconstruction or `improves` needs it.

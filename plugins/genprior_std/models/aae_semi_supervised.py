@@ -17,6 +17,7 @@ from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Size
 from genprior_std.checks.parts import check_adversarial, check_category_and_style, check_classes
 from genprior_std.model_pieces.category_and_style import CategoryBesideStyle
 from genprior_std.model_pieces.improves import Improves, has_image_game
+from genprior_std.model_pieces.sorting import Sorting
 
 __all__ = ["SemiSupervisedAutoencoder"]
 
@@ -29,13 +30,14 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
 
         regularise     D_y: -log D_y(y_p) - log(1 - D_y(y)),   D_z: -log D_z(z_p) - log(1 - D_z(z))
                        enc, dec: rec_weight L_rec - category_weight log D_y(y) - style_weight log D_z(z)
+        sort           enc: sorts.consistency C - sorts.information I, if one of them is not 0; see `Sorting`
         classify       enc: -label_weight log q(y | x) of labelled images,  q(y | x) = softmax(enc(x)[:K])
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec([y_p, z_p])
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
 
     K is the number of classes; y is the softmax itself, neither sampled nor rounded. The paper alternates between
     reconstruction and games; here the encoder minimises their sum in one step. `run.labels` sets how many images have a
-    label; by default all have one. `codes`, `representation`: see the base class.
+    label; by default all have one. The phase `sort` sees no label. `codes`, `representation`: see the base class.
 
     References:
         Makhzani et al., Adversarial Autoencoders, 2015, section 5; for the last phase Wang, Peng and Ko, Learning
@@ -83,6 +85,8 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         """Weight, in the encoder's step, of fooling the style critic."""
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the cross-entropy of labelled images."""
+        sorts: Sorting = Sorting()
+        """Losses that sort images into categories beside the games; none by default, as in the paper."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts; the image critic only if the reconstruction or `improves` needs it.
@@ -102,9 +106,10 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         check_adversarial(self)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase, the classification phase and, with an image critic, the prior-improvement phase."""
+        """The AAE phase, the classification phase, and those that the settings ask for."""
+        sort = (Phase("sort", self.sort),) if self.config.sorts.on else ()
         improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
-        return (Phase("regularise", self.regularise), Phase("classify", self.learn_labels), *improve)
+        return (Phase("regularise", self.regularise), *sort, Phase("classify", self.learn_labels), *improve)
 
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are matched to their priors, and images are reconstructed."""
@@ -125,6 +130,10 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         judge_z = self.style_game.critic_loss(style_critic, (z_p, no_condition), (z, no_condition))
         losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": autoencoder, "decoder": autoencoder}
         return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
+
+    def sort(self, batch: Batch) -> Objectives:
+        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0]))
 
     def learn_labels(self, batch: Batch) -> Objectives:
         """The classification phase: the cross-entropy of q(y | x) with the known labels."""

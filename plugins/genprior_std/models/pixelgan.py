@@ -17,9 +17,10 @@ import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.learning import check_learns_nothing
 from genprior_std.checks.likelihoods import check_autoregressive
-from genprior_std.checks.parts import check_enough_images, check_plain
+from genprior_std.checks.parts import check_enough_images, check_plain, check_sortable
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.model_pieces.autoregressive_autoencoder import AutoregressiveAutoencoder
+from genprior_std.model_pieces.sorting import Sorting
 
 __all__ = ["PixelGanAutoencoder"]
 
@@ -31,6 +32,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
 
         code critic:  L_C of the game, on codes of the prior and of images
         encoder, decoder:  rec_weight E[-log p(x | z)] / (c h w) + adversarial_weight L_G of the game
+        encoder, in a phase `sort`:  sorts.consistency C - sorts.information I, if one is not 0; see `Sorting`
 
     The last term of the bound, which would make code and image independent, is dropped, and a code critic replaces the
     second. So the training loss is not a bound on log p(x). Each pixel is predicted from the true ones before it and
@@ -75,15 +77,18 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
         """Weight of -log p(x | z) / (c h w), in nats per sub-pixel, so that it does not depend on the images' size."""
         adversarial_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
         """Weight of the code game in the encoder's step, the paper's cost multiplier."""
+        sorts: Sorting = Sorting()
+        """Losses that sort images into soft categories beside the game; none by default, as in the paper."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts.
 
         Raises:
             PlanError: the decoder has no likelihood of these images, the prior has parameters, the game has
-                parameters or a state, or parts do not fit.
+                parameters or a state, `sorts` has a weight and codes are no categories, or parts do not fit.
         """
         super().__init__(config)
+        check_sortable(self.name, config)
         check_autoregressive(self.name, config.decoder, info)
         widths = config.conditioner.part.widths(config.conditioner, info)
         build.parts(self, Sizes(info.image, config.code_size, *widths))
@@ -97,12 +102,18 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
             PlanError: the encoder ends in a softmax, over more categories than there are training images.
         """
         super().begin(draw)
-        if self.sorts:
+        if self.categorical:
             check_enough_images(self.name, self.config.code_size, draw, "code_size")
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: images are predicted from their codes, and codes are matched to the prior."""
-        return (Phase("regularise", self.regularise),)
+        """The phase of the reconstruction and the game, and that of `sorts`."""
+        sort = (Phase("sort", self.sort),) if self.config.sorts.on else ()
+        return (Phase("regularise", self.regularise), *sort)
+
+    def sort(self, batch: Batch) -> Objectives:
+        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
+        known, _ = self.conditioner(batch)
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.log_categories(x, known)))
 
     def regularise(self, batch: Batch) -> Objectives:
         """The reconstruction and the adversarial phase of the paper, in one step."""

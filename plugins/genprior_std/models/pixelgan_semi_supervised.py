@@ -1,7 +1,4 @@
-"""The PixelGAN autoencoder that learns to classify from few labels.
-
-Makhzani and Frey 2017 ("PixelGAN autoencoders"), the semi-supervised part of section 3.
-"""
+"""The PixelGAN autoencoder that learns to classify from few labels, of Makhzani and Frey 2017, section 3."""
 
 from __future__ import annotations
 
@@ -23,6 +20,7 @@ from genprior_std.conditioners.known_labels import check_asked
 from genprior_std.conditioners.none import NoCondition
 from genprior_std.layers.posterior import log_category
 from genprior_std.model_pieces.autoregressive_autoencoder import AutoregressiveAutoencoder
+from genprior_std.model_pieces.sorting import Sorting
 from genprior_std.priors.categorical import Categorical
 
 __all__ = ["SemiSupervisedPixelGan"]
@@ -36,10 +34,11 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
 
         regularise     D: -log D(z_p) - log(1 - D(z))
                        enc, dec: -rec_weight log p(x | z) / (c h w) - adversarial_weight log D(z)
+        sort           enc: sorts.consistency C - sorts.information I, if one of them is not 0; see `Sorting`
         classify       enc: -label_weight log q(y | x) of labelled images
 
-    The first phase sees every image and no label. Labelled images come in a second stream if `run.labels` hides labels;
-    else they are the images of the batch. Reconstruction and game share a step; the paper alternates between them.
+    The first two phases see every image and no label. Labelled images come in a second stream if `run.labels` hides
+    labels; else they are the images of the batch. Reconstruction and game share a step; the paper alternates.
     `prior` and `conditioner` have one possible value each. They are settings because the base class, which it shares
     with `pixelgan`, uses both parts, and so that a recipe of `pixelgan` with these values needs only another name.
 
@@ -75,6 +74,8 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         """Weight of the code game in the encoder's step, the paper's cost multiplier."""
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the cross-entropy."""
+        sorts: Sorting = Sorting()
+        """Losses that sort images into categories beside the game; none by default, as in the paper."""
 
     def __init__(self, config: Any, info: DataInfo, build: Build) -> None:
         """Make the parts for a code as wide as there are classes.
@@ -100,8 +101,9 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         check_enough_images(self.name, self.encoder.sizes.code, draw, None)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The phase of all images, and the classification phase of the labelled ones."""
-        return Phase("regularise", self.regularise), Phase("classify", self.learn_labels)
+        """The phases of all images, and the classification phase of the labelled ones."""
+        sort = (Phase("sort", self.sort),) if self.config.sorts.on else ()
+        return (Phase("regularise", self.regularise), *sort, Phase("classify", self.learn_labels))
 
     def regularise(self, batch: Batch) -> Objectives:
         """Images are predicted from their codes, and codes are matched to the prior."""
@@ -118,12 +120,16 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
         losses = {"code_critic": judge, "encoder": autoencoder, "decoder": autoencoder}
         return Objectives(losses, note={"reconstruction": rec, "fool": fool})
 
+    def sort(self, batch: Batch) -> Objectives:
+        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
+        known, _ = self.conditioner(batch)
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.log_categories(x, known)))
+
     def learn_labels(self, batch: Batch) -> Objectives:
         """The classification phase: the cross-entropy -log q(y | x) of the known labels."""
         labelled = batch.labelled or batch
         known, _ = self.conditioner(labelled)
-        log_q = log_category(self.encoder(labelled.x, known))
-        cross_entropy = functional.nll_loss(log_q, labelled.y)
+        cross_entropy = functional.nll_loss(log_category(self.encoder(labelled.x, known)), labelled.y)
         return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def classify(self, batch: Batch) -> Tensor:
