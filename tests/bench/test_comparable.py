@@ -95,9 +95,9 @@ def test_the_published_settings_of_clusters_stand_beside_the_published_errors(la
     ("recipe", "label", "score"),
     [
         ("aae_clustering", "K = 30 + consistency", "cluster_error"),
-        ("aae_semi_supervised", "100 labels + consistency", "error_rate"),
+        ("aae_semi_supervised", "100 labels + consistency + information", "error_rate"),
         ("pixelgan_clustering", "PixelGAN K = 30 + consistency + information", "cluster_error"),
-        ("pixelgan_semi_supervised", "PixelGAN with 20 labels + consistency", "error_rate"),
+        ("pixelgan_semi_supervised", "PixelGAN with 20 labels + consistency + information", "error_rate"),
     ],
 )
 def test_a_row_with_an_addition_stands_beside_no_published_error(recipe, label, score):

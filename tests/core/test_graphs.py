@@ -33,7 +33,7 @@ MODELS = {
     "aae": ("table3_ablation", "A+B+C", ("model.encoder.width=4", "model.decoder.width=4")),
     "aae_clustering": ("aae_clustering", "K = 16 + consistency + information", (DIGITS,)),
     "aae_dimension_reduction": ("aae_dim_reduction", "2-D with 20 clusters", (DIGITS,)),
-    "aae_semi_supervised": ("aae_semi_supervised", "100 labels + consistency", (DIGITS,)),
+    "aae_semi_supervised": ("aae_semi_supervised", "100 labels + consistency + information", (DIGITS,)),
     "autoencoder": ("priors", "AE", (DIGITS,)),
     "gan": ("gans/dcgan", "DCGAN", ()),
     "hvae": ("vampprior_mnist", "HVAE + VampPrior", (DIGITS,)),
@@ -44,7 +44,7 @@ MODELS = {
     "pixelgan": ("pixelgan_gaussian", "PixelGAN", (DIGITS,)),
     "pixelgan_semi_supervised": (
         "pixelgan_semi_supervised",
-        "PixelGAN with 20 labels + consistency",
+        "PixelGAN with 20 labels + consistency + information",
         (DIGITS,),
     ),
     "rae": ("priors", "RAE", (DIGITS,)),
