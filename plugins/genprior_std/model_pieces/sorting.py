@@ -43,6 +43,8 @@ class Sorting(SettingsTable):
     """T rotates it by up to this many degrees."""
     zoom: float = Field(0.1, ge=0, lt=1)
     """T scales it by a factor of 1 - zoom to 1 + zoom."""
+    adversarial: float = Field(0.0, ge=0)
+    """Then T adds the perturbation of this length that makes the image's category least likely; see `perturbed`."""
 
     @property
     def on(self) -> bool:
@@ -61,11 +63,17 @@ class Sorting(SettingsTable):
             note = {"information": information(log_q)}
             return {"encoder": -self.information * note["information"]}, note
         # One batch, so that batch normalisation sees images and moved images alike.
-        both = logits_of(torch.cat([x, moved(x, self.shift, self.rotate, self.zoom)])).log_softmax(1)
+        both = logits_of(torch.cat([x, self.transformed(x, logits_of)])).log_softmax(1)
         log_q, of_moved = both.chunk(2)
         note = {"consistency": consistency(log_q, of_moved), "information": information(log_q)}
         loss = self.consistency * note["consistency"] - self.information * note["information"]
         return {"encoder": loss}, note
+
+    def transformed(self, x: Tensor, logits_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """T x of images."""
+        if self.shift or self.rotate or self.zoom:
+            x = moved(x, self.shift, self.rotate, self.zoom)
+        return perturbed(x, logits_of, self.adversarial) if self.adversarial else x
 
 
 class ClusterSorting(Sorting):
@@ -83,6 +91,35 @@ def consistency(log_q: Tensor, of_moved: Tensor) -> Tensor:
         of_moved: log q(. | T x) of the same images, moved, [n, K].
     """
     return -(log_q.detach().exp() * of_moved).sum(1).mean()
+
+
+def perturbed(x: Tensor, logits_of: Callable[[Tensor], Tensor], length: float) -> Tensor:
+    """Images with the perturbation of a length that makes their categories least likely, to first order.
+
+    With k = argmax q(. | x), the category that the image has by now (a virtual label),
+
+        x + length g / |g|,   g = -grad_x log q_k(x)
+
+    The direction is computed from log q_k / (1 - q_k), which does not saturate and has the same one. Where the encoder
+    adds noise, power iteration, which compares q of two almost equal images, would find that of the noise.
+
+    Args:
+        x: images [n, c, h, w] in [-1, 1]; what is added may leave that range.
+        logits_of: gives the logits of q(y | x), [n, K], of images.
+        length: the Euclidean norm of what is added to an image, on the scale of x.
+
+    References:
+        Miyato, Maeda, Koyama and Ishii, Virtual adversarial training, 2018, with a hard virtual label.
+    """
+    with torch.enable_grad():
+        at = x.detach().requires_grad_()
+        logits = logits_of(at).float()
+        k = logits.detach().argmax(1, keepdim=True)
+        others = logits.scatter(1, k, -torch.inf).logsumexp(1)
+        (g,) = torch.autograd.grad((others - logits.gather(1, k).squeeze(1)).sum(), at)
+    norm = g.flatten(1).norm(dim=1).clamp(min=1e-20).view(-1, *[1] * (x.dim() - 1))
+    added: Tensor = length * g / norm
+    return x + added
 
 
 def information(log_q: Tensor) -> Tensor:
