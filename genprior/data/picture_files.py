@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from genprior.errors import DataError
 
@@ -142,6 +142,8 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(file)
+        except UnidentifiedImageError:  # whose text has the path, or the address of an open file
+            raise ValueError("its content is of no kind of picture that is read") from None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     width, height = image.size

@@ -209,10 +209,27 @@ BAD = {
     "no UTF-8": ([*sample(0), ("000.txt", b"\xff\xfe")], "'000.txt' is no UTF-8"),
     "no JSON": (sample(0, json="{"), r"its \.json is no JSON"),
     "deep JSON": (sample(0, json="[" * 200_000), r"its \.json is no JSON"),
-    "a list": (sample(0, json="[1]"), r"its \.json is no object with keys"),
+    "a list": (
+        sample(0, json="[1]"),
+        r"its \.json is a JSON list; write one object with keys, or set captions = false",
+    ),
     "two keys": (sample(0, json='{"text": "a", "caption": "b"}'), "captions in text and caption; set caption_column"),
     "a number": (sample(0, json='{"text": 3}'), "'text' in its .json is no text or list of texts"),
+    "a key twice": (sample(0, json='{"text": "a", "text": "b"}'), r"its \.json has text more than once; keep one"),
+    "half a pair": (sample(0, json='{"text": "a\\ud800"}'), r"'text' in its \.json has half a surrogate pair"),
+    "a long caption": (
+        sample(0, txt="x" * 131_073),
+        "sample '000' has a caption of 131,073 characters; the limit is 131,072: shorten it",
+    ),
+    "a large label": (
+        sample(0, cls="999999999"),
+        "labels run up to 999,999,999; number the classes from 0, or name them in classes",
+    ),
     "a damaged picture": ([("000.png", picture(0)[:60])], r"the picture of sample '000' cannot be read \(.*\); repair"),
+    "no picture inside": (
+        [("000.png", b"text")],
+        r"the picture of sample '000' cannot be read \(its content is of no kind of picture that is read\); repair",
+    ),
 }
 
 
@@ -248,6 +265,35 @@ def test_a_damaged_header_is_no_end(tmp_path):
     content[place + 148 : place + 156] = b"12345678"  # the checksum
     path.write_bytes(content)
     refused(path, r"0\.tar: it is damaged after 1,024 bytes; repair or remove the shard")
+
+
+def test_tars_joined_by_cat_and_a_header_of_zeros_are_refused(tmp_path):
+    """`tarfile` takes the first empty block for the end, so that all later samples would be left out."""
+    first, second = (write(tmp_path / name, sample(place)) for place, name in enumerate(("0.tar", "1.tar")))
+    joined = first.read_bytes() + second.read_bytes()
+    first.write_bytes(joined)
+    refused(first, r"0\.tar: it ends after 1,024 bytes, and more follows, as in tars that were joined by cat, or where")
+    content = bytearray(write(tmp_path / "2.tar", sample(0) + sample(1)).read_bytes())
+    content[1024:1536] = bytes(512)
+    (tmp_path / "2.tar").write_bytes(content)
+    refused(tmp_path / "2.tar", r"2\.tar: it ends after 1,024 bytes, and more follows")
+
+
+def test_a_shard_without_a_mark_of_its_end_is_told_of(tmp_path, caplog):
+    path = write(tmp_path / "0.tar", [*sample(0), *sample(1)])
+    assert len(loaded(path, test_fraction=0).images) == 2 and not caplog.messages
+    path.write_bytes(path.read_bytes()[:1024])  # as a writer leaves it that is killed between two samples
+    assert len(loaded(path, test_fraction=0).images) == 1
+    assert caplog.messages == [
+        f"{path}: it has no mark of its end, so it may have been cut off; the samples that are there are read"
+    ]
+
+
+def test_shards_that_are_named_twice_are_refused(shards):
+    refused(shards / "train-0{0,1,0}.tar", r"path names a shard twice: .*train-00\.tar; name each once")
+    refused(shards, r"path and test both name .*train-01\.tar; scores would be of", test=shards / "train-01.tar")
+    (shards.parent / "link.tar").symlink_to(shards / "train-02.tar")
+    refused(shards, r"path and test both name .*link\.tar", test=shards.parent / "link.tar")
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,11 @@ from genprior import (
     hash_file,
     read_archive,
 )
-from genprior_std.datasets.shared import check_split, hold_out
+from genprior_std.datasets.shared import MOST_UNNAMED_CLASSES, check_split, hold_out
 
 __all__ = ["Arrays"]
 
 _RANGES = ((0.0, 1.0), (-1.0, 1.0))
-_LABELS_WITHOUT_NAMES = 65_536
 
 
 class Arrays(Dataset):
@@ -117,7 +116,7 @@ def _labels(content: dict[str, Any], path: Path, n: int) -> tuple[torch.Tensor, 
     if labels.dtype.kind not in "iu":
         raise DataError(f"{path}: 'labels' is {labels.dtype}; integers from 0 are needed")
     if names is None and labels.size:
-        if labels.max() >= _LABELS_WITHOUT_NAMES:
+        if labels.max() >= MOST_UNNAMED_CLASSES:
             raise DataError(f"{path}: 'labels' runs up to {labels.max()}; number the classes from 0, or give 'classes'")
         classes = tuple(str(label) for label in range(int(labels.max()) + 1))
     return torch.from_numpy(labels.astype(np.int64)), classes

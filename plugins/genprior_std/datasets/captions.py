@@ -11,12 +11,12 @@ import csv
 import json
 import os
 import unicodedata
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from genprior import DataError, notice
+from genprior_std.datasets.caption_texts import LONGEST_CAPTION, check_unicode, json_object
 from genprior_std.datasets.shared import name_some
 
 __all__ = ["Captions", "read_captions", "text_lines"]
@@ -25,8 +25,6 @@ _OWN_NAME = "captions.jsonl"
 _NAMES = (_OWN_NAME, "metadata.csv", "metadata.jsonl")
 _FILE_NAME = "file_name"
 _COLUMNS = ("text", "caption", "captions")
-_LONGEST = 131_072
-"""The most characters of a caption: the limit of Python's csv module, whose change would affect the whole process."""
 _SHOWN = 200
 """The most characters of a name in a message."""
 _BYTE_ORDER_MARKS = (
@@ -210,36 +208,11 @@ def _json_records(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[
     for line, written in enumerate(lines, 1):
         if not written.strip():
             continue
-        try:
-            record = json.loads(written, object_pairs_hook=_without_repetition)
-        except _RepeatedKeyError as problem:
-            raise DataError(f"{path}: line {line} has {problem} more than once; keep one") from None
-        except (ValueError, RecursionError) as problem:
-            raise DataError(f"{path}: line {line} is no JSON ({problem}); each line is one JSON object") from None
-        if "\\ud" in written.lower() and not _is_unicode(record):
-            raise DataError(f"{path}: line {line} has half a surrogate pair (\\ud800 to \\udfff); write the character")
-        if not isinstance(record, dict):
-            raise DataError(f"{path}: line {line} is a JSON {type(record).__name__}; each line is one JSON object")
+        where = f"{path}: line {line}"
+        record = json_object(where, written, "each line is one JSON object")
+        if "\\ud" in written.lower():
+            check_unicode(where, record)
         yield line, record
-
-
-class _RepeatedKeyError(ValueError):
-    """A JSON object has a key twice, of which json would keep the last."""
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        raise _RepeatedKeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])
-    return record
-
-
-def _is_unicode(record: Any) -> bool:
-    try:
-        json.dumps(record, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class _Pictures:
@@ -327,9 +300,9 @@ def _texts(where: str, name: str, column: str, value: Any) -> list[str]:
         raise DataError(
             f"{where} has {column} = {json.dumps(value)[:60]} for {name}; a text or a list of texts is needed"
         )
-    if longest := max((len(text) for text in texts if len(text) > _LONGEST), default=0):
+    if longest := max((len(text) for text in texts if len(text) > LONGEST_CAPTION), default=0):
         raise DataError(
-            f"{where} has a caption of {longest:,} characters for {name}; the limit is {_LONGEST:,}: shorten it"
+            f"{where} has a caption of {longest:,} characters for {name}; the limit is {LONGEST_CAPTION:,}: shorten it"
         )
     stripped = [text.strip() for text in texts]
     if not stripped or not all(stripped):

@@ -33,7 +33,16 @@ from genprior import (
     write_cache,
 )
 from genprior_std.datasets.captions import Captions, read_captions
-from genprior_std.datasets.shared import check_split, decode, decode_one, file_state, hold_out, name_some
+from genprior_std.datasets.shared import (
+    check_split,
+    decode,
+    decode_one,
+    file_state,
+    hold_out,
+    name_some,
+    size_and_time,
+    streaming_error,
+)
 
 __all__ = ["Folder"]
 
@@ -212,14 +221,11 @@ class Folder(Dataset):
         def read(place: int) -> np.ndarray:
             file = files[place]
             try:
-                state = file_state(file)
+                state = size_and_time(file)
                 image = decode_one(file, size=size, channels=channels) if state == listed[place] else None
             # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
             except Exception as problem:
-                raise DataError(
-                    f"{name}: {file} cannot be read ({problem or type(problem).__name__}); repair or remove it. Its "
-                    "content is part of the hash of the images, so a run that has begun on it has to begin anew"
-                ) from None
+                raise streaming_error(f"{name}: {file}", problem) from None
             if image is None:
                 raise DataError(
                     f"{name}: {file} has changed while it was in use; restore it to resume, or begin a new run"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from genprior import PICTURE_KINDS, DataError, notice
+from genprior_std.datasets.caption_texts import LONGEST_CAPTION, check_unicode, json_object
 from genprior_std.datasets.shared import name_some
 
 __all__ = ["Sample", "samples_of", "shard_files"]
@@ -33,6 +33,7 @@ _MOST_SHARDS = 1_000_000
 _LARGEST_TEXT = 2**20
 """The most bytes of a label or of texts; a larger one is no label and no caption."""
 _BLOCK = 512
+_CHUNK = 2**20
 
 
 class Sample(NamedTuple):
@@ -122,8 +123,8 @@ def samples_of(shard: Path, captions: bool, column: str | None) -> tuple[Sample,
         column: the key of the captions in `json`; None takes the one called text, caption or captions.
 
     Raises:
-        DataError: it cannot be read, is no plain tar or damaged; a member is a link or no file; a sample has no
-            picture, or two, or appears twice; or a label or a text is none.
+        DataError: it cannot be read, is no plain tar or damaged, or more follows its end; a member is a link or no
+            file; a sample has no picture, or two, or appears twice; or a label or a text is none.
     """
     try:
         state = shard.stat()
@@ -191,15 +192,33 @@ def _members(shard: Path, file: BinaryIO, size: int) -> Iterator[tarfile.TarInfo
                         f"before; {remedy}"
                     )
                 yield member
-            # A damaged header ends a tar for tarfile like the empty block that should.
-            file.seek(tar.offset)
-            if file.read(_BLOCK).strip(b"\0"):
-                raise DataError(f"{shard}: it is damaged after {tar.offset:,} bytes; {remedy}")
+            _check_end(shard, file, tar.offset)
     except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as problem:
         raise DataError(
             f"{shard}: it is no plain tar, or damaged ({problem or type(problem).__name__}); shards are not "
             f"compressed: unpack a .tar.gz with gunzip, or {remedy}"
         ) from problem
+
+
+def _check_end(shard: Path, file: BinaryIO, end: int) -> None:
+    """Look at what follows the last member that tarfile found, for which a damaged header is an end like any other.
+
+    Raises:
+        DataError: there is more than empty blocks.
+    """
+    file.seek(end)
+    first = file.read(_BLOCK)
+    if first.strip(b"\0"):
+        raise DataError(f"{shard}: it is damaged after {end:,} bytes; repair or remove the shard")
+    if not first:
+        notice(f"{shard}: it has no mark of its end, so it may have been cut off; the samples that are there are read")
+    while chunk := file.read(_CHUNK):
+        if chunk.strip(b"\0"):
+            raise DataError(
+                f"{shard}: it ends after {end:,} bytes, and more follows, as in tars that were joined by cat, or where "
+                "a header is damaged; list each tar as a shard of its own, join them with tar --concatenate, or repair "
+                "it"
+            )
 
 
 def _sample(
@@ -221,6 +240,11 @@ def _sample(
         texts += _json_texts(where, _text(where, file, members["json"]), column)
     if not all(texts):
         raise DataError(f"{where} has an empty caption; write one, or remove its member. captions = false ignores them")
+    if longest := max((len(text) for text in texts if len(text) > LONGEST_CAPTION), default=0):
+        raise DataError(
+            f"{where} has a caption of {longest:,} characters; the limit is {LONGEST_CAPTION:,}: shorten it. "
+            "captions = false ignores captions"
+        )
     return Sample(name, picture.offset_data, picture.size, label, tuple(texts))
 
 
@@ -247,19 +271,15 @@ def _label(where: str, text: str) -> int:
 
 def _json_texts(where: str, text: str, column: str | None) -> list[str]:
     """The captions in a `json`; none if it has no such key."""
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise DataError(f"{where}: its .json is no JSON ({str(problem) or type(problem).__name__})") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{where}: its .json is no object with keys; captions = false ignores it")
+    found = json_object(f"{where}: its .json", text, "write one object with keys, or set captions = false to ignore it")
     keys = [key for key in ((column,) if column is not None else _TEXT_KEYS) if key in found]
     if len(keys) > 1:
         raise DataError(f"{where}: its .json has captions in {' and '.join(keys)}; set caption_column to one of them")
     if not keys:
         return []
     value = found[keys[0]]
-    texts = [value] if isinstance(value, str) else value
+    texts: Any = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(each, str) for each in texts):
         raise DataError(f"{where}: {keys[0]!r} in its .json is no text or list of texts")
+    check_unicode(f"{where}: {keys[0]!r} in its .json", texts)
     return [each.strip() for each in texts]

@@ -14,9 +14,22 @@ from torch import Tensor
 
 from genprior import DataError, ImageSet, check_room, did_you_mean, open_picture
 
-__all__ = ["check_split", "decode", "decode_one", "file_state", "hold_out", "name_some", "size_facts"]
+__all__ = [
+    "MOST_UNNAMED_CLASSES",
+    "check_split",
+    "decode",
+    "decode_one",
+    "file_state",
+    "hold_out",
+    "name_some",
+    "size_and_time",
+    "size_facts",
+    "streaming_error",
+]
 
 _NAMED_AT_MOST = 5
+MOST_UNNAMED_CLASSES = 65_536
+"""The most classes that are called by their numbers; a larger label is an identifier of something else."""
 SPLIT_SEED = 0
 """Seed of the permutation that chooses the held-out images; fixed, so that a set has only one split."""
 
@@ -51,10 +64,37 @@ def file_state(file: Path) -> tuple[int, int]:
         DataError: there is no such file, or it cannot be looked at.
     """
     try:
-        found = file.stat()
+        return size_and_time(file)
     except OSError as problem:
         raise DataError(f"{file}: it cannot be read ({problem.strerror or problem}); repair or remove it") from problem
+
+
+def size_and_time(file: Path) -> tuple[int, int]:
+    """What `file_state` returns.
+
+    Raises:
+        OSError: there is no such file, or it cannot be looked at.
+    """
+    found = file.stat()
     return found.st_size, found.st_mtime_ns
+
+
+def streaming_error(what: str, problem: Exception) -> DataError:
+    """The error of a picture that cannot be decoded when it is used.
+
+    Args:
+        what: the picture.
+        problem: what the system or Pillow raised; Pillow's errors have no number.
+    """
+    if isinstance(problem, OSError) and problem.errno is not None:
+        return DataError(
+            f"{what} cannot be read ({problem.strerror or problem}); restore it to resume, or begin a new run without "
+            "it"
+        )
+    return DataError(
+        f"{what} cannot be read ({problem or type(problem).__name__}); repair or remove it. Its content is part of the "
+        "hash of the images, so a run that has begun on it has to begin anew"
+    )
 
 
 def hold_out(whole: ImageSet, split: str, *, fraction: float, name: str) -> ImageSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,7 +25,16 @@ from genprior import (
     hash_files,
 )
 from genprior_std.datasets.shards import Sample, samples_of, shard_files
-from genprior_std.datasets.shared import check_split, decode_one, file_state, hold_out, name_some
+from genprior_std.datasets.shared import (
+    MOST_UNNAMED_CLASSES,
+    check_split,
+    decode_one,
+    file_state,
+    hold_out,
+    name_some,
+    size_and_time,
+    streaming_error,
+)
 
 __all__ = ["WebDataset"]
 
@@ -110,8 +120,9 @@ class WebDataset(Dataset):
 
     def _listings(self) -> dict[str, _Listing]:
         listings = {}
-        for split, path in self._paths().items():
-            shards = shard_files(path)
+        files = {split: shard_files(path) for split, path in self._paths().items()}
+        _check_disjoint(files)
+        for split, shards in files.items():
             settings = (self.config.captions, self.config.caption_column)
             listings[split] = _Listing(shards, [samples_of(shard, *settings) for shard in shards])
         return listings
@@ -123,6 +134,11 @@ class WebDataset(Dataset):
             raise DataError(
                 f"shards {self.config.path}: labels run up to {highest}, but classes has {len(names)} names; give "
                 f"{highest + 1} names, or leave classes out"
+            )
+        if not names and highest >= MOST_UNNAMED_CLASSES:
+            raise DataError(
+                f"shards {self.config.path}: labels run up to {highest:,}; number the classes from 0, or name them in "
+                "classes"
             )
         return names or tuple(str(number) for number in range(highest + 1))
 
@@ -137,17 +153,13 @@ class WebDataset(Dataset):
             shard = listing.shards[number]
             try:
                 with shard.open("rb") as file:
-                    changed = file_state(shard) != states[number]
+                    changed = size_and_time(shard) != states[number]
                     file.seek(sample.offset)
                     content = file.read(sample.size)
                 image = None if changed else decode_one(io.BytesIO(content), size=size, channels=channels)
             # Pillow's decoders raise many kinds of errors for a broken file; all mean that this one cannot be used.
             except Exception as problem:
-                raise DataError(
-                    f"{shard}: the picture of sample {sample.name!r} cannot be read "
-                    f"({problem or type(problem).__name__}); repair or remove it. Its content is part of the hash of "
-                    "the images, so a run that has begun on it has to begin anew"
-                ) from None
+                raise streaming_error(f"{shard}: the picture of sample {sample.name!r}", problem) from None
             if image is None:
                 raise DataError(f"{shard} has changed while it was in use; restore it to resume, or begin a new run")
             return image
@@ -155,6 +167,27 @@ class WebDataset(Dataset):
         called = f"shards {self.config.path}"
         source = ImageSource(called, (channels, size, size), read, self.config.workers)
         return StreamedImages.all_of(source, len(samples))
+
+
+def _check_disjoint(files: Mapping[str, list[Path]]) -> None:
+    """Refuse shards that are named twice.
+
+    Raises:
+        DataError: a split names a shard twice, or `test` names one of `train`, of which scores would be of images that
+            were trained on.
+    """
+    for split, shards in files.items():
+        twice = [shard for shard, times in Counter(shards).items() if times > 1]
+        if twice:
+            key = "path" if split == "train" else split
+            raise DataError(f"data set 'webdataset': {key} names a shard twice: {name_some(twice)}; name each once")
+    train = {shard.resolve() for shard in files["train"]}
+    both = [shard for shard in files.get("test", ()) if shard.resolve() in train]
+    if both:
+        raise DataError(
+            f"data set 'webdataset': path and test both name {name_some(both)}; scores would be of images that were "
+            "trained on: name other shards in one of them, such as train-{000..099}.tar, or leave test out"
+        )
 
 
 def _all_or_none(listings: Mapping[str, _Listing], has: Callable[[Sample], bool], what: str) -> bool:
