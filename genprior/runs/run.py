@@ -33,7 +33,7 @@ from genprior.runs.records import Facts, FirstStage
 from genprior.runs.trained_model import TrainedModel
 from genprior.scoring.measure import absent_numbers
 from genprior.storage.checkpoint import Checkpoint
-from genprior.storage.restore import load_weights
+from genprior.storage.restore import SizesOfCheckpoint, load_weights
 
 __all__ = ["Run", "described_data", "load_run"]
 
@@ -154,7 +154,7 @@ class Run(TrainedModel):
         if saved is None:
             raise self._without_checkpoint()
         info = self._info(saved)
-        with naming_parts(self.label):
+        with naming_parts(self.label), SizesOfCheckpoint(saved.tensors, self.checkpoint):
             model = build_model(self.plan.model, info, self.seed)
         try:
             # The optimisers of a fit have the fitted prior's modules.

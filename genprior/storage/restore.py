@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["load_weights", "optimiser_scalars", "optimiser_tensors", "refuse_other_form", "restore_optimiser"]
+from genprior.errors import CheckpointError
+
+__all__ = [
+    "SizesOfCheckpoint",
+    "load_weights",
+    "optimiser_scalars",
+    "optimiser_tensors",
+    "refuse_other_form",
+    "restore_optimiser",
+]
+
+
+_ALWAYS_MADE = 2**26
+"""Numbers of a tensor that may be made whatever a checkpoint holds: 256 MiB in float32."""
+_TIMES_OF_ALL = 16
+"""How many times as many numbers as a whole checkpoint has a tensor of its model may have, such as a buffer."""
+
+
+class SizesOfCheckpoint(TorchDispatchMode):
+    """Refuses, inside a `with` block that builds the model of a checkpoint, tensors that cannot be that model's.
+
+    Weights are compared with the checkpoint's once they are made; a recipe that was altered can ask for more of them
+    than there is memory, or than are drawn in minutes.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], checkpoint: object) -> None:
+        """Set the tensors of the checkpoint, and its name for messages."""
+        super().__init__()
+        self._numbers = sum(tensor.numel() for tensor in tensors.values())
+        self._checkpoint = checkpoint
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Look at the size that a factory such as `torch.empty` is given, which is its first argument.
+
+        Raises:
+            CheckpointError: it is too large.
+        """
+        size = args[0] if args and isinstance(args[0], list | tuple) else ()
+        if size and all(isinstance(each, int) for each in size):
+            if math.prod(size) > max(_ALWAYS_MADE, _TIMES_OF_ALL * self._numbers):
+                raise CheckpointError(
+                    f"the checkpoint {self._checkpoint} does not fit recipe.toml, whose model has a tensor of "
+                    f"{list(size)}: the whole checkpoint has {self._numbers:,} numbers. One of the two was altered; "
+                    "restore them, or train anew with another --out"
+                )
+        return func(*args, **(kwargs or {}))
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

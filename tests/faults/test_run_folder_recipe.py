@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import genprior
 from genprior.cli.app import app
 from genprior.cli.progress import Watcher
-from genprior.errors import RunError
+from genprior.errors import CheckpointError, RunError
 from genprior.runs.changed_runs import refuse_changed
 from genprior.runs.folder import RunFolder
 from genprior.runs.jobs import Job
@@ -156,6 +156,21 @@ def test_a_run_of_a_part_that_is_gone_says_which(plan, tmp_path):
     with pytest.raises(RunError, match=r"model.prior: there is no prior named 'gausian'; did you mean 'gaussian'\?"):
         RunFolder(tmp_path).plan()
     assert RunFolder(tmp_path).differences(plan) == ["model.prior.name: was 'gausian', is 'gaussian'"]
+
+
+@pytest.mark.parametrize("size", [10**8, 10**12])
+def test_a_recipe_that_was_altered_to_sizes_of_terabytes_is_refused_at_once(plan, tmp_path, size):
+    folder = tmp_path / "AAE" / "seed-0"
+    Trainer(plan, 0, folder).run(until=3)
+    path = folder / "recipe.toml"
+    text = path.read_text()
+    (line,) = (each for each in text.splitlines() if each.startswith("code_size = "))
+    path.write_text(text.replace(line, f"code_size = {size}"))
+    match = (
+        rf"step-00000003\.safetensors does not fit recipe\.toml, whose model has a tensor of \[.*{size}.*\]: the whole"
+    )
+    with pytest.raises(CheckpointError, match=match):
+        genprior.load_run(folder).sample(2)
 
 
 def test_a_run_with_other_scores_is_the_same_run_and_not_finished(tiny_plan, plan, tmp_path):
