@@ -94,7 +94,8 @@ class Commands(TyperGroup):
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
-                typer.echo("\ninterrupted", err=True)
+                with contextlib.suppress(OSError):
+                    typer.echo("\ninterrupted", err=True)
                 sys.exit(130)
             except GenpriorError as error:
                 _end(error)
