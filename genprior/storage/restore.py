@@ -28,7 +28,7 @@ _TIMES_OF_ALL = 16
 """How many times as many numbers as a whole checkpoint has a tensor of its model may have, such as a buffer."""
 
 
-class SizesOfCheckpoint(TorchDispatchMode):
+class SizesOfCheckpoint(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses, inside a `with` block that builds the model of a checkpoint, tensors that cannot be that model's.
 
     Weights are compared with the checkpoint's once they are made; a recipe that was altered can ask for more of them
@@ -37,7 +37,7 @@ class SizesOfCheckpoint(TorchDispatchMode):
 
     def __init__(self, tensors: Mapping[str, Tensor], checkpoint: object) -> None:
         """Set the tensors of the checkpoint, and its name for messages."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._numbers = sum(tensor.numel() for tensor in tensors.values())
         self._checkpoint = checkpoint
 
