@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -103,7 +103,9 @@ def pace_of(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict
                 few = min(few, timer.now() - began)
             whole = few * max(1.0, job.plan.own_run.batch / trainer.plan.run.batch)
             if whole < HEAVY:
-                with_batch = trainer_of(job, device=device, splits=splits)
+                # Compilation takes longer than what it saves of the steps that are timed here.
+                plain = job.plan.model_copy(update={"run": job.plan.run.model_copy(update={"compile": False})})
+                with_batch = trainer_of(replace(job, plan=plain), device=device, splits=splits)
                 with_batch.prepare()
                 whole = _mean_step(with_batch, timer)
                 load = load_of(with_batch, whole)

@@ -121,6 +121,7 @@ def _small(plan: Plan) -> Plan:
         "labelled_batch": None,
         "steps": 1,
         "graph": "off",
+        "compile": False,
         "on_divergence": "stop",
     }
     fit = plan.run.fit or FitConfig()

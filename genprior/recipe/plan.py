@@ -32,7 +32,7 @@ __all__ = ["KeepConfig", "Plan", "RunConfig", "upgraded"]
 
 _OF_TRAINING = (
     "steps", "batch", "labels", "labelled_batch", "shift", "rotate", "zoom", "ema", "ema_share", "clip_norm",
-    "clip_value", "precision", "stop",
+    "clip_value", "precision", "compile", "stop",
 )  # fmt: skip
 """The settings of `run` that training depends on."""
 
@@ -84,7 +84,7 @@ class Plan(SettingsTable):
         part = cast(type[FittedPrior], fitted.part)
         same = ("batch", "ema", "ema_share", "clip_norm", "clip_value", "precision")
         changed = {name: getattr(fit, name) for name in same}
-        changed |= {"steps": 1 if part.closed_form else fit.steps, "epochs": None, "stop": None}
+        changed |= {"steps": 1 if part.closed_form else fit.steps, "epochs": None, "stop": None, "compile": False}
         optimiser = {"default": self.optimiser["default"], **fit.optimiser}
         return self.model_copy(update={"run": self.run.model_copy(update=changed), "optimiser": optimiser})
 

@@ -76,6 +76,9 @@ class RunConfig(SettingsTable):
     graph: Literal["auto", "on", "off"] = "auto"
     """Whether the phases of a step are captured as one CUDA graph: `auto` does where there is CUDA, and a warning says
     why it cannot; `on` warns of other devices too."""
+    compile: bool = False
+    """Whether torch.compile fuses the networks inside of the phases. It takes up to minutes before the first step, less
+    once the cache has the code, and did not pay on a CPU. Losses are those without, up to rounding."""
     checkpoint_every: int = Field(1000, gt=0)
     """Steps between checkpoints."""
     keep: KeepConfig = KeepConfig()

@@ -18,6 +18,7 @@ from genprior.data.codes import CodeBatches
 from genprior.data.images import as_trained
 from genprior.engine.build import build_model
 from genprior.engine.clip import Clipping
+from genprior.engine.compiled import Compiled, Compiler, no_compilation
 from genprior.engine.device import choose_device
 from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
@@ -62,6 +63,9 @@ class Stage(NamedTuple):
 
 class RowTraining:
     """The data, model and optimisers of one row under one seed, and its training steps; nothing is written."""
+
+    compiler: Compiler = "inductor"
+    """The backend of torch.compile, for `run.compile`."""
 
     def __init__(
         self,
@@ -156,6 +160,7 @@ class RowTraining:
         recorded = recorded_hardware(self._files)
         self._compute_in(choose_precision(plan.run.precision, self._device, recorded=recorded))
         self.graphs = self._graphs(plan.run.graph)
+        self.compiled = Compiled(self.model, self.modules, self.named, self.compiler) if plan.run.compile else None
 
     def _compute_in(self, precision: Precision) -> None:
         self.precision = precision
@@ -209,6 +214,7 @@ class RowTraining:
         Raises:
             NotFinite: a loss or gradient was not finite; nothing was updated with it. On a GPU, `check` raises it.
         """
+        self.compile_networks()
         step = self.step
         batch = self._begin(step)
         self._optimising.set_rates(step)
@@ -221,15 +227,30 @@ class RowTraining:
             self.average.update(step)
         self.step += 1
 
+    def compile_networks(self) -> None:
+        """Compile the networks before the first step of this process, if `run.compile` says so.
+
+        A warning says why it cannot.
+        """
+        if self.compiled is None or self.compiled.seconds is not None:
+            return
+        reason = no_compilation()
+        if reason is not None:
+            warnings.warn(GenpriorWarning(f"{self.named}: nothing is compiled, because {reason}"), stacklevel=2)
+            self.compiled = None
+        else:
+            self.compiled.rehearse(self.phases, self._begin(self.step), self._autocast)
+
     def _run_phases(self, due: Sequence[Phase], batch: Batch | Codes, step: int | Tensor | None) -> None:
         """Run the phases that are due; in a captured step its number is a tensor on the device."""
         step = self.step if step is None else step
         self.guard.step = step
         average = partial(average_over_ranks, share=self.data.share) if torch.distributed.is_initialized() else None
         for phase in due:
-            result = run_phase(
-                phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard, self._clipping
-            )
+            with self.compiled.phase(phase.name) if self.compiled is not None else contextlib.nullcontext():
+                result = run_phase(
+                    phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard, self._clipping
+                )
             self.recorder.add(phase, result, step)
             if result.left_out is True:
                 self.check()

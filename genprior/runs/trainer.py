@@ -199,6 +199,8 @@ class Trainer(SharedTraining):
     def _train_steps(self, until: int) -> None:
         run = self.plan.run
         self._training_mode()
+        if not self.ended:
+            self.compile_networks()  # before the clock begins
         first, shown = self.step, 0.0
         clock = Clock(self.seconds)
         recorded = max((line["step"] for line in self.metrics if not is_measurement(line)), default=0)
@@ -333,6 +335,7 @@ class Trainer(SharedTraining):
             **({} if self._data_hash is None else {"data_hash": self._data_hash}),
             **({} if self.model.embedder is None else {"embedder": embedder_hash(self.model.embedder.state())}),
             **surroundings(self._device, self.precision),
+            **({} if self.compiled is None else {"compiled": self.compiled.facts()}),
             **self._facts_of_ranks(),
             **self._facts_of_stage(),
         }
