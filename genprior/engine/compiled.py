@@ -28,6 +28,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from genprior.data.notices import notice
 from genprior.engine.copies import copies_of, copy_into
@@ -213,7 +214,7 @@ class _Network:
         self._compiled: Callable[..., Any] = compiled
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.failed is None:
+        if self.failed is None and not is_in_torch_dispatch_mode():  # which sees operations, as a counter of FLOP does
             try:
                 return self._compiled(*args, **kwargs)
             except _errors() as error:  # raised before anything is computed

@@ -17,15 +17,11 @@ import torch
 import genprior
 from genprior.engine import compiled as compiled_module
 from genprior.engine.compiled import Compiled
-from genprior.engine.graphs import EAGER_STEPS
 from genprior.engine.step import gradients_of
 from genprior.errors import GenpriorWarning
 from genprior.parts import Objectives, Phase
 from genprior.runs.trainer import Trainer
 from genprior.storage import checkpoint
-
-from .recorded_operations import RecordedOperations
-from .test_graphs import Deferred
 
 pytestmark = [pytest.mark.usefixtures("no_curves")]
 
@@ -127,20 +123,16 @@ def test_a_run_resumes_and_its_checkpoints_are_those_of_others(tmp_path):
     assert facts["seconds"] > 0 and facts["networks"] == ["code_critic", "decoder", "encoder"]
 
 
-def test_a_captured_step_calls_compiled_networks(tmp_path):
-    class Both(Deferred):
-        compiler = "eager"
+def test_operations_can_still_be_counted(tmp_path):
+    from torch.utils.flop_counter import FlopCounterMode
 
-    plain, other = (Both(plan_of(*MLP, compiling=use), 0, tmp_path / str(use), device="cpu") for use in (False, True))
-    other.capture = RecordedOperations()
-    for each in (plain, other):
-        each.prepare()
-        each._training_mode()
-        for _ in range(6):
-            each.one_step()
-    assert other.capture.replayed == 6 - EAGER_STEPS
-    assert largest_difference(plain, other) == 0
-    assert other.compiled.facts()["eager"] == {}
+    counted = []
+    for use in (False, True):
+        trainer = trained(plan_of(*MLP, compiling=use), tmp_path / str(use), 1)
+        with FlopCounterMode(display=False) as counter:
+            trainer.one_step()
+        counted.append(counter.get_total_flops())
+    assert counted[0] == counted[1] > 0
 
 
 def test_networks_with_a_gradient_penalty_are_left_out(tmp_path):
