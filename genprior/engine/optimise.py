@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -30,7 +30,10 @@ def make_optimiser(config: OptimiserConfig, module: nn.Module) -> torch.optim.Op
 
 
 def _built(part: Optimiser, module: nn.Module) -> torch.optim.Optimizer:
-    made: object = part.build_for(module)
+    return _checked(part, part.build_for(module))
+
+
+def _checked(part: Optimiser, made: object) -> torch.optim.Optimizer:
     if not isinstance(made, torch.optim.Optimizer):
         raise PlanError(
             f"optimiser '{part.name}' built a {type(made).__name__}; its `build` returns a torch.optim.Optimizer"
@@ -80,7 +83,8 @@ def _rate(lr: float, schedule: Schedule | None, step: int, steps: int) -> float:
 class Optimisers:
     """The optimisers of all modules of a model, with their schedules.
 
-    A module may have another one in a phase, named `<phase>/<module>`, with moments of its own.
+    A module may have another one in a phase, named `<phase>/<module>`, with moments of its own. Modules of equal
+    settings share one object if the optimiser is `elementwise`, so that a phase moves them in one call.
     """
 
     def __init__(self, configs: Mapping[str, OptimiserConfig], modules: Mapping[str, nn.Module], steps: int) -> None:
@@ -99,13 +103,49 @@ class Optimisers:
         self._parameters = {name: dict(module.named_parameters()) for name, module in self._modules.items()}
         self._parts: dict[str, Optimiser] = {name: config.make() for name, config in configs.items()}
         self._schedules = {name: _schedule_of(config) for name, config in configs.items()}
-        self.of = {name: _built(part, self._modules[name]) for name, part in self._parts.items()}
-        """The optimiser of each module, by its name."""
+        self.of = {name: optimiser for names in self._together(configs) for name, optimiser in self._made(names)}
+        """The optimiser of each module, by its name; several may have the same."""
         self._rates = {name: [group["lr"] for group in each.param_groups] for name, each in self.of.items()}
         self._fresh = {name: _scalars_of_groups(each) for name, each in self.of.items()}
         self._refuse_weights_of_two()
         self._depth = 0
         self._trained: list[tuple[nn.Parameter, Tensor]] = []
+
+    def _together(self, configs: Mapping[str, OptimiserConfig]) -> list[list[str]]:
+        """The names of optimisers, in lists of those that are one object."""
+        lists: list[list[str]] = []
+        for name, config in configs.items():
+            # What an optimiser builds of a module is its own affair where it looks at more than the parameters.
+            plain = type(self._parts[name]).build_for is Optimiser.build_for
+            fitting = (
+                names
+                for names in lists
+                if config.part.elementwise
+                and plain
+                and not any("/" in each for each in (name, *names))
+                and configs[names[0]] == config
+                and all(self._apart(name, each) for each in names)
+            )
+            found = next(fitting, None)
+            if found is None:
+                lists.append([name])
+            else:
+                found.append(name)
+        return lists
+
+    def _apart(self, name: str, other: str) -> bool:
+        here, there = (set(map(id, self._parameters[each].values())) for each in (name, other))
+        return here.isdisjoint(there)
+
+    def _made(self, names: list[str]) -> list[tuple[str, torch.optim.Optimizer]]:
+        part = self._parts[names[0]]
+        if len(names) == 1:
+            return [(names[0], _built(part, self._modules[names[0]]))]
+        optimiser = _checked(part, part.build(self._parameters_of(names, ".")))
+        return [(name, optimiser) for name in names]
+
+    def _parameters_of(self, names: Iterable[str], between: str) -> dict[str, nn.Parameter]:
+        return {f"{name}{between}{path}": p for name in names for path, p in self._parameters[name].items()}
 
     def _refuse_weights_of_two(self) -> None:
         """Refuse weights for evaluation of a module with two optimisers: one does not know the steps of the other."""
@@ -260,15 +300,23 @@ class Optimisers:
             under: returns the tensors below a prefix, by the rest of their names.
             facts: what `facts` returned.
         """
+        together: dict[int, list[str]] = {}
         for name, optimiser in self.of.items():
-            own = facts.get(name, {})
-            scalars = own.get("parameters", {})
-            restore.restore_optimiser(optimiser, self._modules[name], under(_prefix(name)), scalars)
-            for group, changed in zip(optimiser.param_groups, own.get("groups", ()), strict=False):
-                group.update(changed)
-            schedule = self._schedules[name]
-            if schedule is not None and "schedule" in own:
-                schedule.restore(own["schedule"])
+            together.setdefault(id(optimiser), []).append(name)
+        for names in together.values():
+            of_all = {name: facts.get(name, {}) for name in names}
+            tensors = {f"{name}/{key}": each for name in names for key, each in under(_prefix(name)).items()}
+            scalars = {
+                f"{n}/{key}": each for n, own in of_all.items() for key, each in own.get("parameters", {}).items()
+            }
+            optimiser = self.of[names[0]]
+            restore.restore_optimiser(optimiser, self._parameters_of(names, "/"), tensors, scalars)
+            for name, own in of_all.items():
+                for group, changed in zip(optimiser.param_groups, own.get("groups", ()), strict=False):
+                    group.update(changed)
+                schedule = self._schedules[name]
+                if schedule is not None and "schedule" in own:
+                    schedule.restore(own["schedule"])
 
 
 def _prefix(name: str) -> str:

@@ -12,7 +12,8 @@ that the phase does not train keeps its buffers too.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -83,8 +84,8 @@ def run_phase(
         phase: which module descends which loss.
         batch: the images of this step, or the codes of a fit.
         modules: all modules of the model, by name.
-        optimisers: one for each module that has parameters, by its name; `<phase>/<module>` is that of a module in one
-            phase, where it has its own there.
+        optimisers: that of each module that has parameters, by its name; `<phase>/<module>` is that of a module in one
+            phase, where it has its own there. Modules may have one together, which leaves those without a gradient.
         average: averages gradients, losses and notes in place across ranks, between backward and step.
         autocast: a context for the forward passes.
         guard: leaves out the updates of the phase if its losses or gradients are not finite; without one they are made.
@@ -97,19 +98,21 @@ def run_phase(
         PlanError: the phase names a module that does not exist, has no parameters, or its loss does not depend on it.
     """
     statistics = {name: _running_statistics(module) for name, module in modules.items()}
-    before = {name: copies_of(buffers) for name, buffers in statistics.items()}
+    before = _copies(statistics)
     kept_before = copies_of(guard.kept) if guard is not None else []
     with autocast or contextlib.nullcontext():
         objectives = phase.objectives(batch)
     gradients = gradients_of(phase, objectives, modules)
-    for name in statistics.keys() - set(objectives.moved):
-        copy_into(statistics[name], before[name])
+    frozen = statistics.keys() - set(objectives.moved)
+    copy_into(
+        [each for name in frozen for each in statistics[name]], [each for name in frozen for each in before[name]]
+    )
     losses, notes = _numbers(objectives.values()), _numbers(objectives.note.values())
     if average is not None:
         # With the losses, so that every rank records those of the whole batch, and all decide alike what is not finite.
         losses, notes = [each.clone() for each in losses], [each.clone() for each in notes]
         average([*(g for pairs in gradients.values() for _, g in pairs), *losses, *notes])
-    norms = {name: torch.nn.utils.get_total_norm([g for _, g in pairs]) for name, pairs in gradients.items()}
+    norms = _norms(gradients)
     keys = [f"{phase.name}/{name}/loss" for name in objectives] + [f"{phase.name}/{name}/gradient" for name in norms]
     watched = torch.stack([*losses, *_numbers(norms.values())]) if keys else None
     left_out = guard.verdict(watched) if guard is not None else False
@@ -118,13 +121,13 @@ def run_phase(
             put_back(left_out, guard.kept, kept_before)
             for name in statistics.keys() & set(objectives.moved):
                 put_back(left_out, statistics[name], before[name])
-    for name, pairs in gradients.items():
-        gradients_now = [gradient for _, gradient in pairs]
-        clipped = clip(gradients_now, norms[name]) if clip is not None else gradients_now
-        for (parameter, _), gradient in zip(pairs, clipped, strict=True):
-            parameter.grad = _in_order_of(parameter, gradient)
-        own = f"{phase.name}/{name}"
-        optimiser = optimisers[own if own in optimisers else name]
+    for optimiser, names in _steps(phase, gradients, optimisers):
+        for name in names:
+            pairs = gradients[name]
+            gradients_now = [gradient for _, gradient in pairs]
+            clipped = clip(gradients_now, norms[name]) if clip is not None else gradients_now
+            for (parameter, _), gradient in zip(pairs, clipped, strict=True):
+                parameter.grad = _in_order_of(parameter, gradient)
         if guard is not None:
             guard.take(optimiser, left_out)
         else:
@@ -133,6 +136,34 @@ def run_phase(
     _update_in_closed_form(phase, objectives, modules, average is not None, guard, left_out)
     result = _result(phase, objectives, keys, watched, notes)
     return result if guard is None else result._replace(left_out=left_out)
+
+
+def _copies(tensors: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
+    """Copies of several lists of tensors, made together."""
+    copies = iter(copies_of([each for name in tensors for each in tensors[name]]))
+    return {name: list(itertools.islice(copies, len(each))) for name, each in tensors.items()}
+
+
+def _norms(gradients: Mapping[str, Sequence[tuple[nn.Parameter, Tensor]]]) -> dict[str, Tensor]:
+    """The norm of all gradients of each module; those of all tensors of the phase are computed together."""
+    flat = [gradient for pairs in gradients.values() for _, gradient in pairs]
+    each = iter(torch._foreach_norm(flat) if flat else ())
+    return {
+        name: torch.linalg.vector_norm(torch.stack(list(itertools.islice(each, len(pairs)))))
+        for name, pairs in gradients.items()
+    }
+
+
+def _steps(
+    phase: Phase, names: Iterable[str], optimisers: Mapping[str, torch.optim.Optimizer]
+) -> Iterable[tuple[torch.optim.Optimizer, list[str]]]:
+    """The optimisers that step in a phase, each with the modules that it moves there."""
+    steps: dict[int, tuple[torch.optim.Optimizer, list[str]]] = {}
+    for name in names:
+        own = f"{phase.name}/{name}"
+        optimiser = optimisers[own if own in optimisers else name]
+        steps.setdefault(id(optimiser), (optimiser, []))[1].append(name)
+    return steps.values()
 
 
 @torch.no_grad()

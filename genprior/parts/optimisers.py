@@ -118,6 +118,10 @@ class Optimiser(Part, ABC):
 
     kind = "optimiser"
     Config: ClassVar[type[PartConfig]] = OptimiserConfig
+    elementwise: ClassVar[bool] = False
+    """Whether each number moves by its own gradients and its group's settings alone, so that what `build` makes of the
+    parameters of several modules moves them, bit for bit, as one for each module would. Modules of equal settings then
+    share it, and a phase calls it once."""
 
     def __init__(self, config: PartConfig) -> None:
         """Hold the settings."""

@@ -83,7 +83,7 @@ def refuse_other_form(name: str, tensor: Tensor, own: Tensor) -> None:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of an optimiser's state, by parameter name and state name."""
+    """The tensors of an optimiser's state of a module's parameters, by parameter name and state name."""
     return {name: value for name, value in _state_of(optimiser, module) if isinstance(value, Tensor)}
 
 
@@ -96,24 +96,31 @@ def optimiser_scalars(optimiser: torch.optim.Optimizer, module: nn.Module) -> di
 def _state_of(optimiser: torch.optim.Optimizer, module: nn.Module) -> Iterator[tuple[str, Any]]:
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     for parameter, state in optimiser.state.items():
-        for key, value in state.items():
-            yield f"{names[parameter]}/{key}", value
+        if parameter in names:  # others are of another module, which the optimiser moves too
+            for key, value in state.items():
+                yield f"{names[parameter]}/{key}", value
 
 
 @torch.no_grad()
 def restore_optimiser(
     optimiser: torch.optim.Optimizer,
-    module: nn.Module,
+    parameters: Mapping[str, nn.Parameter],
     tensors: Mapping[str, Tensor],
     scalars: Mapping[str, bool | int | float | str] | None = None,
 ) -> None:
     """Load into an optimiser the state that `optimiser_tensors` and `optimiser_scalars` returned.
 
+    Args:
+        optimiser: what it holds is replaced.
+        parameters: all of its parameters, by their names.
+        tensors: the tensors, by parameter name and state name.
+        scalars: the numbers, booleans and texts, by parameter name and state name.
+
     Raises:
         KeyError: it is of another parameter.
         TypeError: a tensor cannot be a moment of its parameter.
     """
-    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
     # A state_dict numbers parameters in the order of the groups, which need not be that of the module.
     numbered = enumerate(each for group in optimiser.param_groups for each in group["params"])
     order = {names[parameter]: (index, parameter) for index, parameter in numbered}

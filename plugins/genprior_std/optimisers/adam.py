@@ -17,13 +17,14 @@ __all__ = ["Adam"]
 class Adam(Optimiser):
     """Adam, as torch.optim implements it.
 
-    It runs fused: one kernel for all tensors of a module.
+    It runs fused: one call for all modules of equal settings that a phase moves.
 
     References:
         Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
     """
 
     name = "adam"
+    elementwise = True
     is_default = True
 
     class Config(ScheduledConfig):

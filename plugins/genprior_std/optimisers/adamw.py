@@ -17,13 +17,14 @@ __all__ = ["AdamW"]
 class AdamW(Optimiser):
     """Adam with decoupled weight decay: p <- p (1 - lr weight_decay) before each step, beside the moments.
 
-    It runs fused: one kernel for all tensors of a module.
+    It runs fused: one call for all modules of equal settings that a phase moves.
 
     References:
         Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2, as torch.optim implements it.
     """
 
     name = "adamw"
+    elementwise = True
 
     class Config(ScheduledConfig):
         """Settings of AdamW."""
