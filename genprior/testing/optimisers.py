@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from genprior.engine.optimise import Optimisers
 from genprior.parts import Optimiser, OptimiserConfig, PartConfig, Schedule
 from genprior.randomness import seeded
+from genprior.testing.elementwise import check_elementwise
 from genprior.testing.report import Contract, describe
 from genprior.testing.settings import check_config, config_of
 
@@ -73,7 +75,8 @@ def check_optimiser(part: PartConfig | type[Optimiser]) -> None:
 
     It has each parameter in one group; descends a quadratic with each parameter; obeys the `lr` of its groups; leaves a
     parameter without a gradient as it is; asks no tensor for its value in a step; and continues bit for bit from a
-    checkpoint. Weights for evaluation have the shapes of the parameters, always the same names, and change nothing.
+    checkpoint. Weights for evaluation have the shapes of the parameters, always the same names, and change nothing. One
+    that is `elementwise` moves several modules as one for each does.
 
     Args:
         part: the settings or the class.
@@ -86,7 +89,8 @@ def check_optimiser(part: PartConfig | type[Optimiser]) -> None:
     check_config(contract, config)
     made = contract.call("build(parameters)", lambda: _made(config), "it makes a torch.optim.Optimizer")
     if made is not None and _check_groups(contract, *made):
-        for check in (_check_descent, _check_rate, _check_missing, _check_host, _check_resumed):
+        together = functools.partial(check_elementwise, module=_Quadratic)
+        for check in (_check_descent, _check_rate, _check_missing, _check_host, _check_resumed, together):
             contract.call("step()", lambda check=check: check(contract, config), optional=True)  # type: ignore[misc]
             if contract.failures:
                 break

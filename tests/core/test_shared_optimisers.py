@@ -16,6 +16,7 @@ from genprior.engine.step import _norms, run_phase
 from genprior.parts import Objectives, Optimiser, Phase
 from genprior.registry import installed
 from genprior.runs.trainer import Trainer
+from genprior.testing import ContractError, check_optimiser
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "table3_ablation.toml"
 PARTS = [part for part in installed().all() if issubclass(part, Optimiser) and part.elementwise]
@@ -78,6 +79,25 @@ def test_only_equal_settings_of_modules_without_common_parameters_are_shared():
     assert len({id(each) for each in of.values()}) == 4
     of = Optimisers(dict.fromkeys(("one", "two"), normalised), modules, 10).of
     assert of["one"] is not of["two"]
+
+
+def test_a_wrong_statement_is_found():
+    class Norm(torch.optim.SGD):
+        def step(self, closure=None):
+            nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 0.1)
+            return super().step(closure)
+
+    class OfAll(Optimiser):
+        name = "of_all"
+        elementwise = True
+
+        def build(self, parameters):
+            return Norm(parameters.values(), lr=self.config.lr)
+
+    with pytest.raises(
+        ContractError, match=r"other weights, where it moves two modules(.|\n)*leave `elementwise` False"
+    ):
+        check_optimiser(OfAll.Config(lr=0.1))
 
 
 class _Calls(TorchDispatchMode):
