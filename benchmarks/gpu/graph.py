@@ -1,8 +1,10 @@
 """Steps as a CUDA graph against steps without: time, and what differs after 100 of them.
 
     python benchmarks/gpu/graph.py --device cuda --out graph.json
+    python benchmarks/gpu/graph.py --device cuda --compiled --out compiled.json
 
-Rows AAE and A+B+C of Table 3 on random images, the same weights and seeds. Without a GPU there is no graph, so both are
+Rows AAE and A+B+C of Table 3 on random images, the same weights and seeds. With `--compiled` also steps with a graph
+whose networks torch.compile fused, and the time that this took. Without a GPU there is no graph, so that the others are
 the same; that only rehearses the script.
 """
 
@@ -26,11 +28,12 @@ __all__ = ["compare", "main"]
 RECIPE = Path(__file__).parents[2] / "recipes" / "table3_ablation.toml"
 
 
-def _trainer(row: str, graph: str, device: str, width: int, folder: str) -> Trainer:
-    """A prepared trainer of a row on 4,096 random images; its steps are captured, or not."""
+def _trainer(row: str, graph: str, device: str, width: int, folder: str, *, compiled: bool) -> Trainer:
+    """A prepared trainer of a row on 4,096 random images; its steps are captured, or not, its networks compiled or not."""
     networks = "encoder decoder image_critic" if row != "AAE" else "encoder decoder"
     settings = [f"model.{name}.width={width}" for name in networks.split()]
-    recipe = genprior.load_recipe(RECIPE, rows=[row], settings=[*settings, f'run.graph="{graph}"', "scores=[]"])
+    settings += [f'run.graph="{graph}"', f"run.compile={str(compiled).lower()}", "scores=[]"]
+    recipe = genprior.load_recipe(RECIPE, rows=[row], settings=settings)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (4096, 3, 32, 32), dtype=torch.uint8, generator=generator)
     split = ImageSet(images, torch.arange(4096) % 10, tuple("0123456789"))
@@ -45,13 +48,22 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def compare(row: str, device: str, width: int, steps: int) -> dict[str, Any]:
-    """Train a row with and without graphs; seconds a step of the last two thirds, and the largest differences."""
+def compare(row: str, device: str, width: int, steps: int, *, compiled: bool = False) -> dict[str, Any]:
+    """Train a row with and without graphs; seconds a step of the last two thirds, and the largest differences.
+
+    Args:
+        row: its label.
+        device: `cpu` or `cuda`.
+        width: of the networks.
+        steps: how many.
+        compiled: also train it with a graph and compiled networks.
+    """
     result: dict[str, Any] = {"row": row, "width": width, "steps": steps}
     states = {}
-    for graph in ("off", "auto"):
+    for graph in ("off", "auto", "compiled")[: 3 if compiled else 2]:
         with tempfile.TemporaryDirectory() as folder:
-            trainer = _trainer(row, graph, device, width, folder)
+            fused = graph == "compiled"
+            trainer = _trainer(row, "auto" if fused else graph, device, width, folder, compiled=fused)
             for step in range(steps):
                 if step == steps // 3:
                     _wait(device)
@@ -60,6 +72,8 @@ def compare(row: str, device: str, width: int, steps: int) -> dict[str, Any]:
             _wait(device)
             result[f"seconds_{graph}"] = (time.perf_counter() - began) / (steps - steps // 3)
             states[graph] = {name: tensor.detach().cpu() for name, tensor in trainer._state.tensors().items()}
+            if trainer.compiled is not None:
+                result["compiled"] = trainer.compiled.facts()
             result[f"captured_{graph}"] = trainer.graphs is not None and trainer.graphs.captured
             if device == "cuda":
                 result[f"peak_mb_{graph}"] = torch.cuda.max_memory_allocated() / 1e6
@@ -82,19 +96,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rows", nargs="+", default=["AAE", "A+B+C"])
     parser.add_argument("--deterministic", action="store_true", help="choose deterministic kernels of cuDNN")
+    parser.add_argument("--compiled", action="store_true", help="also with compiled networks")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     torch.backends.cudnn.deterministic = options.deterministic
-    results = [compare(row, options.device, options.width, options.steps) for row in options.rows]
-    for each in results:
+    results = []
+    for row in options.rows:
+        each = compare(row, options.device, options.width, options.steps, compiled=options.compiled)
+        results.append(each)
+        if options.out:  # after each row, in case that the time is up in the next one
+            options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         print(
             f"{each['row']}: {1e3 * each['seconds_off']:.2f} ms a step without, {1e3 * each['seconds_auto']:.2f} ms "
             f"with a graph (captured: {each['captured_auto']}); {each['unequal']} of {each['tensors']} tensors differ, "
             f"by at most {each['largest_difference']:.1e}",
             flush=True,
         )
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        if "compiled" in each:
+            facts = each["compiled"]
+            print(
+                f"{each['row']}: {1e3 * each['seconds_compiled']:.2f} ms a step with compiled networks (captured: "
+                f"{each['captured_compiled']}), which took {facts['seconds']:.0f} s; not compiled: {facts['eager']}",
+                flush=True,
+            )
     return 0
 
 
