@@ -157,7 +157,7 @@ class Compiled:
     def _choose(self, phase: Phase, calls: _Calls) -> None:
         """Choose the networks of a phase from what it called."""
         for module in calls.outermost:
-            if not _worth_it(module) or module.__dict__.get("_compiled_call_impl") is not None:
+            if module.__dict__.get("_compiled_call_impl") is not None:  # by the part itself
                 continue
             if not calls.twice.isdisjoint(map(id, module.parameters())):
                 self._leave_out(_TWICE, self._paths[module])
@@ -234,13 +234,13 @@ def _call_of(module: nn.Module) -> Callable[..., Any]:
 
 
 class _Calls:
-    """Notes, inside of a `with` block, which modules are called from outside of all modules.
+    """Notes, inside of a `with` block, which modules are called from outside of all others that are worth compiling.
 
     Also the parameters on which a gradient depends that is itself differentiated.
     """
 
     def __init__(self, paths: Mapping[nn.Module, str]) -> None:
-        self._paths = paths
+        self._worth = {module for module in paths if _worth_it(module)}
         self._depth = 0
         self._watch = contextlib.ExitStack()
         self.outermost: dict[nn.Module, None] = {}
@@ -259,12 +259,13 @@ class _Calls:
         self._watch.close()
 
     def _called(self, module: nn.Module, args: Any) -> None:
-        if not self._depth and module in self._paths:
-            self.outermost[module] = None
-        self._depth += 1
+        if module in self._worth:
+            if not self._depth:
+                self.outermost[module] = None
+            self._depth += 1
 
     def _returned(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._depth -= 1
+        self._depth -= module in self._worth
 
 
 class _Gradients(TorchFunctionMode):
