@@ -29,7 +29,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "table3_ablation.toml"
 
 
 def _trainer(row: str, graph: str, device: str, width: int, folder: str, *, compiled: bool) -> Trainer:
-    """A prepared trainer of a row on 4,096 random images; its steps are captured or not, its networks compiled or not."""
+    """A prepared trainer of a row on 4,096 random images, whose steps are captured and networks compiled, or not."""
     networks = "encoder decoder image_critic" if row != "AAE" else "encoder decoder"
     settings = [f"model.{name}.width={width}" for name in networks.split()]
     settings += [f'run.graph="{graph}"', f"run.compile={str(compiled).lower()}", "scores=[]"]
