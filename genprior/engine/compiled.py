@@ -220,14 +220,14 @@ class _Network:
             except _errors() as error:  # raised before anything is computed
                 self.failed = _in_a_line(error)
                 self._failing(self)
-        return self.module._call_impl(*args, **kwargs)
+        return self.module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 def _call_of(module: nn.Module) -> Callable[..., Any]:
     """A module's call as a function with code of its own, under which torch keeps what it compiles and counts it."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return module._call_impl(*args, **kwargs)
+        return module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     code = call.__code__.replace(co_name=f"call_{type(module).__name__}")
     return types.FunctionType(code, call.__globals__, code.co_name, None, call.__closure__)
@@ -252,7 +252,7 @@ class _Calls:
         returned = register_module_forward_hook(self._returned, always_call=True)
         self._watch.callback(called.remove)
         self._watch.callback(returned.remove)
-        self._watch.enter_context(_Gradients(self.twice))  # type: ignore[no-untyped-call]
+        self._watch.enter_context(_Gradients(self.twice))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -272,7 +272,7 @@ class _Gradients(TorchFunctionMode):
     """Notes the parameters on which gradients depend that can be differentiated again."""
 
     def __init__(self, parameters: set[int]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._parameters = parameters
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -116,12 +116,12 @@ class Optimisers:
         lists: list[list[str]] = []
         for name, config in configs.items():
             # What an optimiser builds of a module is its own affair where it looks at more than the parameters.
-            plain = type(self._parts[name]).build_for is Optimiser.build_for
+            part = self._parts[name]
+            plain = part.elementwise and type(part).build_for is Optimiser.build_for
             fitting = (
                 names
                 for names in lists
-                if config.part.elementwise
-                and plain
+                if plain
                 and not any("/" in each for each in (name, *names))
                 and configs[names[0]] == config
                 and all(self._apart(name, each) for each in names)

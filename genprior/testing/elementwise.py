@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from genprior.engine.optimise import Optimisers
-from genprior.parts import OptimiserConfig
+from genprior.parts import Optimiser, OptimiserConfig
 from genprior.testing.report import Contract
 
 __all__ = ["check_elementwise"]
 
-MOVING = (("one", "two"), ("two",), ("one",), ("one", "two"))
-"""The modules that have gradients, step by step."""
+MOVING = (("two",), ("one", "two"), ("one",), ("one", "two"))
+"""The modules that have gradients, step by step; one begins after the other."""
 
 
 def check_elementwise(contract: Contract, config: OptimiserConfig, module: Callable[[], Any]) -> None:
@@ -26,7 +26,7 @@ def check_elementwise(contract: Contract, config: OptimiserConfig, module: Calla
         config: the optimiser's settings.
         module: makes a module, always with the same weights, whose `put_gradients` gives its parameters gradients.
     """
-    if not config.part.elementwise:
+    if not cast(type[Optimiser], config.part).elementwise:
         return
     shared, alone = ({"one": module(), "two": module()} for _ in range(2))
     together = Optimisers(dict.fromkeys(shared, config), shared, len(MOVING))

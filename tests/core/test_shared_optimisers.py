@@ -46,13 +46,12 @@ def step_of(modules, optimisers, step, moving):
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_every_elementwise_optimiser_moves_modules_together_as_each_alone(part):
-    settings = {"lr": 0.1, "weight_decay": 0.1, **({"momentum": 0.9} if "momentum" in part.Config.model_fields else {})}
-    config = part.Config(**settings)
+    config = part.Config(lr=0.1, weight_decay=0.1)
     shared, alone = networks(), networks()
     joined = Optimisers(dict.fromkeys(shared, config), shared, 10)
     apart = {name: part(config).build_for(module) for name, module in alone.items()}
     assert len(set(map(id, joined.of.values()))) == 1
-    for step, moving in enumerate([("one", "two", "three"), ("two",), ("three", "one"), ("one", "two"), ("two",)]):
+    for step, moving in enumerate([("two",), ("one", "two", "three"), ("three", "one"), ("one", "two"), ("two",)]):
         joined.set_rates(step)
         step_of(shared, joined.of, step, moving)
         step_of(alone, apart, step, moving)
@@ -64,7 +63,7 @@ def test_every_elementwise_optimiser_moves_modules_together_as_each_alone(part):
 
 
 def test_some_standard_optimisers_are_elementwise():
-    assert {"adam", "adamw", "sgd"} <= {part.name for part in PARTS}
+    assert {"adam", "adamw"} <= {part.name for part in PARTS}
 
 
 def test_only_equal_settings_of_modules_without_common_parameters_are_shared():

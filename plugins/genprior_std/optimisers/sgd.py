@@ -17,11 +17,10 @@ __all__ = ["Sgd"]
 class Sgd(Optimiser):
     """Stochastic gradient descent, as torch.optim implements it.
 
-    It runs fused: one call for all modules of equal settings that a phase moves.
+    It runs fused: one kernel for all tensors of a module.
     """
 
     name = "sgd"
-    elementwise = True
 
     class Config(ScheduledConfig):
         """Settings of stochastic gradient descent."""
