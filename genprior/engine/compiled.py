@@ -156,10 +156,10 @@ class Compiled:
 
     def _choose(self, phase: Phase, calls: _Calls) -> None:
         """Choose the networks of a phase from what it called."""
-        for module in calls.outermost:
-            if module.__dict__.get("_compiled_call_impl") is not None:  # by the part itself
+        for module, inside in calls.inside.items():
+            if not _worth_it(module, inside) or module.__dict__.get("_compiled_call_impl") is not None:
                 continue
-            if not calls.twice.isdisjoint(map(id, module.parameters())):
+            if not calls.twice.isdisjoint(id(p) for each in inside for p in each.parameters()):
                 self._leave_out(_TWICE, self._paths[module])
                 continue
             if module not in self._networks:
@@ -234,16 +234,17 @@ def _call_of(module: nn.Module) -> Callable[..., Any]:
 
 
 class _Calls:
-    """Notes, inside of a `with` block, which modules are called from outside of all others that are worth compiling.
+    """Notes, inside of a `with` block, which modules are called from outside of all others.
 
     Also the parameters on which a gradient depends that is itself differentiated.
     """
 
     def __init__(self, paths: Mapping[nn.Module, str]) -> None:
-        self._worth = {module for module in paths if _worth_it(module)}
-        self._depth = 0
+        self._paths = paths
+        self._stack: list[nn.Module] = []
         self._watch = contextlib.ExitStack()
-        self.outermost: dict[nn.Module, None] = {}
+        self.inside: dict[nn.Module, dict[nn.Module, None]] = {}
+        """The modules that are called from outside, each with what was called inside of it, also of other parts."""
         self.twice: set[int] = set()
         """Parameters, by `id`."""
 
@@ -259,13 +260,13 @@ class _Calls:
         self._watch.close()
 
     def _called(self, module: nn.Module, args: Any) -> None:
-        if module in self._worth:
-            if not self._depth:
-                self.outermost[module] = None
-            self._depth += 1
+        if module in self._paths:
+            self._stack.append(module)
+            self.inside.setdefault(self._stack[0], {})[module] = None
 
     def _returned(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._depth -= module in self._worth
+        if module in self._paths:
+            self._stack.pop()
 
 
 class _Gradients(TorchFunctionMode):
@@ -300,9 +301,9 @@ def _leaves_of(outputs: Iterable[Tensor]) -> set[int]:
     return leaves
 
 
-def _worth_it(module: nn.Module) -> bool:
-    """Whether there is something to fuse: at least two layers."""
-    return sum(1 for each in module.modules() if not any(True for _ in each.children())) > 1
+def _worth_it(module: nn.Module, inside: Iterable[nn.Module]) -> bool:
+    """Whether there is something to fuse: at least two layers that a call of the module calls."""
+    return sum(1 for each in inside if each is not module and not any(True for _ in each.children())) > 1
 
 
 @functools.cache
