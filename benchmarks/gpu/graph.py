@@ -28,7 +28,9 @@ __all__ = ["compare", "main"]
 RECIPE = Path(__file__).parents[2] / "recipes" / "table3_ablation.toml"
 
 
-def _trainer(row: str, graph: str, device: str, width: int, folder: str, *, compiled: bool) -> Trainer:
+def _trainer(
+    row: str, graph: str, device: str, width: int, folder: str, *, compiled: bool, compiler: str | None
+) -> Trainer:
     """A prepared trainer of a row on 4,096 random images, whose steps are captured and networks compiled, or not."""
     networks = "encoder decoder image_critic" if row != "AAE" else "encoder decoder"
     settings = [f"model.{name}.width={width}" for name in networks.split()]
@@ -38,6 +40,8 @@ def _trainer(row: str, graph: str, device: str, width: int, folder: str, *, comp
     images = torch.randint(0, 256, (4096, 3, 32, 32), dtype=torch.uint8, generator=generator)
     split = ImageSet(images, torch.arange(4096) % 10, tuple("0123456789"))
     trainer = Trainer(recipe.plans[0], 0, Path(folder), device=device, splits={"train": split})
+    if compiler is not None:
+        trainer.compiler = compiler
     trainer.prepare()
     trainer._training_mode()
     return trainer
@@ -48,7 +52,9 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def compare(row: str, device: str, width: int, steps: int, *, compiled: bool = False) -> dict[str, Any]:
+def compare(
+    row: str, device: str, width: int, steps: int, *, compiled: bool = False, compiler: str | None = None
+) -> dict[str, Any]:
     """Train a row with and without graphs; seconds a step of the last two thirds, and the largest differences.
 
     Args:
@@ -57,13 +63,16 @@ def compare(row: str, device: str, width: int, steps: int, *, compiled: bool = F
         width: of the networks.
         steps: how many.
         compiled: also train it with a graph and compiled networks.
+        compiler: the backend of torch.compile; that of training by default.
     """
     result: dict[str, Any] = {"row": row, "width": width, "steps": steps}
     states = {}
     for graph in ("off", "auto", "compiled")[: 3 if compiled else 2]:
         with tempfile.TemporaryDirectory() as folder:
             fused = graph == "compiled"
-            trainer = _trainer(row, "auto" if fused else graph, device, width, folder, compiled=fused)
+            trainer = _trainer(
+                row, "auto" if fused else graph, device, width, folder, compiled=fused, compiler=compiler
+            )
             for step in range(steps):
                 if step == steps // 3:
                     _wait(device)
@@ -97,12 +106,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", nargs="+", default=["AAE", "A+B+C"])
     parser.add_argument("--deterministic", action="store_true", help="choose deterministic kernels of cuDNN")
     parser.add_argument("--compiled", action="store_true", help="also with compiled networks")
+    parser.add_argument("--compiler", help="the backend of torch.compile; `eager` rehearses the script in seconds")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     torch.backends.cudnn.deterministic = options.deterministic
     results = []
     for row in options.rows:
-        each = compare(row, options.device, options.width, options.steps, compiled=options.compiled)
+        chosen = {"compiled": options.compiled, "compiler": options.compiler}
+        each = compare(row, options.device, options.width, options.steps, **chosen)
         results.append(each)
         if options.out:  # after each row, in case that the time is up in the next one
             options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -138,9 +138,7 @@ class Compiled:
         self.seconds = round(seconds, 1)
         compiled = self.facts()["networks"]
         if compiled:
-            notice(
-                f"{self._row}: {len(compiled)} networks were compiled in {self.seconds:.0f} s: {', '.join(compiled)}"
-            )
+            notice(f"{self._row}: compiled in {self.seconds:.0f} s: {', '.join(compiled)}")
         if reasons := self._reasons():
             text = "; ".join(f"{listed(sorted(paths))} ({reason})" for reason, paths in reasons.items())
             warnings.warn(GenpriorWarning(f"{self._row}: not compiled: {text}"), stacklevel=3)
