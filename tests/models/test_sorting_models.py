@@ -26,7 +26,7 @@ from . import small_autoregressive as pixels
 from . import small_categorical_aae as aae
 
 BOTH = {"consistency": 2.0, "information": 3.0}
-WEIGHTS = [{"consistency": 2.0}, {"information": 3.0}, BOTH]
+WEIGHTS = [{"consistency": 2.0}, {"information": 3.0}, BOTH, {"consistency": 2.0, "adversarial": 0.5}]
 
 
 def clustering(**sorts):
@@ -129,6 +129,20 @@ def test_the_moves_are_those_of_the_settings(name):
     model.sort(batch)
     torch.manual_seed(5)
     assert torch.equal(seen[0], torch.cat([batch.x, moved(batch.x, 1.0, 20.0, 0.3)]))
+
+
+@every_model
+def test_images_are_perturbed_by_the_length_of_the_settings(name, monkeypatch):
+    still = {"shift": 0.0, "rotate": 0.0, "zoom": 0.0}
+    model, batch, seen = built(name, consistency=1.0, adversarial=0.7, **still), batch_of(name), []
+    whole = model.encoder.forward
+    monkeypatch.setattr(model.encoder, "forward", lambda x, *known: seen.append(x.detach().clone()) or whole(x, *known))
+    run_one = next(phase for phase in model.phases() if phase.name == "sort")
+    run_one.objectives(batch)
+    n = len(batch.x)
+    (both,) = (x for x in seen if len(x) == 2 * n)
+    torch.testing.assert_close(both[:n], batch.x)
+    torch.testing.assert_close((both[n:] - batch.x).flatten(1).norm(dim=1), torch.full((n,), 0.7).double())
 
 
 @pytest.mark.parametrize("name", ["aae_semi_supervised", "pixelgan_semi_supervised"])
