@@ -86,7 +86,7 @@ def bare_steps(trainer: Trainer) -> Callable[[int], object]:
     of losses and gradient norms, the guard against what is not finite, and the choice of the parameters.
     """
     (phase,) = trainer.phases
-    optimisers = list(trainer.optimisers.values())
+    optimisers = list(dict.fromkeys(trainer.optimisers.values()))  # modules of equal settings share one
     done = 0
 
     def train(steps: int) -> None:

@@ -52,7 +52,7 @@ def read_cache(name: str, split: str) -> ImageSet | None:
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
             stored = file.get_tensor("captions") if "captions" in file.keys() else None  # noqa: SIM118
             classes = json.loads((file.metadata() or {}).get("classes", "[]"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except SafetensorError as problem:
         raise DataError(f"{path}: it is truncated or no safetensors file ({problem}); {remedy}") from problem
