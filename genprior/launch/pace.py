@@ -103,8 +103,9 @@ def pace_of(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict
                 few = min(few, timer.now() - began)
             whole = few * max(1.0, job.plan.own_run.batch / trainer.plan.run.batch)
             if whole < HEAVY:
-                # Compilation takes longer than what it saves of the steps that are timed here.
-                plain = job.plan.model_copy(update={"run": job.plan.run.model_copy(update={"compile": False})})
+                # Compilation and a start take longer than what they change of the steps that are timed here.
+                run = job.plan.run.model_copy(update={"compile": False})
+                plain = job.plan.model_copy(update={"run": run, "model": job.plan.model.for_one_step()})
                 with_batch = trainer_of(replace(job, plan=plain), device=device, splits=splits)
                 with_batch.prepare()
                 whole = _mean_step(with_batch, timer)

@@ -64,11 +64,13 @@ def preflight(recipe: Recipe, device: str = "auto", *, timed: bool = False) -> l
             try:
                 trainer = trainer_of(job, device=device, splits=splits)
                 with naming_parts(), torch.random.fork_rng():
+                    if not isinstance(trainer, SecondStage):
+                        _check_batch(plan, trainer)
                     trainer.prepare()
                     if isinstance(trainer, SecondStage):
                         trainer.check_batch(plan.run.fit or FitConfig())
                     else:
-                        _check_batches(plan, trainer)
+                        _check_labels(plan, trainer)
                     _check_scores(plan, trainer)
                     if plan.fitted_prior is None:  # early stopping is of first stages
                         refuse_unmeasurable(with_steps(plan), trainer)
@@ -126,12 +128,23 @@ def _small(plan: Plan) -> Plan:
     }
     fit = plan.run.fit or FitConfig()
     few["fit"] = fit.model_copy(update={"batch": min(PREFLIGHT_BATCH, fit.batch), "steps": 1})
-    return plan.model_copy(update={"run": plan.run.model_copy(update=few)})
+    return plan.model_copy(update={"run": plan.run.model_copy(update=few), "model": plan.model.for_one_step()})
 
 
-def _check_batches(plan: Plan, trainer: Trainer) -> None:
-    """Refuse batches that are larger than the data set; a step on a few images does not find this."""
-    images, labelled = len(trainer.images("train").labels), trainer.info.labelled
+def _check_batch(plan: Plan, trainer: Trainer) -> None:
+    """Refuse a batch that is larger than the data set; a step on a few images does not find this."""
+    images = len(trainer.images("train").labels)
+    check_batches("run.batch", plan.run.batch)
+    if plan.run.batch > images:
+        raise PlanError(
+            f"run.batch = {plan.run.batch} is more than the {images} images of the training split; choose a smaller "
+            "batch"
+        )
+
+
+def _check_labels(plan: Plan, trainer: Trainer) -> None:
+    """Refuse a number of labels that has no effect, and a batch of more of them than there are."""
+    labelled = trainer.info.labelled
     conditioner = trainer.model.part_for("conditioner")
     if plan.run.labels is not None and isinstance(conditioner, TextConditioner):
         raise PlanError(
@@ -139,11 +152,10 @@ def _check_batches(plan: Plan, trainer: Trainer) -> None:
             "and no labels. Leave run.labels out, or use conditioner 'partial_label'"
         )
     labelled_batch = plan.run.labelled_batch
-    check_batches("run.batch", plan.run.batch)
-    if plan.run.batch > images:
+    if labelled_batch is not None and plan.run.labels is None:
         raise PlanError(
-            f"run.batch = {plan.run.batch} is more than the {images} images of the training split; choose a smaller "
-            "batch"
+            f"run.labelled_batch = {labelled_batch} has no effect without run.labels: all images keep their label. Set "
+            "run.labels to the number of images that keep it, or leave run.labelled_batch out"
         )
     if labelled_batch is not None and labelled is not None and labelled_batch > labelled:
         raise PlanError(

@@ -119,7 +119,7 @@ def _redefined(config: type[PartConfig]) -> str:
     own, inherited = (each.model_fields["name"] for each in (config, bases[0]))
     if (own.annotation, own.default) != (inherited.annotation, inherited.default):
         return "name"
-    return next((name for name in ("part", "retired", "make") if name in config.model_fields), "")
+    return next((name for name in ("part", "retired", "for_one_step", "make") if name in config.model_fields), "")
 
 
 class Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -45,6 +45,16 @@ class SettingsTable(BaseModel):
             if wrong:
                 raise ValidationError.from_exception_data(cls.__name__, wrong)
         return value
+
+    def for_one_step(self) -> Self:
+        """The settings for the check of a recipe, which takes one step; by default these, with nested tables so.
+
+        Override it in a table that says how much is done before the first step, so that the check does little of it.
+        """
+        tables = {name: getattr(self, name) for name in type(self).model_fields}
+        small = {name: table.for_one_step() for name, table in tables.items() if isinstance(table, SettingsTable)}
+        changed = {name: table for name, table in small.items() if table is not tables[name]}
+        return self.model_copy(update=changed) if changed else self
 
 
 def _mistakes(annotation: Any, value: Any, at: tuple[int | str, ...]) -> Iterator[InitErrorDetails]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import tarfile
 import unicodedata
 
 import pytest
+from PIL import Image
 
 from genprior.errors import DataError
 from genprior_std.datasets.captions import read_captions, text_lines
+from genprior_std.datasets.folder import Folder
+from genprior_std.datasets.webdataset import WebDataset
 
 COMPOSED = "caf\u00e9"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
@@ -25,6 +29,22 @@ def read(home, name, content, pictures=("a.png",), wanted=None):
 
 def line(**record):
     return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize("part", [Folder, WebDataset])
+def test_a_column_of_captions_that_are_not_read_is_refused(part, tmp_path):
+    home, shard = tmp_path / "home", tmp_path / "0.tar"
+    home.mkdir()
+    Image.new("L", (8, 8), 255).save(home / "a.png")
+    with tarfile.open(shard, "w") as tar:
+        tar.add(home / "a.png", "a.png")
+    path = home if part is Folder else shard
+    with pytest.raises(DataError) as caught:
+        part.Config(path=path, captions=False, caption_column="title").make().load("train")
+    assert str(caught.value) == (
+        f"data set '{part.name}': caption_column = 'title' has no effect with captions = false, which ignores "
+        "captions; leave one of the two out"
+    )
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

@@ -85,14 +85,14 @@ game = { name = "nonsaturating" }
 """
 
 
-def load(folder, model, *, run="", size=8, data=None, changes=()):
-    """A recipe of one row, with lines of its model replaced."""
+def load(folder, model, *, run="", size=8, data=None, changes=(), settings=()):
+    """A recipe of one row, with lines of its model replaced, and settings as the command line has them."""
     for old, new in changes:
         assert old in model, old
         model = model.replace(old, new)
     path = folder / "faults.toml"
     path.write_text(HEAD.format(run=run, data=data or DIGITS.format(size=size)) + model)
-    return genprior.load_recipe(path)
+    return genprior.load_recipe(path, settings=settings)
 
 
 def told(folder, model, **options):
@@ -187,6 +187,22 @@ def test_a_labelled_batch_is_no_larger_than_the_images_with_labels(name, tmp_pat
     )
     trainer = taken(tmp_path, model, changes=changes, run="labels = 20\nlabelled_batch = 20")
     assert len(trainer.data.batch(0).labelled.y) == 20
+
+
+@pytest.mark.parametrize("name", SEMI_SUPERVISED)
+def test_a_labelled_batch_without_a_number_of_labels_is_refused(name, tmp_path):
+    model, changes = SEMI_SUPERVISED[name]
+    assert told(tmp_path, model, changes=changes, run="labelled_batch = 8") == (
+        "run.labelled_batch = 8 has no effect without run.labels: all images keep their label. Set run.labels to the "
+        "number of images that keep it, or leave run.labelled_batch out"
+    )
+
+
+def test_a_batch_larger_than_a_small_data_set_is_the_one_of_the_recipe(tmp_path):
+    data = archive(tmp_path, images=10)
+    assert told(tmp_path, CATEGORICAL, data=data, settings=["run.batch=16"]) == (
+        "run.batch = 16 is more than the 10 images of the training split; choose a smaller batch"
+    )
 
 
 def test_few_labels_of_data_without_labels_are_refused(tmp_path):

@@ -179,7 +179,16 @@ def test_images_and_moved_images_are_one_batch():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"consistency": -1.0}, {"information": math.inf}, {"zoom": 1.0}, {"rotate": 181.0}, {"turn": 1.0}]
+    "setting",
+    [
+        {"consistency": -1.0},
+        {"information": math.inf},
+        {"zoom": 1.0},
+        {"rotate": 181.0},
+        {"turn": 1.0},
+        {"shift": 1e9},
+        {"adversarial": 1e9},
+    ],
 )
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValidationError, match="greater than or equal|less than|finite|Extra"):
@@ -263,6 +272,16 @@ def test_fewer_images_than_categories_are_refused_before_the_start():
     x, _ = blobs(K - 1)
     with pytest.raises(genprior.PlanError, match="categories = 4"):
         clustering(start_steps=5).begin(drawing(x, []))
+
+
+def test_the_check_of_a_recipe_takes_one_step_of_the_start():
+    config = genprior.load_recipe("aae_clustering", settings=["model.sorts.start_steps=1_000_000"]).plans[0].model
+    small = config.for_one_step()
+    assert (small.sorts.start_steps, config.sorts.start_steps) == (1, 1_000_000)
+    assert small.model_copy(update={"sorts": config.sorts}) == config
+    assert small.for_one_step() == small
+    without = config.model_copy(update={"sorts": type(config.sorts)()})
+    assert without.for_one_step() == without
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -8,10 +8,28 @@ from typing import Any
 
 from genprior import DataError
 
-__all__ = ["LONGEST_CAPTION", "check_unicode", "json_object"]
+__all__ = ["LONGEST_CAPTION", "check_column", "check_unicode", "json_object"]
 
 LONGEST_CAPTION = 131_072
 """The most characters of a caption: the limit of Python's csv module, whose change would affect the whole process."""
+
+
+def check_column(name: str, column: str | None, *, captions: bool) -> None:
+    """Refuse a column of captions that are not read.
+
+    Args:
+        name: the data set, for the message.
+        column: the setting `caption_column`.
+        captions: the setting `captions`.
+
+    Raises:
+        DataError: a column is given, and captions are not read.
+    """
+    if column is not None and not captions:
+        raise DataError(
+            f"data set '{name}': caption_column = '{column}' has no effect with captions = false, which ignores "
+            "captions; leave one of the two out"
+        )
 
 
 class _RepeatedKeyError(ValueError):

@@ -32,6 +32,7 @@ from genprior import (
     read_cache,
     write_cache,
 )
+from genprior_std.datasets.caption_texts import check_column
 from genprior_std.datasets.captions import Captions, read_captions
 from genprior_std.datasets.shared import (
     check_split,
@@ -178,6 +179,7 @@ class Folder(Dataset):
 
     def _captions(self, found: PictureFiles, folders: Sequence[Path]) -> Captions | None:
         """The captions beside the images, if they are to be read and there are any."""
+        check_column(self.name, self.config.caption_column, captions=self.config.captions)
         if not self.config.captions:
             return None
         try:

@@ -24,6 +24,7 @@ from genprior import (
     content_hash,
     hash_files,
 )
+from genprior_std.datasets.caption_texts import check_column
 from genprior_std.datasets.shards import Sample, samples_of, shard_files
 from genprior_std.datasets.shared import (
     MOST_UNNAMED_CLASSES,
@@ -119,6 +120,7 @@ class WebDataset(Dataset):
         return {split: path for split, path in given.items() if path is not None}
 
     def _listings(self) -> dict[str, _Listing]:
+        check_column(self.name, self.config.caption_column, captions=self.config.captions)
         listings = {}
         files = {split: shard_files(path) for split, path in self._paths().items()}
         _check_disjoint(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from pydantic import ConfigDict, Field
@@ -37,13 +38,13 @@ class Sorting(SettingsTable):
     """Weight of C, which gives an image and the moved image the same category."""
     information: float = Field(0.0, ge=0)
     """Weight of I, which gives each image one category, and all categories equally many images."""
-    shift: float = Field(2.0, ge=0)
+    shift: float = Field(2.0, ge=0, le=1000)
     """T moves an image by up to this many pixels, across and down."""
     rotate: float = Field(10.0, ge=0, le=180)
     """T rotates it by up to this many degrees."""
     zoom: float = Field(0.1, ge=0, lt=1)
     """T scales it by a factor of 1 - zoom to 1 + zoom."""
-    adversarial: float = Field(0.0, ge=0)
+    adversarial: float = Field(0.0, ge=0, le=1000)
     """Then T adds the perturbation of this length that makes the image's category least likely; see `perturbed`."""
 
     @property
@@ -79,8 +80,12 @@ class Sorting(SettingsTable):
 class ClusterSorting(Sorting):
     """Losses that sort images into clusters, and where the clusters start."""
 
-    start_steps: int = Field(0, ge=0)
+    start_steps: int = Field(0, ge=0, le=1_000_000)
     """Steps by reconstruction alone, and then as many towards k-means of its codes, before the first step; 0: none."""
+
+    def for_one_step(self) -> Self:
+        """The same with one step of each."""
+        return self.model_copy(update={"start_steps": min(self.start_steps, 1)})
 
 
 def consistency(log_q: Tensor, of_moved: Tensor) -> Tensor:
