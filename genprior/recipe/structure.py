@@ -102,7 +102,10 @@ def _of_settings(table: Mapping[str, Any], at: Path) -> _Wrong:
     optimiser = table.get("optimiser", {})
     for module, own in optimiser.items() if isinstance(optimiser, Mapping) else ():
         if not isinstance(own, Mapping):
-            form = f"[{'.'.join(map(str, (*at, 'optimiser')))}.default] with '{module}' below it"
+            tables = ".".join(map(str, (*at, "optimiser")))
+            form = f"[{tables}.default] with the settings of the optimiser below it"
+            if module != "default":
+                form = f"[{tables}.default] with '{module}' below it, or [{tables}.{module}] if it is a module"
             what = "'optimiser' holds a table for each module, and 'default' for all others"
             yield (*at, "optimiser", module), _needs(what, form, own)
 

@@ -171,7 +171,7 @@ def export(
         raise RunError(f"{path} has a null character, which no file's name can have; give another path")
     n, seed = whole_number(n, "n", RunError, least=1), whole_number(seed, "seed", RunError)
     if os.path.lexists(path) and not force:  # a link to nothing is a file of the user, too
-        raise RunError(f"{path} exists already; give another --to, or --force to overwrite it")
+        raise RunError(f"{path} exists already; give another file, or --force to overwrite it")
     model = run.model
     made.class_names = tuple(run.classes)
     index = None if label is None else run.label_index(label)

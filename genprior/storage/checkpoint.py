@@ -197,12 +197,14 @@ def read(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
 
 def _verified(path: Path) -> dict[str, Any]:
     """The facts of a checkpoint whose tensors have the checksum that they name."""
-    facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    with to_file("read", path.with_suffix(".json")):
+        facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     refuse_newer(facts, path.with_suffix(".json"))
-    if _checksum(path) != facts["sha256"]:
-        raise CheckpointError(f"the checkpoint {path} was truncated or altered: its checksum is wrong")
-    with opened_tensors(path) as file:
-        recorded = (file.metadata() or {}).get(_FACTS)
+    with to_file("read", path):
+        if _checksum(path) != facts["sha256"]:
+            raise CheckpointError(f"the checkpoint {path} was truncated or altered: its checksum is wrong")
+        with opened_tensors(path) as file:
+            recorded = (file.metadata() or {}).get(_FACTS)
     if recorded is not None and recorded != _facts_checksum(facts):
         raise CheckpointError(f"the checkpoint {path} was altered: its .json is not the one that was written with it")
     step = facts["step"]

@@ -144,7 +144,7 @@ def test_sample_writes_a_grid_and_refuses_to_overwrite_it(trained, call, tmp_pat
     again = call("sample", run)
     assert (again.exit_code, again.stderr) == (
         2,
-        f"error: {run / 'samples.png'} exists already; give another --to, or --force to overwrite it\n",
+        f"error: {run / 'samples.png'} exists already; give another file, or --force to overwrite it\n",
     )
     assert call("sample", run, "--n", 100, "--force").exit_code == 0
     with Image.open(run / "samples.png") as image:

@@ -94,7 +94,7 @@ def test_samples_of_another_seed_label_or_text_have_files_of_their_own(trained, 
     for seed, name in ((0, "samples.png"), (1, "samples-seed-1.png"), (2, "samples-seed-2.png")):
         result = call("sample", run, "-n", 4, "--seed", seed)
         assert result.exit_code == 0 and str(run / name) in result.stdout and (run / name).exists()
-    assert "samples-seed-1.png exists already; give another --to" in error_of(call("sample", run, "--seed", 1))
+    assert "samples-seed-1.png exists already; give another file" in error_of(call("sample", run, "--seed", 1))
 
 
 def test_the_file_of_samples_is_of_letters_and_digits(tmp_path):

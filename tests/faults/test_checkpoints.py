@@ -65,6 +65,18 @@ def test_the_error_names_the_previous_checkpoint_and_last_good_resumes_from_it(s
     assert (folder / "checkpoints" / "step-00000006.safetensors").read_bytes() == whole
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "json"])
+def test_an_error_of_the_system_names_the_file_that_cannot_be_read(suffix, half):
+    plan, folder = half
+    path = folder / "checkpoints" / f"step-00000004.{suffix}"
+    path.unlink()
+    path.mkdir()
+    for options in ({}, {"last_good": True}):
+        with pytest.raises(IsADirectoryError) as caught:
+            Trainer(plan, 0, folder, **options).run()
+        assert caught.value.__notes__ == [f"cannot read {path}"]
+
+
 def test_without_an_undamaged_checkpoint_nothing_is_moved(half):
     plan, folder = half
     for step in (2, 4):

@@ -143,7 +143,7 @@ def test_a_link_to_nothing_is_not_overwritten(run, call, tmp_path):
     link = tmp_path / "mine.png"
     link.symlink_to(tmp_path / "elsewhere.png")
     done = call("sample", run.folder, "--to", link)
-    assert done.exit_code == 2 and "mine.png exists already; give another --to, or --force" in done.stderr
+    assert done.exit_code == 2 and "mine.png exists already; give another file, or --force" in done.stderr
     assert link.is_symlink() and list(tmp_path.iterdir()) == [link]
     assert call("sample", run.folder, "--to", link, "--force").exit_code == 0
 

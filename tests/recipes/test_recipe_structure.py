@@ -109,7 +109,14 @@ SLIPS = {
         "[change.quick.optimiser]\nlr = 0.1",
         "lr = 0.1",
         "change.quick.optimiser.lr: 'optimiser' holds a table for each module, and 'default' for all others: write "
-        "[change.quick.optimiser.default] with 'lr' below it; this is 0.1",
+        "[change.quick.optimiser.default] with 'lr' below it, or [change.quick.optimiser.lr] if it is a module; "
+        "this is 0.1",
+    ),
+    "an optimiser by its name": (
+        '[change.quick.optimiser]\ndefault = "sgd"',
+        "default",
+        "change.quick.optimiser.default: 'optimiser' holds a table for each module, and 'default' for all others: "
+        "write [change.quick.optimiser.default] with the settings of the optimiser below it; this is the text 'sgd'",
     ),
     "a label of a file of the table": (
         '[[row]]\nlabel = "Table.MD"',
