@@ -17,12 +17,24 @@ from packaging.utils import canonicalize_name
 from genprior.errors import GenpriorError, PluginError, in_a_sentence
 from genprior.version import __version__
 
-__all__ = ["load_entry", "load_named", "package_of", "raised", "refused_version", "stdout_to_stderr", "what_was_raised"]
+__all__ = [
+    "load_entry",
+    "load_named",
+    "package_of",
+    "raised",
+    "refused_version",
+    "same_folder",
+    "stdout_to_stderr",
+    "what_was_raised",
+]
 
 
 def load_entry(entry: metadata.EntryPoint) -> Any:
-    """The object that an entry point names; what its module prints while it is imported goes to stderr."""
-    with stdout_to_stderr():
+    """The object that an entry point names; what its module prints while it is imported goes to stderr.
+
+    A working directory that the module changes is changed back: relative paths of the command begin there.
+    """
+    with stdout_to_stderr(), same_folder():
         return entry.load()
 
 
@@ -108,6 +120,21 @@ def stdout_to_stderr() -> Iterator[None]:
         restored.callback(_flush)
         restored.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield
+
+
+@contextlib.contextmanager
+def same_folder() -> Iterator[None]:
+    """Change back to the working directory, if the `with` block changed it."""
+    try:
+        folder = os.getcwd()
+    except OSError:  # it was removed
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
 
 
 def _flush() -> None:

@@ -18,7 +18,7 @@ import pluggy
 
 from genprior import hookspecs, parts
 from genprior.errors import NameTaken, PluginError, did_you_mean
-from genprior.loading import load_entry, package_of, refused_version, stdout_to_stderr, what_was_raised
+from genprior.loading import load_entry, package_of, refused_version, same_folder, stdout_to_stderr, what_was_raised
 from genprior.parts.base import a_kind
 from genprior.version import __version__
 
@@ -315,7 +315,8 @@ def _check_offer(hooks: Sequence[pluggy.HookCaller] | None, origin: Origin, offe
 def load(entries: list[importlib.metadata.EntryPoint] | None = None) -> Registry:
     """A registry of every installed plugin; a plugin that cannot be loaded is isolated and recorded.
 
-    What plugins print while they are loaded goes to stderr, so that it is not in the output of a command.
+    What plugins print while they are loaded goes to stderr, so that it is not in the output of a command; a working
+    directory that they change is changed back.
 
     Args:
         entries: entry points to use instead of the installed ones.
@@ -330,7 +331,7 @@ def load(entries: list[importlib.metadata.EntryPoint] | None = None) -> Registry
             continue
         try:
             plugin = load_entry(entry)
-            with stdout_to_stderr():
+            with stdout_to_stderr(), same_folder():
                 registry.add(plugin, origin)
         except KeyboardInterrupt:
             raise

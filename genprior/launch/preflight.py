@@ -21,6 +21,7 @@ from genprior.recipe.fit import FitConfig
 from genprior.recipe.length import with_steps
 from genprior.recipe.load import Recipe
 from genprior.recipe.plan import Plan
+from genprior.registry import installed
 from genprior.runs.early_stopping import refuse_unmeasurable
 from genprior.runs.jobs import Job
 from genprior.runs.part_errors import naming_parts
@@ -52,6 +53,7 @@ def preflight(recipe: Recipe, device: str = "auto", *, timed: bool = False) -> l
     Raises:
         RecipeError: a row cannot be trained; the message lists the mistakes of each row.
     """
+    _warn_of_plugins()
     wrong: dict[str, list[str]] = {}
     failed: list[Exception] = []
     warned: dict[str, list[str]] = {}
@@ -101,6 +103,16 @@ def preflight(recipe: Recipe, device: str = "auto", *, timed: bool = False) -> l
     for text, rows in warned.items():
         warnings.warn(GenpriorWarning(f"row {listed(dict.fromkeys(rows))}: {text}"), stacklevel=2)
     return paces
+
+
+def _warn_of_plugins() -> None:
+    """Warn of each plugin that is installed and not loaded; a missing part is an error, a missing hook none."""
+    for broken in installed().broken:
+        text = (
+            f"{broken.origin} is not loaded, and its hook functions are not called: {broken.reason}. Update or "
+            "uninstall that package"
+        )
+        warnings.warn(GenpriorWarning(text), stacklevel=3)
 
 
 def _stages(recipe: Recipe) -> Iterator[tuple[Plan, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genprior.errors import NameTaken, PluginError, visible
-from genprior.loading import load_entry, package_of, stdout_to_stderr, what_was_raised
+from genprior.loading import load_entry, package_of, same_folder, stdout_to_stderr, what_was_raised
 from genprior.parts import Part, PartConfig
 from genprior.parts.base import nested_settings
 from genprior.recipe.load import load_recipe
@@ -70,7 +70,7 @@ def _plugin(module: str) -> tuple[Any, metadata.EntryPoint | None]:
             "of the package names, not its file"
         )
     try:
-        with stdout_to_stderr():
+        with stdout_to_stderr(), same_folder():
             return importlib.import_module(module), None
     except KeyboardInterrupt:
         raise

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import genprior
-from genprior import NameTaken, PluginError, Prior, hookimpl
+from genprior import GenpriorWarning, NameTaken, PluginError, Prior, hookimpl
+from genprior.launch.preflight import preflight
 from genprior.registry import GROUP, Origin, Registry, installed, load
 
 PRIOR = """
@@ -120,6 +121,30 @@ def test_what_a_plugin_prints_while_it_is_loaded_goes_to_stderr(site: Site, capf
     captured = capfd.readouterr()
     assert captured.out == "before\nafter\n"
     assert set(captured.err.splitlines()) == {"python", "kept", "descriptor", "process", "registering"}
+
+
+@pytest.mark.parametrize("where", ["", "    "])
+def test_a_plugin_that_changes_the_working_directory_moves_no_files(site: Site, where: str) -> None:
+    away = site.folder / "away"
+    away.mkdir()
+    change = f"{where}import os; os.chdir({str(away)!r})\n"
+    source = PRIOR.format(name="away")
+    site.install("away", source + change if where else change + source)
+    before = Path.cwd()
+    assert "away" in load().names("prior")
+    assert Path.cwd() == before
+
+
+def test_training_warns_of_a_plugin_that_is_not_loaded(site: Site, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("absent", "1 / 0")
+    registry = load()
+    monkeypatch.setattr("genprior.launch.preflight.installed", lambda: registry)
+    with pytest.warns(GenpriorWarning) as warned:
+        preflight(genprior.load_recipe(tiny), device="cpu")
+    assert [str(each.message) for each in warned] == [
+        "plugin 'absent' (genprior-absent 1.2) is not loaded, and its hook functions are not called: "
+        "ZeroDivisionError: division by zero. Update or uninstall that package"
+    ]
 
 
 def test_an_entry_point_without_its_module_or_object(site: Site) -> None:
