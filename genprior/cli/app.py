@@ -16,7 +16,7 @@ import typer
 
 from genprior.cli import recipe_commands
 from genprior.cli.doctor import doctor
-from genprior.cli.encoding import replace_unencodable
+from genprior.cli.encoding import open_closed_streams, replace_unencodable
 from genprior.cli.new_command import new
 from genprior.cli.plugin_commands import Commands
 from genprior.cli.ranks import silence_others
@@ -65,6 +65,7 @@ app.add_typer(recipe_commands.app, name="recipes")
 
 def main() -> None:
     """Run the command line; the entry point of `genprior` and of `python -m genprior`."""
+    open_closed_streams()
     silence_others()
     replace_unencodable()
     app(prog_name="genprior")

@@ -1,15 +1,16 @@
-"""Output to streams that cannot encode every character, such as cp1252 of a pipe on Windows, or the C locale."""
+"""Output to streams that cannot encode every character, as cp1252 of a pipe on Windows, or that are closed."""
 
 from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 import unicodedata
 
 from genprior.errors import visible
 
-__all__ = ["encodable", "replace_unencodable"]
+__all__ = ["encodable", "open_closed_streams", "replace_unencodable"]
 
 _NAME = "genprior.ascii"
 _PLAIN = {
@@ -45,6 +46,21 @@ def encodable(text: str, encoding: str) -> str:
     Control characters become their codes, see `visible`.
     """
     return visible(text).encode(encoding, _NAME).decode(encoding, "surrogateescape")
+
+
+def open_closed_streams() -> None:
+    """Let standard streams that were closed, as by `>&-`, be those of the null device.
+
+    Their descriptors would else be given to the next files that are opened, into which other programs would print.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest descriptor that is free
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
 
 
 def replace_unencodable() -> None:

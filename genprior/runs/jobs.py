@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,13 @@ def home_of(recipe: Recipe, changes: Iterable[str] = ()) -> Path:
 
 
 def jobs_of(recipe: Recipe, out: Path) -> list[Job]:
-    """Every row under every seed, in `<out>/<row>/seed-<k>`; seeds outermost, so that a table fills evenly."""
+    """Every row under every seed, in `<out>/<row>/seed-<k>`; seeds outermost, so that a table fills evenly.
+
+    Raises:
+        RunError: the encoding of file names cannot write a row's label.
+    """
+    for plan in recipe.plans:
+        _check_encoding(plan.label)
     seeds = sorted({seed for plan in recipe.plans for seed in plan.run.seeds})
     return [
         Job(plan, seed, out / plan.label / f"seed-{seed}", _first_of(plan, seed, recipe, out))
@@ -78,6 +85,18 @@ def jobs_of(recipe: Recipe, out: Path) -> list[Job]:
         for plan in recipe.plans
         if seed in plan.run.seeds
     ]
+
+
+def _check_encoding(label: str) -> None:
+    """Refuse a label that no folder can have, because the encoding of file names does not have its characters."""
+    try:
+        os.fsencode(label)
+    except UnicodeEncodeError as error:
+        raise RunError(
+            f"row '{label}' has a folder of its name, and file names are in {error.encoding} here, which cannot write "
+            f"{ascii(label[error.start])}. Set the environment variable PYTHONUTF8=1, or a locale of UTF-8, or "
+            "give the row another label"
+        ) from None
 
 
 def with_first_stages(jobs: Sequence[Job]) -> list[Job]:

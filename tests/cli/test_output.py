@@ -103,3 +103,38 @@ def test_a_schema_that_cannot_be_written_says_so(call, tmp_path):
     assert result.exit_code == 2 and (tmp_path / "file").read_text() == "kept"
     assert result.stderr.startswith(f"error: the schema cannot be written to {tmp_path / 'file' / 'x'}: ")
     assert result.stderr.endswith("; give another --out\n")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Streams that are closed, and file names in ASCII
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed, tmp_path):
+    out = tmp_path / "out.txt"
+    where = "2> err.txt" if closed == ">&-" else f"> {out.name}" if closed == "2>&-" else ""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m genprior recipes {where} {closed}', sys.executable], cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0
+    assert out.exists() == (closed == "2>&-") and (not out.exists() or "table3_ablation" in out.read_text("utf-8"))
+    assert closed != ">&-" or (tmp_path / "err.txt").read_text("utf-8") == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are in Unicode on Windows")
+def test_a_label_that_file_names_cannot_have_is_refused(tiny, tmp_path):
+    text = tiny.read_text("utf-8").replace('label = "AAE"', 'label = "caf\u00e9 \u2192"')
+    tiny.write_text(text, encoding="utf-8")
+    ascii_names = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "genprior", "train", tiny.name, "--out", "out"],
+        cwd=tmp_path, env={**os.environ, **ascii_names}, capture_output=True, text=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: row 'cafe ->' has a folder of its name, and file names are in ascii here, which cannot write '\\xe9'. "
+        "Set the environment variable PYTHONUTF8=1, or a locale of UTF-8, or give the row another label\n",
+    )
+    assert not (tmp_path / "out").exists()
