@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from genprior.bench.references import read_real
+from genprior.bench.references import real_images
 from genprior.bench.requests import ScoreRequest, read_score, refuse_samples, with_samples
 from genprior.bench.rescore import Real, Scorer
 from genprior.data.foreign import Images, image_files, read_images
@@ -118,7 +118,7 @@ class Bench:
             f"{path} ({self._jobs[path][0].folder.parent.parent})" if path in self._jobs else str(path)
             for path in paths
         ]
-        self._real = read_real(data, self._registry, changes, settings) if data is not None else None
+        self._real = real_images(data, self._registry, changes, settings, self._images, recipes)
         self._scorer = Scorer(choose_device(device), cache_folder())
         self._reals: dict[str, Real] = {}
 

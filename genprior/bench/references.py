@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from genprior.bench.requests import read_table
 from genprior.bench.rescore import Real
-from genprior.data.foreign import read_images
+from genprior.data.foreign import Images, read_images
 from genprior.data.notices import notice
 from genprior.errors import ScoreError, did_you_mean, wrong_settings
 from genprior.parts import PartConfig
@@ -18,7 +18,44 @@ from genprior.recipe.load import load_recipe
 from genprior.recipe.shipped import is_recipe
 from genprior.registry import Registry
 
-__all__ = ["read_real"]
+__all__ = ["real_images"]
+
+
+def real_images(
+    text: str | None,
+    registry: Registry,
+    changes: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    images: Sequence[Images] = (),
+    recipes: Sequence[Path] = (),
+) -> Real | None:
+    """The real images that the text of `--data` names; None without a text.
+
+    Args:
+        text: see `read_real`.
+        registry: the registry to find data sets in.
+        changes: named changes of the recipes.
+        settings: `PATH=VALUE` settings of the recipes.
+        images: the images that are compared.
+        recipes: the recipes that are compared.
+
+    Raises:
+        GenpriorError: it does not exist or is not valid, or nothing that is compared uses what is given.
+    """
+    real = None if text is None else read_real(text, registry, changes, settings)
+    if text is not None and not images:
+        raise ScoreError(
+            f"--data {text} has no effect on runs, which are compared with the images that they were trained on. Leave "
+            "it out, or give a folder or .npz file of images: genprior sample RUN --to FILE.npz draws them"
+        )
+    if not recipes and (text is None or not is_recipe(Path(text))):
+        unused = [*(f"--with {change}" for change in changes), *(f"--set {setting}" for setting in settings)]
+        if unused:
+            raise ScoreError(
+                f"{', '.join(unused)} without effect: no recipe is given here, and a run has the settings that it was "
+                "trained with. Leave this out, or give the recipe in the place of its runs"
+            )
+    return real
 
 
 def read_real(text: str, registry: Registry, changes: Sequence[str] = (), settings: Sequence[str] = ()) -> Real:

@@ -108,9 +108,10 @@ def preflight(recipe: Recipe, device: str = "auto", *, timed: bool = False) -> l
 def _warn_of_plugins() -> None:
     """Warn of each plugin that is installed and not loaded; a missing part is an error, a missing hook none."""
     for broken in installed().broken:
+        reason = broken.reason.removeprefix(f"{broken.origin} ")
         text = (
-            f"{broken.origin} is not loaded, and its hook functions are not called: {broken.reason}. Update or "
-            "uninstall that package"
+            f"{broken.origin} is not loaded, and its hook functions are not called: {reason}. Update or uninstall that "
+            "package"
         )
         warnings.warn(GenpriorWarning(text), stacklevel=3)
 

@@ -75,3 +75,16 @@ def test_runs_without_a_checkpoint_or_an_end(copy, call):
 )
 def test_scores_and_data_that_do_not_exist(small, call, option, text, message):
     assert message in refused(call, small / "runs", option, text)
+
+
+def test_options_that_nothing_uses_are_refused(small, call):
+    said = refused(call, small / "runs", "--score", PARZEN, "--data", "digits")
+    assert said == (
+        "error: --data digits has no effect on runs, which are compared with the images that they were trained on. "
+        "Leave it out, or give a folder or .npz file of images: genprior sample RUN --to FILE.npz draws them\n"
+    )
+    said = refused(call, small / "runs", "--score", PARZEN, "--with", "quick", "--set", "run.steps=3")
+    assert said == (
+        "error: --with quick, --set run.steps=3 without effect: no recipe is given here, and a run has the settings "
+        "that it was trained with. Leave this out, or give the recipe in the place of its runs\n"
+    )
