@@ -45,6 +45,10 @@ def export(
 
     if onnx is None and to is None and push is None:
         raise RunError("give --onnx FILE, --to FOLDER or --push USER/NAME; several may be given")
+    if private and push is None:
+        raise RunError("--private is of a repository on the hub; give --push USER/NAME too, or leave it out")
+    if start is not Start.NOISE and onnx is None:
+        raise RunError(f"--input {start.value} is of an ONNX graph; give --onnx FILE too, or leave it out")
     found = one_run(run, row)
     if onnx is not None:
         from genprior.runs.onnx_file import export_onnx

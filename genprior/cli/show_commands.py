@@ -40,6 +40,13 @@ def show(
     path = local_folder(path)
     if against is not None and (RunFolder(path).exists or not path.is_dir()):
         raise RunError(f"--against {against}: {path} is no table; give the folder of several rows, or leave it out")
+    unused = [
+        *([f"--row {row}"] if row is not None else []),
+        *(f"--with {change}" for change in changes or ()),
+        *(f"--set {setting}" for setting in settings or ()),
+    ]
+    if unused and path.is_dir():
+        raise RunError(f"{', '.join(unused)}: {path} is no recipe; give a recipe or its name, or leave this out")
     if RunFolder(path).exists:
         try:
             run = load_run(path)

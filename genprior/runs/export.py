@@ -154,12 +154,18 @@ def export(
             checkpoint, or `run` is neither a run nor a run's folder.
         PluginError: the exporter does not exist.
         PlanError: the exporter has no such setting or ending, the class does not exist, the model is not conditioned on
-            labels or not on text, or the exporter writes no images of sentences.
+            labels or not on text, or the exporter writes no images of sentences or by label.
         SystemFailure: the file cannot be written.
         PartFailed: the exporter or the model raised another exception.
     """
     run, path = run_of(run), Path(path)
     part = _exporter(exporter if exporter is not None else exporter_for(path, by_label=by_label))
+    if by_label and not part.by_label:
+        able = [each.name for each in installed().all() if issubclass(each, Exporter) and each.by_label]
+        raise PlanError(
+            f"exporter '{part.name}' does not lay images out by label, so --grid labels has no effect; leave it out, "
+            f"or use one of: {', '.join(able)}"
+        )
     if part.suffixes and not _has_ending(path, part):
         raise PlanError(
             f"exporter '{part.name}' writes {part.writes}, in files that end in {' or '.join(part.suffixes)}, and "

@@ -293,3 +293,41 @@ def test_warnings_of_workers_are_those_of_the_parent():
         ("a hook failed", GenpriorWarning),
         ("of a library", FutureWarning),
     ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Options that nothing uses
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", ["", "AAE/seed-0"])
+def test_settings_of_recipes_are_refused_where_a_folder_is_shown(below, trained, call):
+    path = trained / below
+    assert error_of(call("show", path, "--row", "AAE", "--with", "quick", "--set", "run.steps=3")) == (
+        f"error: --row AAE, --with quick, --set run.steps=3: {path} is no recipe; give a recipe or its name, or leave "
+        "this out\n"
+    )
+
+
+def test_a_layout_by_label_that_an_exporter_does_not_have_is_refused(trained, call, tmp_path):
+    run = trained / "AAE" / "seed-0"
+    said = error_of(call("sample", run, "--grid", "labels", "--exporter", "npz", "--to", tmp_path / "a.npz"))
+    assert said.startswith(
+        "error: exporter 'npz' does not lay images out by label, so --grid labels has no effect; leave it out, or use "
+        "one of: "
+    )
+    assert "label_grid" in said and not (tmp_path / "a.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--private"], "--private is of a repository on the hub; give --push USER/NAME too, or leave it out"),
+        (["--input", "code"], "--input code is of an ONNX graph; give --onnx FILE too, or leave it out"),
+    ],
+)
+def test_options_of_another_way_to_export_are_refused(option, message, trained, call, tmp_path):
+    assert error_of(call("export", trained / "AAE" / "seed-0", "--to", tmp_path / "copy", *option)) == (
+        f"error: {message}\n"
+    )
+    assert not (tmp_path / "copy").exists()
