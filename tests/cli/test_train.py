@@ -64,8 +64,8 @@ def test_the_default_folder_bears_the_names_of_the_changes(recipe, call, monkeyp
             ["--set", "run.stepz=1"],
             "run.stepz (--set run.stepz=1): unknown key 'stepz'; did you mean 'steps'? Possible: batch, "
             "checkpoint_every, clip_norm, clip_value, compile, ema, ema_share, epochs, fit, graph, hooks, keep, "
-            "labelled_batch, labels, log_every, on_divergence, precision, rotate, sample_every, seeds, shift, skip_hook_functions, "
-            "steps, stop, sync_batch_norm, zoom [row AAE, [A]]",
+            "labelled_batch, labels, log_every, on_divergence, precision, rotate, sample_every, seeds, shift, "
+            "skip_hook_functions, steps, stop, sync_batch_norm, zoom [row AAE, [A]]",
         ),
     ],
 )
