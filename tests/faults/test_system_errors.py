@@ -301,3 +301,11 @@ def test_an_error_that_cannot_be_printed_still_has_its_exit_code(tmp_path):
             [sys.executable, "-m", "genprior", "show", str(tmp_path / "nowhere")], stdout=full, stderr=full
         )
     assert done.returncode == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_an_interruption_that_cannot_be_told_still_has_its_exit_code():
+    program = "from genprior.cli.app import app\n@app.command()\ndef wait(): raise KeyboardInterrupt\napp(['wait'])"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=full)
+    assert done.returncode == 130
