@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genprior.engine.copies import copies_of, copy_into
+from genprior.engine.copies import choose_into, copies_of, copy_into
 
 __all__ = ["LIMIT", "Guard", "Skipped", "put_back"]
 
@@ -118,8 +118,7 @@ def put_back(left_out: bool | Tensor, tensors: Sequence[Tensor], before: Sequenc
     if left_out is True:
         copy_into(tensors, before)
     elif left_out is not False:
-        chosen = [torch.where(left_out, old, tensor) for tensor, old in zip(tensors, before, strict=True)]
-        copy_into(tensors, chosen)
+        choose_into(tensors, left_out, before)
 
 
 @contextmanager

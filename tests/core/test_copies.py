@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genprior.engine.copies import copies_of, copy_into
+from genprior.engine import copies
+from genprior.engine.copies import choose_into, copies_of, copy_into
 
 
 class Operations(TorchDispatchMode):
@@ -48,3 +50,26 @@ def test_the_buffers_of_many_layers_are_two_operations():
     with Operations() as counted:
         copy_into(buffers, copies)
     assert counted.names == ["_foreach_copy_", "_foreach_copy_"]  # running averages, and numbers of batches
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+@pytest.mark.parametrize("chosen", [True, False])
+def test_chosen_values_are_those_of_where_for_each_tensor(chosen, small, monkeypatch):
+    """Also where one of the two is not a number, in every shape, dtype and order of memory."""
+    monkeypatch.setattr(copies, "SMALL", small)
+    conv = torch.rand(2, 3, 4, 4, dtype=torch.float64).to(memory_format=torch.channels_last)
+    tensors = [torch.rand(5), torch.tensor(3), torch.full((2, 3), torch.nan), conv, torch.zeros(0), torch.rand(7, 2).T]
+    sources = [torch.full((5,), torch.nan), torch.tensor(4), torch.rand(2, 3), conv + 1, torch.zeros(0), torch.rand(2, 7)]
+    expected = [torch.where(torch.tensor(chosen), new, old) for old, new in zip(tensors, sources, strict=True)]
+    strides = [each.stride() for each in tensors]
+    choose_into(tensors, torch.tensor(chosen), sources)
+    for tensor, value, stride in zip(tensors, expected, strides, strict=True):
+        assert torch.equal(tensor.nan_to_num(-1), value.nan_to_num(-1)) and tensor.stride() == stride
+
+
+def test_a_choice_for_many_layers_is_made_together():
+    buffers = [buffer for _ in range(9) for buffer in nn.BatchNorm2d(3).buffers()]
+    before = copies_of(buffers)
+    with Operations() as counted:
+        choose_into(buffers, torch.tensor(True), before)
+    assert counted.names.count("where") == counted.names.count("_foreach_copy_") == 2

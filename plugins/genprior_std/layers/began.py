@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from genprior_std.layers.doubled import Doubled
 from genprior_std.layers.image_sizes import doublings
 
 __all__ = ["levels", "pair", "upsampling"]
@@ -55,6 +56,6 @@ def upsampling(inputs: int, width: int, channels: int, count: int, side: int) ->
     """
     modules: list[nn.Module] = [nn.Linear(inputs, width * side**2), nn.Unflatten(1, (width, side, side))]
     for i in range(count):
-        modules += [nn.Upsample(scale_factor=2)] if i else []
+        modules += [Doubled()] if i else []
         modules += pair(width, width)
     return nn.Sequential(*modules, nn.Conv2d(width, channels, 3, padding=1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genprior_std.layers.doubled import doubled
+
 __all__ = ["CodeToMap", "DownBlock", "UpBlock", "pyramid"]
 
 
@@ -81,8 +83,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, outputs, 2h, 2w] from maps x [n, inputs, h, w]."""
-        up: Tensor = nn.functional.interpolate(self.skip(x), scale_factor=2.0, mode="nearest")
-        total: Tensor = self.main(x) + up
+        total: Tensor = self.main(x) + doubled(self.skip(x))
         return total.relu_()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from genprior_std.layers.doubled import Doubled, doubled
 from genprior_std.layers.initialisation import initialise_glorot, initialise_he
 
 __all__ = ["CriticBlock", "FirstCriticBlock", "GeneratorBlock"]
@@ -32,7 +33,7 @@ class GeneratorBlock(nn.Module):
         self.main = nn.Sequential(
             nn.BatchNorm2d(inputs),
             nn.ReLU(inplace=True),
-            nn.Upsample(scale_factor=2),
+            Doubled(),
             nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
@@ -43,8 +44,7 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, outputs, 2h, 2w] from maps x [n, inputs, h, w]."""
-        up: Tensor = nn.functional.interpolate(self.skip(x), scale_factor=2.0, mode="nearest")
-        total: Tensor = self.main(x) + up
+        total: Tensor = self.main(x) + doubled(self.skip(x))
         return total
 
 
