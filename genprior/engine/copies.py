@@ -39,8 +39,8 @@ def choose_into(targets: Sequence[Tensor], choice: Tensor, sources: Sequence[Ten
             target.copy_(torch.where(choice, source, target))
     small = [pair for pair in pairs if pair[0].numel() <= SMALL]
     for into, out_of in _by_kind([target for target, _ in small], [source for _, source in small]):
-        chosen = torch.where(choice, torch.cat([x.reshape(-1) for x in out_of]), torch.cat([x.reshape(-1) for x in into]))
-        parts = chosen.split([each.numel() for each in into])
+        old, new = (torch.cat([each.reshape(-1) for each in tensors]) for tensors in (into, out_of))
+        parts = torch.split(torch.where(choice, new, old), [each.numel() for each in into])
         torch._foreach_copy_(into, [part.view(each.shape) for part, each in zip(parts, into, strict=True)])
 
 

@@ -59,10 +59,17 @@ def test_chosen_values_are_those_of_where_for_each_tensor(chosen, small, monkeyp
     monkeypatch.setattr(copies, "SMALL", small)
     conv = torch.rand(2, 3, 4, 4, dtype=torch.float64).to(memory_format=torch.channels_last)
     tensors = [torch.rand(5), torch.tensor(3), torch.full((2, 3), torch.nan), conv, torch.zeros(0), torch.rand(7, 2).T]
-    sources = [torch.full((5,), torch.nan), torch.tensor(4), torch.rand(2, 3), conv + 1, torch.zeros(0), torch.rand(2, 7)]
-    expected = [torch.where(torch.tensor(chosen), new, old) for old, new in zip(tensors, sources, strict=True)]
+    sources = [
+        torch.full((5,), torch.nan),
+        torch.tensor(4),
+        torch.rand(2, 3),
+        conv + 1,
+        torch.zeros(0),
+        torch.rand(2, 7),
+    ]
+    expected = [torch.where(torch.tensor(chosen), new, old) for old, new in zip(tensors, others, strict=True)]
     strides = [each.stride() for each in tensors]
-    choose_into(tensors, torch.tensor(chosen), sources)
+    choose_into(tensors, torch.tensor(chosen), others)
     for tensor, value, stride in zip(tensors, expected, strides, strict=True):
         assert torch.equal(tensor.nan_to_num(-1), value.nan_to_num(-1)) and tensor.stride() == stride
 
