@@ -5,7 +5,8 @@ scores `inception_score` and `fid`, torch-fidelity by `calculate_metrics`, which
 weights are random (speed does not depend on them), but such that activations keep their scale and images differ: if the
 two disagree, the benchmark says so and fails.
 
-Each candidate runs in its own process with one thread and reports that process's CPU time; the processes take turns. In
+Each candidate runs in its own process with one thread and reports that process's CPU time, or with `--device cuda` the
+time that passes; the processes take turns. In
 a round each scores twice: with an empty cache, and with the cached features of the real images. A ratio is taken within
 each round, and the median of the ratios is quoted with its quartiles.
 """
@@ -60,12 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=1, help="rounds, in each of which every candidate runs twice")
     parser.add_argument("--no-parts", action="store_true", help="leave the times of resize, network and FID out")
     parser.add_argument("--out", help="the JSON file to write")
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="where the networks run; parts on CPUs"
+    )
     options = parser.parse_args(arguments)
     if options.images < 20:
         parser.error(f"--images is {options.images}, and ten splits of the Inception score need at least 20 images")
     if options.rounds < 1:
         parser.error(f"--rounds is {options.rounds}; at least one round is needed")
-    result = measure(options.images, options.rounds, parts=not options.no_parts)
+    result = measure(options.images, options.rounds, parts=not options.no_parts, device=options.device)
     print(tables(result))
     if options.out:
         Path(options.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -128,7 +132,7 @@ def make_weights(path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def ours(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
+def ours(generated: Any, real: Any, weights: Path, cache: Path, device: str = "cpu") -> Scores:
     """Genprior's scores of images uint8 [n, 3, h, w]; features of the real ones are cached in `cache`."""
     import torch
 
@@ -142,7 +146,7 @@ def ours(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
     context = SampleContext(
         lambda n: generated[:n],
         lambda split: ImageSet(real, torch.zeros(len(real), dtype=torch.int64), ()),
-        device="cpu",
+        device=device,
         seed=0,
         cache=cache,
     )
@@ -155,7 +159,7 @@ def ours(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
     return Scores(found["inception_score"], found["fid"])
 
 
-def theirs(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
+def theirs(generated: Any, real: Any, weights: Path, cache: Path, device: str = "cpu") -> Scores:
     """torch-fidelity's scores of images uint8 [n, 3, h, w]; features of the real ones are cached in `cache`."""
     import torch_fidelity
 
@@ -165,7 +169,7 @@ def theirs(generated: Any, real: Any, weights: Path, cache: Path) -> Scores:
         input2_cache_name="real",
         cache_root=str(cache),
         feature_extractor_weights_path=str(weights),
-        cuda=False,
+        cuda=device == "cuda",
         isc=True,
         fid=True,
         save_cpu_ram=True,  # images come from this process, so that its CPU time is all there is
@@ -187,15 +191,16 @@ def _as_dataset(images: Any) -> Any:
     return Images()
 
 
-CANDIDATES: dict[str, Callable[[Any, Any, Path, Path], Scores]] = {"genprior": ours, "torch-fidelity": theirs}
+CANDIDATES: dict[str, Callable[[Any, Any, Path, Path, str], Scores]] = {"genprior": ours, "torch-fidelity": theirs}
 
 
-def _scored(name: str, images: int, weights: Path, cache: Path) -> tuple[float, Scores]:
-    """Seconds of CPU time that it took, and the scores."""
+def _scored(name: str, images: int, weights: Path, cache: Path, device: str) -> tuple[float, Scores]:
+    """Seconds that it took, of CPU time on a CPU, and the scores."""
     generated, real = pictures(images, seed=1), pictures(images, seed=2, contrast=1.1)
-    began = time.process_time()
-    scores = CANDIDATES[name](generated, real, weights, cache)
-    return time.process_time() - began, scores
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    began = clock()
+    scores = CANDIDATES[name](generated, real, weights, cache, device)
+    return clock() - began, scores
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,8 +270,8 @@ def largest_difference(one: Scores, other: Scores) -> float:
     return max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(one, other, strict=True))
 
 
-def measure(images: int, rounds: int, *, parts: bool) -> dict[str, Any]:
-    """CPU seconds of each candidate in each round, with an empty cache and with a full one, and the scores."""
+def measure(images: int, rounds: int, *, parts: bool, device: str = "cpu") -> dict[str, Any]:
+    """Seconds of each candidate in each round, with an empty cache and with a full one, and the scores."""
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     spawn = multiprocessing.get_context("spawn")
     processes = {name: ProcessPoolExecutor(1, spawn, initializer=_prepare) for name in CANDIDATES}
@@ -283,7 +288,7 @@ def measure(images: int, rounds: int, *, parts: bool) -> dict[str, Any]:
                 for cache in WHAT:
                     for name in names:
                         kept = Path(folder) / f"{name}-{i}"
-                        task = processes[name].submit(_scored, name, images, weights, kept)
+                        task = processes[name].submit(_scored, name, images, weights, kept, device)
                         taken, found[name] = task.result()
                         seconds[name][cache].append(taken)
                     difference = max(difference, largest_difference(*found.values()))
@@ -297,6 +302,7 @@ def measure(images: int, rounds: int, *, parts: bool) -> dict[str, Any]:
     return {
         "images": images,
         "rounds": rounds,
+        "device": device,
         "seconds": seconds,
         "ratios": {cache: ratios(seconds, cache) for cache in WHAT},
         "parts": of_parts,
@@ -326,9 +332,11 @@ def tables(result: dict[str, Any]) -> str:
     """The measurements in Markdown."""
     import torch
 
+    on_gpu = result["device"] == "cuda"
+    where = f"on one {torch.cuda.get_device_name()}" if on_gpu else "one thread, process CPU time"
     lines = [
-        f"{result['images']} generated and as many real images of {SIDE} x {SIDE}, random weights, one thread, process "
-        f"CPU time, {result['rounds']} rounds; torch {torch.__version__}",
+        f"{result['images']} generated and as many real images of {SIDE} x {SIDE}, random weights, {where}, "
+        f"{result['rounds']} rounds; torch {torch.__version__}",
         "",
         "| | genprior | torch-fidelity | times as fast: median [quartiles] | goal |",
         "|---|---|---|---|---|",

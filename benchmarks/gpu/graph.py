@@ -23,13 +23,20 @@ import genprior
 from genprior.parts import ImageSet
 from genprior.runs.trainer import Trainer
 
-__all__ = ["compare", "main"]
+__all__ = ["compare", "kernels", "main", "trainer_of"]
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "table3_ablation.toml"
 
 
-def _trainer(
-    row: str, graph: str, device: str, width: int, folder: str, *, compiled: bool, compiler: str | None
+def trainer_of(
+    row: str,
+    graph: str,
+    device: str,
+    width: int,
+    folder: str,
+    *,
+    compiled: bool = False,
+    compiler: str | None = None,
 ) -> Trainer:
     """A prepared trainer of a row on 4,096 random images, whose steps are captured and networks compiled, or not."""
     networks = "encoder decoder image_critic" if row != "AAE" else "encoder decoder"
@@ -53,7 +60,14 @@ def _wait(device: str) -> None:
 
 
 def compare(
-    row: str, device: str, width: int, steps: int, *, compiled: bool = False, compiler: str | None = None
+    row: str,
+    device: str,
+    width: int,
+    steps: int,
+    *,
+    compiled: bool = False,
+    compiler: str | None = None,
+    kernels_to: Path | None = None,
 ) -> dict[str, Any]:
     """Train a row with and without graphs; seconds a step of the last two thirds, and the largest differences.
 
@@ -64,13 +78,14 @@ def compare(
         steps: how many.
         compiled: also train it with a graph and compiled networks.
         compiler: the backend of torch.compile; that of training by default.
+        kernels_to: a folder for tables of kernels.
     """
     result: dict[str, Any] = {"row": row, "width": width, "steps": steps}
     states = {}
     for graph in ("off", "auto", "compiled")[: 3 if compiled else 2]:
         with tempfile.TemporaryDirectory() as folder:
             fused = graph == "compiled"
-            trainer = _trainer(
+            trainer = trainer_of(
                 row, "auto" if fused else graph, device, width, folder, compiled=fused, compiler=compiler
             )
             for step in range(steps):
@@ -80,13 +95,18 @@ def compare(
                 trainer.one_step()
             _wait(device)
             result[f"seconds_{graph}"] = (time.perf_counter() - began) / (steps - steps // 3)
-            states[graph] = {name: tensor.detach().cpu() for name, tensor in trainer._state.tensors().items()}
+            states[graph] = {name: tensor.detach().cpu().clone() for name, tensor in trainer._state.tensors().items()}
             if trainer.compiled is not None:
                 result["compiled"] = trainer.compiled.facts()
-            result[f"captured_{graph}"] = trainer.graphs is not None and trainer.graphs.captured
+            result[f"captured_{graph}"] = trainer.graphs is not None and trainer.graphs.captured > 0
             if device == "cuda":
                 result[f"peak_mb_{graph}"] = torch.cuda.max_memory_allocated() / 1e6
                 torch.cuda.reset_peak_memory_stats()
+            if kernels_to is not None and graph != "off":
+                found = kernels(trainer)
+                result[f"kernels_{graph}"] = {key: value for key, value in found.items() if key != "each"}
+                name = f"kernels-{row.replace('+', '')}-{graph}.json"
+                (kernels_to / name).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     plain, replayed = states["off"], states["auto"]
     unequal = [name for name, tensor in plain.items() if not torch.equal(tensor, replayed[name])]
     result["unequal"] = len(unequal)
@@ -95,6 +115,26 @@ def compare(
         (float((plain[name].double() - replayed[name].double()).abs().max()) for name in unequal), default=0.0
     )
     return result
+
+
+def kernels(trainer: Trainer, steps: int = 5) -> dict[str, Any]:
+    """The kernels of a step, or the operations on a CPU, by the time that they take: microseconds and calls a step."""
+    on_gpu = trainer.device.type == "cuda"
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as profile:
+        for _ in range(steps):
+            trainer.one_step()
+        _wait(trainer.device.type)
+    each = [
+        ((e.self_device_time_total if on_gpu else e.self_cpu_time_total) / steps, e.count / steps, e.key[:200])
+        for e in profile.key_averages()
+    ]
+    each = sorted((one for one in each if one[0] > 0), reverse=True)
+    return {
+        "microseconds": round(sum(one[0] for one in each), 1),
+        "calls": sum(one[1] for one in each),
+        "each": each,
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,13 +147,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--deterministic", action="store_true", help="choose deterministic kernels of cuDNN")
     parser.add_argument("--compiled", action="store_true", help="also with compiled networks")
     parser.add_argument("--compiler", help="the backend of torch.compile; `eager` rehearses the script in seconds")
+    parser.add_argument("--kernels", type=Path, metavar="FOLDER", help="also write which kernels take how long")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     torch.backends.cudnn.deterministic = options.deterministic
     results = []
     for row in options.rows:
-        chosen = {"compiled": options.compiled, "compiler": options.compiler}
-        each = compare(row, options.device, options.width, options.steps, **chosen)
+        each = compare(
+            row,
+            options.device,
+            options.width,
+            options.steps,
+            compiled=options.compiled,
+            compiler=options.compiler,
+            kernels_to=options.kernels,
+        )
         results.append(each)
         if options.out:  # after each row, in case that the time is up in the next one
             options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

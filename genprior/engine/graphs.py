@@ -134,6 +134,11 @@ class Graphs:
         self._captured: dict[tuple[Any, ...], tuple[list[Tensor], Callable[[], None]]] = {}
         optimising.rates_on_device()
 
+    @property
+    def captured(self) -> int:
+        """How many kinds of steps are captured, and replayed from then on."""
+        return len(self._captured)
+
     def run(self, phases: Sequence[Phase], batch: Batch | Codes, step: Callable[[Batch | Codes], None]) -> None:
         """Run the phases of a step.
 

@@ -121,6 +121,7 @@ def result(speed: Any, difference: float) -> dict[str, Any]:
     return {
         "images": 100,
         "rounds": 2,
+        "device": "cpu",
         "seconds": seconds,
         "ratios": {cache: speed.ratios(seconds, cache) for cache in speed.WHAT},
         "parts": {"fid": {"genprior": 0.5, "torch-fidelity": 2.0}},

@@ -59,7 +59,7 @@ def test_chosen_values_are_those_of_where_for_each_tensor(chosen, small, monkeyp
     monkeypatch.setattr(copies, "SMALL", small)
     conv = torch.rand(2, 3, 4, 4, dtype=torch.float64).to(memory_format=torch.channels_last)
     tensors = [torch.rand(5), torch.tensor(3), torch.full((2, 3), torch.nan), conv, torch.zeros(0), torch.rand(7, 2).T]
-    sources = [
+    others = [
         torch.full((5,), torch.nan),
         torch.tensor(4),
         torch.rand(2, 3),
