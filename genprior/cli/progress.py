@@ -79,6 +79,10 @@ class Watcher(Reporter):
         if estimate is not None:
             self.console.print(Text(expected(estimate)), soft_wrap=True)
 
+    def sharing(self, line: str) -> None:
+        """Print how processes share a GPU."""
+        self.console.print(Text(line), soft_wrap=True)
+
     def progress(self, job: Job, step: int, rate: float) -> None:
         """Show that `step` steps of a job are done, at `rate` images/s."""
         key = str(job.folder)

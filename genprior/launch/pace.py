@@ -127,18 +127,19 @@ def _mean_step(trainer: Trainer, timer: Timer) -> float:
     return (timer.now() - began) / steps
 
 
-def estimate(jobs: Sequence[Job], paces: Sequence[Pace], workers: int) -> Estimate | None:
+def estimate(jobs: Sequence[Job], paces: Sequence[Pace], workers: int, *, takes_turns: bool = False) -> Estimate | None:
     """About how long the steps of these jobs take that their run folders do not hold yet.
 
     Args:
         jobs: in the order in which they begin.
         paces: the paces of their plans.
         workers: how many jobs are trained at once.
+        takes_turns: whether only one of them computes at a time.
 
     Returns:
         The estimate; None if nothing was timed, or nothing is left to train.
     """
-    free = [0.0] * workers  # when each worker is free
+    free = [0.0] * (1 if takes_turns else workers)  # when each worker is free
     untimed: dict[str, None] = {}
     precisions: dict[tuple[str, float | None], None] = {}
     for job in jobs:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import pickle
 import signal
 import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 
 from genprior.errors import Interrupted
+from genprior.launch.mps import Sharing
 from genprior.launch.order import next_job
 from genprior.launch.pace import threads_of_workers
 from genprior.launch.reporter import Reporter, failure_of, signals_to_stop, stop_on_interrupt
@@ -40,7 +42,13 @@ AGAIN = "give the same command again to resume it"
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _work(pipe: connection.Connection, threads: int, device: str, last_good: bool) -> None:
+def _work(
+    pipe: connection.Connection,
+    threads: int,
+    device: str,
+    last_good: bool,
+    lifeline: connection.Connection | None,  # noqa: ARG001 - held until this process ends
+) -> None:
     """Train the jobs that arrive, one after another, until the pipe ends or None arrives."""
     stop = _stop_of_worker()
     torch.set_num_threads(threads)
@@ -107,16 +115,23 @@ def _portable(error: Exception) -> Exception:
 
 
 def in_processes(
-    jobs: Sequence[Job], workers: int, device: str, reporter: Reporter, *, last_good: bool = False
+    jobs: Sequence[Job], workers: int, shared: Sharing, reporter: Reporter, *, last_good: bool = False
 ) -> list[Exception]:
     """Train jobs in worker processes, as many at a time as there are workers.
 
     A worker that is lost (killed for want of memory, for example) fails its row, and the other rows go on.
 
+    Args:
+        jobs: first stages come before the rows that build on them.
+        workers: how many there are at most.
+        shared: the device of all workers, and what they need to use it together.
+        reporter: receives the progress.
+        last_good: resume from undamaged checkpoints.
+
     Returns:
         The errors of the failed jobs; an `Interrupted` comes first if the user stopped them.
     """
-    team = _Team(workers, device, reporter, last_good)
+    team = _Team(workers, shared, reporter, last_good)
     with stop_on_interrupt() as stop:
         try:
             return team.train(jobs, stop)
@@ -137,10 +152,10 @@ class _Worker:
 class _Team:
     """The workers, and what became of their jobs."""
 
-    def __init__(self, size: int, device: str, reporter: Reporter, last_good: bool) -> None:
+    def __init__(self, size: int, shared: Sharing, reporter: Reporter, last_good: bool) -> None:
         """Start without workers; `size` is how many there are at most."""
         self._size = size
-        self._device = device
+        self._shared = shared
         self._reporter = reporter
         self._last_good = last_good
         self._threads = threads_of_workers(size)
@@ -180,9 +195,11 @@ class _Team:
 
     def _start(self, job: Job) -> None:
         pipe, other = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(other, self._threads, self._device, self._last_good))
+        shared = self._shared
+        given = (other, self._threads, shared.device, self._last_good, shared.lifeline)
+        process = self._context.Process(target=_work, args=given)
         # Ctrl-C during the imports of a worker would end it with a traceback.
-        with _signals_blocked():
+        with _signals_blocked(), _environment(shared.variables):
             process.start()
         other.close()  # so that the end of the process is the end of the pipe
         self._workers.append(_Worker(process, pipe, job))
@@ -260,3 +277,18 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables inside the block, for processes that are started there."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

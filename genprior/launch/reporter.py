@@ -27,6 +27,9 @@ class Reporter:
     def estimated(self, estimate: Estimate | None) -> None:
         """Called after `planned` with the time that the jobs are going to take; None if it is not known."""
 
+    def sharing(self, line: str) -> None:
+        """Called after `estimated` with a line on how processes that train side by side share a GPU."""
+
     def progress(self, job: Job, step: int, rate: float) -> None:
         """Called when `step` steps of a job are done, at `rate` images/s."""
 
@@ -103,6 +106,10 @@ class Safe(Reporter):
     def estimated(self, estimate: Estimate | None) -> None:
         """Pass on."""
         self._pass_on(lambda reporter: reporter.estimated(estimate))
+
+    def sharing(self, line: str) -> None:
+        """Pass on."""
+        self._pass_on(lambda reporter: reporter.sharing(line))
 
     def progress(self, job: Job, step: int, rate: float) -> None:
         """Pass on."""

@@ -13,6 +13,7 @@ import torch
 from genprior.errors import Interrupted, OutOfMemory, RecipeError, listed, whole_number
 from genprior.launch.elsewhere import elsewhere, opened
 from genprior.launch.launchers import Launcher
+from genprior.launch.mps import sharing, switched_off
 from genprior.launch.pace import Pace, estimate, working_threads
 from genprior.launch.preflight import preflight
 from genprior.launch.processes import in_processes
@@ -56,8 +57,8 @@ def train(
             and for the own `recipe.toml` of a run the folder that holds it.
         jobs: the number of rows to train in parallel, each in a separate process; one by default, and with `on` as
             many as its scheduler allows. "auto" is one for each core on a CPU, on a GPU as many as `rows_at_once`
-            says, and with `on` the default. Under torchrun, whose processes share the batches of one row at a time,
-            it is one.
+            says, or one where processes take turns on it, and with `on` the default. Under torchrun, whose processes
+            share the batches of one row at a time, it is one.
         on: trains the rows instead, on other machines.
         device: `auto`, `cpu` or `cuda`.
         reporter: receives the progress; `genprior.train` has one that shows it.
@@ -79,6 +80,7 @@ def train(
         Interrupted: the user stopped the training; the same call resumes it.
     """
     limit = _most_at_once(jobs, on, device)
+    switched_off()  # refuses a value that is wrong, before anything is written
     if steps is not None:
         recipe = recipe.lasting(steps)
     if rows is not None:
@@ -116,14 +118,13 @@ def train(
                 if steps is not None:
                     lengthen(todo, folder, last_good=last_good)
                 reporter = Safe(reporter or Reporter())
-                reporter.planned(stages)
-                reporter.estimated(estimate(stages, paces or (), workers) if here else None)
                 if on is not None:
+                    reporter.planned(stages)
+                    reporter.estimated(None)
                     failures = elsewhere(stages, limit, device, reporter, on, folder, last_good=last_good)
-                elif workers > 1:
-                    failures = in_processes(stages, workers, device, reporter, last_good=last_good)
                 else:
-                    failures = _in_this_process(team, stages, reporter, last_good)
+                    known = paces if here else None
+                    failures = _here(team, stages, known, workers, reporter, auto=jobs == "auto", last_good=last_good)
             table = write_table_of_jobs(recipe, todo, folder)
             # The user who stops a training does not wait for plugins, and the table of runs that go on stays as it was.
             if not being_lengthened(folder) and not any(isinstance(error, Interrupted) for error in failures):
@@ -166,6 +167,31 @@ def _follow(team: Team, jobs: Sequence[Job]) -> None:
     """Train beside the first process."""
     with stop_on_interrupt() as stop, torch.random.fork_rng():
         team.follow(lambda number: trainer_of(jobs[number], device=team.device, stop=stop.is_set), stop)
+
+
+def _here(
+    team: Team,
+    stages: Sequence[Job],
+    paces: Sequence[Pace] | None,
+    workers: int,
+    reporter: Reporter,
+    *,
+    auto: bool,
+    last_good: bool,
+) -> list[Exception]:
+    """Train on this machine; `auto` is one row at a time where processes take turns on the GPU."""
+    with sharing(team.device, workers) as shared:
+        line = shared.line(workers, fewer=auto)
+        if auto and shared.takes_turns:
+            workers = 1
+        reporter.planned(stages)
+        turns = shared.takes_turns
+        reporter.estimated(None if paces is None else estimate(stages, paces, workers, takes_turns=turns))
+        if line is not None:
+            reporter.sharing(line)
+        if workers > 1:
+            return in_processes(stages, workers, shared, reporter, last_good=last_good)
+        return _in_this_process(team, stages, reporter, last_good)
 
 
 def _in_this_process(team: Team, jobs: Sequence[Job], reporter: Reporter, last_good: bool) -> list[Exception]:
