@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -111,11 +112,25 @@ def _devices() -> Iterator[Finding]:
         for number in range(torch.cuda.device_count()):
             memory = torch.cuda.get_device_properties(number).total_memory / 2**30
             yield Finding(section, f"cuda:{number}", f"{torch.cuda.get_device_name(number)}, {memory:.0f} GiB")
+        yield _mps(section)
     else:
         yield _no_gpu(section, torch.version.cuda, [in_a_sentence(each.message) for each in told])
     device = choose_device("auto")
     precision = "bf16" if choose_precision("auto", device).dtype == torch.bfloat16 else "fp32"
     yield Finding(section, "automatic", f'--device auto is {device.type}; run.precision = "auto" is {precision}')
+
+
+def _mps(section: str) -> Finding:
+    """Whether processes can use a GPU at the same time."""
+    from genprior.runs.environment import MPS_CONTROL, mps_folder
+
+    running, control = mps_folder(), shutil.which(MPS_CONTROL)
+    if running is not None:
+        return Finding(section, "MPS", f"a daemon runs in {running}; rows side by side share a GPU by it")
+    if control is not None:
+        return Finding(section, "MPS", f"{control}; rows side by side share a GPU by it")
+    text = f"{MPS_CONTROL} is not on the PATH, so rows side by side take turns on a GPU"
+    return Finding(section, "MPS", text, State.NOTE, "it comes with NVIDIA's driver; in a container, add its utilities")
 
 
 def _no_gpu(section: str, built_for: str | None, reasons: list[str]) -> Finding:

@@ -170,6 +170,22 @@ def test_no_gpu_is_nothing_wrong(monkeypatch):
     assert health._no_gpu("devices", None, []).state is State.OK
 
 
+def test_whether_rows_can_share_a_gpu(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = health._mps("devices")
+    assert (missing.state, missing.text) == (
+        State.NOTE,
+        "nvidia-cuda-mps-control is not on the PATH, so rows side by side take turns on a GPU",
+    )
+    control = tmp_path / "nvidia-cuda-mps-control"
+    control.touch(0o755)
+    there = health._mps("devices")
+    assert (there.state, there.text) == (State.OK, f"{control}; rows side by side share a GPU by it")
+    (tmp_path / "nvidia-cuda-mps-control.pid").write_text("1")
+    assert health._mps("devices").text == f"a daemon runs in {tmp_path}; rows side by side share a GPU by it"
+
+
 def test_more_threads_than_cores_are_a_note(monkeypatch):
     monkeypatch.setattr("genprior.runs.environment.cores", lambda: 0)
     (threads,) = [each for each in health.CHECKS["devices"]() if each.name == "threads"]
