@@ -86,7 +86,7 @@ def test_auto_trains_as_many_rows_as_were_chosen(
         for plan, load in zip(recipe.plans, loads, strict=True)
     ]
     monkeypatch.setattr(launch_train, "preflight", lambda recipe, device, timed: paces)
-    monkeypatch.setattr(launch_train, "estimate", lambda *figures: None)  # it names the GPU
+    monkeypatch.setattr(launch_train, "estimate", lambda *figures, **more: None)  # it names the GPU
     used = []
     monkeypatch.setattr(launch_train, "in_processes", lambda stages, k, *rest, **more: used.append(k) or [])
     monkeypatch.setattr(launch_train, "_in_this_process", lambda *rest: used.append(1) or [])
