@@ -15,9 +15,9 @@ from genprior.runs.trainer import Trainer
 
 __all__ = ["Load", "load_of", "rows_at_once", "rows_on"]
 
-BUSY = 0.5
-"""The share of the peak of a matrix product that rows side by side aim at; assumed, not measured. Convolutional nets of
-small images cannot reach much more, because they move too many bytes for each operation."""
+BUSY = 0.25
+"""The share of the peak of a matrix product, by their paces alone, beyond which more rows gain nothing: on an H200 row
+A+B+C of Table 3 has 0.07; by MPS four reach 0.12 together, 1.7 times one, and eight no more."""
 PROCESS = 600 * 2**20
 """Bytes of GPU memory that a process takes beside its tensors: the CUDA context and the libraries' workspaces; assumed,
 not measured."""

@@ -190,6 +190,7 @@ def _here(
         if line is not None:
             reporter.sharing(line)
         if workers > 1:
+            torch.cuda.empty_cache()  # of the check before, whose tensors are gone; nothing without CUDA
             return in_processes(stages, workers, shared, reporter, last_good=last_good)
         return _in_this_process(team, stages, reporter, last_good)
 

@@ -346,7 +346,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGKILL"])
 def test_the_daemon_ends_with_its_training_however_that_ends(name, pretend, calls, tiny, tmp_path):
     """Workers compute on the CPU here; only where the daemon is started, the device is taken for a GPU.
 

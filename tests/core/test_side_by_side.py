@@ -21,8 +21,8 @@ GB = 2**30
 @pytest.mark.parametrize(
     ("rows", "memory", "share", "free", "processors", "expected"),
     [
-        (8, 2 * GB, 0.12, 140 * GB, 16, 5),  # ceil(0.5 / 0.12) rows keep the GPU busy
-        (3, 2 * GB, 0.12, 140 * GB, 16, 3),  # there are no more
+        (8, 2 * GB, 0.07, 140 * GB, 16, 4),  # ceil(0.25 / 0.07) rows keep the GPU busy, as measured
+        (3, 2 * GB, 0.07, 140 * GB, 16, 3),  # there are no more
         (8, 2 * GB, 0.02, 140 * GB, 4, 4),  # nor more cores
         (8, 30 * GB, 0.02, 140 * GB, 16, 4),  # 4 x 30.6 GB fit in 126, 5 do not
         (8, 200 * GB, 0.02, 140 * GB, 16, 1),  # one is tried, and its own error says that it does not fit
