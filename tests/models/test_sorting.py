@@ -188,6 +188,7 @@ def test_images_and_moved_images_are_one_batch():
         {"turn": 1.0},
         {"shift": 1e9},
         {"adversarial": 1e9},
+        {"warmup": 10**9},
     ],
 )
 def test_settings_out_of_range_are_refused(setting):

@@ -104,6 +104,22 @@ def test_without_a_weight_nothing_is_sorted(name):
     assert type(plain.config).model_fields["sorts"].default == make().sorts
 
 
+@pytest.mark.parametrize(("finished", "share"), [(0, 0.25), (2, 0.75), (3, 1.0), (90, 1.0), (None, 1.0)])
+@every_model
+def test_the_weights_rise_linearly_over_the_warm_up(name, finished, share):
+    """The first step has a quarter of the weights, the fourth and later ones the whole; the records do not rise."""
+    batch = batch_of(name)
+    later = batch if finished is None else batch._replace(step=torch.tensor(finished))
+    losses = []
+    for steps, given in ((0, batch), (4, later)):
+        model = built(name, **BOTH, warmup=steps)
+        torch.manual_seed(5)
+        found = pixels.phase_of(model, "sort").objectives(given)
+        losses.append((found["encoder"], found.note))
+    torch.testing.assert_close(losses[1][0], share * losses[0][0])
+    torch.testing.assert_close(losses[1][1], losses[0][1])
+
+
 @every_model
 def test_the_gradient_is_that_of_the_formula(name):
     model, batch = built(name, **BOTH), batch_of(name, 9)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genprior import SettingsTable
 from genprior_std.layers.moved import moved
+from genprior_std.model_pieces.warmup import warmed_up
 
 __all__ = ["ClusterSorting", "Sorting", "consistency", "information"]
 
@@ -24,6 +25,9 @@ class Sorting(SettingsTable):
         consistency C - information I,   C = -mean_x sum_k q_k(x) log q_k(T x),   I = H(mean_x q(x)) - mean_x H(q(x))
 
     where q(x) in C is a target without gradient, and I is the mutual information of image and category in the batch.
+    Which images are one category is decided in the first steps, and what is consistent then stays: with `warmup` the
+    other losses, such as labels, decide first.
+
     Black and white images that are moved have grey pixels between black and white ones: each is the mean of the pixels
     that it covers, and is not rounded, since rounded edges would be rougher than those of any image.
 
@@ -46,28 +50,35 @@ class Sorting(SettingsTable):
     """T scales it by a factor of 1 - zoom to 1 + zoom."""
     adversarial: float = Field(0.0, ge=0, le=1000)
     """Then T adds the perturbation of this length that makes the image's category least likely; see `perturbed`."""
+    warmup: int = Field(0, ge=0, le=1_000_000)
+    """Steps over which both weights rise linearly from 0; step t has the weights times t / warmup."""
 
     @property
     def on(self) -> bool:
         """Whether there is something to train in each step."""
         return self.consistency > 0 or self.information > 0
 
-    def losses(self, x: Tensor, logits_of: Callable[[Tensor], Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def losses(
+        self, x: Tensor, logits_of: Callable[[Tensor], Tensor], step: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the `encoder` descends, by its name; and C and I by theirs.
 
         Args:
             x: images [n, c, h, w] in [-1, 1].
             logits_of: gives the logits of q(y | x), [n, K], of images.
+            step: the number of finished steps, int64 []; without it the weights have their final values.
         """
-        if not self.consistency:
-            log_q = logits_of(x).log_softmax(1)
-            note = {"information": information(log_q)}
-            return {"encoder": -self.information * note["information"]}, note
-        # One batch, so that batch normalisation sees images and moved images alike.
-        both = logits_of(torch.cat([x, self.transformed(x, logits_of)])).log_softmax(1)
-        log_q, of_moved = both.chunk(2)
-        note = {"consistency": consistency(log_q, of_moved), "information": information(log_q)}
-        loss = self.consistency * note["consistency"] - self.information * note["information"]
+        if self.consistency:
+            # One batch, so that batch normalisation sees images and moved images alike.
+            both = logits_of(torch.cat([x, self.transformed(x, logits_of)])).log_softmax(1)
+            log_q, of_moved = both.chunk(2)
+            note = {"consistency": consistency(log_q, of_moved), "information": information(log_q)}
+            loss = self.consistency * note["consistency"] - self.information * note["information"]
+        else:
+            note = {"information": information(logits_of(x).log_softmax(1))}
+            loss = -self.information * note["information"]
+        if self.warmup and step is not None:
+            loss = warmed_up(1.0, self.warmup, step + 1, loss) * loss
         return {"encoder": loss}, note
 
     def transformed(self, x: Tensor, logits_of: Callable[[Tensor], Tensor]) -> Tensor:

@@ -118,7 +118,7 @@ class ClusteringAutoencoder(CategoryBesideStyle):
 
     def sort(self, batch: Batch) -> Objectives:
         """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
-        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0]))
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
 
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are matched to their priors, and images reconstructed if not before."""

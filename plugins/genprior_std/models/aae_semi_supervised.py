@@ -133,7 +133,7 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
 
     def sort(self, batch: Batch) -> Objectives:
         """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
-        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0]))
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
 
     def learn_labels(self, batch: Batch) -> Objectives:
         """The classification phase: the cross-entropy of q(y | x) with the known labels."""

@@ -113,7 +113,7 @@ class PixelGanAutoencoder(AutoregressiveAutoencoder):
     def sort(self, batch: Batch) -> Objectives:
         """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
         known, _ = self.conditioner(batch)
-        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.log_categories(x, known)))
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.log_categories(x, known), batch.step))
 
     def regularise(self, batch: Batch) -> Objectives:
         """The reconstruction and the adversarial phase of the paper, in one step."""

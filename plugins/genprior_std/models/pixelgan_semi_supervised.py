@@ -123,7 +123,7 @@ class SemiSupervisedPixelGan(AutoregressiveAutoencoder):
     def sort(self, batch: Batch) -> Objectives:
         """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
         known, _ = self.conditioner(batch)
-        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.log_categories(x, known)))
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.log_categories(x, known), batch.step))
 
     def learn_labels(self, batch: Batch) -> Objectives:
         """The classification phase: the cross-entropy -log q(y | x) of the known labels."""
