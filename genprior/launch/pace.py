@@ -25,7 +25,8 @@ from genprior.runs.trainer import Trainer
 __all__ = ["Estimate", "Pace", "Timer", "estimate", "pace_of", "threads_of_workers", "working_threads"]
 
 HEAVY = 0.25
-"""Seconds of a step from which on its time is taken to be proportional to its images, and no whole batch is timed."""
+"""Seconds of a step on a CPU from which on its time is taken to be proportional to its images, and no whole batch is
+timed."""
 
 BUDGET = 0.1
 """Seconds of timed steps of a row, after first ones that are not timed."""
@@ -97,12 +98,13 @@ def pace_of(job: Job, trainer: Trainer, few: float, *, device: str, splits: dict
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they were shown at the first step
-            if few < HEAVY:  # what is done once for a process is part of a first step
+            on_cpu = timer.device.type == "cpu"  # elsewhere a step of few images takes about as long as one of many
+            if few < HEAVY and on_cpu:  # what is done once for a process is part of a first step
                 began = timer.now()
                 trainer.one_step()
                 few = min(few, timer.now() - began)
             whole = few * max(1.0, job.plan.own_run.batch / trainer.plan.run.batch)
-            if whole < HEAVY:
+            if whole < HEAVY or not on_cpu:
                 # Compilation and a start take longer than what they change of the steps that are timed here.
                 run = job.plan.run.model_copy(update={"compile": False})
                 plain = job.plan.model_copy(update={"run": run, "model": job.plan.model.for_one_step()})

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from genprior.runs.environment import cores
 from genprior.runs.trainer import Trainer
 
-__all__ = ["Load", "load_of", "rows_at_once", "rows_on"]
+__all__ = ["Load", "Operations", "load_of", "rows_at_once", "rows_on"]
 
 BUSY = 0.25
 """The share of the peak of a matrix product, by their paces alone, beyond which more rows gain nothing: on an H200 row
@@ -68,9 +69,26 @@ def load_of(trainer: Trainer, seconds: float) -> Load | None:
         return None
     trainer.graphs = None  # operations are counted as they are called, and a replayed step calls none
     torch.cuda.reset_peak_memory_stats(device)
-    with FlopCounterMode(display=False) as counter:
+    with Operations() as operations:  # type: ignore[no-untyped-call]
         trainer.one_step()
-    return Load(torch.cuda.max_memory_allocated(device), counter.get_total_flops() / seconds / _peak(device))
+    return Load(torch.cuda.max_memory_allocated(device), operations.total / seconds / _peak(device))
+
+
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the floating-point operations of convolutions and matrix products inside a `with` block.
+
+    As `FlopCounterMode`, whose hooks on modules fail where a phase takes a gradient of its own.
+    """
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call an operation, and add its count."""
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 @functools.cache

@@ -22,6 +22,8 @@ WAITING = {
     ATEN.nonzero.default,
     ATEN.equal.default,
     ATEN.is_nonzero.default,
+    ATEN.index_fill.int_Tensor,  # reads the value; the gradient of `trace` calls it
+    ATEN.index_fill_.int_Tensor,
     ATEN.masked_select.default,
     ATEN.unique_dim.default,
     ATEN._unique2.default,

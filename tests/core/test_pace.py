@@ -55,6 +55,24 @@ def test_a_heavy_row_is_not_timed_again_but_scaled_to_its_batch(tiny, monkeypatc
     assert [batch for _, batch, _ in clock.steps] == [12]
 
 
+def test_on_a_gpu_a_whole_batch_is_timed_after_a_first_step_that_took_seconds(tiny, monkeypatch):
+    """There a step costs its launches, and the first one the start of CUDA: neither is proportional to the images."""
+    clock = Clock(monkeypatch)
+    real, seconds = Trainer.one_step, iter([3.0])
+
+    def one_step(trainer):
+        before = clock.time
+        real(trainer)
+        clock.time = before + next(seconds, 0.02)
+
+    monkeypatch.setattr(Trainer, "one_step", one_step)
+    on_gpu = types.SimpleNamespace(device=torch.device("cuda"), now=lambda: clock.time)
+    monkeypatch.setattr(pace, "Timer", lambda device: on_gpu)
+    paces = preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=["run.batch=60"]), "cpu", timed=True)
+    assert paces[0].seconds == pytest.approx(0.02)
+    assert [batch for _, batch, _ in clock.steps][:2] == [12, 60]
+
+
 def test_phases_that_are_due_at_some_steps_are_timed_over_their_period(tiny, monkeypatch):
     """With phases that are due at every third step, three steps are timed after the first one."""
     clock = Clock(monkeypatch)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from genprior.cli.options import rows_in_parallel
 from genprior.launch import reporter, side_by_side
 from genprior.launch import train as launch_train
 from genprior.launch.pace import Pace
-from genprior.launch.side_by_side import PROCESS, Load, load_of, rows_at_once, rows_on
+from genprior.launch.side_by_side import PROCESS, Load, Operations, load_of, rows_at_once, rows_on
 from genprior.runs.environment import cores
 
 GB = 2**30
@@ -92,6 +95,36 @@ def test_auto_trains_as_many_rows_as_were_chosen(
     monkeypatch.setattr(launch_train, "_in_this_process", lambda *rest: used.append(1) or [])
     launch_train.train(recipe, out=tmp_path / "out", jobs="auto", device="cpu")
     assert used == [workers]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "row", "changes", "hooks"),
+    [
+        ("table3_ablation", "A+B+C", ("quick",), True),
+        # Its phase takes a gradient of its own, in which the hooks of FlopCounterMode fail.
+        ("aae_semi_supervised", "100 labels + adversarial consistency", ("quick",), False),
+    ],
+)
+def test_operations_are_counted_as_by_flop_counter_mode(recipe, row, changes, hooks, tmp_path) -> None:
+    import genprior
+    from genprior.runs.trainer import Trainer
+
+    settings = ["run.batch=8", "scores=[]", 'data={name="digits",size=8}']
+    path = Path(__file__).parents[2] / "recipes" / f"{recipe}.toml"
+    trainers = [
+        Trainer(genprior.load_recipe(path, changes=changes, rows=[row], settings=settings).plans[0], 0, tmp_path)
+        for _ in range(2)
+    ]
+    for trainer in trainers:
+        trainer.prepare()
+        trainer._training_mode()
+    with Operations() as operations:
+        trainers[0].one_step()
+    assert operations.total > 10**6
+    if hooks:
+        with FlopCounterMode(display=False) as counter:
+            trainers[1].one_step()
+        assert operations.total == counter.get_total_flops()
 
 
 @pytest.mark.gpu
