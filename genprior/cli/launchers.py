@@ -61,8 +61,9 @@ def _loaded(name: str, text: str) -> type[Launcher]:
         installed = sorted({entry.name for entry in entries})
         where = did_you_mean(name, installed).replace(" Possible: ", " Installed: ")
         raise LaunchError(
-            f"--on {text}: there is no launcher named '{name}'{where}. Install the package that has it, such as "
-            "`pip install genprior-ray` or, from a clone of genprior, `pip install plugins/genprior_ray`"
+            f"--on {text}: there is no launcher named '{name}'{where}. Install the package that has it: ray is in "
+            "genprior-ray and slurm in genprior-slurm; from a clone of genprior, `pip install plugins/genprior_ray` or "
+            "`pip install plugins/genprior_slurm`"
         )
     if len(named) > 1:
         packages = " and by ".join(map(package_of, named))

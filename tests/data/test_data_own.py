@@ -244,7 +244,7 @@ def test_train_val_and_test_folders_are_three_splits(tmp_path, caplog):
         save(tmp_path / "in" / split / "1.png", (value, 0, 0))
     read = [colours(folder(tmp_path / "in", split)) for split in ("train", "validation", "test")]
     assert read == [[(10, 0, 0)], [(20, 0, 0)], [(30, 0, 0)]]
-    said = f"folder {tmp_path / 'in'}: 3 images are read; left out: 1 images beside the folders train, val, test"
+    said = f"folder {tmp_path / 'in'}: 3 images are read; left out: 1 image beside the folders train, val, test"
     assert caplog.messages == [said]
 
 

@@ -56,8 +56,8 @@ WRONG = {
     "unknown": (
         "thread",
         "--on thread: there is no launcher named 'thread'; did you mean 'threads'? Installed: absent, number, threads, "
-        "twice. Install the package that has it, such as `pip install genprior-ray` or, from a clone of genprior, "
-        "`pip install plugins/genprior_ray`",
+        "twice. Install the package that has it: ray is in genprior-ray and slurm in genprior-slurm; from a clone "
+        "of genprior, `pip install plugins/genprior_ray` or `pip install plugins/genprior_slurm`",
     ),
     "no table": (
         "threads=2",

@@ -169,12 +169,15 @@ class Folder(Dataset):
             listings = {split: _list(folder, files[split], train.classes) for split, folder in folders}
             beside = len(found.files) - sum(len(each) for each in files.values())
             names = ", ".join(folder.name for _, folder in folders)
-            left_out += [f"{beside:,} images beside the folders {names}"] if beside else []
+            many = "image" if beside == 1 else "images"
+            left_out += [f"{beside:,} {many} beside the folders {names}"] if beside else []
         else:
             listings = {"all": _list(root, found.files)}
         if left_out:
             read = sum(len(listing.files) for listing in listings.values())
-            notice(f"folder {root}: {read:,} images are read; left out: {', '.join(left_out)}")
+            notice(
+                f"folder {root}: {read:,} image{' is' if read == 1 else 's are'} read; left out: {', '.join(left_out)}"
+            )
         return listings if captions is None else _with_captions(listings, captions, root)
 
     def _captions(self, found: PictureFiles, folders: Sequence[Path]) -> Captions | None:
