@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import genprior
+
 GPU = Path(__file__).parents[2] / "benchmarks" / "gpu"
 
 
@@ -320,3 +322,71 @@ def test_the_published_clusters_are_the_first_of_the_jobs_on_mnist() -> None:
     sets = {path: genprior.load_recipe(ROOT / path).plans[0].data.name for path in {j["command"][2] for j in training}}
     on_mnist = [job["name"] for job in training if sets[job["command"][2]] == "mnist"]
     assert on_mnist[:2] == ["literal-clusters-30-seed0", "literal-clusters-16-seed0"]
+
+
+CONTROL = """#!/bin/sh
+if [ "$1" = "-d" ]; then echo "start $CUDA_MPS_PIPE_DIRECTORY" >> CALLS; else read word; echo "$word" >> CALLS; fi
+"""
+MEETS = """
+import os, sys, time
+from pathlib import Path
+here, other = map(Path, sys.argv[1:3])
+here.write_text(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "none"))
+while not other.exists():
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("with_mps", [True, False])
+def test_commands_run_at_once_beside_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_mps: bool) -> None:
+    """Each waits for the other one; the daemon is a script that notes its calls."""
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
+    (tmp_path / "bin").mkdir()
+    if with_mps:
+        control = tmp_path / "bin" / "nvidia-cuda-mps-control"
+        control.write_text(CONTROL.replace("CALLS", str(tmp_path / "calls")))
+        control.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    (tmp_path / "meets.py").write_text(MEETS)
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    jobs = [
+        {"name": "one", "command": ["{python}", str(tmp_path / "meets.py"), a, b]},
+        {"name": "two", "command": ["{python}", str(tmp_path / "meets.py"), b, a]},
+    ]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    arguments = ("run.py", tmp_path / "jobs.json", tmp_path / "state.json", "--minutes", 1, "--grace", 1, "--together")
+    done = script(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {each["status"] for each in json.loads((tmp_path / "state.json").read_text()).values()} == {"done"}
+    place = Path(a).read_text()
+    assert Path(b).read_text() == place
+    if with_mps:
+        assert (tmp_path / "calls").read_text() == f"start {place}\nquit\n"
+        assert place.startswith("/tmp/mps-") and not Path(place).exists()
+    else:
+        assert place == "none" and "nvidia-cuda-mps-control is not on the PATH" in done.stdout
+
+
+def test_commands_that_are_cut_at_once_go_on_in_the_next_sitting(tmp_path: Path) -> None:
+    (tmp_path / "counter.py").write_text(COUNTER)
+    jobs = [
+        {"name": name, "command": ["{python}", str(tmp_path / "counter.py"), str(tmp_path / name)]} for name in "ab"
+    ]
+    jobs.append({"name": "wrong", "command": ["{python}", "-c", "raise SystemExit(2)"]})
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    arguments = ("run.py", tmp_path / "jobs.json", tmp_path / "state.json", "--grace", 1.5, "--together", "--minutes")
+    assert script(*arguments, 3.5 / 60).returncode == 3
+    assert all(0 < int((tmp_path / name).read_text()) < 40 for name in "ab")
+    assert script(*arguments, 1).returncode == 1  # the one that failed is not run again
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["40", "40"]
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert [state[name]["status"] for name in ("a", "b", "wrong")] == ["done", "done", "failed"]
+
+
+def test_the_trainings_on_mnist_are_rows_of_recipes_that_exist() -> None:
+    for job in json.loads((GPU / "mnist.json").read_text()):
+        words = job["command"]
+        given = {flag: [words[i + 1] for i, word in enumerate(words) if word == flag] for flag in ("--with", "--rows")}
+        rows = [row for text in given["--rows"] for row in text.split(",")]
+        recipe = genprior.load_recipe(GPU.parents[1] / words[4], changes=given["--with"], rows=rows or None)
+        assert recipe.plans, job["name"]

@@ -92,7 +92,9 @@ def test_mistakes_end_with_a_message_and_write_nothing(text, message, call, tiny
 
 def test_without_any_launcher_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(metadata, "entry_points", lambda **_: [])
-    with pytest.raises(LaunchError, match=r"no launcher named 'ray'\. Installed: none\. Install .* `pip install gen"):
+    with pytest.raises(
+        LaunchError, match=r"no launcher named 'ray'\. Installed: none\. Install .* ray is in genprior-ray"
+    ):
         launcher_of("ray")
 
 
