@@ -25,11 +25,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-__all__ = ["expand", "main", "squeeze"]
+__all__ = ["are_coloured", "expand", "main", "squeeze"]
 
 SIDE = 16
 """Images along each side of a mosaic; the last one is filled up with zeros."""
 TENSOR = "images"
+
+
+def are_coloured(source: Path) -> bool:
+    """Whether a safetensors file has a tensor `images` uint8 [n, 3, h, w], which `squeeze` needs."""
+    with source.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        known = json.loads(file.read(length)).get(TENSOR, {"dtype": "none", "shape": []})
+    return known["dtype"] == "U8" and len(known["shape"]) == 4 and known["shape"][1] == 3
 
 
 def squeeze(source: Path, target: Path) -> None:
@@ -42,7 +50,7 @@ def squeeze(source: Path, target: Path) -> None:
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     known = header.get(TENSOR, {"dtype": "none", "shape": []})
-    if known["dtype"] != "U8" or len(known["shape"]) != 4 or known["shape"][1] != 3:
+    if not are_coloured(source):
         raise ValueError(
             f"{source} has no tensor '{TENSOR}' of bytes [n, 3, h, w] (it is {known['dtype']} {known['shape']}); "
             "only sets of colour images are squeezed, others travel as they are"

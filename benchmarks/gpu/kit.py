@@ -2,8 +2,9 @@
 
     python benchmarks/gpu/kit.py build/kit
 
-It holds this project (its files and its wheel), CIFAR-10 from the cache (see `images.py`), and wheels of small packages
-that such a machine may lack; never torch, torchvision or numpy. Needs pip with a network; METHOD.md says what follows.
+It holds this project (its files and its wheel), CIFAR-10 from the cache (see `images.py`; other sets with `--sets`),
+and wheels of small packages that such a machine may lack; never torch, torchvision or numpy. Needs pip with a network;
+METHOD.md says what follows.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["build", "main", "wheels"]
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-SCRIPTS = ("pack.py", "images.py", "run.py", "sit.py", "sitting.json")
+SCRIPTS = ("pack.py", "images.py", "run.py", "sit.py", "sitting.json", "mnist.json")
 PARTS = (
     "genprior",
     "plugins",
@@ -100,8 +101,12 @@ def build(
             wheels(work / "wheels")
         items = {"project/" + name: path for name, path in _project().items()}
         for name in sets:
-            images.squeeze(data / f"{name}.safetensors", work / f"{name}.squeezed")
-            items[f"squeezed/{name}.squeezed"] = work / f"{name}.squeezed"
+            path = data / f"{name}.safetensors"
+            if images.are_coloured(path):
+                images.squeeze(path, work / f"{name}.squeezed")
+                items[f"squeezed/{name}.squeezed"] = work / f"{name}.squeezed"
+            else:  # grey ones are small, and gzip suits them
+                items[f"data/{name}.safetensors"] = path
         _own_wheel(work)
         items["wheels"] = work / "wheels"
         pieces = pack.pack(folder, items, limit, gzipped=True)

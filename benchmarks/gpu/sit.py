@@ -1,11 +1,12 @@
 """One sitting on a machine with a GPU and no network, from the kit to what is brought back, in one command.
 
-    python3 sit.py WORK OUT [--back FOLDER] [--minutes 12] [--device cuda]
+    python3 sit.py WORK OUT [--back FOLDER] [--minutes 12] [--device cuda] [--mnist]
 
 The kit is the folder of this script. It is unpacked into WORK, and so is what an earlier sitting brought back (--back).
-Then the jobs of sitting.json run in order, each within its own limit, and OUT receives at most 8 files of 16 MB, 60 MB
-together, also when a job fails; `pack.py join OUT FOLDER` opens them. The whole takes at most --minutes. Exit status as
-of run.py, or 2 if nothing could begin. What is already unpacked in WORK stays as it is.
+Then the jobs of sitting.json run in order, each within its own limit, or with --mnist those of mnist.json all at once.
+OUT receives at most 8 files of 16 MB, 60 MB together, also when a job fails; `pack.py join OUT FOLDER` opens them. The
+whole takes at most --minutes. Exit status as of run.py, or 2 if nothing could begin. What is already unpacked in WORK
+stays as it is.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda", help="device of all jobs")
     parser.add_argument("--epochs", type=int, default=100, help="epochs of the rows of Table 3")
     parser.add_argument("--quick", action="store_true", help="the jobs' quick commands, as a rehearsal")
+    parser.add_argument("--mnist", action="store_true", help="the jobs of mnist.json, all at once")
     parser.add_argument("--again", action="store_true", help="retry jobs that failed")
     options = parser.parse_args(arguments)
     work, out = options.work.resolve(), options.out.resolve()
@@ -128,13 +130,14 @@ def main(arguments: list[str] | None = None) -> int:
         "results": str(results),
         "steps": str(STEPS_OF_AN_EPOCH * options.epochs),
     }
-    jobs = json.loads((HERE / "sitting.json").read_text(encoding="utf-8"))
+    jobs = json.loads((HERE / ("mnist.json" if options.mnist else "sitting.json")).read_text(encoding="utf-8"))
     for job in jobs:
         job["command"] = words(job["quick"] if options.quick else job["command"], project, values)
     os.environ.update(environment(work))
     os.chdir(project)
     seconds = options.minutes * 60 - (time.monotonic() - began) - PACKING
-    code = run.sitting(jobs, work / "state.json", seconds, GRACE, options.again)
+    all_of_them = run.together if options.mnist else run.sitting
+    code = all_of_them(jobs, work / "state.json", seconds, GRACE, options.again)
     _bring(work, out)
     print(f"{len(list(out.iterdir()))} files in {out} after {time.monotonic() - began:.0f} s", flush=True)
     return code

@@ -193,6 +193,31 @@ def test_a_sitting_from_the_packed_pieces_to_the_results_and_the_next_one(tmp_pa
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
+def test_grey_sets_travel_as_they_are_and_the_jobs_of_mnist_run_at_once(tmp_path: Path) -> None:
+    for folder in ("data", "wheels"):
+        (tmp_path / folder).mkdir()
+    save_file(
+        {"images": np.zeros((5, 1, 8, 8), np.uint8), "labels": np.arange(5)}, tmp_path / "data" / "grey.safetensors"
+    )
+    kit = tmp_path / "kit"
+    done = script("kit.py", kit, "--data", tmp_path / "data", "--wheels", tmp_path / "wheels", "--sets", "grey")
+    assert done.returncode == 0, done.stderr
+    waits = (
+        "import time; from pathlib import Path; Path({0!r}).touch()\nwhile not Path({1!r}).exists(): time.sleep(.02)"
+    )
+    jobs = [
+        {"name": one, "quick": ["{python}", "-c", waits.format("../" + one, "../" + two)]} for one, two in ("ab", "ba")
+    ]
+    (kit / "mnist.json").write_text(json.dumps(jobs))
+    there = [sys.executable, str(kit / "sit.py"), "work", "out", "--device", "cpu", "--quick", "--mnist"]
+    done = subprocess.run(there, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a: done" in done.stdout and "b: done" in done.stdout
+    here, came = (tmp_path / folder / "data" / "grey.safetensors" for folder in (".", "work"))
+    assert came.read_bytes() == here.read_bytes()
+
+
 def test_a_kit_without_its_data_is_refused(tmp_path: Path) -> None:
     done = script("kit.py", tmp_path / "kit", "--data", tmp_path)
     assert done.returncode == 2
