@@ -91,6 +91,28 @@ def test_labels_are_learnt_by_cross_entropy():
     torch.testing.assert_close(model.classify(labelled), logits.softmax(1))
 
 
+@pytest.mark.parametrize("changes", [{}, {"labels": True}])
+def test_images_are_sorted_by_their_categories_and_no_head_or_style_is_touched(changes):
+    """A category is that of the image perturbed towards another one; the loss reads nothing else of a point."""
+    still = {"shift": 0.0, "rotate": 0.0, "zoom": 0.0}
+    model, batch = reducing(sorts={"consistency": 2.0, "adversarial": 0.5, **still}, **changes), batch_of()
+    k, last = model.categories, model.encoder.to_code
+    (loss,) = phase_of(model, "sort").objectives(batch).values()
+
+    def logits_of(x):
+        return model.encoder(x, x.new_zeros(len(x), 0)).mean[:, :k]
+
+    at = batch.x.clone().requires_grad_()
+    likeliest = logits_of(at).log_softmax(1).max(1).values
+    (uphill,) = torch.autograd.grad(likeliest.sum(), at)
+    other = batch.x - 0.5 * uphill / uphill.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    expected = -2 * (logits_of(batch.x).softmax(1).detach() * logits_of(other).log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(loss, expected)
+    (gradient,) = torch.autograd.grad(loss, last.weight, retain_graph=True)
+    assert gradient[:k].abs().sum() > 0 and not gradient[k:].any()
+    assert torch.autograd.grad(loss, model.heads.weight, allow_unused=True) == (None,)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The heads
 # ---------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from genprior_std.conditioners.label import Label
 from genprior_std.layers.moved import moved
 from genprior_std.layers.posterior import log_category
 from genprior_std.models.aae_clustering import ClusteringAutoencoder
+from genprior_std.models.aae_dimension_reduction import DimensionReductionAutoencoder
 from genprior_std.models.aae_semi_supervised import SemiSupervisedAutoencoder
 from genprior_std.models.pixelgan import PixelGanAutoencoder
 from genprior_std.models.pixelgan_semi_supervised import SemiSupervisedPixelGan
@@ -37,6 +38,14 @@ def semi_supervised(**sorts):
     return aae.config(SemiSupervisedAutoencoder, sorts=sorts)
 
 
+def reducing(**sorts):
+    return aae.config(DimensionReductionAutoencoder, categories=3, sorts=sorts)
+
+
+def reducing_with_labels(**sorts):
+    return aae.config(DimensionReductionAutoencoder, labels=True, sorts=sorts)
+
+
 def pixelgan(**sorts):
     return PixelGanAutoencoder.Config(**{"code_size": 4, **pixels.parts(), "sorts": sorts})
 
@@ -55,6 +64,8 @@ def pixelgan_with_labels(**sorts):
 
 MODELS = {
     "aae_clustering": (clustering, aae.INFO, ["regularise", "sort"]),
+    "aae_dimension_reduction": (reducing, aae.INFO, ["regularise", "sort"]),
+    "aae_dimension_reduction with labels": (reducing_with_labels, aae.INFO, ["regularise", "sort", "classify"]),
     "aae_semi_supervised": (semi_supervised, aae.INFO, ["regularise", "sort", "classify"]),
     "pixelgan": (pixelgan, pixels.INFO, ["regularise", "sort"]),
     "pixelgan_semi_supervised": (pixelgan_semi_supervised, pixels.INFO, ["regularise", "sort", "classify"]),
@@ -161,7 +172,7 @@ def test_images_are_perturbed_by_the_length_of_the_settings(name, monkeypatch):
     torch.testing.assert_close((both[n:] - batch.x).flatten(1).norm(dim=1), torch.full((n,), 0.7).double())
 
 
-@pytest.mark.parametrize("name", ["aae_semi_supervised", "pixelgan_semi_supervised"])
+@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name][2][-1] == "classify"])
 def test_all_images_are_sorted_and_no_label_is_seen(name):
     model, batch, seen = built(name, **BOTH), batch_of(name, 6), []
     model.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
@@ -227,7 +238,8 @@ def test_only_clusters_start_from_codes(name):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "rows"), [("aae_semi_supervised", 4), ("pixelgan_clustering", 1), ("pixelgan_semi_supervised", 3)]
+    ("recipe", "rows"),
+    [("aae_semi_supervised", 4), ("aae_dim_reduction", 2), ("pixelgan_clustering", 1), ("pixelgan_semi_supervised", 3)],
 )
 @pytest.mark.parametrize("changes", [[], ["short"], ["quick"]])
 def test_rows_with_an_addition_say_so_and_the_others_have_none(recipe, rows, changes):

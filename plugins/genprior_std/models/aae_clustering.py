@@ -116,10 +116,6 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         rec = self.reconstruction_error(batch.x, logits.softmax(1), z)
         return Objectives(dict.fromkeys(("encoder", "decoder"), self.config.rec_weight * rec), {"reconstruction": rec})
 
-    def sort(self, batch: Batch) -> Objectives:
-        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
-        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
-
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are matched to their priors, and images reconstructed if not before."""
         no_condition, weights, joint = batch.x.new_zeros(len(batch.x), 0), self.config, not self.config.alternate

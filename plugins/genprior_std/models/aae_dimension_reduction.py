@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from pydantic import Field, model_validator
-from torch.nn import functional
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
@@ -14,6 +13,7 @@ from genprior_std.checks.parts import check_adversarial, check_category_and_styl
 from genprior_std.model_pieces.cluster_heads import ClusterHeads
 from genprior_std.model_pieces.improves import Improves, has_image_game
 from genprior_std.model_pieces.points_about_heads import PointsAboutHeads, check_circle, count_categories
+from genprior_std.model_pieces.sorting import Sorting
 
 __all__ = ["DimensionReductionAutoencoder"]
 
@@ -27,6 +27,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         regularise     D_y: -log D_y(y_p) - log(1 - D_y(y)),   D_z: -log D_z(z_p) - log(1 - D_z(z))
                        enc, dec: rec_weight L_rec - category_weight log D_y(y) - style_weight log D_z(z)
                        heads: rec_weight L_rec + repulsion_weight sum_(i<j) max(0, eta - |w_i - w_j|), w_i rows of W_C
+        sort           enc: sorts.consistency C - sorts.information I, if one of them is not 0; see `Sorting`
         classify       enc: -label_weight log q(y | x) of labelled images, with `labels = true`
         improve_prior  D_I: -log D_I(x) - log(1 - D_I(x_new)) - log(1 - D_I(x_rec)),   x_new = dec(W_C^T y_p + z_p)
                        prior, dec: -log D_I(x_new) - log D_I(x_rec), where `improves` names them
@@ -82,6 +83,8 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         """Weight, in the encoder's step, of fooling the style critic."""
         label_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
         """Weight of the cross-entropy of labelled images."""
+        sorts: Sorting = Sorting()
+        """Losses that sort images into categories beside the games; none by default, as in the paper."""
         eta: float = Field(2.0, gt=0, allow_inf_nan=False)
         """The distance from which on two heads do not repel each other."""
         repulsion_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -108,10 +111,11 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         check_adversarial(self)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The AAE phase, with labels the classification phase, with an image critic the prior-improvement phase."""
+        """The AAE phase, with labels the classification phase, and those that the settings ask for."""
+        sort = (Phase("sort", self.sort),) if self.config.sorts.on else ()
         classify = (Phase("classify", self.learn_labels),) if self.supervised else ()
         improve = (Phase("improve_prior", self.improve_prior),) if self.two_phases else ()
-        return (Phase("regularise", self.regularise), *classify, *improve)
+        return (Phase("regularise", self.regularise), *sort, *classify, *improve)
 
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are matched to their priors, images reconstructed, heads separated."""
@@ -134,13 +138,6 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": loss, "decoder": loss, "heads": loss}
         note = {"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z, "repulsion": repulsion}
         return Objectives(losses, note)
-
-    def learn_labels(self, batch: Batch) -> Objectives:
-        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
-        labelled = batch.labelled or batch
-        logits, _ = self.codes(labelled.x)
-        cross_entropy = functional.cross_entropy(logits, labelled.y)
-        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch.nn import functional
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
@@ -130,17 +129,6 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         judge_z = self.style_game.critic_loss(style_critic, (z_p, no_condition), (z, no_condition))
         losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": autoencoder, "decoder": autoencoder}
         return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
-
-    def sort(self, batch: Batch) -> Objectives:
-        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
-        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
-
-    def learn_labels(self, batch: Batch) -> Objectives:
-        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
-        labelled = batch.labelled or batch
-        logits, _ = self.codes(labelled.x)
-        cross_entropy = functional.cross_entropy(logits, labelled.y)
-        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
