@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genprior import Asks, Batch, Condition, Model, Objectives, PlanError
+from genprior import Asks, Batch, Condition, Model, PlanError
 from genprior_std.checks.parts import check_enough_images
 from genprior_std.model_pieces.start_from_codes import start_from_codes
 
@@ -23,7 +23,7 @@ class CategoryAndStyle(Model):
         y = softmax of the first K numbers of enc(x),  z = the d numbers after them,  x_rec = dec(representation(y, z))
 
     It has an encoder, a decoder and a prior of the style, whose condition `asked` is the one-hot of a category; its
-    settings have `code_size`, d, and `sorts`, a `Sorting`; and `label_weight` where categories are classes.
+    setting `code_size` is d.
     """
 
     # Also the encoder: it gives classes and clusters, and a reconstruction needs both networks' averaged weights.
@@ -67,17 +67,6 @@ class CategoryAndStyle(Model):
         x_rec = self.decoder(self.representation(y, z), no_condition)
         error: Tensor = self.reconstruction(x, x_rec, no_condition).mean()
         return error
-
-    def sort(self, batch: Batch) -> Objectives:
-        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
-        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
-
-    def learn_labels(self, batch: Batch) -> Objectives:
-        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
-        labelled = batch.labelled or batch
-        logits, _ = self.codes(labelled.x)
-        cross_entropy = functional.cross_entropy(logits, labelled.y)
-        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
 
     def draw_categories(self, like: Tensor) -> Tensor:
         """One-hots [n, K] of categories drawn uniformly, one for each row of `like`, in its dtype if it is floating."""

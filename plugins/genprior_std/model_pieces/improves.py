@@ -1,12 +1,15 @@
-"""The prior-improvement phase of an adversarial autoencoder: which modules it trains, and whether there is one."""
+"""The prior-improvement phase of an adversarial autoencoder: which modules it trains, if any, and which images it sees."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from genprior import PartConfig, PlanError, SettingsTable
 
-__all__ = ["Improves", "has_image_game"]
+__all__ = ["Improves", "has_image_game", "real_and_fakes"]
 
 
 class Improves(SettingsTable):
@@ -56,3 +59,25 @@ def has_image_game(model: str, config: Any) -> bool:
             f"Add {added}, or others: `genprior parts critic` and `genprior parts game` list them"
         )
     return bool(needs)
+
+
+def real_and_fakes(model: Any, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What the image critic of a model of categories and styles sees: x, x_new, and x_rec if settings say so.
+
+    Each is a pair of images, as many as x has, and of the condition, which is empty.
+
+    Args:
+        model: a `CategoryAndStyle` whose settings have `improves` and `reconstruction_as_fake`.
+        x: real images, [n, c, h, w].
+    """
+    no_condition, improves = x.new_zeros(len(x), 0), model.config.improves
+    pairs = [(x, no_condition)]
+    with torch.set_grad_enabled(bool(improves.modules)):  # saves memory; run_phase decides what is trained
+        pairs.append((model.generate(model.condition(x)), no_condition))  # x_new
+    if model.config.reconstruction_as_fake:
+        with torch.no_grad():
+            logits, z = model.codes(x, draw=True)
+            code = model.representation(logits.softmax(1), z)
+        with torch.set_grad_enabled(improves.decoder):
+            pairs.append((model.decoder(code, no_condition), no_condition))  # x_rec
+    return pairs

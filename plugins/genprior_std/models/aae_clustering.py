@@ -14,7 +14,7 @@ import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.parts import check_adversarial, check_category_and_style
 from genprior_std.model_pieces.category_and_style import CategoryBesideStyle
-from genprior_std.model_pieces.improves import Improves, has_image_game
+from genprior_std.model_pieces.improves import Improves, has_image_game, real_and_fakes
 from genprior_std.model_pieces.sorting import ClusterSorting
 
 __all__ = ["ClusteringAutoencoder"]
@@ -116,6 +116,10 @@ class ClusteringAutoencoder(CategoryBesideStyle):
         rec = self.reconstruction_error(batch.x, logits.softmax(1), z)
         return Objectives(dict.fromkeys(("encoder", "decoder"), self.config.rec_weight * rec), {"reconstruction": rec})
 
+    def sort(self, batch: Batch) -> Objectives:
+        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
+
     def regularise(self, batch: Batch) -> Objectives:
         """The AAE phase: categories and styles are matched to their priors, and images reconstructed if not before."""
         no_condition, weights, joint = batch.x.new_zeros(len(batch.x), 0), self.config, not self.config.alternate
@@ -140,17 +144,9 @@ class ClusteringAutoencoder(CategoryBesideStyle):
 
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
-        no_condition, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
-        with torch.set_grad_enabled(bool(improves.modules)):  # saves memory; run_phase decides what is trained
-            fakes = [(self.generate(self.condition(batch.x)), no_condition)]  # x_new
-        if self.config.reconstruction_as_fake:
-            with torch.no_grad():
-                logits, z = self.codes(batch.x, draw=True)
-                code = self.representation(logits.softmax(1), z)
-            with torch.set_grad_enabled(improves.decoder):
-                fakes.append((self.decoder(code, no_condition), no_condition))
-        critic, real = remember(self.image_critic), (batch.x, no_condition)
+        real, *fakes = real_and_fakes(self, batch.x)  # x; x_new, x_rec
+        critic, trained = remember(self.image_critic), self.config.improves.modules
         losses = {"image_critic": self.image_game.critic_loss(critic, real, *fakes)}
-        if improves.modules:
-            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, real, *fakes))
+        if trained:
+            losses |= dict.fromkeys(trained, self.image_game.generator_loss(critic, real, *fakes))
         return Objectives(losses)

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from pydantic import Field, model_validator
+from torch.nn import functional
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.parts import check_adversarial, check_category_and_style
 from genprior_std.model_pieces.cluster_heads import ClusterHeads
-from genprior_std.model_pieces.improves import Improves, has_image_game
+from genprior_std.model_pieces.improves import Improves, has_image_game, real_and_fakes
 from genprior_std.model_pieces.points_about_heads import PointsAboutHeads, check_circle, count_categories
 from genprior_std.model_pieces.sorting import Sorting
 
@@ -125,8 +126,7 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         with torch.no_grad():
             y_p = self.draw_categories(y)
             z_p = self.prior.sample(y_p)
-        x_rec = self.decoder(self.representation(y, z), no_condition)
-        rec = self.reconstruction(batch.x, x_rec, no_condition).mean()  # L_rec
+        rec = self.reconstruction_error(batch.x, y, z)  # L_rec
         category_critic, style_critic = remember(self.category_critic), remember(self.style_critic)
         fool_y = self.category_game.generator_loss(category_critic, (y_p, no_condition), (y, no_condition))
         fool_z = self.style_game.generator_loss(style_critic, (z_p, no_condition), (z, no_condition))
@@ -139,19 +139,22 @@ class DimensionReductionAutoencoder(PointsAboutHeads):
         note = {"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z, "repulsion": repulsion}
         return Objectives(losses, note)
 
+    def sort(self, batch: Batch) -> Objectives:
+        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
+
+    def learn_labels(self, batch: Batch) -> Objectives:
+        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
+        labelled = batch.labelled or batch
+        logits, _ = self.codes(labelled.x)
+        cross_entropy = functional.cross_entropy(logits, labelled.y)
+        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
+
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
-        no_condition, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
-        with torch.set_grad_enabled(bool(improves.modules)):  # saves memory; run_phase decides what is trained
-            fakes = [(self.generate(self.condition(batch.x)), no_condition)]  # x_new
-        if self.config.reconstruction_as_fake:
-            with torch.no_grad():
-                logits, z = self.codes(batch.x, draw=True)
-                code = self.representation(logits.softmax(1), z)
-            with torch.set_grad_enabled(improves.decoder):
-                fakes.append((self.decoder(code, no_condition), no_condition))
-        critic, real = remember(self.image_critic), (batch.x, no_condition)
+        real, *fakes = real_and_fakes(self, batch.x)  # x; x_new, x_rec
+        critic, trained = remember(self.image_critic), self.config.improves.modules
         losses = {"image_critic": self.image_game.critic_loss(critic, real, *fakes)}
-        if improves.modules:
-            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, real, *fakes))
+        if trained:
+            losses |= dict.fromkeys(trained, self.image_game.generator_loss(critic, real, *fakes))
         return Objectives(losses)

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch.nn import functional
 
 import genprior
 from genprior import Batch, Build, DataInfo, Objectives, PartConfig, Phase, Sizes, remember
 from genprior_std.checks.parts import check_adversarial, check_category_and_style, check_classes
 from genprior_std.model_pieces.category_and_style import CategoryBesideStyle
-from genprior_std.model_pieces.improves import Improves, has_image_game
+from genprior_std.model_pieces.improves import Improves, has_image_game, real_and_fakes
 from genprior_std.model_pieces.sorting import Sorting
 
 __all__ = ["SemiSupervisedAutoencoder"]
@@ -130,19 +131,22 @@ class SemiSupervisedAutoencoder(CategoryBesideStyle):
         losses = {"category_critic": judge_y, "style_critic": judge_z, "encoder": autoencoder, "decoder": autoencoder}
         return Objectives(losses, note={"reconstruction": rec, "fool_category": fool_y, "fool_style": fool_z})
 
+    def sort(self, batch: Batch) -> Objectives:
+        """The phase of `sorts`: images and moved images get the same categories, and all categories are used."""
+        return Objectives(*self.config.sorts.losses(batch.x, lambda x: self.codes(x)[0], batch.step))
+
+    def learn_labels(self, batch: Batch) -> Objectives:
+        """The classification phase: the cross-entropy of q(y | x) with the known labels."""
+        labelled = batch.labelled or batch
+        logits, _ = self.codes(labelled.x)
+        cross_entropy = functional.cross_entropy(logits, labelled.y)
+        return Objectives({"encoder": self.config.label_weight * cross_entropy}, note={"cross_entropy": cross_entropy})
+
     def improve_prior(self, batch: Batch) -> Objectives:
         """The prior-improvement phase: images decoded from random categories and styles are matched to real ones."""
-        no_condition, improves = batch.x.new_zeros(len(batch.x), 0), self.config.improves
-        with torch.set_grad_enabled(bool(improves.modules)):  # saves memory; run_phase decides what is trained
-            fakes = [(self.generate(self.condition(batch.x)), no_condition)]  # x_new
-        if self.config.reconstruction_as_fake:
-            with torch.no_grad():
-                logits, z = self.codes(batch.x, draw=True)
-                code = self.representation(logits.softmax(1), z)
-            with torch.set_grad_enabled(improves.decoder):
-                fakes.append((self.decoder(code, no_condition), no_condition))
-        critic, real = remember(self.image_critic), (batch.x, no_condition)
+        real, *fakes = real_and_fakes(self, batch.x)  # x; x_new, x_rec
+        critic, trained = remember(self.image_critic), self.config.improves.modules
         losses = {"image_critic": self.image_game.critic_loss(critic, real, *fakes)}
-        if improves.modules:
-            losses |= dict.fromkeys(improves.modules, self.image_game.generator_loss(critic, real, *fakes))
+        if trained:
+            losses |= dict.fromkeys(trained, self.image_game.generator_loss(critic, real, *fakes))
         return Objectives(losses)
