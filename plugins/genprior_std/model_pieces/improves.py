@@ -1,4 +1,4 @@
-"""The prior-improvement phase of an adversarial autoencoder: which modules it trains, if any, and which images it sees."""
+"""The prior-improvement phase of an adversarial autoencoder: which modules it trains, and which images it sees."""
 
 from __future__ import annotations
 
