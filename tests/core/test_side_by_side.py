@@ -24,7 +24,7 @@ GB = 2**30
 @pytest.mark.parametrize(
     ("rows", "memory", "share", "free", "processors", "expected"),
     [
-        (8, 2 * GB, 0.07, 140 * GB, 16, 4),  # ceil(0.25 / 0.07) rows keep the GPU busy, as measured
+        (9, 2 * GB, 0.07, 140 * GB, 16, 8),  # ceil(0.5 / 0.07) rows keep the GPU busy
         (3, 2 * GB, 0.07, 140 * GB, 16, 3),  # there are no more
         (8, 2 * GB, 0.02, 140 * GB, 4, 4),  # nor more cores
         (8, 30 * GB, 0.02, 140 * GB, 16, 4),  # 4 x 30.6 GB fit in 126, 5 do not
