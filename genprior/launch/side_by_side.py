@@ -17,8 +17,10 @@ from genprior.runs.trainer import Trainer
 __all__ = ["Load", "Operations", "load_of", "rows_at_once", "rows_on"]
 
 BUSY = 0.5
-"""The sum of the rows' shares of the peak of a matrix product, each alone, up to which more rows are trained at once. On
-an H200 row A+B+C of Table 3 has 0.07 alone; by MPS four of them train 1.7 times as fast as one, eight about 2.0 times."""
+"""The sum of the rows' shares of the peak of a matrix product, each alone, up to which more rows are trained at once.
+
+On an H200 row A+B+C of Table 3 has 0.07 alone; by MPS four of them train 1.7 times as fast as one, eight 2.0 times.
+"""
 PROCESS = 600 * 2**20
 """Bytes of GPU memory that a process takes beside its tensors: the CUDA context and the libraries' workspaces; assumed,
 not measured."""
