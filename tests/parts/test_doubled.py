@@ -30,3 +30,7 @@ def test_autocast_does_not_widen_it(device):
         pytest.skip("needs CUDA")
     with torch.autocast(device, dtype=torch.bfloat16):
         assert doubled(torch.rand(1, 2, 4, 4, device=device).bfloat16()).dtype == torch.bfloat16
+
+
+def test_sizes_are_found_without_memory():
+    assert doubled(torch.empty(1, 2, 3, 4, device="meta")).shape == (1, 2, 6, 8)

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from genprior.parts import Borrowed, Decoder, Sizes
 from genprior_std.conditioners.infogan import InfoGAN
+from genprior_std.layers.doubled import Doubled
 from genprior_std.networks.autoencoder_critic import AutoencoderCritic
 from genprior_std.networks.began_decoder import BeganDecoder
 from genprior_std.networks.dcgan_critic import DcganCritic
@@ -108,11 +109,11 @@ def shapes_of(module, kinds, x):
         (DcganCritic.Config(), 32, nn.Conv2d, [(128, 16, 16), (256, 8, 8), (512, 4, 4)]),
         (DcganDecoder.Config(), 16, nn.BatchNorm2d, [(128, 8, 8)]),
         (DcganCritic.Config(), 16, nn.Conv2d, [(128, 8, 8), (256, 4, 4)]),
-        (WganResnetDecoder.Config(), 32, nn.Upsample, [(128, s, s) for s in (8, 16, 32)]),
+        (WganResnetDecoder.Config(), 32, Doubled, [(128, s, s) for s in (8, 16, 32)]),
         (WganResnetCritic.Config(), 32, nn.AvgPool2d, [(128, 16, 16), (3, 16, 16), (128, 8, 8), (128, 8, 8)]),
         (InfoganDecoder.Config(), 28, nn.Unflatten | nn.ConvTranspose2d, [(128, 7, 7), (64, 14, 14), (1, 28, 28)]),
         (InfoganCritic.Config(), 28, nn.Conv2d, [(64, 14, 14), (128, 7, 7)]),
-        (BeganDecoder.Config(), 32, nn.Unflatten | nn.Upsample, [(128, 8, 8), (128, 16, 16), (128, 32, 32)]),
+        (BeganDecoder.Config(), 32, nn.Unflatten | Doubled, [(128, 8, 8), (128, 16, 16), (128, 32, 32)]),
     ],
 )
 def test_shapes_are_the_published_ones(config, side, kinds, shapes):

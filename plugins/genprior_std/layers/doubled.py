@@ -11,13 +11,18 @@ __all__ = ["Doubled", "doubled"]
 def doubled(x: Tensor) -> Tensor:
     """Maps [n, c, 2h, 2w] from maps x [n, c, h, w]: each pixel four times.
 
-    Copies need no more precision than what they copy. Autocast on a GPU computes them and their sum with other maps in
-    single precision, at twice the memory traffic; here they keep that of x. The gradient, a sum of four, is rounded
-    once, as it is after a sum in single precision.
+    Copies need no more precision than what they copy. Autocast on CUDA, unlike that on a CPU, computes them and their
+    sum with other maps in single precision, at twice the memory traffic; here they keep that of x. The gradient, a sum
+    of four, is rounded once, as it is after a sum in single precision.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        result: Tensor = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-    return result
+    if x.device.type != "cuda":
+        return _doubled(x)
+    with torch.autocast("cuda", enabled=False):
+        return _doubled(x)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class Doubled(nn.Module):
