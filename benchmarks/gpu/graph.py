@@ -105,6 +105,7 @@ def compare(
             if kernels_to is not None and graph != "off":
                 found = kernels(trainer)
                 result[f"kernels_{graph}"] = {key: value for key, value in found.items() if key != "each"}
+                kernels_to.mkdir(parents=True, exist_ok=True)
                 name = f"kernels-{row.replace('+', '')}-{graph}.json"
                 (kernels_to / name).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     plain, replayed = states["off"], states["auto"]

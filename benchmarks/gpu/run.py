@@ -56,9 +56,7 @@ def sitting(
         The exit status of `main`.
     """
     began = time.monotonic()
-    state: dict[str, Any] = json.loads(state_file.read_text(encoding="utf-8")) if state_file.exists() else {}
-    logs = state_file.parent / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    state, logs = _opened(state_file)
     for job in jobs:
         record = state.setdefault(job["name"], {"status": "waiting", "seconds": 0.0, "sittings": 0})
         if record["status"] == "done" or (record["status"] == "failed" and not again):
@@ -89,9 +87,7 @@ def together(
 ) -> int:
     """Run all commands at once until they are done or the time is up, without limits of their own; see `sitting`."""
     began = time.monotonic()
-    state: dict[str, Any] = json.loads(state_file.read_text(encoding="utf-8")) if state_file.exists() else {}
-    logs = state_file.parent / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    state, logs = _opened(state_file)
     for job in jobs:
         state.setdefault(job["name"], {"status": "waiting", "seconds": 0.0, "sittings": 0})
     left = [job for job in jobs if state[job["name"]]["status"] not in ("done", *(() if again else ("failed",)))]
@@ -116,6 +112,13 @@ def together(
     return FAILED if "failed" in statuses else DONE
 
 
+def _opened(state_file: Path) -> tuple[dict[str, Any], Path]:
+    """The statuses so far, and the folder of the logs."""
+    logs = state_file.parent / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    return (json.loads(state_file.read_text(encoding="utf-8")) if state_file.exists() else {}), logs
+
+
 @contextlib.contextmanager
 def sharing_a_gpu() -> Iterator[None]:
     """An MPS daemon for the processes that are started inside of the block; a line says it where there is none."""
@@ -126,16 +129,21 @@ def sharing_a_gpu() -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="mps-", dir="/tmp") as folder:  # a short path, as sockets need
         variables = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        own: dict[str, Any] = {"stdout": subprocess.DEVNULL, "timeout": 20, "env": {**os.environ, **variables}}
+        try:
+            subprocess.run([control, "-d"], check=True, stderr=subprocess.DEVNULL, **own)
+        except (subprocess.SubprocessError, OSError) as error:
+            print(f"processes take turns on the GPU, because MPS cannot be started: {error}", flush=True)
+            yield
+            return
         os.environ.update(variables)
         try:
-            with open(os.devnull, "wb") as nothing:
-                subprocess.run([control, "-d"], check=True, stdout=nothing, stderr=nothing, timeout=20)
             yield
         finally:
-            with contextlib.suppress(subprocess.SubprocessError, OSError):
-                subprocess.run([control], input=b"quit\n", stdout=subprocess.DEVNULL, timeout=20)
             for name in variables:
                 os.environ.pop(name, None)
+            with contextlib.suppress(subprocess.SubprocessError, OSError):
+                subprocess.run([control], input=b"quit\n", **own)
 
 
 def _run(job: dict[str, Any], log: Path, seconds: float, grace: float) -> tuple[str, float, int]:

@@ -56,14 +56,30 @@ def measure(
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
-        found: list[tuple[int, float]] = [answers.get(timeout=600) for _ in range(sum(counts))]
+        found: list[tuple[int, float]] = []
+        while len(found) < sum(counts):
+            answer = answers.get()
+            if isinstance(answer, str):
+                for worker in workers:
+                    worker.terminate()
+                raise SystemExit(f"a training failed: {answer}")
+            found.append(answer)
         for worker in workers:
             worker.join()
     together = {n: sum(rate for count, rate in found if count == n) for n in counts}
     return {"row": row, "width": width, "seconds": seconds, "sharing": shared.described, "steps_a_second": together}
 
 
-def _train(index: int, settings: tuple[Sequence[int], str, int, float, str], barrier: Barrier, answers: Any) -> None:
+def _train(index: int, settings: Any, barrier: Barrier, answers: Any) -> None:
+    try:
+        _train_in_turns(index, settings, barrier, answers)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others must not wait for this one
+        answers.put(f"{type(error).__name__}: {error}")
+
+
+def _train_in_turns(
+    index: int, settings: tuple[Sequence[int], str, int, float, str], barrier: Barrier, answers: Any
+) -> None:
     from graph import trainer_of  # in the folder of this script, which is that of the process
 
     counts, device, width, seconds, row = settings

@@ -337,14 +337,16 @@ while not other.exists():
 """
 
 
-@pytest.mark.parametrize("with_mps", [True, False])
-def test_commands_run_at_once_beside_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_mps: bool) -> None:
+@pytest.mark.parametrize("mps", ["there", "absent", "broken"])
+def test_commands_run_at_once_beside_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mps: str) -> None:
     """Each waits for the other one; the daemon is a script that notes its calls."""
     monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
     (tmp_path / "bin").mkdir()
-    if with_mps:
+    if mps != "absent":
         control = tmp_path / "bin" / "nvidia-cuda-mps-control"
-        control.write_text(CONTROL.replace("CALLS", str(tmp_path / "calls")))
+        control.write_text(
+            CONTROL.replace("CALLS", str(tmp_path / "calls")) if mps == "there" else "#!/bin/sh\nexit 1\n"
+        )
         control.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     (tmp_path / "meets.py").write_text(MEETS)
@@ -360,11 +362,12 @@ def test_commands_run_at_once_beside_a_daemon(tmp_path: Path, monkeypatch: pytes
     assert {each["status"] for each in json.loads((tmp_path / "state.json").read_text()).values()} == {"done"}
     place = Path(a).read_text()
     assert Path(b).read_text() == place
-    if with_mps:
+    if mps == "there":
         assert (tmp_path / "calls").read_text() == f"start {place}\nquit\n"
         assert place.startswith("/tmp/mps-") and not Path(place).exists()
     else:
-        assert place == "none" and "nvidia-cuda-mps-control is not on the PATH" in done.stdout
+        said = "nvidia-cuda-mps-control is not on the PATH" if mps == "absent" else "because MPS cannot be started: "
+        assert place == "none" and said in done.stdout
 
 
 def test_commands_that_are_cut_at_once_go_on_in_the_next_sitting(tmp_path: Path) -> None:

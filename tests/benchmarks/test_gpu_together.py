@@ -27,3 +27,8 @@ def test_processes_train_side_by_side(tmp_path: Path) -> None:
 def test_no_processes_are_refused() -> None:
     done = together("--counts", 0)
     assert done.returncode == 2 and "--counts and --seconds must be above 0" in done.stderr
+
+
+def test_a_training_that_fails_ends_all() -> None:
+    done = together("--row", "AAB", "--counts", 2)
+    assert done.returncode == 1 and "a training failed: RecipeError: " in done.stderr and "Traceback" not in done.stderr
