@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from genprior.engine.clip import Clipping
 from genprior.engine.copies import copies_of, copy_into
 from genprior.engine.divergence import Guard, put_back
+from genprior.engine.known_modules import known
 from genprior.errors import PlanError
 from genprior.parts import Batch, Codes, Critic, Objectives, Phase
 
@@ -83,7 +84,7 @@ def run_phase(
     Args:
         phase: which module descends which loss.
         batch: the images of this step, or the codes of a fit.
-        modules: all modules of the model, by name.
+        modules: all modules of the model, by name; for many steps as `KnownModules`.
         optimisers: that of each module that has parameters, by its name; `<phase>/<module>` is that of a module in one
             phase, where it has its own there. Modules may have one together, which leaves those without a gradient.
         average: averages gradients, losses and notes in place across ranks, between backward and step.
@@ -97,7 +98,8 @@ def run_phase(
     Raises:
         PlanError: the phase names a module that does not exist, has no parameters, or its loss does not depend on it.
     """
-    statistics = {name: _running_statistics(module) for name, module in modules.items()}
+    modules = known(modules)
+    statistics = {name: modules.statistics_of(name) for name in modules}
     before = _copies(statistics)
     kept_before = copies_of(guard.kept) if guard is not None else []
     with autocast or contextlib.nullcontext():
@@ -203,13 +205,6 @@ def _in_order_of(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient)
 
 
-def _running_statistics(module: nn.Module) -> list[Tensor]:
-    """Buffers that a forward pass in training mode updates: of batch normalisation and spectral normalisation."""
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.utils.parametrize.ParametrizationList)
-    layers = (m for m in module.modules() if isinstance(m, kinds))
-    return [buffer for layer in layers for buffer in layer.buffers()]
-
-
 def gradients_of(
     phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module]
 ) -> dict[str, list[tuple[nn.Parameter, Tensor]]]:
@@ -218,6 +213,7 @@ def gradients_of(
     Raises:
         PlanError: the phase names a module that does not exist, has no parameters, or its loss does not depend on it.
     """
+    modules = known(modules)
     groups: dict[int, list[str]] = {}
     for name, loss in objectives.items():
         if name not in modules:
@@ -228,7 +224,7 @@ def gradients_of(
         groups.setdefault(id(loss), []).append(name)
     by_module: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
     for remaining, names in zip(range(len(groups) - 1, -1, -1), groups.values(), strict=True):
-        parameters = {name: [p for p in modules[name].parameters() if p.requires_grad] for name in names}
+        parameters = {name: modules.parameters_of(name) for name in names}
         loss = objectives[names[0]]
         flat = [p for name in names for p in parameters[name]]
         reached = loss.requires_grad and bool(flat)

@@ -23,6 +23,7 @@ from genprior.engine.device import choose_device
 from genprior.engine.divergence import Guard
 from genprior.engine.ema import AveragedWeights
 from genprior.engine.graphs import CudaCapture, Graphs, refusal
+from genprior.engine.known_modules import KnownModules
 from genprior.engine.look_again import first_not_finite
 from genprior.engine.memory import keep_freed_memory
 from genprior.engine.optimise import Optimisers
@@ -142,7 +143,7 @@ class RowTraining:
         self.model.to(self._device)
         self.model.to(memory_format=torch.channels_last)
         stage = self._stage(images)
-        self.data, self.modules, self.phases = stage.data, stage.modules, stage.phases
+        self.data, self.modules, self.phases = stage.data, KnownModules(stage.modules), stage.phases
         trained = {name: module for name, module in self.modules.items() if any(True for _ in module.parameters())}
         self._check_optimisers(trained)
         self._optimising = Optimisers(plan.optimisers_of(trained), trained, plan.run.steps)
