@@ -23,8 +23,8 @@ from torch.distributed.rendezvous import rendezvous
 from genprior.errors import RankLost
 
 __all__ = [
+    "Message",
     "alone",
-    "average_over_ranks",
     "hear_order",
     "joined",
     "most_of_ranks",
@@ -33,6 +33,7 @@ __all__ = [
     "parted",
     "rank",
     "said_by_ranks",
+    "send_sum",
     "sum_over_ranks",
     "world",
 ]
@@ -181,36 +182,47 @@ def _reason_of_others() -> tuple[str, bool]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def average_over_ranks(tensors: list[Tensor], share: float | None = None) -> None:
-    """Average tensors in place over all ranks, in one message for each dtype.
+class Message:
+    """A sum over all ranks that is on its way."""
+
+    def __init__(self, total: Tensor, work: torch.distributed.Work | None) -> None:
+        """Hold the tensor that becomes the sum, and what tells when; None if it has become it."""
+        self._total, self._work = total, work
+
+    def wait(self) -> Tensor:
+        """The sum; what is computed next on its device waits for it.
+
+        Raises:
+            RankLost: another rank ended, or did not answer in time.
+        """
+        if self._work is not None:
+            with _together():
+                self._work.wait()
+        return self._total
+
+
+def send_sum(x: Tensor) -> Message:
+    """Begin to sum x over all ranks, in place; all of them send their messages in the same order.
 
     Args:
-        tensors: of the same shapes on every rank, such as gradients.
-        share: the weight of this rank, its share of the images of a batch; the weights of all ranks sum to 1. Equal
-            weights by default.
+        x: without gaps, of the same shape on every rank; not to be used before the message has arrived.
+
+    Raises:
+        RankLost: another rank ended.
     """
-    if world() == 1:
-        return
-    share = 1 / world() if share is None else share
-    # In the order of the list: a set of dtypes has a different order in each process, and ranks would deadlock.
-    for dtype in dict.fromkeys(each.dtype for each in tensors):
-        mine = [each for each in tensors if each.dtype == dtype]
-        flat = torch.cat([each.reshape(-1) for each in mine]).mul_(share)
-        with _together():
-            torch.distributed.all_reduce(flat)
-        pieces = torch.split(flat, [each.numel() for each in mine])
-        torch._foreach_copy_(mine, [piece.view_as(each) for each, piece in zip(mine, pieces, strict=True)])
+    with _together():
+        return Message(x, torch.distributed.all_reduce(x, async_op=True))
 
 
 def sum_over_ranks(x: Tensor, share: float) -> Tensor:
     """The sum of x over all ranks, differentiable twice.
 
     The gradient is that of sum_r share_r L_r, if each rank differentiates its own loss L_r and gradients are then
-    averaged with these shares.
+    averaged with these shares (`Buckets`).
 
     Args:
         x: of the same shape on every rank.
-        share: the weight of this rank, as in `average_over_ranks`.
+        share: the weight of this rank, its share of the images of a batch; the weights of all ranks sum to 1.
     """
     total: Tensor = _Sum.apply(x, share)
     return total

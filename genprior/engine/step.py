@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from genprior.engine.buckets import Buckets
 from genprior.engine.clip import Clipping
 from genprior.engine.copies import copies_of, copy_into
 from genprior.engine.divergence import Guard, put_back
@@ -74,7 +75,7 @@ def run_phase(
     batch: Batch | Codes,
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
-    average: Callable[[list[Tensor]], None] | None = None,
+    share: float | None = None,
     autocast: contextlib.AbstractContextManager[object] | None = None,
     guard: Guard | None = None,
     clip: Clipping | None = None,
@@ -87,7 +88,8 @@ def run_phase(
         modules: all modules of the model, by name; for many steps as `KnownModules`.
         optimisers: that of each module that has parameters, by its name; `<phase>/<module>` is that of a module in one
             phase, where it has its own there. Modules may have one together, which leaves those without a gradient.
-        average: averages gradients, losses and notes in place across ranks, between backward and step.
+        share: this rank's share of the images of a batch that several processes share; gradients, losses and notes are
+            averaged over them. None for a single process.
         autocast: a context for the forward passes.
         guard: leaves out the updates of the phase if its losses or gradients are not finite; without one they are made.
         clip: the limits of each module's gradients; norms are recorded before it.
@@ -104,16 +106,17 @@ def run_phase(
     kept_before = copies_of(guard.kept) if guard is not None else []
     with autocast or contextlib.nullcontext():
         objectives = phase.objectives(batch)
-    gradients = gradients_of(phase, objectives, modules)
+    buckets = None if share is None else Buckets(share)
+    gradients = gradients_of(phase, objectives, modules, buckets)
     frozen = statistics.keys() - set(objectives.moved)
     copy_into(
         [each for name in frozen for each in statistics[name]], [each for name in frozen for each in before[name]]
     )
     losses, notes = _numbers(objectives.values()), _numbers(objectives.note.values())
-    if average is not None:
+    if buckets is not None:
         # With the losses, so that every rank records those of the whole batch, and all decide alike what is not finite.
-        losses, notes = [each.clone() for each in losses], [each.clone() for each in notes]
-        average([*(g for pairs in gradients.values() for _, g in pairs), *losses, *notes])
+        gradients, numbers = buckets.averages(gradients, [*losses, *notes])
+        losses, notes = numbers[: len(losses)], numbers[len(losses) :]
     norms = _norms(gradients)
     keys = [f"{phase.name}/{name}/loss" for name in objectives] + [f"{phase.name}/{name}/gradient" for name in norms]
     watched = torch.stack([*losses, *_numbers(norms.values())]) if keys else None
@@ -135,7 +138,7 @@ def run_phase(
         else:
             optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    _update_in_closed_form(phase, objectives, modules, average is not None, guard, left_out)
+    _update_in_closed_form(phase, objectives, modules, share is not None, guard, left_out)
     result = _result(phase, objectives, keys, watched, notes)
     return result if guard is None else result._replace(left_out=left_out)
 
@@ -206,9 +209,15 @@ def _in_order_of(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
 
 
 def gradients_of(
-    phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module]
+    phase: Phase, objectives: Objectives, modules: Mapping[str, nn.Module], buckets: Buckets | None = None
 ) -> dict[str, list[tuple[nn.Parameter, Tensor]]]:
     """The gradients of each named module, by its name; modules with the same loss tensor share one backward pass.
+
+    Args:
+        phase: the phase, for messages.
+        objectives: its losses.
+        modules: all modules of the model, by name.
+        buckets: take the gradients as they are computed, and send them to the other ranks.
 
     Raises:
         PlanError: the phase names a module that does not exist, has no parameters, or its loss does not depend on it.
@@ -223,15 +232,19 @@ def gradients_of(
             )
         groups.setdefault(id(loss), []).append(name)
     by_module: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
-    for remaining, names in zip(range(len(groups) - 1, -1, -1), groups.values(), strict=True):
-        parameters = {name: modules.parameters_of(name) for name in names}
+    passes = [{name: modules.parameters_of(name) for name in names} for names in groups.values()]
+    if buckets is not None:
+        buckets.expect(passes)
+    for remaining, parameters in zip(range(len(passes) - 1, -1, -1), passes, strict=True):
+        names = list(parameters)
         loss = objectives[names[0]]
         flat = [p for name in names for p in parameters[name]]
         reached = loss.requires_grad and bool(flat)
         # Losses of one phase share parts of their graph, which the last backward pass frees.
-        all_gradients: Iterable[Tensor | None] = (
-            torch.autograd.grad(loss, flat, retain_graph=remaining > 0, allow_unused=True) if reached else ()
-        )
+        with contextlib.nullcontext() if buckets is None else buckets.listening(parameters):
+            all_gradients: Iterable[Tensor | None] = (
+                torch.autograd.grad(loss, flat, retain_graph=remaining > 0, allow_unused=True) if reached else ()
+            )
         gradients = iter(all_gradients)
         for name in names:
             pairs = [(p, g) for p, g in zip(parameters[name], gradients, strict=False) if g is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,7 @@ from genprior.engine.look_again import first_not_finite
 from genprior.engine.memory import keep_freed_memory
 from genprior.engine.optimise import Optimisers
 from genprior.engine.precision import Precision, choose_precision
-from genprior.engine.ranks import average_over_ranks, rank, world
+from genprior.engine.ranks import rank, world
 from genprior.engine.recorder import Recorder
 from genprior.engine.sampling import evaluating, generate
 from genprior.engine.state import TrainingState
@@ -246,11 +245,11 @@ class RowTraining:
         """Run the phases that are due; in a captured step its number is a tensor on the device."""
         step = self.step if step is None else step
         self.guard.step = step
-        average = partial(average_over_ranks, share=self.data.share) if torch.distributed.is_initialized() else None
+        share = self.data.share if world() > 1 else None
         for phase in due:
             with self.compiled.phase(phase.name) if self.compiled is not None else contextlib.nullcontext():
                 result = run_phase(
-                    phase, batch, self.modules, self.optimisers, average, self._autocast, self.guard, self._clipping
+                    phase, batch, self.modules, self.optimisers, share, self._autocast, self.guard, self._clipping
                 )
             self.recorder.add(phase, result, step)
             if result.left_out is True:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -223,26 +221,6 @@ def test_what_is_not_finite_is_named_with_its_first_step(bad):
         recorder.add(phase, run_phase(phase, BATCH, modules, sgd(modules)), step)
     with pytest.raises(NotFinite, match=r"row 'A\+B', step 2, phase 'p': the loss of 'only' is not finite"):
         recorder.check("A+B")
-
-
-RANK = """
-import sys, torch
-from genprior.engine.ranks import average_over_ranks
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-gradients = [torch.full((2, 3), float(rank)), torch.full((4,), 10.0 * rank, dtype=torch.float64)]
-average_over_ranks(gradients)
-print([g.unique().tolist() for g in gradients], [g.dtype for g in gradients])
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_gradients_are_averaged_over_ranks(tmp_path):
-    """Two real processes over gloo: the mean of 0 and 1, and of 0 and 10, in each dtype."""
-    commands = [[sys.executable, "-c", RANK, str(rank), str(tmp_path)] for rank in range(2)]
-    ranks = [subprocess.Popen(c, stdout=subprocess.PIPE, text=True) for c in commands]
-    for process in ranks:
-        assert process.communicate(timeout=120)[0].strip() == "[[0.5], [5.0]] [torch.float32, torch.float64]"
 
 
 def test_a_closed_form_update_moves_its_module_after_the_losses_and_nothing_else():

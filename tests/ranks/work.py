@@ -34,20 +34,33 @@ def group(given):
         globals()[name](*rest)
 
 
-def average(path, shares):
-    from genprior.engine.ranks import average_over_ranks, rank, world
+def average(path, shares, size):
+    """Average the gradients of `gradients.py` with buckets of this size; what arrived, and how many had left."""
+    import gradients
 
-    share = shares[rank()] if shares else None
-    gradients = [torch.full((2, 3), float(rank())), torch.full((4,), 10.0 * rank(), dtype=torch.float64)]
-    average_over_ranks(gradients, share)
-    torch.save(gradients, f"{path}/average-{world()}-{rank()}.pt")
+    from genprior.engine.buckets import Buckets
+    from genprior.engine.ranks import rank, world
+    from genprior.engine.step import gradients_of
+
+    modules = gradients.modules()
+    phase = gradients.phase(modules)
+    buckets = Buckets(shares[rank()] if shares else 1 / world(), size)
+    objectives = phase.objectives(gradients.images(rank()))
+    found = gradients_of(phase, objectives, modules, buckets)
+    early = buckets.sent
+    averages, losses = buckets.averages(found, [loss.detach().float() for loss in objectives.values()])
+    parameters = {name: [p for p, _ in pairs] for name, pairs in averages.items()}
+    assert all(g.stride() == p.stride() for pairs in averages.values() for p, g in pairs)
+    assert all(any(p is own for own in modules[name].parameters()) for name in parameters for p in parameters[name])
+    values = {name: [g.clone() for _, g in pairs] for name, pairs in averages.items()}
+    torch.save([values, losses, early, buckets.sent], f"{path}/average-{world()}-{rank()}.pt")
 
 
 def normalise(path):
     """Batch normalisation of this rank's slice: outputs, gradients as averaged over ranks, running averages."""
     from genprior.data.batches import slice_of
     from genprior.engine.batch_norm import synchronise
-    from genprior.engine.ranks import average_over_ranks, rank, world
+    from genprior.engine.ranks import rank, send_sum, world
 
     for number, case in enumerate(layers.CASES):
         layer, x, weights = layers.given(*case)
@@ -57,7 +70,9 @@ def normalise(path):
         found = layers.numbers(layer, x[mine].clone().requires_grad_(), weights[mine])
         for name in ("input", "input bend"):  # of the loss of this rank, of which that of the batch is the average
             found[name] *= share
-        average_over_ranks([found[name] for name in found if name.startswith("parameter")] or [torch.zeros(1)], share)
+        for name in found:
+            if name.startswith("parameter"):
+                found[name] = send_sum(found[name] * share).wait()
         torch.save(found, f"{path}/norm-{number}-{rank()}.pt")
 
 
