@@ -24,9 +24,11 @@ from genprior.runs.trainer import Trainer
 
 __all__ = ["Estimate", "Pace", "Timer", "estimate", "pace_of", "threads_of_workers", "working_threads"]
 
-HEAVY = 0.25
-"""Seconds of a step on a CPU from which on its time is taken to be proportional to its images, and no whole batch is
-timed."""
+HEAVY = 1.0
+"""Seconds of a step on a CPU, in proportion to one of few images, from which on no whole batch is timed.
+
+What a step costs whatever its images, some tens of milliseconds, counts little there; of a shorter step of few images
+it may be most."""
 
 BUDGET = 0.1
 """Seconds of timed steps of a row, after first ones that are not timed."""

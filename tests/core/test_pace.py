@@ -55,6 +55,21 @@ def test_a_heavy_row_is_not_timed_again_but_scaled_to_its_batch(tiny, monkeypatc
     assert [batch for _, batch, _ in clock.steps] == [12]
 
 
+def test_a_row_whose_steps_cost_the_same_whatever_their_images_is_not_scaled(tiny, monkeypatch):
+    """At 40 ms for 12 images, 200 would take 0.67 s in proportion; a whole batch takes 80 ms."""
+    clock = Clock(monkeypatch)
+    real = Trainer.one_step
+
+    def one_step(trainer):
+        before = clock.time
+        real(trainer)
+        clock.time = before + (0.04 if trainer.plan.run.batch == 12 else 0.08)
+
+    monkeypatch.setattr(Trainer, "one_step", one_step)
+    paces = preflight(genprior.load_recipe(tiny, rows=["AAE"], settings=["run.batch=200"]), "cpu", timed=True)
+    assert paces[0].seconds == pytest.approx(0.08)
+
+
 def test_on_a_gpu_a_whole_batch_is_timed_after_a_first_step_that_took_seconds(tiny, monkeypatch):
     """There a step costs its launches, and the first one the start of CUDA: neither is proportional to the images."""
     clock = Clock(monkeypatch)
