@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 import warnings
 from collections import deque
@@ -36,6 +37,9 @@ __all__ = ["in_processes"]
 
 AGAIN = "give the same command again to resume it"
 
+ORPHANED = 60.0
+"""Seconds that a worker without a parent has for a step and a checkpoint, until it ends whatever it does."""
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # In a worker
@@ -51,11 +55,30 @@ def _work(
 ) -> None:
     """Train the jobs that arrive, one after another, until the pipe ends or None arrives."""
     stop = _stop_of_worker()
+    end_after_parent()
     torch.set_num_threads(threads)
     warnings.showwarning = _to_parent(pipe)
     with contextlib.suppress(EOFError, OSError):  # the parent is gone: the checkpoint is written, nobody wants more
         while not stop.is_set() and (job := pipe.recv()) is not None:
             pipe.send(_trained(job, device, pipe, stop, last_good))
+
+
+def end_after_parent(seconds: float = ORPHANED) -> None:
+    """End this process so many seconds after its parent.
+
+    A training stops by itself, but a score may take an hour, and nobody waits for it. Files are written under another
+    name first, so that none is left half written.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        time.sleep(seconds)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _stop_of_worker() -> threading.Event:
