@@ -149,31 +149,40 @@ def rows(options: argparse.Namespace, sizes: Sequence[int]) -> list[dict[str, An
 
 def ranks(options: argparse.Namespace, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Images/s of one batch shared among processes; medians of rounds in which each number of ranks has its turn."""
-    speeds: dict[int, list[float]] = {n: [] for n in sizes}
-    for _ in range(options.rounds):
-        for n in sizes:
-            with tempfile.TemporaryDirectory() as folder:
-                recipe = recipe_of_equal_rows(Path(folder), 1, options.steps * 2, options.precision)
-                torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n)]
-                _train([*torchrun, "-m", "genprior"], recipe, Path(folder), options.device)
-                (record,) = Path(folder, "out").rglob("run.json")
-                speeds[n].append(json.loads(record.read_text(encoding="utf-8"))["images_per_second"])
-    print("\n| ranks (AAE, batch 64 in all) | images/s, each round | times one rank |\n|---|---|---|")
+    print("\n| row AAE, images of a batch in all | ranks | images/s, each round | times one rank |\n|---|---|---|---|")
     found = []
-    for n, each in speeds.items():
-        ratio = statistics.median(mine / one for mine, one in zip(each, speeds[sizes[0]], strict=True))
-        print(f"| {n} | {', '.join(f'{speed:,.0f}' for speed in each)} | {ratio:.2f} |", flush=True)
-        found.append({"ranks": n, "images_per_second": each, "times_one": ratio})
+    for size in options.rank_batches:
+        speeds: dict[int, list[float]] = {n: [] for n in sizes}
+        steps = max(8, options.steps * 128 // size)
+        for _ in range(options.rounds):
+            for n in sizes:
+                with tempfile.TemporaryDirectory() as folder:
+                    recipe = recipe_of_equal_rows(Path(folder), 1, steps, options.precision, size)
+                    torchrun = [
+                        sys.executable,
+                        "-m",
+                        "torch.distributed.run",
+                        "--standalone",
+                        "--nproc-per-node",
+                        str(n),
+                    ]
+                    _train([*torchrun, "-m", "genprior"], recipe, Path(folder), options.device)
+                    (record,) = Path(folder, "out").rglob("run.json")
+                    speeds[n].append(json.loads(record.read_text(encoding="utf-8"))["images_per_second"])
+        for n, each in speeds.items():
+            ratio = statistics.median(mine / one for mine, one in zip(each, speeds[sizes[0]], strict=True))
+            print(f"| {size} | {n} | {', '.join(f'{speed:,.0f}' for speed in each)} | {ratio:.2f} |", flush=True)
+            found.append({"batch": size, "ranks": n, "images_per_second": each, "times_one": ratio})
     return found
 
 
-def recipe_of_equal_rows(folder: Path, n: int, steps: int, precision: str) -> Path:
+def recipe_of_equal_rows(folder: Path, n: int, steps: int, precision: str, batch: int = 64) -> Path:
     """Write a recipe with n rows that differ in their labels alone, from row AAE of `table3_ablation --with quick`."""
     import tomlkit
 
     import genprior
 
-    settings = [f"run.steps={steps}", f'run.precision="{precision}"', "scores=[]"]
+    settings = [f"run.steps={steps}", f"run.batch={batch}", f'run.precision="{precision}"', "scores=[]"]
     settings += [f"run.checkpoint_every={steps}", f"run.sample_every={steps}"]
     loaded = genprior.load_recipe("table3_ablation", changes=["quick"], rows=["AAE"], settings=settings)
     table = tomlkit.parse(loaded.row("AAE").as_toml())
@@ -207,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table-rows", nargs="+", default=["AAE", "A+B+C"], metavar="ROW", help="rows of case batch")
     parser.add_argument("--steps", type=int, default=40, help="timed steps of 64 images; rows and ranks take several")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of ranks")
+    parser.add_argument("--rank-batches", nargs="+", type=int, default=[64, 256], metavar="N", help="batches of ranks")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", help="the JSON file to write")
@@ -217,8 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.sizes and len(options.only or ()) != 1:
         parser.error("--sizes are those of one case; name it with --only")
-    if min(options.sizes or [1]) < 1 or options.steps < 1 or options.rounds < 1:
-        parser.error("sizes, --steps and --rounds are at least 1")
+    if min(*options.rank_batches, *(options.sizes or [1])) < 1 or options.steps < 1 or options.rounds < 1:
+        parser.error("sizes, batches, --steps and --rounds are at least 1")
     os.environ["OMP_NUM_THREADS"] = "1"
     print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {options.precision}")
     sizes = {"batch": BATCHES, "code": CODES, "rows": ROWS, "ranks": RANKS}
