@@ -14,7 +14,7 @@ setup: .venv/ready
 	@touch .venv/ready
 
 demo: setup
-	$(BIN)/genprior train recipes/table3_ablation.toml --with quick
+	$(BIN)/genprior train recipes/table3_ablation.toml --with demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
