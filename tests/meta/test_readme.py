@@ -47,7 +47,7 @@ def test_make_knows_every_command_of_the_readme_and_of_contributing():
 
 def test_the_demo_is_the_command_that_the_readme_promises():
     done = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True)
-    assert "genprior train recipes/table3_ablation.toml --with quick" in done.stdout
+    assert "genprior train recipes/table3_ablation.toml --with demo" in done.stdout
 
 
 def test_every_genprior_command_of_the_readme_exists():
