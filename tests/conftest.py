@@ -19,6 +19,7 @@ import genprior
 from genprior.cli.app import app
 from genprior.registry import installed
 
+from .deadline import pytest_collection_modifyitems, pytest_runtest_setup  # noqa: F401 - hooks
 from .small import aae
 
 ROOT = Path(__file__).resolve().parent.parent
