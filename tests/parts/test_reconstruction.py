@@ -59,22 +59,6 @@ def test_pixel_metrics_are_torchs(metric, x, x_rec):
     torch.testing.assert_close(pixel(metric=metric, **sigma)(x, x_rec, known(3)), expected.mean(1))
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("metric", REFERENCE)
-@pytest.mark.parametrize("n", [0, 1, 7])
-def test_errors_of_a_few_images_at_a_time_are_those_of_all(metric, reduction, n, monkeypatch):
-    """Without gradients, in pieces of three images; with them, all at once."""
-    x, x_rec = (2 * torch.rand(n, *SIZES.image) - 1 for _ in range(2))
-    error = pixel(metric=metric, reduction=reduction).float()
-    whole = error(x, x_rec, known(n))
-    monkeypatch.setattr("genprior_std.reconstruction.pixel.CACHED", 3 * math.prod(SIZES.image) + 1)
-    seen, of_images = [], error._of_images
-    monkeypatch.setattr(error, "_of_images", lambda *some: seen.append(len(some[0])) or of_images(*some))
-    with torch.no_grad():
-        assert torch.equal(error(x, x_rec, known(n)), whole)
-    assert seen == {0: [0], 1: [1], 7: [3, 3, 1]}[n]
-
-
 @pytest.mark.parametrize("metric", ["squared", "absolute", "bernoulli"])
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(x=images(), x_rec=images())

@@ -34,7 +34,7 @@ class PixelTanh(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """Pixels of the shape of u; single precision where u is of half precision, else the dtype of u."""
         u = u.to(torch.promote_types(u.dtype, torch.float32))
-        return u.tanh() if self.scale == 1 else (self.scale * u).tanh_()
+        return (u if self.scale == 1 else self.scale * u).tanh()
 
     def extra_repr(self) -> str:
         """The scale, for `print`."""

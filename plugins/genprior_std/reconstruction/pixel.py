@@ -16,8 +16,6 @@ from genprior_std.layers.spread import Spread, SpreadForm
 __all__ = ["Pixel"]
 
 MARGIN = 1e-6
-CACHED = 2**17
-"""Pixels whose errors are computed at a time on a CPU where nobody asks for gradients: half a megabyte a tensor."""
 FLOOR = 1e-3
 """The lower bound of a learned sigma; half of 2 / 255 / sqrt(12), the error of rounding images to bytes."""
 
@@ -97,18 +95,7 @@ class Pixel(Reconstruction):
         """The error [n] of reconstructions x_rec [n, c, h, w] of images x, both in [-1, 1]; `known` is not used."""
         # Half precision cannot hold 1 - m, nor a sum over thousands of pixels.
         dtype = torch.promote_types(x_rec.dtype, torch.float32)
-        x, x_rec = x.to(dtype), x_rec.to(dtype)
-        if torch.is_grad_enabled() or x.device.type != "cpu":
-            return self._of_images(x, x_rec)
-        # Of thousands of images, as an importance sample has, each of the many passes over memory would miss the cache.
-        x, x_rec = torch.broadcast_tensors(x, x_rec)  # type: ignore[no-untyped-call]
-        rows = max(1, CACHED // math.prod(x.shape[1:]))
-        return torch.cat(
-            [self._of_images(*some) for some in zip(torch.split(x, rows), torch.split(x_rec, rows), strict=True)]
-        )
-
-    def _of_images(self, x: Tensor, x_rec: Tensor) -> Tensor:
-        error = self._error(x, x_rec).flatten(1)
+        error = self._error(x.to(dtype), x_rec.to(dtype)).flatten(1)
         return error.mean(1) if self.config.reduction == "mean" else error.sum(1)
 
     def _error(self, x: Tensor, x_rec: Tensor) -> Tensor:
