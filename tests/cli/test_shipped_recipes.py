@@ -146,7 +146,7 @@ def test_the_list_for_programs_is_what_resolving_the_recipes_says(call):
         assert {plan.data.name for plan in recipe.plans} == {each["data"]}
     ablation = listed["table3_ablation"]
     assert {each["name"]: each["data"] for each in ablation["changes"]} == {
-        "printed": None, "quick": "digits", "mnist": "mnist",
+        "printed": None, "quick": "digits", "demo": "digits", "mnist": "mnist",
     }  # fmt: skip
 
 
