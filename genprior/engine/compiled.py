@@ -48,11 +48,8 @@ BOUND = 0.05
 _TWICE = "in phases that differentiate its gradient again, which compiled code cannot"
 
 
-def no_compilation(compiler: Compiler = "eager", device: str = "cpu") -> str | None:
+def no_compilation() -> str | None:
     """Why nothing can be compiled in this process, as far as this is known before; None if it can."""
-    if compiler == "inductor" and device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        # The first backward pass ends the process (torch 2.15, AMD EPYC).
-        return "the code that torch compiles for a processor with AVX2 and no AVX-512 was seen to crash"
     if torch.distributed.is_initialized():
         return "several processes share a batch"
     try:

@@ -234,7 +234,7 @@ class RowTraining:
         """
         if self.compiled is None or self.compiled.seconds is not None:
             return
-        reason = no_compilation(self.compiler, self._device.type)
+        reason = no_compilation()
         if reason is not None:
             warnings.warn(GenpriorWarning(f"{self.named}: nothing is compiled, because {reason}"), stacklevel=2)
             self.compiled = None

@@ -75,10 +75,6 @@ def largest_difference(one, other, under=""):
     return max(float((here[n].double() - there[n].double()).abs().max()) for n in here if n.startswith(under))
 
 
-@pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() == "AVX2",
-    reason="code that torch compiles for AVX2 alone was seen to crash",
-)
 def test_numbers_are_those_without_and_evaluation_is_not_compiled(tmp_path):
     """Row A+B+C: a learned prior, an error in features of a borrowed critic, averaged weights, two phases."""
     from torch._dynamo.utils import counters
