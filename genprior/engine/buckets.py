@@ -131,11 +131,8 @@ class Buckets:
         left: dict[torch.dtype, list[Place]] = {torch.float32: []} if others else {}
         for bucket in self._buckets[self._next :]:
             left.setdefault(bucket.dtype, []).extend(place for place in bucket.places if place in self._arrived)
-        numbers: list[Tensor] = []
-        for dtype, places in left.items():
-            message = self._send(places, others if dtype == torch.float32 else ())
-            if dtype == torch.float32 and others:
-                numbers = list(message.wait()[-len(others) :])
+        last = {dtype: self._send(places, others if dtype == torch.float32 else ()) for dtype, places in left.items()}
+        numbers = list(last[torch.float32].wait()[-len(others) :]) if others else []
         averaged: dict[Place, Tensor] = {}
         for places, message in self._messages:
             flat, start = message.wait(), 0
@@ -152,9 +149,9 @@ class Buckets:
 
 def _laid_out(x: Tensor, strides: tuple[int, ...]) -> Tensor:
     """The tensor with these strides, which leave no gaps; a copy only if it has others."""
-    return (
-        x if x.stride() == strides else torch.empty_strided(x.size(), strides, dtype=x.dtype, device=x.device).copy_(x)
-    )
+    if x.stride() == strides:
+        return x
+    return torch.empty_strided(x.size(), strides, dtype=x.dtype, device=x.device).copy_(x)
 
 
 def _flat(x: Tensor) -> Tensor:
